@@ -1,0 +1,139 @@
+"""The convolutional generator and discriminator of DCGAN (Radford et al. 2016), for any image size.
+
+The discriminator's 4x4 convolutions of stride 2 halve the image, rounding down, until its shorter
+side is 4 to 7 pixels (28 -> 14 -> 7, 64 -> 32 -> 16 -> 8 -> 4); the generator retraces the same
+sizes upwards, with output padding where the size is odd. As in the paper, both are batch
+normalised except in the generator's output and the discriminator's input layer. At 64x64 and
+width 128 the generator is the paper's.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class Generator(nn.Module):
+    """Latents to images through transposed convolutions of stride 2 (Radford et al. 2016, Fig. 1).
+
+    Args:
+        latent_dim: length of z.
+        data_shape: (C, H, W), H and W at least 8.
+        width: channels before the output layer; they double with every halving of the image.
+
+    Raises:
+        ValueError: if data_shape is not an image of at least 8x8.
+    """
+
+    def __init__(self, latent_dim: int, data_shape: tuple[int, ...], width: int = 64) -> None:
+        super().__init__()
+        sizes = halvings(data_shape)
+        channels = [width * 2**level for level in range(len(sizes) - 1)]  # finest first
+        height, breadth = sizes[-1]
+        self.project = nn.Sequential(
+            nn.Linear(latent_dim, channels[-1] * height * breadth, bias=False),
+            nn.Unflatten(1, (channels[-1], height, breadth)),
+            nn.BatchNorm2d(channels[-1]),
+            nn.ReLU(inplace=True),
+        )
+        layers: list[nn.Module] = []
+        for level in range(len(channels) - 1, 0, -1):
+            layers += [
+                upsample(channels[level], channels[level - 1], sizes[level], bias=False),
+                nn.BatchNorm2d(channels[level - 1]),
+                nn.ReLU(inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers, upsample(width, data_shape[0], sizes[0]), nn.Tanh())
+        self.apply(initialise)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map latents, (B, latent_dim), to images in [-1, 1], (B, C, H, W)."""
+        h = self.project(z)  # (B, width * 2^(L-1), H / 2^L, W / 2^L)
+        return self.layers(h)  # (B, C, H, W)
+
+
+class Discriminator(nn.Module):
+    """Images to logits through convolutions of stride 2 and LeakyReLU(0.2).
+
+    It returns logits: the paper's sigmoid belongs to the loss.
+
+    Args:
+        data_shape: (C, H, W), H and W at least 8.
+        width: channels of the first layer; they double with every halving of the image.
+
+    Raises:
+        ValueError: if data_shape is not an image of at least 8x8.
+    """
+
+    def __init__(self, data_shape: tuple[int, ...], width: int = 64) -> None:
+        super().__init__()
+        sizes = halvings(data_shape)
+        channels = [width * 2**level for level in range(len(sizes) - 1)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(data_shape[0], width, kernel_size=4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        for before, after in pairwise(channels):
+            layers += [
+                nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        height, breadth = sizes[-1]
+        self.layers = nn.Sequential(*layers)
+        self.output = nn.Sequential(nn.Flatten(), nn.Linear(channels[-1] * height * breadth, 1))
+        self.apply(initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images, (B, C, H, W), to logits of being real, (B,)."""
+        h = self.layers(x)  # (B, width * 2^(L-1), H / 2^L, W / 2^L)
+        return self.output(h).squeeze(1)  # (B,)
+
+
+def halvings(data_shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Image sizes from full resolution down to a shorter side of 4 to 7, finest first.
+
+    Raises:
+        ValueError: if data_shape is not (C, H, W) with H and W at least 8.
+    """
+    if len(data_shape) != 3 or min(data_shape[1:]) < 8:
+        raise ValueError(
+            f"DCGAN needs data_shape (C, H, W) with H and W at least 8, got {tuple(data_shape)}"
+        )
+    height, breadth = data_shape[1:]
+    sizes = [(height, breadth)]
+    while min(height, breadth) >= 8:
+        height, breadth = height // 2, breadth // 2
+        sizes.append((height, breadth))
+    return sizes
+
+
+def upsample(
+    before: int, after: int, target: tuple[int, int], *, bias: bool = True
+) -> nn.ConvTranspose2d:
+    """A transposed convolution that doubles the image and reaches an odd target exactly.
+
+    Args:
+        before: input channels.
+        after: output channels.
+        target: (H, W) of the output; the input is (H // 2, W // 2).
+        bias: whether to add a bias; needless before batch normalisation.
+    """
+    odd = (target[0] % 2, target[1] % 2)
+    return nn.ConvTranspose2d(
+        before, after, kernel_size=4, stride=2, padding=1, output_padding=odd, bias=bias
+    )
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02) (Radford et al. 2016, Section 4).
+
+    Batch normalisation scales are drawn from N(1, 0.02), as in the authors' code; biases are zero.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
