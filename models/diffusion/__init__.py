@@ -1,0 +1,1 @@
+"""Diffusion models: algorithms, networks, noise schedules and samplers, one file each."""

@@ -1,0 +1,73 @@
+"""Noise schedules of discrete-time diffusion, as pure functions in float64.
+
+Timesteps are 0-based as in the authors' code: index t here is the paper's t + 1, so that a schedule
+of T steps is indexed by t in {0, …, T - 1}.
+"""
+
+import torch
+from torch import Tensor
+
+
+def linear_betas(num_timesteps: int, beta_first: float = 1e-4, beta_last: float = 0.02) -> Tensor:
+    """Variances beta_t of the forward process, linear in t (Ho et al. 2020, Sec. 4).
+
+    Args:
+        num_timesteps: T, at least 2.
+        beta_first: beta of the first step, in (0, 1).
+        beta_last: beta of the last step, in [beta_first, 1).
+
+    Returns:
+        betas, (T,) float64.
+
+    Raises:
+        ValueError: if T < 2 or not 0 < beta_first <= beta_last < 1.
+    """
+    if num_timesteps < 2:
+        raise ValueError(f"num_timesteps must be at least 2, got {num_timesteps}")
+    if not 0 < beta_first <= beta_last < 1:
+        raise ValueError(
+            f"betas must satisfy 0 < beta_first <= beta_last < 1, got {beta_first}, {beta_last}"
+        )
+    return torch.linspace(beta_first, beta_last, num_timesteps, dtype=torch.float64)
+
+
+def cumulative_alphas(betas: Tensor) -> Tensor:
+    """Cumulative signal power alpha_bar_t = prod_s (1 - beta_s) (Ho et al. 2020, Eq. 4).
+
+    Args:
+        betas: variances of the forward process, (T,) float64.
+
+    Returns:
+        alpha_bar, (T,) float64, decreasing in (0, 1).
+    """
+    return torch.cumprod(1.0 - betas, dim=0)
+
+
+def posterior_variances(betas: Tensor) -> Tensor:
+    """Variances beta~_t of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7); zero at the first step.
+
+    Args:
+        betas: variances of the forward process, (T,) float64.
+
+    Returns:
+        beta~, (T,) float64.
+    """
+    alpha_bar = cumulative_alphas(betas)
+    alpha_bar_prev = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
+    return betas * (1.0 - alpha_bar_prev) / (1.0 - alpha_bar)
+
+
+def posterior_mean_coefficients(betas: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of x_0 and x_t in the mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7).
+
+    Args:
+        betas: variances of the forward process, (T,) float64.
+
+    Returns:
+        The weight of x_0 and the weight of x_t, each (T,) float64.
+    """
+    alpha_bar = cumulative_alphas(betas)
+    alpha_bar_prev = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
+    weight_x_0 = betas * alpha_bar_prev.sqrt() / (1.0 - alpha_bar)
+    weight_x_t = (1.0 - betas).sqrt() * (1.0 - alpha_bar_prev) / (1.0 - alpha_bar)
+    return weight_x_0, weight_x_t
