@@ -1,0 +1,102 @@
+"""Owns the order of training data: batch k of rank r is a pure function of (seed, k, r)."""
+
+import numpy as np
+import torch
+
+from bench.data.dataset import Split, to_float
+from models.base import Batch
+
+_ORDER, _FLIPS = 0, 1  # keys of the two independent random streams
+
+
+class BatchStream:
+    """Shuffled, optionally mirrored batches without end, addressed by number.
+
+    The data is an infinite concatenation of permutations of the split, one per epoch, keyed by
+    (seed, epoch). Joint batch k covers positions k·B … (k + 1)·B - 1 of it, whatever the number of
+    ranks; rank r holds the r-th contiguous part. Flips are keyed by (seed, k) and decided for the
+    joint batch. Nothing depends on which batches were asked for before.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        *,
+        flip: bool,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Check sizes; no data is read yet.
+
+        Args:
+            split: the data, N >= 1 images; N may be smaller than batch_size.
+            batch_size: B, images in a joint batch over all ranks.
+            seed: non-negative key of order and flips.
+            flip: whether each image is mirrored left to right with probability 1/2.
+            rank: this process, in [0, world).
+            world: number of processes that share a joint batch; must divide batch_size.
+
+        Raises:
+            ValueError: an argument is out of range, or world does not divide batch_size.
+        """
+        if len(split) < 1:
+            raise ValueError("split holds no images: a batch stream needs at least one.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1.")
+        if seed < 0:
+            raise ValueError(f"seed={seed} must not be negative.")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank={rank} must lie in [0, world) with world={world}.")
+        if batch_size % world:
+            raise ValueError(
+                f"batch_size={batch_size} must be a multiple of the number of processes, {world}."
+            )
+        self._split = split
+        self._images = np.asarray(split.images)  # a view: plain indexing is faster than memmap's
+        self._batch_size = batch_size
+        self._seed = seed
+        self._flip = flip
+        size = batch_size // world
+        self._slice = slice(rank * size, (rank + 1) * size)
+        self._orders: dict[int, np.ndarray] = {}  # permutations of the epochs last touched
+
+    def __call__(self, k: int) -> Batch:
+        """Return this rank's part of joint batch k, k >= 0, on the CPU.
+
+        Returns:
+            x (B / world, C, H, W) float32 in [-1, 1], contiguous in channels_last, and y
+            (B / world,) int64, or None for unlabelled data.
+        """
+        indices = self.indices(k)
+        pixels = self._images[indices]  # (B / world, C, H, W) uint8
+        if self._flip:
+            mirrored = self._generator(_FLIPS, k).random(self._batch_size)[self._slice] < 0.5
+            pixels[mirrored] = pixels[mirrored][..., ::-1]
+        labels = self._split.labels
+        return Batch(
+            to_float(pixels), None if labels is None else torch.from_numpy(labels[indices])
+        )
+
+    def indices(self, k: int) -> np.ndarray:
+        """Return which images this rank's part of joint batch k holds, (B / world,) int64."""
+        if k < 0:
+            raise ValueError(f"k={k} must not be negative.")
+        n = len(self._split)
+        first = k * self._batch_size
+        start, stop = first + self._slice.start, first + self._slice.stop
+        epochs = range(start // n, (stop - 1) // n + 1)
+        self._orders = {e: self._order(e) for e in epochs}
+        parts = [self._orders[e][max(start - e * n, 0) : stop - e * n] for e in epochs]
+        return np.concatenate(parts)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Permutation of the split in this epoch, (N,) int64."""
+        if epoch in self._orders:
+            return self._orders[epoch]
+        return self._generator(_ORDER, epoch).permutation(len(self._split))
+
+    def _generator(self, stream: int, number: int) -> np.random.Generator:
+        key = np.random.SeedSequence(self._seed, spawn_key=(stream, number))
+        return np.random.Generator(np.random.Philox(key))

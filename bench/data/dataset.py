@@ -1,0 +1,106 @@
+"""Owns what a data set is: two splits of uint8 images with labels, class names and a hash."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.images import from_uint8
+from models.base import DataSpec
+
+_HASH_CHUNK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a data set.
+
+    Attributes:
+        images: (N, C, H, W) uint8, read-only, usually a memory map.
+        labels: (N,) int64 in [0, K), or None for unlabelled data.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images to train on and held-out images to evaluate against.
+
+    Attributes:
+        name: short name, used in paths and tables.
+        train: the images that models are trained on.
+        test: held-out images of the same shape.
+        classes: K class names by label; empty for unlabelled data.
+        flip: whether training batches are mirrored at random.
+        hash: first 16 hex digits of `content_hash` of both splits.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    flip: bool
+    hash: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, (C, H, W)."""
+        return tuple(self.train.images.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes; 0 for unlabelled data."""
+        return len(self.classes)
+
+    def spec(self) -> DataSpec:
+        """Describe the data to a model; its held-out samples are the test split."""
+        images = self.test.images
+
+        # A plain function: a deep copy of a model shares it instead of copying the memory map.
+        def held_out(indices: Tensor) -> Tensor:
+            return gather(images, indices.detach().cpu().numpy())
+
+        return DataSpec(self.shape, self.num_classes, held_out, len(images))
+
+
+def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:
+    """Read images by index as float32 in [-1, 1].
+
+    Args:
+        images: (N, C, H, W) uint8, possibly a memory map.
+        indices: (B,) integers in [0, N).
+
+    Returns:
+        (B, C, H, W) float32, contiguous in channels_last.
+    """
+    return to_float(np.asarray(images)[indices])
+
+
+def to_float(pixels: np.ndarray) -> Tensor:
+    """Convert a batch (B, C, H, W) uint8 to float32 in [-1, 1], contiguous in channels_last."""
+    x = torch.from_numpy(pixels)
+    if x.ndim == 4:
+        # Reordered while still one byte per value: four times less memory to move.
+        x = x.contiguous(memory_format=torch.channels_last)
+    return from_uint8(x)
+
+
+def content_hash(*splits: Split) -> str:
+    """Return 16 hex digits of SHA-256 over the shapes, pixels and labels of the splits."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(repr(("images", *split.images.shape)).encode())
+        rows = max(1, _HASH_CHUNK_BYTES // max(1, int(np.prod(split.images.shape[1:]))))
+        for start in range(0, len(split), rows):
+            digest.update(np.ascontiguousarray(split.images[start : start + rows]))
+        digest.update(b"labels" if split.labels is not None else b"unlabelled")
+        if split.labels is not None:
+            digest.update(np.ascontiguousarray(split.labels, dtype="<i8"))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,266 @@
+"""Owns the loaders that conf/dataset/*.yaml name: published data sets and folders of images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.cache import Allocate, Decoded, files_key, load_cached
+from bench.data.dataset import Dataset, Split, content_hash
+from bench.data.holdout import hold_out
+
+_DIGITS = tuple(str(digit) for digit in range(10))
+_IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
+_DIGITS_TEST_SIZE = 700
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A data set that torchvision can download.
+
+    Attributes:
+        torchvision_name: class in torchvision.datasets.
+        shape: (C, H, W) of its images.
+        classes: class names by label.
+        folder: where torchvision keeps the files, relative to data_root.
+        files: names of the files in that folder.
+    """
+
+    torchvision_name: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    folder: str
+    files: tuple[str, ...]
+
+
+_MNIST = _Published("MNIST", (1, 28, 28), _DIGITS, "MNIST/raw", _IDX_FILES)
+_FASHION_MNIST = _Published(
+    "FashionMNIST",
+    (1, 28, 28),
+    (
+        "t-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
+    "FashionMNIST/raw",
+    _IDX_FILES,
+)
+_CIFAR10 = _Published(
+    "CIFAR10",
+    (3, 32, 32),
+    (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
+    "cifar-10-batches-py",
+    _CIFAR_FILES,
+)
+
+
+def load_digits(
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    name: str = "digits",
+    flip: bool = False,
+    image_size: int = 8,
+    channels: int = 1,
+    path: str | None = None,
+) -> Dataset:
+    """Load scikit-learn's 8x8 digits: 1097 images to train on, 700 held out (stratified).
+
+    Pixel values 0..16 are scaled to 0..255 and rounded. The data ships with scikit-learn, so that
+    data_root and cache_root are not touched. See `load_mnist` for the arguments.
+    """
+    del data_root
+    _check_native(name, (1, 8, 8), image_size, channels)
+    if path is not None:
+        return _load_local(name, flip, (1, 8, 8), _DIGITS, path, cache_root)
+    from sklearn.datasets import load_digits as read_digits
+
+    values, targets = read_digits(return_X_y=True)
+    images = np.rint(values * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = np.asarray(targets, dtype=np.int64)
+    held_out = hold_out(
+        [f"digits-{i}" for i in range(len(images))], labels.tolist(), _DIGITS_TEST_SIZE
+    )
+    parts = []
+    for mask in (~held_out, held_out):
+        split = Split(images[mask], labels[mask])
+        for array in (split.images, split.labels):
+            array.setflags(write=False)
+        parts.append(split)
+    return Dataset(name, parts[0], parts[1], _DIGITS, flip, content_hash(*parts))
+
+
+def load_mnist(
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    name: str = "mnist",
+    flip: bool = False,
+    image_size: int = 28,
+    channels: int = 1,
+    path: str | None = None,
+) -> Dataset:
+    """Load MNIST: 60000 images to train on, 10000 held out, 1x28x28.
+
+    Files in torchvision's layout under data_root are used; if there are none they are downloaded.
+
+    Args:
+        data_root: folder that holds, or will hold, torchvision's files.
+        cache_root: folder of decoded arrays; None for `default_cache_root`.
+        name: the data set's name.
+        flip: whether training batches are mirrored.
+        image_size: must be the published size.
+        channels: must be the published number of channels.
+        path: a folder or zip of images, class folders named as the classes or by number, to
+            read instead of torchvision's files.
+
+    Raises:
+        ValueError: image_size or channels is not the published one, or files are damaged.
+        FileNotFoundError: there are no files and they cannot be downloaded.
+    """
+    return _load_published(_MNIST, name, flip, image_size, channels, path, data_root, cache_root)
+
+
+def load_fashion_mnist(
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    name: str = "fashion_mnist",
+    flip: bool = False,
+    image_size: int = 28,
+    channels: int = 1,
+    path: str | None = None,
+) -> Dataset:
+    """Load Fashion-MNIST: 60000 images to train on, 10000 held out, 1x28x28; see `load_mnist`."""
+    return _load_published(
+        _FASHION_MNIST, name, flip, image_size, channels, path, data_root, cache_root
+    )
+
+
+def load_cifar10(
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    name: str = "cifar10",
+    flip: bool = True,
+    image_size: int = 32,
+    channels: int = 3,
+    path: str | None = None,
+) -> Dataset:
+    """Load CIFAR-10: 50000 images to train on, 10000 held out, 3x32x32; see `load_mnist`."""
+    return _load_published(_CIFAR10, name, flip, image_size, channels, path, data_root, cache_root)
+
+
+def _load_published(
+    source: _Published,
+    name: str,
+    flip: bool,
+    image_size: int,
+    channels: int,
+    path: str | None,
+    data_root: Path,
+    cache_root: Path | None,
+) -> Dataset:
+    _check_native(name, source.shape, image_size, channels)
+    if path is not None:
+        return _load_local(name, flip, source.shape, source.classes, path, cache_root)
+    data_root = Path(data_root).expanduser()
+    files = [data_root / source.folder / file for file in source.files]
+    if not all(file.is_file() for file in files):
+        _download(source, data_root)
+    # Keyed by the files' bytes, so that a hit needs neither torchvision nor its slow import.
+    key = ("published", source.torchvision_name, files_key(files))
+    return load_cached(name, flip, key, _reader(source, data_root), cache_root)
+
+
+def _reader(source: _Published, data_root: Path) -> Callable[[Allocate], Decoded]:
+    def decode(allocate: Allocate) -> Decoded:
+        del allocate  # these sets fit in memory
+        import torchvision
+
+        splits = []
+        for train in (True, False):
+            try:
+                data = getattr(torchvision.datasets, source.torchvision_name)(
+                    data_root, train=train
+                )
+            except Exception as error:  # torchvision raises many kinds, none of them specific
+                raise ValueError(
+                    f"{data_root / source.folder} holds damaged files ({error}): delete them to "
+                    "have them downloaded again."
+                ) from error
+            images = np.asarray(data.data)  # (N, H, W) grey or (N, H, W, 3)
+            images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+            if images.shape[1:] != source.shape or len(images) != len(data.targets):
+                raise ValueError(
+                    f"{data_root / source.folder} holds {len(images)} images of shape "
+                    f"{images.shape[1:]} with {len(data.targets)} labels instead of "
+                    f"{source.torchvision_name}'s: delete it to have it downloaded again."
+                )
+            labels = np.asarray(data.targets, dtype=np.int64)
+            splits.append(Split(np.ascontiguousarray(images), labels))
+        return Decoded(splits[0], splits[1], source.classes)
+
+    return decode
+
+
+def _download(source: _Published, data_root: Path) -> None:
+    import torchvision
+
+    try:
+        getattr(torchvision.datasets, source.torchvision_name)(data_root, download=True)
+    except Exception as error:  # network, file system and checksum errors alike
+        files = ", ".join(source.files)
+        raise FileNotFoundError(
+            f"{source.torchvision_name} is not at {data_root / source.folder} and cannot be "
+            f"downloaded ({error}): put the files {files} there by hand, set data_root "
+            "(BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of the images."
+        ) from error
+
+
+def _check_native(name: str, shape: tuple[int, int, int], image_size: int, channels: int) -> None:
+    for argument, value, native in (
+        ("image_size", image_size, shape[1]),
+        ("channels", channels, shape[0]),
+    ):
+        if value != native:
+            raise ValueError(
+                f"dataset.{argument}={value} must be {native} for {name}: to resize or convert "
+                "images use dataset=folder."
+            )
+
+
+def _load_local(
+    name: str,
+    flip: bool,
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    path: str,
+    cache_root: Path | None,
+) -> Dataset:
+    raise NotImplementedError(path)
