@@ -1,0 +1,315 @@
+"""What training and sampling cost: time, FLOPs, network evaluations, parameters, peak memory."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.base import Batch, GenerativeModel, Sampler
+
+MIB = 2**20
+MAX_REPETITIONS = 100
+BATCH_SIZES = (1, 8, 32, 128, 512, 2048)
+"""Candidates for the best batch size, tried in this order."""
+
+
+@dataclass(frozen=True)
+class SamplingCost:
+    """What drawing from a sampler costs; None where there is nothing to measure.
+
+    Attributes:
+        nfe: network evaluations per sample.
+        latency_ms: median milliseconds to draw one sample at batch 1.
+        latency_iqr_ms: its interquartile range.
+        images_per_second: median throughput at the best batch size.
+        images_per_second_iqr: its interquartile range; None when only one draw was timed.
+        best_batch_size: the batch size, of `BATCH_SIZES`, at which throughput stops growing.
+        gflops_per_sample: 10^9 floating point operations, two per multiply-add.
+        sampling_memory_mib: peak memory of drawing at the best batch size (see `PeakMemory`).
+    """
+
+    nfe: int
+    latency_ms: float | None = None
+    latency_iqr_ms: float | None = None
+    images_per_second: float | None = None
+    images_per_second_iqr: float | None = None
+    best_batch_size: int | None = None
+    gflops_per_sample: float | None = None
+    sampling_memory_mib: float | None = None
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of parameters of all networks of the model, trained or frozen."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def step_flops(model: GenerativeModel, batch: Batch) -> int:
+    """Floating point operations of one training step: forward and backward of every phase.
+
+    Works on a copy, so that weights, buffers, gradients and the global random state stay as they
+    are. Optimizer updates are not counted. The model must not be compiled: the counter cannot
+    look inside compiled code.
+
+    Args:
+        model: the model to train, on the device of the batch.
+        batch: real data of the size of a training batch.
+
+    Returns:
+        FLOPs of the whole batch, two per multiply-add; 0 for a model without phases.
+    """
+    copy = deepcopy(model).train()
+    counter = FlopCounterMode(display=False)
+    with _untouched_random_state(copy.progress.device), counter:
+        for phase in copy.phases:
+            copy.requires_grad_(False)
+            phase.module.requires_grad_(True)
+            for _ in range(phase.repeats):
+                phase.loss(batch)["loss"].backward()
+    return counter.get_total_flops()
+
+
+def sampling_cost(
+    model: GenerativeModel,
+    sampler: Sampler,
+    *,
+    seconds: float = 10.0,
+    device: torch.device,
+    num_classes: int = 0,
+) -> SamplingCost:
+    """Measure one sampler in eval mode, warmed up and synchronised.
+
+    Latency takes half of the time budget: 3 to 100 draws of one sample. The best batch size is
+    found by timing single network calls, growing the batch while throughput still gains 5 %, the
+    memory suffices and a whole draw should not outlast the budget; then whole draws at that size
+    take the other half, at least one. The minimum numbers of draws may overrun the budget.
+
+    The model's mode, weights and buffers and the global random state are left as they were.
+
+    Args:
+        model: the model that the sampler belongs to, on `device`.
+        sampler: one of model.samplers.
+        seconds: time budget of the measurement.
+        device: the model's device.
+        num_classes: K, to draw with labels that cycle through the classes; 0 draws without.
+
+    Returns:
+        The cost; only nfe is known for a sampler without a network, such as real data.
+
+    Raises:
+        ValueError: if a draw does not call the network as often as sampler.nfe declares.
+    """
+    network = sampler.network
+    if network is None:
+        return SamplingCost(nfe=sampler.nfe)
+    generator = Generator(device=device).manual_seed(0)
+
+    def draw(n: int) -> Tensor:
+        y = torch.arange(n, device=device) % num_classes if num_classes else None  # (n,)
+        return sampler.draw(n, generator, y)
+
+    with _eval_mode(model), _untouched_random_state(device), torch.inference_mode():
+        call = _capture_call(network, lambda: draw(1), sampler.nfe)
+        with FlopCounterMode(display=False) as counter:
+            call.run(network, 1)
+        latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
+        batch_size = _best_batch_size(network, call, sampler.nfe, seconds, device)
+        memory = PeakMemory(device)
+        draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
+        memory_mib = memory.mib()
+    latency_ms = [1000 * t for t in latency]
+    images_per_second = [batch_size / t for t in draws]
+    return SamplingCost(
+        nfe=sampler.nfe,
+        latency_ms=statistics.median(latency_ms),
+        latency_iqr_ms=_interquartile_range(latency_ms),
+        images_per_second=statistics.median(images_per_second),
+        images_per_second_iqr=_interquartile_range(images_per_second),
+        best_batch_size=batch_size,
+        gflops_per_sample=counter.get_total_flops() * sampler.nfe / 1e9,
+        sampling_memory_mib=memory_mib,
+    )
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all its work; call it before reading a clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class PeakMemory:
+    """Peak memory since construction.
+
+    On CUDA it is the allocator's peak, weights included. On Linux CPUs it is how far the process's
+    resident set rose above its size at construction, so that the interpreter is not counted;
+    memory that the process already held and reuses does not show. Elsewhere it is unknown.
+
+    Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
+    before constructing the second.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._resident_before_mib: float | None = None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif device.type == "cpu" and _reset_resident_peak():
+            self._resident_before_mib = _resident_mib("VmRSS")
+
+    def mib(self) -> float | None:
+        """Peak so far, in MiB; None where it cannot be had (macOS, Windows)."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / MIB
+        if self._resident_before_mib is None:
+            return None
+        return max(0.0, _resident_mib("VmHWM") - self._resident_before_mib)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments of one network call for one sample."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def run(self, network: nn.Module, batch_size: int) -> None:
+        """Call the network with every batched argument repeated batch_size times."""
+
+        def expand(value: object) -> object:
+            if isinstance(value, Tensor) and value.ndim > 0:
+                return value.repeat_interleave(batch_size, dim=0)  # (rows * batch_size, …)
+            return value
+
+        network(*map(expand, self.args), **{k: expand(v) for k, v in self.kwargs.items()})
+
+
+def _capture_call(network: nn.Module, draw: Callable[[], Tensor], declared_nfe: int) -> _Call:
+    """Run one draw, check its number of network calls and return the arguments of the first.
+
+    Raises:
+        ValueError: if the number is not declared_nfe, or is zero.
+    """
+    calls = 0
+    first: _Call | None = None
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        nonlocal calls, first
+        calls += 1
+        if first is None:  # samplers may overwrite their state in place later
+            first = _Call(tuple(map(_snapshot, args)), {k: _snapshot(v) for k, v in kwargs.items()})
+
+    handle = network.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        draw()
+    finally:
+        handle.remove()
+    if calls != declared_nfe or first is None:
+        raise ValueError(
+            f"the sampler declares nfe={declared_nfe}, but a draw called its network {calls} times"
+        )
+    return first
+
+
+def _snapshot(value: object) -> object:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _best_batch_size(
+    network: nn.Module, call: _Call, nfe: int, seconds: float, device: torch.device
+) -> int:
+    """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time."""
+    best, best_rate = 1, 0.0
+    for batch_size in BATCH_SIZES:
+        try:
+            warm_up = _seconds(lambda b=batch_size: call.run(network, b), device)
+            if batch_size > 1 and warm_up * nfe > seconds:
+                break
+            times = _repeat(
+                lambda b=batch_size: call.run(network, b), device, seconds / 20, at_least=3
+            )
+        except torch.OutOfMemoryError:
+            break
+        rate = batch_size / min(times)  # the least disturbed call: this only picks a size
+        if rate <= 1.05 * best_rate:
+            break
+        best, best_rate = batch_size, rate
+    return best
+
+
+def _repeat(
+    call: Callable[[], object],
+    device: torch.device,
+    seconds: float,
+    *,
+    at_least: int,
+) -> list[float]:
+    """Time a call repeatedly until the time is used up; returns the seconds of each repetition."""
+    times: list[float] = []
+    while len(times) < at_least or (len(times) < MAX_REPETITIONS and sum(times) < seconds):
+        times.append(_seconds(call, device))
+    return times
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    start = time.perf_counter()
+    call()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def _interquartile_range(values: list[float]) -> float | None:
+    """Distance of the quartiles (linear interpolation); None of a single value."""
+    if len(values) < 2:
+        return None
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return upper - lower
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside, every module's own mode again afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _untouched_random_state(device: torch.device) -> Iterator[None]:
+    """Restore the global random states of the CPU and of the device on leaving."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+def _reset_resident_peak() -> bool:
+    """Set the process's resident high-water mark to its present size; False if impossible."""
+    if sys.platform != "linux":
+        return False
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
+    except OSError:  # a container may forbid it
+        return False
+    return True
+
+
+def _resident_mib(field: str) -> float:
+    """A field of /proc/self/status in MiB: VmRSS, the resident set, or VmHWM, its peak."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024  # the file counts in KiB
+    raise OSError(f"/proc/self/status has no {field}")
