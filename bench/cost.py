@@ -1,5 +1,6 @@
 """What training and sampling cost: time, FLOPs, network evaluations, parameters, peak memory."""
 
+import ctypes
 import statistics
 import sys
 import time
@@ -151,8 +152,8 @@ class PeakMemory:
     """Peak memory since construction.
 
     On CUDA it is the allocator's peak, weights included. On Linux CPUs it is how far the process's
-    resident set rose above its size at construction, so that the interpreter is not counted;
-    memory that the process already held and reuses does not show. Elsewhere it is unknown.
+    resident set rose above its size at construction, so that the interpreter and
+    the weights are not counted. Elsewhere it is unknown.
 
     Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
     before constructing the second.
@@ -300,6 +301,9 @@ def _reset_resident_peak() -> bool:
     """Set the process's resident high-water mark to its present size; False if impossible."""
     if sys.platform != "linux":
         return False
+    release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if release is not None:  # else freed memory that the allocator keeps would hide a new use of it
+        release(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
     except OSError:  # a container may forbid it
