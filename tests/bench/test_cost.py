@@ -1,0 +1,163 @@
+import sys
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import protocol
+from bench.cost import PeakMemory, SamplingCost, parameters, sampling_cost, step_flops
+from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.gan.dcgan import Discriminator, Generator
+from models.gan.gan import GAN
+from models.gan.objectives import non_saturating
+from models.real import RealData
+
+CPU = torch.device("cpu")
+D = 16
+SPEC = DataSpec((D,), 0, lambda index: torch.zeros(len(index), D), 8)
+
+
+class Linear(GenerativeModel):
+    """Two linear players, of which the first has two updates, and a sampler of three calls."""
+
+    def __init__(self, declared_nfe: int = 3) -> None:
+        super().__init__((D,))
+        self.a = nn.Linear(D, D)
+        self.b = nn.Linear(D, D)
+        self.declared_nfe = declared_nfe
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("a", self.a, self.loss, repeats=2), Phase("b", self.b, self.loss))
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        return {"linear": Sampler(self.draw, self.declared_nfe, self.a)}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": self.b(self.a(batch.x)).sum()}
+
+    def draw(self, n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+        x = torch.randn(n, D, generator=generator)
+        for _ in range(3):
+            x = self.a(x).clamp(-1, 1)
+        return x
+
+
+def dcgan() -> GAN:
+    torch.manual_seed(0)
+    data = DataSpec((1, 8, 8), 0, lambda index: torch.zeros(len(index), 1, 8, 8), 8)
+    model = GAN(
+        data, partial(Generator, width=4), partial(Discriminator, width=4), non_saturating()
+    )
+    model.generator_loss(Batch(torch.rand(4, 1, 8, 8)))["loss"].backward()  # leaves gradients
+    return model
+
+
+def snapshot(model: nn.Module) -> list[Tensor]:
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return [t.clone() for t in (*model.state_dict().values(), *gradients, torch.get_rng_state())]
+
+
+def assert_same(before: list[Tensor], after: list[Tensor]) -> None:
+    assert len(before) == len(after)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_fields_are_columns_of_the_protocol():
+    assert set(SamplingCost.__dataclass_fields__) <= set(protocol.COST)
+
+
+def test_parameters_are_counted():
+    assert parameters(Linear()) == 2 * (D * D + D)
+
+
+def test_step_flops_of_linear_layers_are_in_closed_form():
+    """A product of (B, D) with (D, D) costs 2 B D^2; each pass needs those that its phase uses.
+
+    Phase a: forward a and b, gradient through b, gradient of a's weights = 4 products, twice.
+    Phase b: forward a and b, gradient of b's weights = 3 products.
+    """
+    batch = Batch(torch.randn(5, D))
+    assert step_flops(Linear(), batch) == (2 * 4 + 3) * 2 * 5 * D * D
+
+
+def test_step_flops_of_real_data_are_zero():
+    assert step_flops(RealData(SPEC), Batch(torch.zeros(2, D))) == 0
+
+
+def test_step_flops_leave_everything_untouched():
+    model = dcgan().eval()
+    frozen = next(model.discriminator.parameters()).requires_grad_(False)
+    batch = Batch(torch.rand(4, 1, 8, 8))
+    before = snapshot(model)
+    assert step_flops(model, batch) > 0
+    assert_same(before, snapshot(model))
+    assert not model.training
+    assert not frozen.requires_grad
+
+
+def test_sampling_flops_are_in_closed_form():
+    model = Linear()
+    cost = sampling_cost(model, model.samplers["linear"], seconds=0.1, device=CPU)
+    assert cost.nfe == 3
+    assert cost.gflops_per_sample == pytest.approx(3 * 2 * D * D / 1e9)
+
+
+def test_sampling_costs_are_measured():
+    model = Linear()
+    cost = sampling_cost(model, model.samplers["linear"], seconds=0.1, device=CPU)
+    assert cost.latency_ms is not None
+    assert cost.latency_ms > 0
+    assert cost.latency_iqr_ms is not None
+    assert cost.latency_iqr_ms >= 0
+    assert cost.images_per_second is not None
+    assert cost.images_per_second > 0
+    assert cost.best_batch_size is not None
+    assert cost.best_batch_size > 1  # a linear layer gains from every row
+
+
+def test_real_data_costs_nothing():
+    model = RealData(SPEC)
+    assert sampling_cost(model, model.samplers["held-out"], device=CPU) == SamplingCost(nfe=0)
+
+
+def test_a_wrong_declaration_of_nfe_is_refused():
+    model = Linear(declared_nfe=2)
+    with pytest.raises(ValueError, match="declares nfe=2, but a draw called its network 3 times"):
+        sampling_cost(model, model.samplers["linear"], device=CPU)
+
+
+def test_sampling_cost_leaves_everything_untouched():
+    model = dcgan().train()
+    model.discriminator.eval()
+    before = snapshot(model)
+    sampling_cost(model, model.samplers["generator"], seconds=0.1, device=CPU)
+    assert_same(before, snapshot(model))
+    assert model.generator.training
+    assert not model.discriminator.training
+    assert not model.generator._forward_pre_hooks
+
+
+def test_labels_are_given_where_there_are_classes():
+    seen = []
+
+    def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+        seen.append(y)
+        return layer(torch.randn(n, D, generator=generator))
+
+    model, layer = Linear(), nn.Linear(D, D)
+    model.a = layer
+    sampling_cost(model, Sampler(draw, 1, layer), seconds=0.01, device=CPU, num_classes=3)
+    assert all(y is not None and y.max() < 3 for y in seen)
+
+
+def test_peak_memory_sees_a_passing_allocation():
+    memory = PeakMemory(CPU)
+    if memory.mib() is None:
+        pytest.skip(f"no resident peak on {sys.platform} here")
+    block = torch.ones(64 * 2**18)  # 64 MiB
+    del block
+    assert 60 < memory.mib() < 100
+    assert PeakMemory(CPU).mib() < 30

@@ -1,0 +1,191 @@
+"""Every conf/model/*.yaml keeps the contract of models/base.py."""
+
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from models.base import Batch, DataSpec, GenerativeModel
+
+CONFIGS = sorted((Path(conf.__file__).parent / "model").glob("*.yaml"))
+NAMES = [path.stem for path in CONFIGS]
+CASES = {
+    "8x8": ((1, 8, 8), 0),
+    "8x8-labelled": ((1, 8, 8), 3),
+    "28x28": ((1, 28, 28), 0),
+}
+FIRST = next(iter(CASES))
+LARGE = 10_000_000  # parameters; larger models are checked in the first case only
+MAX_NFE = 50  # of the samplers whose calls are counted
+HELD_OUT = 12
+
+
+def load(name: str) -> DictConfig:
+    config = OmegaConf.load(CONFIGS[NAMES.index(name)])
+    assert isinstance(config, DictConfig)
+    return config
+
+
+@lru_cache(maxsize=4)
+def build(name: str, case: str) -> GenerativeModel:
+    shape, num_classes = CASES[case]
+    held_out = torch.rand(HELD_OUT, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    data = DataSpec(shape, num_classes, lambda index: held_out[index], HELD_OUT)
+    torch.manual_seed(0)
+    return instantiate(load(name).build, _convert_="all")(data)
+
+
+def is_large(model: GenerativeModel) -> bool:
+    return sum(parameter.numel() for parameter in model.parameters()) > LARGE
+
+
+@pytest.fixture(params=[(name, case) for name in NAMES for case in CASES], ids="-".join)
+def case(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A model's name and a case; the cases of one model are adjacent, so its builds are shared."""
+    name, case = request.param
+    if case != FIRST and is_large(build(name, FIRST)):
+        pytest.skip("large model: checked in the first case only")
+    return name, case
+
+
+@pytest.fixture
+def model(case: tuple[str, str]) -> GenerativeModel:
+    return deepcopy(build(*case))
+
+
+@pytest.fixture
+def batch(case: tuple[str, str]) -> Batch:
+    shape, num_classes = CASES[case[1]]
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(3, *shape, generator=generator) * 2 - 1
+    return Batch(x, labels(3, num_classes))
+
+
+def labels(n: int, num_classes: int) -> torch.Tensor | None:
+    return torch.arange(n) % num_classes if num_classes else None
+
+
+def draw(model: GenerativeModel, num_classes: int) -> torch.Tensor:
+    """Draw two samples with the cheapest sampler, (2, *data_shape)."""
+    sampler = min(model.samplers.values(), key=lambda sampler: sampler.nfe)
+    model.eval()
+    with torch.inference_mode():
+        return sampler.draw(2, torch.Generator().manual_seed(7), labels(2, num_classes))
+
+
+def test_there_is_a_config_per_file_and_it_is_named_after_it():
+    assert NAMES
+    assert [load(name).name for name in NAMES] == NAMES
+
+
+def test_samples_have_shape_type_and_range(model, case):
+    x = draw(model, CASES[case[1]][1])
+    assert x.shape == (2, *model.data_shape)
+    assert x.dtype == torch.float32
+    assert torch.isfinite(x).all()
+    assert x.min() >= -1
+    assert x.max() <= 1
+
+
+def test_the_generator_alone_decides_the_samples(model, case):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = draw(model, CASES[case[1]][1])
+    assert torch.equal(state, torch.get_rng_state()), "drawing used the global generator"
+    torch.manual_seed(2)
+    assert torch.equal(first, draw(model, CASES[case[1]][1]))
+
+
+def test_declared_nfe_is_counted(model, case):
+    model.eval()
+    cheap = {name: sampler for name, sampler in model.samplers.items() if sampler.nfe <= MAX_NFE}
+    assert cheap, f"no sampler with NFE up to {MAX_NFE}"
+    for name, sampler in cheap.items():
+        if sampler.network is None:
+            assert sampler.nfe == 0, name
+            continue
+        calls = []
+        handle = sampler.network.register_forward_pre_hook(
+            lambda module, _, calls=calls: calls.append(module)
+        )
+        with torch.inference_mode():
+            sampler.draw(1, torch.Generator().manual_seed(0), labels(1, CASES[case[1]][1]))
+        handle.remove()
+        assert len(calls) == sampler.nfe, name
+
+
+def test_losses_are_finite_scalars_and_reach_only_the_phase_module(model, batch):
+    model.train()
+    for phase in model.phases:
+        own = {id(parameter) for parameter in phase.module.parameters()}
+        assert own, phase.name
+        for parameter in model.parameters():
+            parameter.grad = None
+            parameter.requires_grad_(id(parameter) in own)
+        logs = phase.loss(batch)
+        assert all(value.ndim == 0 and torch.isfinite(value) for value in logs.values())
+        assert not any(value.requires_grad for key, value in logs.items() if key != "loss")
+        logs["loss"].backward()
+        for name, parameter in model.named_parameters():
+            if id(parameter) in own:
+                assert parameter.grad is not None, f"{phase.name} does not reach {name}"
+                assert torch.isfinite(parameter.grad).all(), name
+            else:
+                assert parameter.grad is None, f"{phase.name} reaches {name}"
+
+
+def test_losses_train_under_bfloat16_autocast(model, batch):
+    model.train()
+    for phase in model.phases:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = phase.loss(batch)["loss"]
+        assert loss.dtype == torch.float32, phase.name
+        assert torch.isfinite(loss), phase.name
+
+
+def test_losses_accept_channels_last(model, batch):
+    model.train().to(memory_format=torch.channels_last)
+    x = batch.x.contiguous(memory_format=torch.channels_last)
+    for phase in model.phases:
+        assert torch.isfinite(phase.loss(Batch(x, batch.y))["loss"]), phase.name
+
+
+def test_state_dict_restores_the_samples(model, case):
+    model.train()
+    with torch.no_grad():
+        for parameter in model.parameters():  # away from the shared initialisation
+            parameter.add_(0.01)
+    model.progress.fill_(0.5)
+    expected = draw(model, CASES[case[1]][1])
+    restored = deepcopy(build(*case))
+    restored.load_state_dict(model.state_dict())
+    assert restored.progress == 0.5
+    assert torch.equal(draw(restored, CASES[case[1]][1]), expected)
+
+
+def test_a_copy_binds_to_its_own_modules(model, batch):
+    copy = deepcopy(model)
+    own, copied = set(model.modules()), set(copy.modules())
+    for phase in copy.phases:
+        assert phase.module in copied
+        assert phase.module not in own
+    for sampler in copy.samplers.values():
+        assert sampler.network is None or sampler.network in copied
+    for phase in copy.phases:
+        phase.loss(batch)["loss"].backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_phase_has_its_optimizer(name):
+    model = build(name, FIRST)
+    optimizers = load(name).training.optimizers
+    assert set(optimizers) == {phase.name for phase in model.phases}
+    for phase in model.phases:
+        optimizer = instantiate(optimizers[phase.name], _convert_="all")(phase.module.parameters())
+        assert isinstance(optimizer, torch.optim.Optimizer)
