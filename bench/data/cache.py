@@ -119,7 +119,7 @@ def _publish(folder: Path, entry: Path) -> None:
     try:
         os.replace(folder, entry)
     except OSError:
-        # Another process published the same content first; anything else is an error.
+        # Another process may have published the same content first.
         if not (entry / "meta.json").is_file():
             raise
 

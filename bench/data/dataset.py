@@ -99,8 +99,8 @@ def content_hash(*splits: Split) -> str:
         digest.update(repr(("images", *split.images.shape)).encode())
         rows = max(1, _HASH_CHUNK_BYTES // max(1, int(np.prod(split.images.shape[1:]))))
         for start in range(0, len(split), rows):
-            digest.update(np.ascontiguousarray(split.images[start : start + rows]))
+            digest.update(np.ascontiguousarray(split.images[start : start + rows]).data)
         digest.update(b"labels" if split.labels is not None else b"unlabelled")
         if split.labels is not None:
-            digest.update(np.ascontiguousarray(split.labels, dtype="<i8"))
+            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
     return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.data.cache import Allocate, Decoded, files_key, load_cached
 from bench.data.dataset import Dataset, Split, content_hash
+from bench.data.folder import load_local
 from bench.data.holdout import hold_out
 
 _DIGITS = tuple(str(digit) for digit in range(10))
@@ -97,7 +98,7 @@ def load_digits(
     del data_root
     _check_native(name, (1, 8, 8), image_size, channels)
     if path is not None:
-        return _load_local(name, flip, (1, 8, 8), _DIGITS, path, cache_root)
+        return load_local(name, flip, (1, 8, 8), _DIGITS, path, cache_root)
     from sklearn.datasets import load_digits as read_digits
 
     values, targets = read_digits(return_X_y=True)
@@ -108,10 +109,10 @@ def load_digits(
     )
     parts = []
     for mask in (~held_out, held_out):
-        split = Split(images[mask], labels[mask])
-        for array in (split.images, split.labels):
+        arrays = images[mask], labels[mask]
+        for array in arrays:
             array.setflags(write=False)
-        parts.append(split)
+        parts.append(Split(*arrays))
     return Dataset(name, parts[0], parts[1], _DIGITS, flip, content_hash(*parts))
 
 
@@ -188,7 +189,7 @@ def _load_published(
 ) -> Dataset:
     _check_native(name, source.shape, image_size, channels)
     if path is not None:
-        return _load_local(name, flip, source.shape, source.classes, path, cache_root)
+        return load_local(name, flip, source.shape, source.classes, path, cache_root)
     data_root = Path(data_root).expanduser()
     files = [data_root / source.folder / file for file in source.files]
     if not all(file.is_file() for file in files):
@@ -239,7 +240,8 @@ def _download(source: _Published, data_root: Path) -> None:
         raise FileNotFoundError(
             f"{source.torchvision_name} is not at {data_root / source.folder} and cannot be "
             f"downloaded ({error}): put the files {files} there by hand, set data_root "
-            "(BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of the images."
+            "(BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of "
+            "the images."
         ) from error
 
 
@@ -253,14 +255,3 @@ def _check_native(name: str, shape: tuple[int, int, int], image_size: int, chann
                 f"dataset.{argument}={value} must be {native} for {name}: to resize or convert "
                 "images use dataset=folder."
             )
-
-
-def _load_local(
-    name: str,
-    flip: bool,
-    shape: tuple[int, int, int],
-    classes: tuple[str, ...],
-    path: str,
-    cache_root: Path | None,
-) -> Dataset:
-    raise NotImplementedError(path)

@@ -1,0 +1,179 @@
+"""Owns turning encoded images into uint8 arrays: colour modes, resizing, the decoding pool."""
+
+import io
+import os
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from bench.data.tree import Tree
+
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+_CHUNK = 64  # images per task: one future each would cost more than decoding a small image
+_MAX_THREADS = 16
+_READ_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,  # Pillow's PNG reader
+    EOFError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    NotImplementedError,  # zipfile: unknown compression
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """What every image is turned into.
+
+    Attributes:
+        channels: 1 (grey, ITU-R 601 luma) or 3 (RGB).
+        image_size: the short side is resized to it and the centre square is cut out, antialiased
+            with Pillow's LANCZOS; images of that size already are not resampled. None keeps sizes.
+        resize: False to refuse images that are not image_size square instead.
+    """
+
+    channels: int
+    image_size: int | None
+    resize: bool = True
+
+
+class WrongSizeError(ValueError):
+    """An image could be read but its size is not the one required."""
+
+
+def decode_image(data: bytes, target: Format) -> np.ndarray:
+    """Decode one file to (C, H, W) uint8.
+
+    EXIF orientation is applied. 16-bit grey is scaled by 1/257 and rounded; 16-bit colour loses its
+    low byte (Pillow). Transparency is composited on white. CMYK, palettes and other colour spaces
+    become RGB or grey.
+
+    Raises:
+        WrongSizeError: the size is not image_size and target.resize is off.
+        ValueError: animated, or a kind of pixel that has no defined range.
+        OSError: the file is damaged; other exceptions in _READ_ERRORS likewise.
+    """
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        # A JPEG with several pictures (MPO, from phones and stereo cameras) is not an animation.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise ValueError(f"animated, {getattr(image, 'n_frames', 'several')} frames")
+        image.load()
+        oriented = ImageOps.exif_transpose(image)
+    converted = _to_channels(oriented, target.channels)
+    size = target.image_size
+    if size is not None and converted.size != (size, size):
+        if not target.resize:
+            raise WrongSizeError(f"{converted.width}x{converted.height}")
+        converted = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
+    pixels = np.asarray(converted)  # (H, W) grey or (H, W, 3)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("32-bit integer pixels: save it with 8 or 16 bits")
+        image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels: save it with 8 or 16 bits")
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def decode_into(
+    tree: Tree, jobs: Sequence[tuple[np.ndarray, Sequence[str]]], target: Format
+) -> None:
+    """Decode all named files into arrays, in threads, with a progress bar on a terminal.
+
+    Args:
+        tree: where the files are.
+        jobs: pairs of an (N, C, H, W) uint8 array to fill and its N file names.
+        target: what the images are turned into.
+
+    Raises:
+        ValueError: images cannot be read or have the wrong size; says how many and which first.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    Image.init()  # registering formats is not thread-safe
+    total = sum(len(names) for _, names in jobs)
+    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    faults: list[tuple[str, Exception]] = []
+    progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
+    with progress, ThreadPoolExecutor(threads) as pool:
+        bar = progress.add_task(f"decoding {tree.path.name}", total=total)
+        tasks = {
+            pool.submit(_decode_chunk, tree, out, names, start, target): min(
+                _CHUNK, len(names) - start
+            )
+            for out, names in jobs
+            for start in range(0, len(names), _CHUNK)
+        }
+        for task in as_completed(tasks):
+            faults += task.result()
+            progress.advance(bar, tasks[task])
+    _report(tree, faults, jobs[0][0].shape[1:], target)
+
+
+def _decode_chunk(
+    tree: Tree, out: np.ndarray, names: Sequence[str], start: int, target: Format
+) -> list[tuple[str, Exception]]:
+    faults: list[tuple[str, Exception]] = []
+    for i in range(start, min(start + _CHUNK, len(names))):
+        try:
+            pixels = decode_image(tree.read(names[i]), target)
+            if pixels.shape != out.shape[1:]:
+                raise WrongSizeError(f"{pixels.shape[2]}x{pixels.shape[1]}")
+            out[i] = pixels
+        except _READ_ERRORS as error:
+            faults.append((names[i], error))
+    return faults
+
+
+def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int, ...]:
+    """Return the (C, H, W) of all images: by target, else that of the first that can be read."""
+    if target.image_size is not None:
+        return (target.channels, target.image_size, target.image_size)
+    for name in names:
+        try:
+            return decode_image(tree.read(name), target).shape
+        except _READ_ERRORS:
+            continue  # named, with all others, once every image has been tried
+    raise ValueError(f"dataset.path={tree.path}: none of its {len(names)} images can be read.")
+
+
+def _report(
+    tree: Tree, faults: list[tuple[str, Exception]], shape: tuple[int, ...], target: Format
+) -> None:
+    unreadable = sorted((n, str(e)) for n, e in faults if not isinstance(e, WrongSizeError))
+    if unreadable:
+        name, error = unreadable[0]
+        raise ValueError(
+            f"dataset.path={tree.path}: {len(unreadable)} images cannot be read, first: {name} "
+            f"({error}): replace or remove them."
+        )
+    if faults:
+        name, error = min((n, str(e)) for n, e in faults)
+        advice = (
+            "set dataset.image_size to resize all images"
+            if target.resize
+            else "to resize images use dataset=folder"
+        )
+        raise ValueError(
+            f"dataset.path={tree.path}: {len(faults)} images are not {shape[2]}x{shape[1]} pixels, "
+            f"first: {name} ({error}): {advice}."
+        )
