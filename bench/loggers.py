@@ -1,10 +1,9 @@
-"""Mirrors of the training log: CSV is the truth (`bench.records`), W&B a copy that may be lost."""
+"""The mirror of a run in Weights & Biases: CSV is the truth (`bench.records`), this a copy."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 MODES = ("offline", "online", "disabled")
 """Values of logger.wandb."""
@@ -18,28 +17,6 @@ FINISH_TIMEOUT_SECONDS = 120
 log = logging.getLogger(__name__)
 
 
-class Logger(Protocol):
-    """Whatever takes the scalars of training: `bench.records.TrainLog` and `WandbLogger`."""
-
-    def log(
-        self, values: Mapping[str, float], *, step: int, images: int, train_seconds: float
-    ) -> None:
-        """Record named scalars at a point of training.
-
-        Args:
-            values: scalars by name, such as "generator/loss".
-            step: training steps taken.
-            images: real images shown to the first phase.
-            train_seconds: time spent training, without evaluation and checkpoints.
-        """
-        ...
-
-
-def stable_id(run: Path) -> str:
-    """Name a W&B run after its run directory, so that a resumed run continues the same one."""
-    return hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
-
-
 class WandbLogger:
     """Mirror of one run in Weights & Biases; metrics stand against images seen.
 
@@ -51,7 +28,7 @@ class WandbLogger:
         project: W&B project.
         group: group of the sweep, or None.
         name: name shown for the run.
-        run_id: identity of the run, see `stable_id`.
+        run_id: identity of the run; a resumed run that keeps it continues the same W&B run.
         config: resolved configuration, of plain values.
 
     Raises:
@@ -109,13 +86,15 @@ class WandbLogger:
         """Whether values still reach W&B."""
         return self._run is not None
 
-    def log(
-        self, values: Mapping[str, float], *, step: int, images: int, train_seconds: float
-    ) -> None:
-        """Mirror named scalars; see `Logger.log`."""
+    def log(self, values: Mapping[str, float], *, images: int) -> None:
+        """Mirror named scalars.
+
+        Args:
+            values: scalars by name, such as "generator/loss".
+            images: real images shown to the first phase, the axis of every chart.
+        """
         if self.active:
-            point = {"images": images, "step": step, "train_seconds": train_seconds}
-            self._attempt(lambda: self._run.log({**values, **point}))
+            self._attempt(lambda: self._run.log({**values, "images": images}))
 
     def log_image(self, name: str, path: Path, *, images: int) -> None:
         """Mirror a picture, such as a grid of samples.

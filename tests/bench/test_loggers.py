@@ -9,26 +9,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.loggers import Logger, WandbLogger, stable_id
-from bench.records import TrainLog
+from bench.loggers import WandbLogger
 
 
 def make(directory, mode="offline", config=None):
-    return WandbLogger(
-        mode, directory, "bench", "sweep", "seed=0", stable_id(directory), config or {}
-    )
+    return WandbLogger(mode, directory, "bench", "sweep", "seed=0", "abc123", config or {})
 
 
 def test_offline_mode_writes_a_run_that_can_be_synced(tmp_path, capfd):
+    import wandb
+
     picture = tmp_path / "grid.png"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(picture)
     mirror = make(tmp_path, config={"model": {"lr": 1e-4}})
     assert mirror.active
-    mirror.log({"generator/loss": 0.5}, step=1, images=64, train_seconds=0.1)
+    mirror.log({"generator/loss": 0.5}, images=64)
     mirror.log_image("samples/generator", picture, images=64)
     mirror.finish()
     assert not mirror.active
-    (folder,) = (tmp_path / "wandb").glob(f"offline-run-*-{stable_id(tmp_path)}")
+    wandb.teardown()  # its service writes the file's end after finish() has returned
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*-abc123")
     (file,) = folder.glob("*.wandb")
     written = file.read_bytes()
     for text in (b"generator/loss", b"sweep", b"samples/generator"):
@@ -47,7 +47,7 @@ def test_a_broken_start_does_not_stop_the_run(tmp_path, monkeypatch, caplog, mod
     monkeypatch.setattr(wandb, "init", broken)
     with caplog.at_level(logging.WARNING):
         mirror = make(tmp_path, mode)
-        mirror.log({"loss": 1.0}, step=1, images=1, train_seconds=0.0)
+        mirror.log({"loss": 1.0}, images=1)
         mirror.log_image("samples", tmp_path / "missing.png", images=1)
         mirror.finish()
     assert not mirror.active
@@ -78,7 +78,7 @@ def test_an_outage_turns_the_mirror_off_with_one_warning(tmp_path, monkeypatch, 
     mirror = make(tmp_path)
     with caplog.at_level(logging.WARNING):
         for step in range(3):
-            mirror.log({"loss": 1.0}, step=step, images=step, train_seconds=0.0)
+            mirror.log({"loss": 1.0}, images=step)
         mirror.finish()
     assert run.calls == 1
     assert len(caplog.records) == 1
@@ -91,7 +91,7 @@ import sys
 from pathlib import Path
 from bench.loggers import WandbLogger
 mirror = WandbLogger("disabled", Path(sys.argv[1]), "p", None, "n", "id", {})
-mirror.log({"loss": 1.0}, step=1, images=1, train_seconds=0.0)
+mirror.log({"loss": 1.0}, images=1)
 mirror.log_image("samples", Path("missing.png"), images=1)
 mirror.finish()
 sys.exit("wandb" in sys.modules or "torch" in sys.modules)
@@ -103,15 +103,3 @@ sys.exit("wandb" in sys.modules or "torch" in sys.modules)
 def test_an_unknown_mode_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"'on', must be one of offline, online, disabled"):
         make(tmp_path, "on")
-
-
-def test_the_identity_is_stable_per_run_directory(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    one, two = tmp_path / "seed=0", tmp_path / "seed=1"
-    assert stable_id(one) == stable_id(one.relative_to(tmp_path)) != stable_id(two)
-
-
-def test_both_logs_are_loggers(tmp_path):
-    loggers: list[Logger] = [TrainLog(tmp_path / "train.csv"), make(tmp_path, "disabled")]
-    for logger in loggers:
-        logger.log({"loss": 1.0}, step=1, images=1, train_seconds=0.0)
