@@ -1,0 +1,74 @@
+"""How much training a run may spend, and how much it has spent."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass
+class Spent:
+    """What training has consumed so far.
+
+    Attributes:
+        step: passes over the model's phases.
+        images: real images shown to the first phase, over all ranks.
+        seconds: wall-clock training time, without evaluation and checkpoints.
+        flops: floating-point operations of all training steps, over all ranks.
+        point: evaluation points reached.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+    point: int = 0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits on training; whichever is reached first ends it, None means unlimited.
+
+    The step in which a limit is reached is completed, so a run overshoots by less than one step.
+
+    Attributes:
+        images: real images shown to the first phase (StyleGAN's convention, there in thousands).
+        seconds: training time without evaluation and checkpoints.
+        flops: floating-point operations of training.
+        checkpoints: points at equal distance along the budget at which the model is saved and
+            evaluated; the last one is the end.
+    """
+
+    images: int | None = None
+    seconds: float | None = None
+    flops: float | None = None
+    checkpoints: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse budgets under which nothing could be trained.
+
+        Raises:
+            ValueError: no limit is set, a limit is not positive, or checkpoints is below 1.
+        """
+        limits = self.limits()
+        if not limits:
+            raise ValueError(
+                "the budget is unlimited: set at least one of budget.images, budget.seconds, "
+                "budget.flops"
+            )
+        for name, limit in limits.items():
+            if not limit > 0:
+                raise ValueError(f"budget.{name} must be positive, got {limit}")
+        if self.checkpoints < 1:
+            raise ValueError(f"budget.checkpoints must be at least 1, got {self.checkpoints}")
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        limits = {"images": self.images, "seconds": self.seconds, "flops": self.flops}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def progress(self, spent: Spent) -> float:
+        """Share of the budget that is spent, in [0, 1]; 1 ends training."""
+        used = asdict(spent)
+        return min(1.0, max(used[name] / limit for name, limit in self.limits().items()))
+
+    def __str__(self) -> str:
+        """The limits in one line, such as "seconds=120"; the same for equal budgets."""
+        return ",".join(f"{name}={limit:.12g}" for name, limit in self.limits().items())

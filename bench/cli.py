@@ -1,0 +1,76 @@
+"""The Hydra entry: thin and fast to start; torch is imported only once a job runs."""
+
+import hashlib
+import importlib.util
+import logging
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+log = logging.getLogger("bench")
+
+_failures: list[str] = []
+
+
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+def _job(cfg: DictConfig) -> None:
+    """Run one job; in a sweep, an expected failure is reported and the next job starts."""
+    from bench.run import RunError, run
+
+    hydra_config = HydraConfig.get()
+    overrides = list(hydra_config.overrides.task)
+    log.info("▶ %s", " ".join(overrides) or "defaults")
+    try:
+        result = run(cfg, overrides, command=_command(overrides), group=_sweep(hydra_config.mode))
+    except RunError as error:
+        log.error("✗ %s", error)
+        _failures.append(str(error))
+        if hydra_config.mode is RunMode.RUN:
+            sys.exit(2)
+        return
+    if result.status == "failed":
+        log.error("✗ %s: %s", result.directory, result.reason)
+        _failures.append(result.reason)
+
+
+def _command(overrides: list[str]) -> str:
+    return " ".join(["python -m bench", *overrides])
+
+
+def _sweep(mode: RunMode | None) -> str | None:
+    """A name for the sweep, the same whenever its command is given; None outside a sweep."""
+    if mode is not RunMode.MULTIRUN:
+        return None
+    return "sweep-" + hashlib.sha256("\n".join(sorted(sys.argv[1:])).encode()).hexdigest()[:8]
+
+
+def _check_packages() -> None:
+    """Stop if Python finds other packages under our names.
+
+    Raises:
+        SystemExit: another `models` or `conf` shadows ours.
+    """
+    root = Path(__file__).resolve().parent.parent
+    for name in ("models", "conf"):
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
+        if found != root:
+            where = spec.origin if spec else "nowhere"
+            sys.exit(
+                f"bench needs its own package `{name}` in {root}, but Python finds {where}: "
+                "run from another directory or remove the other package from PYTHONPATH"
+            )
+
+
+def main() -> None:
+    """Parse the command line and run its jobs; exit 1 if any of them failed."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("bench").setLevel(logging.INFO)
+    _check_packages()
+    _job()
+    if _failures:
+        sys.exit(1)

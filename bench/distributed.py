@@ -1,0 +1,108 @@
+"""Data-parallel training under torchrun: rank, world and gradient averaging, nothing else."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+EVALUATION_TIMEOUT = timedelta(hours=12)
+"""How long the other ranks wait while rank 0 evaluates."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among those that train one model together.
+
+    Attributes:
+        rank: index of this process, in [0, size).
+        size: number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes, evaluates and reports."""
+        return self.rank == 0
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over ranks, in one all-reduce per dtype.
+
+        The same parameters must have a gradient on every rank.
+        """
+        if self.size == 1:
+            return
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is not None:
+                by_dtype.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+        for gradients in by_dtype.values():
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            dist.all_reduce(flat)
+            means = (flat / self.size).split([gradient.numel() for gradient in gradients])
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean.view_as(gradient))
+
+    def broadcast(self, value: float) -> float:
+        """Rank 0's value, on every rank."""
+        if self.size == 1:
+            return value
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        box = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.broadcast(box, src=0)
+        return box.item()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return self.sum(float(flag)) > 0
+
+    def sum(self, value: float) -> float:
+        """Sum of the value over ranks."""
+        if self.size == 1:
+            return value
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        box = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.all_reduce(box)
+        return box.item()
+
+    def synchronise_module(self, module: nn.Module) -> None:
+        """Copy rank 0's parameters and buffers to all ranks."""
+        if self.size == 1:
+            return
+        with torch.no_grad():
+            tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
+            for tensor in tensors:
+                dense = tensor.contiguous()
+                dist.broadcast(dense, src=0)
+                tensor.copy_(dense)
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def local_rank() -> int:
+    """This process's index on its machine, which is also the index of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def distributed(device: torch.device) -> Iterator[World]:
+    """Join the processes that torchrun started; a world of one outside torchrun.
+
+    The process group is left open for the next job of a sweep; it ends with the process.
+    """
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        yield World()
+        return
+    if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=EVALUATION_TIMEOUT)
+    yield World(dist.get_rank(), dist.get_world_size())

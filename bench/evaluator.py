@@ -1,0 +1,143 @@
+"""Scoring any model: every sampler × every metric, plus what drawing costs."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.cost import sampling_cost
+from bench.data.dataset import Dataset
+from bench.images import from_uint8, to_uint8
+from bench.machine import autocast
+from bench.metrics import class_histogram, quality
+from bench.metrics.features import Extractor, extract
+from models.base import GenerativeModel, Sampler
+
+GRID_SAMPLES = 64
+
+
+class SamplesNotFiniteError(Exception):
+    """A sampler drew NaN or infinity: the model has no score."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One sampler's scores.
+
+    Attributes:
+        sampler: its name.
+        values: scores and costs, by column of eval.csv.
+        grid: the first samples, (up to 64, C, H, W) float32 in [-1, 1].
+    """
+
+    sampler: str
+    values: dict[str, float | int | None]
+    grid: Tensor
+
+
+class Evaluator:
+    """Evaluates models against one data set, always in the same way.
+
+    The same seed gives the same latents at every evaluation point and for every model of the same
+    shape. Training state is left untouched: the global random state is restored, the model returns
+    to the mode that it was in, and no weight or buffer is written.
+
+    Args:
+        dataset: gives the reference (train split) and the class frequencies.
+        extractors: what sees the images; metrics are computed once for each.
+        cache_dir: where the features of the train split are kept, so that they are extracted once.
+        samples: how many samples are drawn from each sampler.
+        batch_size: how many are drawn at a time.
+        seed: seed of the samples and of the metrics' random choices.
+        precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
+        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        extractors: Sequence[Extractor],
+        *,
+        cache_dir: Path,
+        samples: int,
+        batch_size: int,
+        seed: int,
+        precision: str,
+        cost_seconds: float,
+    ) -> None:
+        if samples < 1 or batch_size < 1:
+            raise ValueError(
+                "evaluator.samples and evaluator.batch_size must be at least 1, "
+                f"got {samples} and {batch_size}"
+            )
+        self.dataset = dataset
+        self.extractors = extractors
+        self.cache_dir = cache_dir
+        self.samples = samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.precision = precision
+        self.cost_seconds = cost_seconds
+
+    def evaluate(self, model: GenerativeModel, *, cost: bool) -> list[Evaluation]:
+        """Draw from every sampler of the model and score the samples.
+
+        Args:
+            model: any model, trained or not.
+            cost: whether to time the samplers as well.
+
+        Returns:
+            One evaluation per sampler, in the model's order.
+
+        Raises:
+            SamplesNotFiniteError: a sampler drew NaN or infinity.
+            ValueError: a sampler drew the wrong shape.
+        """
+        training = model.training
+        device = model.progress.device
+        cuda = [device] if device.type == "cuda" else []
+        try:
+            model.eval()
+            with torch.random.fork_rng(devices=cuda), torch.inference_mode():
+                return [
+                    self._evaluate_sampler(model, name, sampler, cost=cost)
+                    for name, sampler in model.samplers.items()
+                ]
+        finally:
+            model.train(training)
+
+    def _evaluate_sampler(
+        self, model: GenerativeModel, name: str, sampler: Sampler, *, cost: bool
+    ) -> Evaluation:
+        device = model.progress.device
+        images = torch.cat(list(self._draw(name, sampler, device)))  # (N, C, H, W) uint8
+        values: dict[str, float | int | None] = {"nfe": sampler.nfe}
+        for extractor, reference in zip(self.extractors, self.references, strict=True):
+            fake = extract(extractor, images.split(self.batch_size), device)
+            scores = quality(reference, fake, seed=self.seed)
+            values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
+            if extractor.name == "domain" and fake.logits is not None:
+                values |= class_histogram(fake.logits, self.dataset.train_class_counts())
+        if cost and self.cost_seconds > 0 and sampler.network is not None:
+            with autocast(device, self.precision):
+                measured = sampling_cost(model, sampler, seconds=self.cost_seconds, device=device)
+            values |= dataclasses.asdict(measured)
+        return Evaluation(name, values, from_uint8(images[:GRID_SAMPLES]))
+
+    def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Tensor]:
+        """Yield batches of uint8 samples until there are `samples` of them."""
+        generator = torch.Generator(device).manual_seed(self.seed)
+        for start in range(0, self.samples, self.batch_size):
+            n = min(self.batch_size, self.samples - start)
+            with autocast(device, self.precision):
+                x = sampler.draw(n, generator, None)  # (n, C, H, W)
+            if x.shape != (n, *self.dataset.shape):
+                raise ValueError(
+                    f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *self.dataset.shape)}"
+                )
+            if not torch.isfinite(x).all():
+                raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
+            yield to_uint8(x).cpu()

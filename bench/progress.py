@@ -1,0 +1,60 @@
+"""A progress line for people: rate, loss and time left; nothing where output is not a terminal."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+UPDATE_SHARE = 1e-3
+"""Smallest share of the budget between two updates of the line."""
+
+
+class TrainingProgress:
+    """One line on the terminal while a model trains.
+
+    Args:
+        description: what is being trained.
+        visible: whether this process may write to the terminal at all.
+    """
+
+    def __init__(self, description: str, *, visible: bool = True) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]:,.0f} images/s"),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not (visible and console.is_terminal),
+            transient=True,
+        )
+        self._task = self._bar.add_task(description, total=1.0, rate=0.0, losses="")
+        self._shown = -1.0
+
+    def __enter__(self) -> "TrainingProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, share: float, images_per_second: float) -> None:
+        """Show the share of the budget spent, in [0, 1], and the rate."""
+        if self._bar.disable or share - self._shown < UPDATE_SHARE:
+            return
+        self._shown = share
+        self._bar.update(self._task, completed=share, rate=images_per_second)
+
+    def losses(self, losses: dict[str, float]) -> None:
+        """Show the latest mean losses; other logged values are left out."""
+        shown = {key.removesuffix("/loss"): v for key, v in losses.items() if key.endswith("/loss")}
+        self._bar.update(
+            self._task, losses=" ".join(f"{name} {value:.3g}" for name, value in shown.items())
+        )

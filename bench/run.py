@@ -1,0 +1,310 @@
+"""One run from configuration to recorded rows; the only module that sees a DictConfig."""
+
+import hashlib
+import importlib.metadata
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import bench
+from bench.budget import Budget
+from bench.data.batches import BatchStream
+from bench.data.dataset import Dataset
+from bench.distributed import World, distributed
+from bench.evaluator import Evaluator, SamplesNotFiniteError
+from bench.loggers import WandbLogger
+from bench.machine import choose_device, commit, default_cache, device_name, set_threads
+from bench.metrics.features import Extractor, build_extractor
+from bench.observer import Observer, SilentObserver
+from bench.progress import TrainingProgress
+from bench.recipe import Recipe, TrainerOptions
+from bench.recorder import Recorder
+from bench.records import RunDirectory, RunInUseError, Status
+from bench.trainer import Trainer, TrainingFailedError
+from models.base import GenerativeModel
+
+log = logging.getLogger("bench.run")
+
+PRECISIONS = ("fp32", "bf16")
+
+NOT_IN_VARIANT = ("model", "dataset", "seed", "device", "results_root", "data_root", "cache_root")
+"""Overrides that do not make another variant: they have their own place or change no number."""
+
+MAY_DIFFER = ("device", "results_root", "data_root", "cache_root", "logger")
+"""Parts of the configuration that may change when a run is resumed."""
+
+
+class RunError(Exception):
+    """A run could not start or go on; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        directory: the run directory.
+        status: "finished" or "failed".
+        reason: why it failed; empty otherwise.
+    """
+
+    directory: Path
+    status: str
+    reason: str = ""
+
+
+def run(
+    cfg: DictConfig, overrides: Sequence[str] = (), *, command: str = "", group: str | None = None
+) -> RunResult:
+    """Train and evaluate the configured model, or go on where an earlier call was interrupted.
+
+    Args:
+        cfg: the composed configuration, conf/config.yaml.
+        overrides: the command line's overrides, which name the variant.
+        command: the command line, for the record.
+        group: name of the sweep that the run belongs to.
+
+    Raises:
+        RunError: the configuration, the data or the machine does not allow the run.
+    """
+    with _one_sentence():
+        OmegaConf.resolve(cfg)
+        if cfg.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {cfg.precision!r}")
+        device = choose_device(cfg.device)
+        budget = _budget(cfg.budget)
+        set_threads(cfg.threads)
+        path = run_directory(cfg, overrides)
+        with distributed(device) as world:
+            opened = RunDirectory(path) if world.is_main else nullcontext()
+            with opened as records:
+                if records is not None:
+                    records.write_config(_plain(cfg), MAY_DIFFER)
+                done = _ended_before(path, records, world)
+                return done or _train(
+                    cfg, budget, device, world, path, records, command=command, group=group
+                )
+
+
+def run_directory(cfg: DictConfig, overrides: Sequence[str]) -> Path:
+    """The run's directory, a pure function of its configuration."""
+    runs = Path(cfg.results_root) / "runs"
+    return runs / cfg.dataset.name / cfg.model.name / _variant(overrides) / f"seed={cfg.seed}"
+
+
+def _variant(overrides: Sequence[str]) -> str:
+    """A short hash of the overrides that have no place of their own in the path, or "default"."""
+    named = sorted(
+        override
+        for override in overrides
+        if (key := override.lstrip("+~").split("=", 1)[0]) not in NOT_IN_VARIANT
+        and not key.startswith(("logger", "hydra"))
+    )
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:8] if named else "default"
+
+
+def _train(
+    cfg: DictConfig,
+    budget: Budget,
+    device: torch.device,
+    world: World,
+    path: Path,
+    records: RunDirectory | None,
+    *,
+    command: str,
+    group: str | None,
+) -> RunResult:
+    """Build everything, train, evaluate and record how it ended."""
+    dataset = _dataset(cfg)
+    trainer = _trainer(cfg, budget, dataset, device, world, path / "checkpoints")
+    trainer.resume()
+    observer: Observer = SilentObserver()
+    progress = TrainingProgress(path.as_posix(), visible=world.is_main)
+    wandb: WandbLogger | None = None
+    if records is not None:
+        extractors = _extractors(cfg, dataset, device)
+        evaluator = _evaluator(cfg, dataset, extractors)
+        wandb = _wandb(cfg, path, group)
+        constants = _constants(cfg, path, budget, dataset, evaluator, trainer)
+        observer = Recorder(records, trainer, evaluator, constants, wandb, progress)
+        records.write_status(Status("running", command=command))
+    try:
+        with progress:
+            trainer.fit(observer)
+        status = Status("finished", step=trainer.spent.step, command=command)
+    except TrainingFailedError as error:
+        status = Status("failed", str(error), error.step, error.phase, command)
+    except SamplesNotFiniteError as error:
+        status = Status("failed", str(error), trainer.spent.step, "evaluation", command)
+    finally:
+        if wandb is not None:
+            wandb.finish()
+    if records is not None:
+        records.train.flush()
+        records.write_status(status)
+    return RunResult(path, status.status, status.reason)
+
+
+def _ended_before(path: Path, records: RunDirectory | None, world: World) -> RunResult | None:
+    """What an earlier call came to, where it came to an end; the same on every rank."""
+    status = records.status if records is not None else None
+    ended = status is not None and status.status != "running"
+    if not world.any(ended):
+        return None
+    if status is None:
+        return RunResult(path, "finished")
+    log.info("%s already %s: skipped (delete it to run again)", path, status.status)
+    return RunResult(path, status.status, status.reason)
+
+
+def _dataset(cfg: DictConfig) -> Dataset:
+    cache = Path(cfg.cache_root) if cfg.cache_root else default_cache()
+    return instantiate(cfg.dataset.load)(data_root=Path(cfg.data_root), cache_root=cache)
+
+
+def _trainer(
+    cfg: DictConfig,
+    budget: Budget,
+    dataset: Dataset,
+    device: torch.device,
+    world: World,
+    checkpoints: Path,
+) -> Trainer:
+    torch.manual_seed(cfg.seed)  # initial weights are the same on every rank and device
+    model = instantiate(cfg.model.build, _convert_="all")(dataset.spec())
+    if not isinstance(model, GenerativeModel):
+        raise ValueError(f"model.build of {cfg.model.name} must make a models.base.GenerativeModel")
+    recipe = instantiate(cfg.model.training, _convert_="all")
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"model.training of {cfg.model.name} must be a bench.recipe.Recipe")
+    model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    batches = BatchStream(
+        dataset.train,
+        recipe.batch_size,
+        cfg.seed,
+        flip=dataset.flip,
+        rank=world.rank,
+        world=world.size,
+    )
+    return Trainer(
+        model,
+        recipe,
+        budget,
+        batches,
+        checkpoints,
+        seed=cfg.seed,
+        precision=cfg.precision,
+        options=TrainerOptions(**_plain(cfg.trainer)),
+        world=world,
+    )
+
+
+def _extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) -> list[Extractor]:
+    chosen = cfg.evaluator.extractor
+    names = [chosen] if isinstance(chosen, str) else list(chosen)
+    weights = {name: Path(path) for name, path in cfg.evaluator.weights.items()}
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
+    if unused := weights.keys() - set(names):
+        raise ValueError(f"evaluator.weights names {sorted(unused)}, evaluator.extractor does not")
+    cache = Path(cfg.cache_root) if cfg.cache_root else default_cache()
+    return [
+        build_extractor(name, dataset, device=device, cache_dir=cache, weights=weights.get(name))
+        for name in names
+    ]
+
+
+def _evaluator(cfg: DictConfig, dataset: Dataset, extractors: list[Extractor]) -> Evaluator:
+    return Evaluator(
+        dataset,
+        extractors,
+        cache_dir=Path(cfg.cache_root) if cfg.cache_root else default_cache(),
+        samples=cfg.evaluator.samples or min(len(dataset.test), 10_000),
+        batch_size=cfg.evaluator.batch_size,
+        seed=cfg.seed,
+        precision=cfg.precision,
+        cost_seconds=cfg.evaluator.cost_seconds,
+    )
+
+
+def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
+    return WandbLogger(
+        cfg.logger.wandb,
+        path,
+        project=cfg.logger.project,
+        group=cfg.logger.group or group,
+        name=f"{cfg.dataset.name}/{cfg.model.name}/{path.parent.name}/{path.name}",
+        run_id=hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16],
+        config=_plain(cfg),
+    )
+
+
+def _constants(
+    cfg: DictConfig,
+    path: Path,
+    budget: Budget,
+    dataset: Dataset,
+    evaluator: Evaluator,
+    trainer: Trainer,
+) -> dict[str, Any]:
+    """Identity, protocol and provenance: the values that are the same in every row of a run."""
+    constants: dict[str, Any] = {
+        "dataset": cfg.dataset.name,
+        "model": cfg.model.name,
+        "variant": path.parent.name,
+        "seed": cfg.seed,
+        "data_hash": dataset.hash,
+        "image_shape": "x".join(map(str, dataset.shape)),
+        "reference": "train",
+        "reference_size": len(dataset.train),
+        "samples": evaluator.samples,
+        "extractors": " ".join(f"{e.name}:{e.hash}" for e in evaluator.extractors),
+        "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in evaluator.extractors),
+        "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}",
+        "torch_version": torch.__version__,
+        "bench_version": bench.__version__,
+        "commit": commit(),
+    }
+    if trainer.phases:  # what is not trained has no budget and agrees with any
+        constants |= {
+            "budget": str(budget),
+            "precision": cfg.precision,
+            "device": device_name(trainer.device),
+            "threads": torch.get_num_threads(),
+        }
+    return constants
+
+
+def _budget(cfg: DictConfig) -> Budget:
+    limits = {name: cfg[name] for name in ("images", "seconds", "flops")}
+    if all(limit is None for limit in limits.values()):
+        limits["images"] = cfg.images_by_default
+    return Budget(**limits, checkpoints=cfg.checkpoints)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(cfg, resolve=True)
+    if not isinstance(container, dict):
+        raise ValueError(f"expected a mapping, got {container!r}")
+    return {str(key): value for key, value in container.items()}
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn what users can mend into a `RunError`; anything else is a bug and shown whole."""
+    try:
+        yield
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise RunError(str(cause)) from error
+    except (ValueError, OSError, RunInUseError, OmegaConfBaseException) as error:
+        raise RunError(str(error)) from error

@@ -1,0 +1,300 @@
+"""The training loop of every model: phases, gradients, optimizers, EMA, budget and checkpoints."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench import checkpoint
+from bench.budget import Budget, Spent
+from bench.cost import step_flops, synchronize
+from bench.data.batches import BatchStream
+from bench.distributed import World
+from bench.ema import EMA
+from bench.machine import autocast
+from bench.observer import Observer
+from bench.recipe import Recipe, TrainerOptions
+from models.base import Batch, GenerativeModel, Phase
+
+CLOCK_EVERY = 10
+"""Steps between two readings of the clock where several ranks have to agree on the time."""
+
+
+class TrainingFailedError(Exception):
+    """A loss was not finite: the run has no result.
+
+    Attributes:
+        step: training step of the first such loss, from 1.
+        phase: name of its phase.
+    """
+
+    def __init__(self, step: int, phase: str) -> None:
+        super().__init__(f"the {phase} loss was not finite at step {step}")
+        self.step = step
+        self.phase = phase
+
+
+class Trainer:
+    """Trains any `GenerativeModel` under a budget, resumably.
+
+    Every random number of step k on rank r comes from torch's global generator, seeded as a pure
+    function of (seed, k, r): there is no random state to save, and a resumed run repeats exactly
+    the steps that an undisturbed one takes.
+
+    Attributes:
+        spent: what training has consumed.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        recipe: Recipe,
+        budget: Budget,
+        batches: BatchStream,
+        checkpoints: Path,
+        *,
+        seed: int,
+        precision: str = "fp32",
+        options: TrainerOptions | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.model = model.train()
+        self.recipe = recipe
+        self.budget = budget
+        self.batches = batches
+        self.checkpoints = checkpoints
+        self.seed = seed
+        self.precision = precision
+        self.options = options or TrainerOptions()
+        self.world = world or World()
+        self.device = model.progress.device
+        self.phases = self._check_phases()
+        self.world.synchronise_module(model)
+        self.ema = None if recipe.ema_decay is None else EMA(model, recipe.ema_decay)
+        self.optimizers = {
+            phase.name: recipe.optimizers[phase.name](phase.module.parameters())
+            for phase in self.phases
+        }
+        self._parameters = {phase.name: list(phase.module.parameters()) for phase in self.phases}
+        self._losses: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
+            phase.name: torch.compile(phase.loss) if self.options.compile else phase.loss
+            for phase in self.phases
+        }
+        self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
+        self._images_per_step = recipe.batch_size * (self.phases[0].repeats if self.phases else 0)
+        self._step_flops: float | None = None
+        self.spent = Spent()
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._first_failure = torch.full((len(self.phases),), -1, device=self.device)
+
+    @property
+    def points(self) -> int:
+        """How many evaluation points there are; one for a model that is not trained."""
+        return self.budget.checkpoints if self.phases else 1
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1]."""
+        return self.budget.progress(self.spent)
+
+    @property
+    def evaluated(self) -> GenerativeModel:
+        """The model to evaluate: the averaged weights where the recipe keeps them."""
+        return self.model if self.ema is None else self.ema.model
+
+    @property
+    def weights(self) -> str:
+        """Which weights `evaluated` carries: "ema" or "raw"."""
+        return "raw" if self.ema is None else "ema"
+
+    def fit(self, observer: Observer) -> None:
+        """Train until the budget is spent, from where `resume` left off.
+
+        Raises:
+            TrainingFailedError: a loss was not finite.
+        """
+        if self.spent.point:
+            observer.on_point()  # a kill may have come between its checkpoint and its evaluation
+        if self._step_flops is None and self.phases:
+            self._step_flops = self._count_flops()
+        while self.spent.point < self.points:
+            if self.phases:
+                self._train_until((self.spent.point + 1) / self.points, observer)
+            self.spent.point += 1
+            self._save(observer)
+            observer.on_point()
+            self.world.barrier()
+
+    def _count_flops(self) -> float:
+        """FLOPs of one step over all ranks, scaled up from two samples to save time."""
+        batch = self._to_device(self.batches(0))
+        few = Batch(batch.x[:2], None if batch.y is None else batch.y[:2])
+        return step_flops(self.model, few) * self.recipe.batch_size / len(few.x)
+
+    def _train_until(self, target: float, observer: Observer) -> None:
+        """Step until the share `target` of the budget is spent.
+
+        The device is waited for only where something is logged or saved.
+        """
+        saved_at = self.spent.seconds
+        clock = time.perf_counter() - self.spent.seconds
+        done = self.progress >= target
+        while not done:
+            self.step()
+            self._read_clock(clock)
+            observer.on_step()
+            done = self.progress >= target
+            logs = done or self.spent.step % self.options.log_every == 0
+            saves = self.spent.seconds - saved_at >= self.options.checkpoint_seconds
+            if not logs and not saves:
+                continue
+            synchronize(self.device)
+            self._read_clock(clock)
+            self._raise_failure()
+            if logs:
+                observer.on_log(self._take_means())
+            if saves and not done:
+                self._save(observer)
+                saved_at = self.spent.seconds
+            clock = time.perf_counter() - self.spent.seconds
+
+    def step(self) -> None:
+        """One pass over the phases: each updates its own module, the others frozen."""
+        self._seed()
+        self.model.progress.fill_(self.progress)
+        shown: dict[int, Batch] = {}
+        for index, phase in enumerate(self.phases):
+            self._freeze_all_but(phase)
+            for update in range(phase.repeats):
+                if update not in shown:
+                    k = self.spent.step * self._updates_per_step + update
+                    shown[update] = self._to_device(self.batches(k))
+                self._update(index, phase, shown[update])
+        self.spent.step += 1
+        self.spent.images += self._images_per_step
+        self.spent.flops += self._step_flops or 0.0
+        if self.ema is not None:
+            self.ema.update(self.spent.step)
+
+    def _update(self, index: int, phase: Phase, batch: Batch) -> None:
+        """Minimise one phase's loss on one batch."""
+        optimizer, parameters = self.optimizers[phase.name], self._parameters[phase.name]
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.precision):
+            values = self._losses[phase.name](batch)
+        values["loss"].backward()
+        self.world.average_gradients(parameters)
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        if self.recipe.warmup_images:
+            scale = min(
+                1.0, (self.spent.images + self.recipe.batch_size) / self.recipe.warmup_images
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = scale * group.setdefault("initial_lr", group["lr"])
+        optimizer.step()
+        self._record(index, phase.name, values)
+
+    @torch.no_grad()
+    def _record(self, index: int, name: str, values: Mapping[str, Tensor]) -> None:
+        """Add to the running means and note a loss that is not finite, without waiting for it."""
+        for key, value in values.items():
+            full, value = f"{name}/{key}", value.detach().float()
+            self._sums[full] = self._sums[full] + value if full in self._sums else value
+            self._counts[full] = self._counts.get(full, 0) + 1
+        failure = self._first_failure[index]
+        new = ~torch.isfinite(values["loss"].detach()) & (failure < 0)
+        failure.copy_(torch.where(new, self.spent.step + 1, failure))
+
+    def _raise_failure(self) -> None:
+        """Raise for the earliest loss that was not finite, on any rank."""
+        failures = self._first_failure.tolist()
+        if not self.world.any(any(step > 0 for step in failures)):
+            return
+        found = [(step, phase.name) for step, phase in zip(failures, self.phases, strict=True)]
+        step, phase = min(
+            ((step, name) for step, name in found if step > 0),
+            default=(self.spent.step, self.phases[0].name),
+            key=lambda failure: failure[0],
+        )
+        raise TrainingFailedError(step, phase)
+
+    def _take_means(self) -> dict[str, float]:
+        means = {key: (total / self._counts[key]).item() for key, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+    def _read_clock(self, clock: float) -> None:
+        """Set the training time; ranks agree on it, since it decides when they stop and save."""
+        if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
+            self.spent.seconds = self.world.broadcast(time.perf_counter() - clock)
+
+    def _seed(self) -> None:
+        entropy = (self.seed, self.spent.step, self.world.rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
+
+    def _freeze_all_but(self, phase: Phase) -> None:
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        for parameter in self._parameters[phase.name]:
+            parameter.requires_grad_(True)
+
+    def _to_device(self, batch: Batch) -> Batch:
+        y = None if batch.y is None else batch.y.to(self.device, non_blocking=True)
+        return Batch(batch.x.to(self.device, non_blocking=True), y)
+
+    def _check_phases(self) -> tuple[Phase, ...]:
+        phases = self.model.phases
+        names = [phase.name for phase in phases]
+        if set(names) != set(self.recipe.optimizers):
+            raise ValueError(
+                f"training.optimizers must name the model's phases {sorted(names)}, "
+                f"got {sorted(self.recipe.optimizers)}"
+            )
+        if phases and self.recipe.batch_size % self.world.size:
+            raise ValueError(
+                f"training.batch_size={self.recipe.batch_size} must be divisible by the number of "
+                f"processes, {self.world.size}"
+            )
+        return phases
+
+    def _save(self, observer: Observer) -> None:
+        if self.world.is_main and self.phases:
+            observer.on_save()
+            checkpoint.save(self.state_dict(), self.checkpoints, self.spent.step)
+        self.world.barrier()
+
+    def resume(self) -> None:
+        """Continue from the newest readable checkpoint, if there is one."""
+        state = checkpoint.load_latest(self.checkpoints, self.device)
+        if state is not None:
+            self.load_state_dict(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, in plain containers."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.model.state_dict(),
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "spent": asdict(self.spent),
+            "step_flops": self._step_flops,
+            "sums": self._sums,
+            "counts": self._counts,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`, exactly."""
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.model.load_state_dict(state["ema"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.spent = Spent(**state["spent"])
+        self._step_flops = state["step_flops"]
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])

@@ -1,0 +1,27 @@
+"""Two processes under torchrun give what one gives with the joint batch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("distributed_worker.py")
+
+
+def train(out: Path, world: int) -> dict[str, torch.Tensor]:
+    launcher = [sys.executable]
+    if world > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
+    subprocess.run([*launcher, str(SCRIPT), str(out)], check=True, capture_output=True, timeout=300)
+    return torch.load(out, weights_only=True)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
+def test_two_ranks_give_the_gradients_of_the_joint_batch(tmp_path: Path) -> None:
+    one, two = train(tmp_path / "one.pt", 1), train(tmp_path / "two.pt", 2)
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(two[name], gradient, rtol=1e-6, atol=1e-6)

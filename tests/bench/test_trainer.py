@@ -1,0 +1,291 @@
+"""The trainer on toy models with known answers; kills and resumption on real ones."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.budget import Budget
+from bench.data.batches import BatchStream
+from bench.data.dataset import Split
+from bench.observer import SilentObserver
+from bench.recipe import Recipe, TrainerOptions
+from bench.trainer import Trainer, TrainingFailedError
+from models.base import Batch, GenerativeModel, Phase, Sampler
+
+
+class Two(GenerativeModel):
+    """Two players with quadratic losses: each pulls its own weight to the mean of the batch."""
+
+    def __init__(self, repeats: int = 1, bad_step: int | None = None) -> None:
+        super().__init__((1, 8, 8))
+        self.first = nn.Linear(1, 1, bias=False)
+        self.second = nn.Linear(1, 1, bias=False)
+        self.repeats = repeats
+        self.bad_step = bad_step
+        self.calls: list[str] = []
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("first", self.first, self.first_loss, self.repeats),
+            Phase("second", self.second, self.second_loss),
+        )
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+            return torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1
+
+        return {"noise": Sampler(draw, 0)}
+
+    def first_loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.calls.append("first")
+        loss = (self.first.weight - batch.x.mean()).square().sum() + self.second.weight.sum()
+        if self.bad_step is not None and self.calls.count("first") == self.bad_step:
+            loss = loss * float("nan")
+        return {"loss": loss, "weight": self.first.weight.detach().sum()}
+
+    def second_loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.calls.append("second")
+        return {"loss": (self.second.weight * self.first.weight).sum()}
+
+
+def split(n: int = 64) -> Split:
+    images = np.random.default_rng(0).integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
+    return Split(images, None)
+
+
+def sgd(parameters) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def make(
+    path: Path, model: GenerativeModel, budget: Budget, batch_size: int = 8, **recipe
+) -> Trainer:
+    optimizers = {phase.name: sgd for phase in model.phases}
+    return Trainer(
+        model,
+        Recipe(batch_size=batch_size, optimizers=optimizers, **recipe),
+        budget,
+        BatchStream(split(), batch_size, seed=0, flip=False),
+        path,
+        seed=0,
+        options=TrainerOptions(log_every=2),
+    )
+
+
+class Log(SilentObserver):
+    def __init__(self) -> None:
+        self.values: list[dict[str, float]] = []
+        self.points = 0
+
+    def on_log(self, values: dict[str, float]) -> None:
+        self.values.append(values)
+
+    def on_point(self) -> None:
+        self.points += 1
+
+
+def test_budget_of_images_is_counted_on_the_first_phase(tmp_path: Path) -> None:
+    model = Two(repeats=3)
+    trainer = make(tmp_path, model, Budget(images=48))
+    trainer.fit(SilentObserver())
+    assert trainer.spent.step == 2  # 3 critic updates of 8 images a step
+    assert trainer.spent.images == 48
+    trained = [call for call in model.calls if call]
+    assert trained[-4:] == ["first", "first", "first", "second"]
+
+
+def test_a_phase_updates_its_own_module_only(tmp_path: Path) -> None:
+    model = Two()
+    trainer = make(tmp_path, model, Budget(images=8))
+    first, second = model.first.weight.item(), model.second.weight.item()
+    mean = trainer.batches(0).x.mean().item()
+    trainer.fit(SilentObserver())
+    expected_first = first - 0.1 * 2 * (first - mean)
+    assert model.first.weight.item() == pytest.approx(expected_first, abs=1e-6)
+    # its gradient is the new first weight alone: nothing is left of the first phase's loss
+    assert model.second.weight.item() == pytest.approx(second - 0.1 * expected_first, abs=1e-6)
+
+
+def test_ema_follows_with_a_ramp_and_copies_buffers(tmp_path: Path) -> None:
+    model = Two()
+    trainer = make(tmp_path, model, Budget(images=8), ema_decay=0.9999)
+    assert trainer.weights == "ema"
+    start = model.first.weight.item()
+    trainer.fit(SilentObserver())
+    decay = 2 / 11  # (1 + step) / (10 + step) at step 1
+    expected = decay * start + (1 - decay) * model.first.weight.item()
+    assert trainer.evaluated.first.weight.item() == pytest.approx(expected, abs=1e-6)
+    assert trainer.evaluated.progress.item() == model.progress.item()
+
+
+def test_clipping_bounds_the_update(tmp_path: Path) -> None:
+    model = Two()
+    nn.init.constant_(model.first.weight, 100.0)
+    make(tmp_path, model, Budget(images=8), clip_norm=1.0).fit(SilentObserver())
+    assert model.first.weight.item() == pytest.approx(100 - 0.1, abs=1e-4)
+
+
+def test_warm_up_is_linear_in_images(tmp_path: Path) -> None:
+    trainer = make(tmp_path, Two(), Budget(images=80), warmup_images=16)
+    rates = []
+    for _ in range(4):
+        trainer.step()
+        rates.append(trainer.optimizers["first"].param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1 * 8 / 16, 0.1, 0.1, 0.1])
+
+
+def test_logs_are_means_and_points_lie_along_the_budget(tmp_path: Path) -> None:
+    log = Log()
+    trainer = make(tmp_path, Two(), Budget(images=64, checkpoints=4))
+    trainer.fit(log)
+    assert log.points == 4
+    assert len(log.values) == 4  # every 2 of 8 steps
+    assert set(log.values[0]) == {"first/loss", "first/weight", "second/loss"}
+
+
+@pytest.mark.parametrize("bad_step", [1, 5])
+def test_a_loss_that_is_not_finite_ends_the_run_with_step_and_phase(
+    tmp_path: Path, bad_step: int
+) -> None:
+    trainer = make(tmp_path, Two(), Budget(images=800))
+    trainer._step_flops = 1.0  # counting FLOPs would call the loss once more
+    trainer.model.bad_step = bad_step
+    with pytest.raises(TrainingFailedError) as failure:
+        trainer.fit(SilentObserver())
+    assert (failure.value.step, failure.value.phase) == (bad_step, "first")
+
+
+def test_seconds_and_flops_end_training(tmp_path: Path) -> None:
+    trainer = make(tmp_path / "a", Two(), Budget(seconds=0.2, images=10**9))
+    trainer.fit(SilentObserver())
+    assert 0.2 <= trainer.spent.seconds < 1
+    trainer = make(tmp_path / "b", Two(), Budget(flops=100.0))
+    trainer._step_flops = 10.0
+    trainer.fit(SilentObserver())
+    assert trainer.spent.step == 10
+
+
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        ({}, "unlimited"),
+        ({"images": 0}, "budget.images must be positive"),
+        ({"seconds": -1.0}, "budget.seconds must be positive"),
+        ({"flops": float("nan")}, "budget.flops must be positive"),
+        ({"images": 1, "checkpoints": 0}, "budget.checkpoints"),
+    ],
+)
+def test_a_useless_budget_is_refused(budget: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Budget(**budget)
+
+
+def test_optimizers_must_match_the_phases(tmp_path: Path) -> None:
+    recipe = Recipe(batch_size=8, optimizers={"first": sgd})
+    batches = BatchStream(split(), 8, seed=0, flip=False)
+    with pytest.raises(ValueError, match=r"training.optimizers must name .*'first', 'second'"):
+        Trainer(Two(), recipe, Budget(images=8), batches, tmp_path, seed=0)
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing after it runs."""
+
+
+class Killer(SilentObserver):
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step(self) -> None:
+        self.steps -= 1
+        if self.steps == 0:
+            raise KilledError
+
+
+def noisy() -> GenerativeModel:
+    """A GAN with batch norm: buffers, noise and two optimizers with momentum."""
+    from functools import partial
+
+    from models.base import DataSpec
+    from models.gan.dcgan import Discriminator, Generator
+    from models.gan.gan import GAN
+    from models.gan.objectives import non_saturating
+
+    torch.manual_seed(0)
+    spec = DataSpec((1, 8, 8), 0, lambda i: torch.zeros(len(i), 1, 8, 8), 1)
+    return GAN(
+        spec,
+        generator=partial(Generator, width=8),
+        discriminator=partial(Discriminator, width=8),
+        objective=non_saturating(),
+        latent_dim=4,
+    )
+
+
+def train_noisy(path: Path, observer: SilentObserver, precision: str) -> Trainer:
+    adam = torch.optim.Adam
+    recipe = Recipe(
+        batch_size=8, optimizers={"discriminator": adam, "generator": adam}, ema_decay=0.99
+    )
+    trainer = Trainer(
+        noisy(),
+        recipe,
+        Budget(images=160, checkpoints=2),
+        BatchStream(split(), 8, seed=0, flip=True),
+        path,
+        seed=3,
+        precision=precision,
+        options=TrainerOptions(log_every=3, checkpoint_seconds=0.0),
+    )
+    trainer.resume()
+    trainer.fit(observer)
+    return trainer
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kill_at", [1, 7, 10, 19])
+def test_a_killed_run_ends_with_the_same_weights_bit_for_bit(
+    tmp_path: Path, kill_at: int, precision: str
+) -> None:
+    whole = train_noisy(tmp_path / "whole", SilentObserver(), precision)
+    with pytest.raises(KilledError):
+        train_noisy(tmp_path / "killed", Killer(kill_at), precision)
+    torch.rand(7)  # the resumed process has another random state
+    resumed = train_noisy(tmp_path / "killed", SilentObserver(), precision)
+    assert resumed.spent.step == whole.spent.step == 20
+    for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
+        other = b.state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = train_noisy(tmp_path, SilentObserver(), "fp32")
+    newest = max(tmp_path.glob("step=*.pt"), key=lambda path: int(path.stem.split("=")[1]))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    resumed = train_noisy(tmp_path, SilentObserver(), "fp32")
+    assert "is damaged" in caplog.text
+    other = resumed.model.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in whole.model.state_dict().items())
+
+
+def test_evaluating_between_steps_changes_nothing(tmp_path: Path) -> None:
+    class Disturb(SilentObserver):
+        def on_point(self) -> None:
+            torch.rand(100)
+
+    whole = train_noisy(tmp_path / "a", SilentObserver(), "fp32")
+    disturbed = train_noisy(tmp_path / "b", Disturb(), "fp32")
+    other = disturbed.model.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in whole.model.state_dict().items())
+
+
+def test_a_deep_copy_of_the_model_is_bound_to_itself() -> None:
+    model = Two()
+    assert copy.deepcopy(model).phases[0].module is not model.first
