@@ -37,8 +37,9 @@ class Format:
 
     Attributes:
         channels: 1 (grey, ITU-R 601 luma) or 3 (RGB).
-        image_size: the short side is resized to it and the centre square is cut out, antialiased
-            with Pillow's LANCZOS; images of that size already are not resampled. None keeps sizes.
+        image_size: side of the result: the centre square is cut out and, unless it has this side
+            already, resized with Pillow's antialiased LANCZOS (as StyleGAN3's center-crop does).
+            None keeps sizes.
         resize: False to refuse images that are not image_size square instead.
     """
 
@@ -74,9 +75,17 @@ def decode_image(data: bytes, target: Format) -> np.ndarray:
     if size is not None and converted.size != (size, size):
         if not target.resize:
             raise WrongSizeError(f"{converted.width}x{converted.height}")
-        converted = ImageOps.fit(converted, (size, size), Image.Resampling.LANCZOS)
+        converted = _centre_square(converted, size)
     pixels = np.asarray(converted)  # (H, W) grey or (H, W, 3)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _centre_square(image: Image.Image, size: int) -> Image.Image:
+    # Cut out before resizing: whole pixels, and an extreme aspect ratio cannot blow up memory.
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def _to_channels(image: Image.Image, channels: int) -> Image.Image:

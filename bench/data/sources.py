@@ -239,9 +239,8 @@ def _download(source: _Published, data_root: Path) -> None:
         files = ", ".join(source.files)
         raise FileNotFoundError(
             f"{source.torchvision_name} is not at {data_root / source.folder} and cannot be "
-            f"downloaded ({error}): put the files {files} there by hand, set data_root "
-            "(BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of "
-            "the images."
+            f"downloaded ({error}): put the files {files} there by hand, set data_root (or "
+            "BENCH_DATA) to a folder that has them, or give dataset.path= a folder or zip of images."
         ) from error
 
 
