@@ -1,23 +1,21 @@
 """What training and sampling cost: time, FLOPs, network evaluations, parameters, peak memory."""
 
-import ctypes
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.memory import PeakMemory
 from models.base import Batch, GenerativeModel, Sampler
 
-MIB = 2**20
 MAX_REPETITIONS = 100
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048)
 """Candidates for the best batch size, tried in this order."""
@@ -68,8 +66,7 @@ def step_flops(model: GenerativeModel, batch: Batch) -> int:
         FLOPs of the whole batch, two per multiply-add; 0 for a model without phases.
     """
     copy = deepcopy(model).train()
-    counter = FlopCounterMode(display=False)
-    with _untouched_random_state(copy.progress.device), counter:
+    with _untouched_random_state(copy.progress.device), _flop_counter() as counter:
         for phase in copy.phases:
             copy.requires_grad_(False)
             phase.module.requires_grad_(True)
@@ -119,7 +116,7 @@ def sampling_cost(
 
     with _eval_mode(model), _untouched_random_state(device), torch.inference_mode():
         call = _capture_call(network, lambda: draw(1), sampler.nfe)
-        with FlopCounterMode(display=False) as counter:
+        with _flop_counter() as counter:
             call.run(network, 1)
         latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
         batch_size = _best_batch_size(network, call, sampler.nfe, seconds, device)
@@ -146,34 +143,6 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-class PeakMemory:
-    """Peak memory since construction.
-
-    On CUDA it is the allocator's peak, weights included. On Linux CPUs it is how far the process's
-    resident set rose above its size at construction, so that the interpreter and
-    the weights are not counted. Elsewhere it is unknown.
-
-    Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
-    before constructing the second.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._resident_before_mib: float | None = None
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        elif device.type == "cpu" and _reset_resident_peak():
-            self._resident_before_mib = _resident_mib("VmRSS")
-
-    def mib(self) -> float | None:
-        """Peak so far, in MiB; None where it cannot be had (macOS, Windows)."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / MIB
-        if self._resident_before_mib is None:
-            return None
-        return max(0.0, _resident_mib("VmHWM") - self._resident_before_mib)
 
 
 @dataclass(frozen=True)
@@ -278,6 +247,17 @@ def _interquartile_range(values: list[float]) -> float | None:
 
 
 @contextmanager
+def _flop_counter() -> Iterator[FlopCounterMode]:
+    """Count FLOPs, with attention as plain matrix products.
+
+    The counter does not know the fused attention kernel of CPUs and would count it as nothing, and
+    the fused backward passes recompute; so the count would depend on the device.
+    """
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        yield counter
+
+
+@contextmanager
 def _eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode again afterwards."""
     training = [module for module in model.modules() if module.training]
@@ -295,25 +275,3 @@ def _untouched_random_state(device: torch.device) -> Iterator[None]:
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
-
-
-def _reset_resident_peak() -> bool:
-    """Set the process's resident high-water mark to its present size; False if impossible."""
-    if sys.platform != "linux":
-        return False
-    release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-    if release is not None:  # else freed memory that the allocator keeps would hide a new use of it
-        release(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
-    except OSError:  # a container may forbid it
-        return False
-    return True
-
-
-def _resident_mib(field: str) -> float:
-    """A field of /proc/self/status in MiB: VmRSS, the resident set, or VmHWM, its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024  # the file counts in KiB
-    raise OSError(f"/proc/self/status has no {field}")
