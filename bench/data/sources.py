@@ -237,10 +237,12 @@ def _download(source: _Published, data_root: Path) -> None:
         getattr(torchvision.datasets, source.torchvision_name)(data_root, download=True)
     except Exception as error:  # network, file system and checksum errors alike
         files = ", ".join(source.files)
+        reason = " ".join(str(error).split())  # torchvision's own message spans lines
         raise FileNotFoundError(
             f"{source.torchvision_name} is not at {data_root / source.folder} and cannot be "
-            f"downloaded ({error}): put the files {files} there by hand, set data_root (or "
-            "BENCH_DATA) to a folder that has them, or give dataset.path= a folder or zip of images."
+            f"downloaded ({reason}): put the files {files} there by hand, set data_root (or "
+            "BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of "
+            "images."
         ) from error
 
 
