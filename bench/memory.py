@@ -13,8 +13,8 @@ class PeakMemory:
     """Peak memory since construction.
 
     On CUDA it is the allocator's peak, weights included. On Linux CPUs it is how far the process's
-    resident set rose above its size at construction, so that the interpreter and
-    the weights are not counted. Elsewhere it is unknown.
+    resident set rose above its size at construction, so that the interpreter and what is already
+    loaded are not counted. Elsewhere it is unknown.
 
     Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
     before constructing the second.
