@@ -21,7 +21,7 @@ CASES = {
 }
 FIRST = next(iter(CASES))
 LARGE = 10_000_000  # parameters; larger models are checked in the first case only
-MAX_NFE = 50  # of the samplers whose calls are counted
+MAX_NFE = 20  # of the samplers whose calls are counted
 HELD_OUT = 12
 
 
