@@ -1,0 +1,66 @@
+"""Measured numbers → text with as many digits as their spread supports."""
+
+import math
+
+NOTHING = "–"
+"""Shown where there is no value: not measured, not applicable, or no spread with one seed."""
+
+SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+"""Steps of numbers too large to be written out."""
+
+LARGE = 1e4
+"""From here on numbers are scaled."""
+
+DIGITS = 3
+"""Significant digits of a number whose spread is unknown or zero."""
+
+MAX_DIGITS = 4
+"""Most significant digits of a mean: two nearly equal seeds do not make a precise measurement."""
+
+MAX_DECIMALS = 4
+"""Most decimal places of a mean."""
+
+
+def decimals(value: float, digits: int) -> int:
+    """Decimal places that show a number to so many significant digits; never negative."""
+    if value == 0:
+        return 0
+    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def exact(value: float) -> str:
+    """Show a number that has no spread: a small count in full, anything else to `DIGITS` digits."""
+    if not math.isfinite(value):
+        return _not_finite(value)
+    if abs(value) < LARGE and value == int(value):
+        return str(int(value))
+    if abs(value) < 1e-3:
+        return f"{value:.{DIGITS}g}"
+    scale, suffix = _scale(value)
+    return f"{value / scale:.{decimals(value / scale, DIGITS)}f}{suffix}"
+
+
+def spread(mean: float, std: float) -> str:
+    """Show mean ± standard deviation: two digits of the deviation, the mean to the same place."""
+    if not math.isfinite(mean):
+        return _not_finite(mean)
+    scale, suffix = _scale(mean)
+    mean, std = mean / scale, std / scale
+    if std > 1e-9 * abs(mean) and math.isfinite(std):  # less is rounding
+        places = min(MAX_DECIMALS, decimals(mean, MAX_DIGITS), decimals(std, 2))
+    else:
+        places = 0 if mean == int(mean) else min(MAX_DECIMALS, decimals(mean, DIGITS))
+    deviation = f"{std:.{places}f}{suffix}" if math.isfinite(std) else NOTHING
+    return f"{mean:.{places}f}{suffix} ± {deviation}"
+
+
+def _scale(value: float) -> tuple[float, str]:
+    if abs(value) < LARGE:
+        return 1.0, ""
+    return next((scale, suffix) for scale, suffix in SCALES if abs(value) >= scale)
+
+
+def _not_finite(value: float) -> str:
+    if math.isnan(value):
+        return NOTHING
+    return "∞" if value > 0 else "-∞"

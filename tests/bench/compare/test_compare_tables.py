@@ -1,0 +1,218 @@
+"""Runs → statistics → pages, against a golden file."""
+
+import os
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from synthetic_runs import PROTOCOL, costs, scores
+
+from bench.compare import cli
+from bench.compare.markdown import page
+from bench.compare.notation import exact, spread
+from bench.compare.read import read_runs
+from bench.compare.statistics import compare_runs, to_frame
+from bench.compare.terminal import show
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def check_golden(name: str, text: str) -> None:
+    """Compare with a golden file; UPDATE_GOLDEN=1 rewrites it, for a reviewer to read."""
+    file = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def test_the_page_is_the_golden_one(study):
+    comparison = compare_runs(read_runs([study]))
+    check_golden("digits.md", page(comparison, "python -m bench.compare results/runs/digits"))
+
+
+def test_the_csv_is_the_golden_one(study):
+    comparison = compare_runs(read_runs([study]))
+    check_golden("digits.csv", to_frame(comparison).to_csv(index=False, float_format="%.8g"))
+
+
+def printed(study: Path, width: int) -> str:
+    text = StringIO()
+    show(Console(file=text, width=width), compare_runs(read_runs([study])), ("results/digits.md",))
+    return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
+
+
+def test_the_terminal_table_is_the_golden_one(study):
+    check_golden("digits.txt", printed(study, 110))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_terminal_table_fits(study, width):
+    table = printed(study, width).split("Fewer than")[0]
+    assert max(map(len, table.splitlines())) <= width
+    assert "…" not in table
+    assert "10.07 ± 0.20" in table
+
+
+def test_statistics_are_over_seeds(study):
+    frame = to_frame(compare_runs(read_runs([study])))
+    row = frame[(frame["model"] == "ddpm_small") & (frame["sampler"] == "ddim-50")].iloc[0]
+    values = pd.Series([9.87 * (1 + seed / 50) for seed in range(3)])
+    assert row["n"] == 3
+    assert row["seeds"] == "0 1 2"
+    assert row["fid_domain_mean"] == pytest.approx(values.mean())
+    assert row["fid_domain_std"] == pytest.approx(values.std())
+    assert row["budget"] == "120 s"
+
+
+def quality_rows(text: str) -> dict[tuple[str, ...], list[str]]:
+    """Cells of the quality table by (model, sampler)."""
+    lines = [line for line in text.split("## Cost")[0].splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+    return {(row[0], row[1]): row[2:] for row in cells}
+
+
+def test_best_is_marked_among_trained_models_only(study):
+    rows = quality_rows(page(compare_runs(read_runs([study])), "bench.compare"))
+    assert rows["ddpm_small", "ddim-50"][2] == "**10.07 ± 0.20**"
+    assert "**" not in rows["ddpm_small", "ddim-10"][2]
+    assert not any("**" in cell for cell in rows["real", "real"])
+    assert list(rows)[-1] == ("real", "real")
+
+
+def test_failed_runs_are_never_missing(study):
+    comparison = compare_runs(read_runs([study]))
+    rows = {(e.model, e.status): e for e in comparison.entries}
+    assert rows["mlp_gan", "failed"].reason == "the generator loss was not finite at step 120"
+    assert rows["mlp_gan", "finished"].seeds == ("1",)
+    assert rows["ddpm", "unfinished"].mean == {}
+    frame = to_frame(comparison)
+    assert frame.loc[frame["status"] != "finished", "fid_domain_mean"].isna().all()
+
+
+def test_only_failed_runs_still_make_a_table(make_run, tmp_path):
+    from bench.records import Status
+
+    path = make_run("dcgan", 0, {}, status=Status("failed", "out of memory", 3, "discriminator"))
+    text = page(compare_runs(read_runs([path])), "bench.compare")
+    assert quality_rows(text)["dcgan", "–"][1:3] == ["seed 0", "failed"]
+    assert "dcgan seed 0 failed and has no result: out of memory (discriminator, step 3)." in text
+    assert cli.main([str(path), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_one_seed_has_no_spread_and_a_note(make_run):
+    path = make_run("dcgan", 0, {"generator": scores(12.3456)})
+    text = page(compare_runs(read_runs([path])), "bench.compare")
+    assert "12.3 ± –" in text
+    assert "Fewer than 3 seeds for dcgan" in text
+
+
+def test_only_the_last_checkpoint_counts(make_run):
+    make_run("dcgan", 0, {"generator": scores(50.0)}, checkpoint=1)
+    path = make_run("dcgan", 0, {"generator": scores(20.0)}, checkpoint=2)
+    (entry,) = compare_runs(read_runs([path])).entries
+    assert entry.mean["fid_domain"] == 20.0
+
+
+def test_variants_are_told_apart_only_where_there_are_several(make_run):
+    one = make_run("dcgan", 0, {"generator": scores(5.0)}, variant="1a2b3c")
+    comparison = compare_runs(read_runs([one]))
+    assert comparison.label(comparison.entries[0]) == "dcgan"
+    two = make_run("dcgan", 0, {"generator": scores(4.0)})
+    comparison = compare_runs(read_runs([one, two]))
+    assert [comparison.label(e) for e in comparison.entries] == ["dcgan", "dcgan (1a2b3c)"]
+
+
+def test_every_extractor_has_its_own_columns(make_run):
+    inception = {name.replace("domain", "inception"): v for name, v in scores(7.0).items()}
+    path = make_run(
+        "dcgan",
+        0,
+        {"generator": scores(5.0) | inception},
+        extractors=("domain", "inception"),
+        protocol=PROTOCOL | {"extractors": "domain:a inception:b"},
+    )
+    text = page(compare_runs(read_runs([path])), "bench.compare")
+    for heading in ("FID (domain) ↓", "KID (inception) ×10³ ↓", "precision (inception) ↑"):
+        assert heading in text
+
+
+def test_values_that_were_not_measured_are_dashes(make_run):
+    path = make_run("dcgan", 0, {"generator": {"fid_domain": float("nan"), "nfe": 1}})
+    cells = quality_rows(page(compare_runs(read_runs([path])), "x"))["dcgan", "generator"]
+    assert cells == ["ema", "1", *["–"] * 7, "1", "–", "–"]
+
+
+@pytest.mark.parametrize("field", ["samples", "extractors", "budget", "device"])
+def test_different_protocols_are_refused(make_run, capsys, tmp_path, field):
+    one = make_run("dcgan", 0, {"generator": scores(5.0)})
+    two = make_run("ddpm", 0, {"ddim-50": scores(4.0)}, protocol=PROTOCOL | {field: "another"})
+    make_run("real", 0, {"real": scores(1.0)}, protocol=PROTOCOL | {"budget": ""})
+    assert cli.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in (f"differ in {field}", repr(str(PROTOCOL[field])), "'another'", str(one), str(two)):
+        assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_protocol_value_agrees_with_anything(study):
+    compare_runs(read_runs([study]))
+
+
+def test_the_command_writes_one_table_per_data_set(make_run, tmp_path, capsys):
+    make_run("dcgan", 0, {"generator": scores(5.0) | costs(1, 0.5)})
+    protocol = PROTOCOL | {"data_hash": "ffff"}
+    make_run("dcgan", 0, {"generator": scores(5.0)}, dataset="mnist", protocol=protocol)
+    out = tmp_path / "out"
+    assert cli.main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert sorted(file.name for file in out.iterdir()) == [
+        "digits.csv",
+        "digits.md",
+        "mnist.csv",
+        "mnist.md",
+    ]
+    printed = capsys.readouterr().out
+    assert "digits.md" in printed
+    assert f"--out {out}" in (out / "digits.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "text"),
+    [
+        (23.4567, 0.5123, "23.46 ± 0.51"),
+        (123.456, 12.3, "123 ± 12"),
+        (0.95123, 0.0000123, "0.9512 ± 0.0000"),
+        (10.0, 0.0, "10 ± 0"),
+        (9.5, 0.0, "9.50 ± 0.00"),
+        (121_300.0, 3_210.0, "121.3k ± 3.2k"),
+        (12.3456, float("nan"), "12.3 ± –"),
+        (10.0, float("nan"), "10 ± –"),
+        (float("nan"), float("nan"), "–"),
+        (float("inf"), float("nan"), "∞"),
+        (0.0, 0.0, "0 ± 0"),
+        (-0.4, 0.25, "-0.40 ± 0.25"),
+    ],
+)
+def test_digits_follow_the_spread(mean, std, text):
+    assert spread(mean, std) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (50, "50"),
+        (9999, "9999"),
+        (1_071_234, "1.07M"),
+        (35_746_307, "35.7M"),
+        (0.0617, "0.0617"),
+        (0.0000123456, "1.23e-05"),
+        (2.5, "2.50"),
+        (123.456, "123"),
+        (float("nan"), "–"),
+    ],
+)
+def test_exact_numbers_have_three_digits(value, text):
+    assert exact(value) == text
