@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from bench.data.dataset import Dataset
 from bench.images import from_uint8, to_uint8
 from bench.machine import autocast
 from bench.metrics import class_histogram, quality
-from bench.metrics.features import Extractor, extract
+from bench.metrics.features import Extractor, Features, cached_features, extract
 from models.base import GenerativeModel, Sampler
 
 GRID_SAMPLES = 64
@@ -81,6 +82,7 @@ class Evaluator:
         self.seed = seed
         self.precision = precision
         self.cost_seconds = cost_seconds
+        self._references: dict[str, Features] = {}
 
     def evaluate(self, model: GenerativeModel, *, cost: bool) -> list[Evaluation]:
         """Draw from every sampler of the model and score the samples.
@@ -115,17 +117,39 @@ class Evaluator:
         device = model.progress.device
         images = torch.cat(list(self._draw(name, sampler, device)))  # (N, C, H, W) uint8
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
-        for extractor, reference in zip(self.extractors, self.references, strict=True):
+        for extractor in self.extractors:
+            reference = self._reference(extractor, device)
             fake = extract(extractor, images.split(self.batch_size), device)
             scores = quality(reference, fake, seed=self.seed)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
-            if extractor.name == "domain" and fake.logits is not None:
-                values |= class_histogram(fake.logits, self.dataset.train_class_counts())
+            if extractor.names_classes and fake.logits is not None:
+                values |= class_histogram(fake.logits, self._class_counts())
         if cost and self.cost_seconds > 0 and sampler.network is not None:
             with autocast(device, self.precision):
                 measured = sampling_cost(model, sampler, seconds=self.cost_seconds, device=device)
             values |= dataclasses.asdict(measured)
         return Evaluation(name, values, from_uint8(images[:GRID_SAMPLES]))
+
+    def _reference(self, extractor: Extractor, device: torch.device) -> Features:
+        """Features of the train split; kept in memory once they are read."""
+        if extractor.name not in self._references:
+            self._references[extractor.name] = cached_features(
+                extractor,
+                self.dataset.train,
+                data_hash=self.dataset.hash,
+                split_name="train",
+                device=device,
+                cache_dir=self.cache_dir,
+                batch_size=self.batch_size,
+            )
+        return self._references[extractor.name]
+
+    def _class_counts(self) -> list[int]:
+        """How often each class occurs in the train split, (K,)."""
+        labels = self.dataset.train.labels
+        if labels is None:
+            raise ValueError(f"{self.dataset.name} has no labels to count")
+        return np.bincount(labels, minlength=self.dataset.num_classes).tolist()
 
     def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Tensor]:
         """Yield batches of uint8 samples until there are `samples` of them."""

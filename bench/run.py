@@ -211,11 +211,13 @@ def _trainer(
 def _extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) -> list[Extractor]:
     chosen = cfg.evaluator.extractor
     names = [chosen] if isinstance(chosen, str) else list(chosen)
-    weights = {name: Path(path) for name, path in cfg.evaluator.weights.items()}
+    weights = {name: Path(path) for name, path in cfg.evaluator.weights.items() if path}
     if not names or len(set(names)) < len(names):
         raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
-    if unused := weights.keys() - set(names):
-        raise ValueError(f"evaluator.weights names {sorted(unused)}, evaluator.extractor does not")
+    if unused := sorted(weights.keys() - set(names)):
+        raise ValueError(
+            f"evaluator.weights are given for {unused}, which evaluator.extractor lacks"
+        )
     cache = Path(cfg.cache_root) if cfg.cache_root else default_cache()
     return [
         build_extractor(name, dataset, device=device, cache_dir=cache, weights=weights.get(name))

@@ -1,0 +1,217 @@
+"""The command line as a user types it: runs, resumes, skips, fails clearly."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ["evaluator.samples=100", "evaluator.cost_seconds=0.1", "threads=1"]
+
+
+def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "bench", *arguments]
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "eval.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def only(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_help_lists_models_data_and_overrides(tmp_path: Path) -> None:
+    done = bench("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in (
+        "ddpm_small",
+        "dcgan",
+        "fashion_mnist",
+        "budget.seconds",
+        "dataset.path",
+        "Examples",
+    ):
+        assert word in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
+    sweep = [
+        "-m",
+        "model=mlp_gan,ddpm_small,real",
+        "seed=0,1",
+        "dataset=digits",
+        "budget.images=512",
+        "budget.checkpoints=2",
+        "model.build.ddim_steps=[2]",
+    ]
+    # ddim_steps belongs to one model only, so that model runs on its own
+    gan = [override for override in sweep if "ddim" not in override]
+    gan[1] = "model=mlp_gan,real"
+    sweep[1] = "model=ddpm_small"
+    for arguments in (gan, sweep):
+        done = bench(*arguments, *TINY, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    runs = tmp_path / "results" / "runs" / "digits"
+    assert {path.name for path in runs.iterdir()} == {"mlp_gan", "ddpm_small", "real"}
+    run = only(runs, "mlp_gan/*/seed=1")
+    assert {row["checkpoint"] for row in rows(run)} == {"1", "2"}
+    last = rows(run)[-1]
+    assert float(last["fid_domain"]) > 0
+    assert last["weights"] == "raw"
+    assert last["nfe"] == "1"
+    assert float(last["latency_ms"]) > 0
+    assert float(last["train_gflops_per_image"]) > 0
+    assert last["budget"] == "images=512"
+    real = rows(only(runs, "real/*/seed=1"))
+    assert [row["budget"] for row in real] == [""]
+    assert float(real[0]["fid_domain"]) < float(last["fid_domain"])
+    ddpm = rows(only(runs, "ddpm_small/*/seed=0"))[-1]
+    assert (ddpm["weights"], ddpm["sampler"], ddpm["nfe"]) == ("ema", "ddim-2", "2")
+    assert list(run.glob("samples/*.png"))
+
+    again = bench(*gan, *TINY, cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stderr.count("already finished: skipped") == 4
+
+    compared = subprocess.run(
+        [sys.executable, "-m", "bench.compare", "--out", "tables"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert compared.returncode == 0, compared.stderr
+    table = (tmp_path / "tables" / "digits.md").read_text()
+    for name in ("mlp_gan", "ddpm_small", "real", "FID"):
+        assert name in table
+
+
+def test_sigkill_then_the_same_command_gives_the_same_weights(tmp_path: Path) -> None:
+    job = [
+        "model=dcgan_small",
+        "dataset=digits",
+        "budget.images=6400",
+        "budget.checkpoints=2",
+        "trainer.checkpoint_seconds=0.2",
+        *TINY,
+    ]
+    assert bench(*job, "results_root=whole", cwd=tmp_path).returncode == 0
+    killed = command(*job, "results_root=killed")
+    for _ in range(2):
+        process = subprocess.Popen(killed, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        before = set((tmp_path / "killed").rglob("step=*.pt"))
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if set((tmp_path / "killed").rglob("step=*.pt")) - before:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert bench(*job, "results_root=killed", cwd=tmp_path).returncode == 0
+    states = [
+        torch.load(only(tmp_path / root, "**/checkpoints/step=100.pt"), weights_only=True)
+        for root in ("whole", "killed")
+    ]
+    for part in ("model", "optimizers"):
+        torch.testing.assert_close(states[0][part], states[1][part], rtol=0, atol=0)
+    scores = [
+        [row["fid_domain"] for row in rows(only(tmp_path / root, "**/seed=0"))]
+        for root in ("whole", "killed")
+    ]
+    assert scores[0] == scores[1]
+    logs = [
+        [line.split(",")[:1] + line.split(",")[3:] for line in path.read_text().splitlines()]
+        for path in (only(tmp_path / root, "**/train.csv") for root in ("whole", "killed"))
+    ]
+    assert logs[0] == logs[1]  # every mean too, since the sums are part of a checkpoint
+
+
+def test_a_diverged_run_is_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    done = bench(
+        "-m",
+        "model=mlp_gan",
+        "seed=0,1",
+        "model.training.optimizers.generator.lr=1e30",
+        "budget.images=6400",
+        *TINY,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("loss was not finite at step") == 2
+    for status in (tmp_path / "results").rglob("status.json"):
+        assert '"failed"' in status.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["model=gpt"], "Could not find 'model/gpt'"),
+        (["budget.image=5"], "Key 'image' is not in struct"),
+        (["budget.images=0"], "budget.images must be positive, got 0"),
+        (["precision=fp8"], "precision must be one of"),
+        (["device=cuda:99"], "device=cuda:99"),
+        (["dataset=folder", "dataset.path=nowhere"], "nowhere"),
+        (["model=real", "evaluator.samples=701"], "700"),
+        (["evaluator.extractor=inceptoin"], "inceptoin"),
+        (["evaluator.samples=0"], "evaluator.samples"),
+        (["model.training.batch_size=0"], "training.batch_size must be at least 1"),
+        (["threads=0"], "threads must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    done = bench(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert sentence in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_changed_configuration_of_a_run_is_refused(tmp_path: Path) -> None:
+    job = ["model=mlp_gan", "budget.images=64", *TINY]
+    assert bench(*job, cwd=tmp_path).returncode == 0
+    config = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0/config.yaml")
+    config.write_text(config.read_text().replace("log_every: 50", "log_every: 49"))
+    done = bench(*job, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "trainer.log_every: 49 → 50" in done.stderr
+
+
+def test_another_package_named_models_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").touch()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        command("--help"), cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "needs its own package `models`" in done.stderr
+
+
+def test_two_processes_train_one_run_under_torchrun(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    job = ["-m", "bench", "model=mlp_gan", "budget.images=640", *TINY]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for expected in ("finished", "skipped"):
+        done = subprocess.run(
+            [*launcher, *job], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert (expected == "skipped") == ("already finished: skipped" in done.stderr)
+    run = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0")
+    assert rows(run)[0]["images"] == "640"
