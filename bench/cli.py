@@ -21,6 +21,7 @@ def _job(cfg: DictConfig) -> None:
     """Run one job; in a sweep, an expected failure is reported and the next job starts."""
     from bench.run import RunError, run
 
+    _log_to_stderr()
     hydra_config = HydraConfig.get()
     overrides = list(hydra_config.overrides.task)
     log.info("▶ %s", " ".join(overrides) or "defaults")
@@ -35,6 +36,17 @@ def _job(cfg: DictConfig) -> None:
     if result.status == "failed":
         log.error("✗ %s: %s", result.directory, result.reason)
         _failures.append(result.reason)
+
+
+def _log_to_stderr() -> None:
+    """Send our messages to stderr, one plain line each; Hydra has just silenced all loggers."""
+    ours = logging.getLogger("bench")
+    ours.handlers = [logging.StreamHandler(sys.stderr)]
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "bench" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 def _command(overrides: list[str]) -> str:
@@ -68,8 +80,6 @@ def _check_packages() -> None:
 
 def main() -> None:
     """Parse the command line and run its jobs; exit 1 if any of them failed."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("bench").setLevel(logging.INFO)
     _check_packages()
     _job()
     if _failures:
