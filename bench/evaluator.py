@@ -1,7 +1,7 @@
 """Scoring any model: every sampler × every metric, plus what drawing costs."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,12 +84,19 @@ class Evaluator:
         self.cost_seconds = cost_seconds
         self._references: dict[str, Features] = {}
 
-    def evaluate(self, model: GenerativeModel, *, cost: bool) -> list[Evaluation]:
+    def evaluate(
+        self,
+        model: GenerativeModel,
+        *,
+        cost: bool,
+        on_draw: Callable[[str, int], None] = lambda sampler, drawn: None,
+    ) -> list[Evaluation]:
         """Draw from every sampler of the model and score the samples.
 
         Args:
             model: any model, trained or not.
             cost: whether to time the samplers as well.
+            on_draw: told of every batch: the sampler's name and how many samples it has drawn.
 
         Returns:
             One evaluation per sampler, in the model's order.
@@ -105,17 +112,27 @@ class Evaluator:
             model.eval()
             with torch.random.fork_rng(devices=cuda), torch.inference_mode():
                 return [
-                    self._evaluate_sampler(model, name, sampler, cost=cost)
+                    self._evaluate_sampler(model, name, sampler, cost=cost, on_draw=on_draw)
                     for name, sampler in model.samplers.items()
                 ]
         finally:
             model.train(training)
 
     def _evaluate_sampler(
-        self, model: GenerativeModel, name: str, sampler: Sampler, *, cost: bool
+        self,
+        model: GenerativeModel,
+        name: str,
+        sampler: Sampler,
+        *,
+        cost: bool,
+        on_draw: Callable[[str, int], None],
     ) -> Evaluation:
         device = model.progress.device
-        images = torch.cat(list(self._draw(name, sampler, device)))  # (N, C, H, W) uint8
+        batches = []
+        for batch in self._draw(name, sampler, device):
+            batches.append(batch)
+            on_draw(name, sum(map(len, batches)))
+        images = torch.cat(batches)  # (N, C, H, W) uint8
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
         for extractor in self.extractors:
             reference = self._reference(extractor, device)

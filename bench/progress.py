@@ -24,13 +24,13 @@ class TrainingProgress:
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]:,.0f} images/s"),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not (visible and console.is_terminal),
             transient=True,
         )
-        self._task = self._bar.add_task(description, total=1.0, rate=0.0, losses="")
+        self._task = self._bar.add_task(description, total=1.0, rate=0.0, note="")
         self._shown = -1.0
 
     def __enter__(self) -> "TrainingProgress":
@@ -54,7 +54,14 @@ class TrainingProgress:
 
     def losses(self, losses: dict[str, float]) -> None:
         """Show the latest mean losses; other logged values are left out."""
+        if self._bar.disable:
+            return
         shown = {key.removesuffix("/loss"): v for key, v in losses.items() if key.endswith("/loss")}
         self._bar.update(
-            self._task, losses=" ".join(f"{name} {value:.3g}" for name, value in shown.items())
+            self._task, note=" ".join(f"{name} {value:.3g}" for name, value in shown.items())
         )
+
+    def evaluation(self, sampler: str, drawn: int, samples: int) -> None:
+        """Show how far evaluation has come while training waits."""
+        if not self._bar.disable:
+            self._bar.update(self._task, note=f"evaluating {sampler}: {drawn:,} of {samples:,}")

@@ -73,7 +73,11 @@ class Recorder:
             return
         self._read_memory()
         last = spent.point == self._points
-        evaluations = self.evaluator.evaluate(self.trainer.evaluated, cost=last)
+        evaluations = self.evaluator.evaluate(
+            self.trainer.evaluated,
+            cost=last,
+            on_draw=lambda name, n: self.progress.evaluation(name, n, self.evaluator.samples),
+        )
         self._save_grids(evaluations, spent)
         rows = [self._row(evaluation, spent, last=last) for evaluation in evaluations]
         self.records.append_eval(rows, self.columns)
