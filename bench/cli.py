@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def _job(cfg: DictConfig) -> None:
     except RunError as error:
         log.error("✗ %s", error)
         _failures.append(str(error))
-        if hydra_config.mode is RunMode.RUN:
-            sys.exit(2)
+        if hydra_config.mode is RunMode.RUN or _under_torchrun():
+            sys.exit(2)  # under torchrun the other ranks wait for this one and must be ended
         return
     if result.status == "failed":
         log.error("✗ %s: %s", result.directory, result.reason)
@@ -47,6 +48,11 @@ def _log_to_stderr() -> None:
     for name, logger in logging.root.manager.loggerDict.items():
         if name.partition(".")[0] == "bench" and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+def _under_torchrun() -> bool:
+    """Whether torchrun started this process together with others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _command(overrides: list[str]) -> str:

@@ -1,11 +1,11 @@
 """One run from configuration to recorded rows; the only module that sees a DictConfig."""
 
 import hashlib
-import importlib.metadata
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import bench
 from bench.budget import Budget
 from bench.data.batches import BatchStream
+from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
 from bench.evaluator import Evaluator, SamplesNotFiniteError
 from bench.loggers import WandbLogger
-from bench.machine import choose_device, commit, default_cache, device_name, set_threads
+from bench.machine import choose_device, set_threads
 from bench.metrics.features import Extractor, build_extractor
 from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
+from bench.provenance import provenance
 from bench.recipe import Recipe, TrainerOptions
 from bench.recorder import Recorder
 from bench.records import RunDirectory, RunInUseError, Status
@@ -124,7 +125,7 @@ def _train(
     group: str | None,
 ) -> RunResult:
     """Build everything, train, evaluate and record how it ended."""
-    dataset = _dataset(cfg)
+    dataset = _dataset(cfg, world)
     trainer = _trainer(cfg, budget, dataset, device, world, path / "checkpoints")
     trainer.resume()
     observer: Observer = SilentObserver()
@@ -134,7 +135,13 @@ def _train(
         extractors = _extractors(cfg, dataset, device)
         evaluator = _evaluator(cfg, dataset, extractors)
         wandb = _wandb(cfg, path, group)
-        constants = _constants(cfg, path, budget, dataset, evaluator, trainer)
+        identity = {
+            "dataset": cfg.dataset.name,
+            "model": cfg.model.name,
+            "variant": path.parent.name,
+            "seed": cfg.seed,
+        }
+        constants = identity | provenance(dataset, evaluator, trainer)
         observer = Recorder(records, trainer, evaluator, constants, wandb, progress)
         records.write_status(Status("running", command=command))
     try:
@@ -151,6 +158,8 @@ def _train(
     if records is not None:
         records.train.flush()
         records.write_status(status)
+    if status.phase == "evaluation" and world.size > 1:
+        raise RunError(status.reason)  # the other ranks wait for this one: end them all
     return RunResult(path, status.status, status.reason)
 
 
@@ -166,9 +175,16 @@ def _ended_before(path: Path, records: RunDirectory | None, world: World) -> Run
     return RunResult(path, status.status, status.reason)
 
 
-def _dataset(cfg: DictConfig) -> Dataset:
-    cache = Path(cfg.cache_root) if cfg.cache_root else default_cache()
-    return instantiate(cfg.dataset.load)(data_root=Path(cfg.data_root), cache_root=cache)
+def _dataset(cfg: DictConfig, world: World) -> Dataset:
+    """Load the data; rank 0 goes first, so that it is downloaded and decoded once."""
+    load = instantiate(cfg.dataset.load)
+    load = partial(load, data_root=Path(cfg.data_root), cache_root=_cache(cfg))
+    if world.is_main:
+        dataset = load()
+        world.barrier()
+        return dataset
+    world.barrier()
+    return load()
 
 
 def _trainer(
@@ -218,7 +234,7 @@ def _extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) -> list
         raise ValueError(
             f"evaluator.weights are given for {unused}, which evaluator.extractor lacks"
         )
-    cache = Path(cfg.cache_root) if cfg.cache_root else default_cache()
+    cache = _cache(cfg)
     return [
         build_extractor(name, dataset, device=device, cache_dir=cache, weights=weights.get(name))
         for name in names
@@ -229,7 +245,7 @@ def _evaluator(cfg: DictConfig, dataset: Dataset, extractors: list[Extractor]) -
     return Evaluator(
         dataset,
         extractors,
-        cache_dir=Path(cfg.cache_root) if cfg.cache_root else default_cache(),
+        cache_dir=_cache(cfg),
         samples=cfg.evaluator.samples or min(len(dataset.test), 10_000),
         batch_size=cfg.evaluator.batch_size,
         seed=cfg.seed,
@@ -250,40 +266,8 @@ def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
     )
 
 
-def _constants(
-    cfg: DictConfig,
-    path: Path,
-    budget: Budget,
-    dataset: Dataset,
-    evaluator: Evaluator,
-    trainer: Trainer,
-) -> dict[str, Any]:
-    """Identity, protocol and provenance: the values that are the same in every row of a run."""
-    constants: dict[str, Any] = {
-        "dataset": cfg.dataset.name,
-        "model": cfg.model.name,
-        "variant": path.parent.name,
-        "seed": cfg.seed,
-        "data_hash": dataset.hash,
-        "image_shape": "x".join(map(str, dataset.shape)),
-        "reference": "train",
-        "reference_size": len(dataset.train),
-        "samples": evaluator.samples,
-        "extractors": " ".join(f"{e.name}:{e.hash}" for e in evaluator.extractors),
-        "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in evaluator.extractors),
-        "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}",
-        "torch_version": torch.__version__,
-        "bench_version": bench.__version__,
-        "commit": commit(),
-    }
-    if trainer.phases:  # what is not trained has no budget and agrees with any
-        constants |= {
-            "budget": str(budget),
-            "precision": cfg.precision,
-            "device": device_name(trainer.device),
-            "threads": torch.get_num_threads(),
-        }
-    return constants
+def _cache(cfg: DictConfig) -> Path:
+    return Path(cfg.cache_root) if cfg.cache_root else default_cache_root()
 
 
 def _budget(cfg: DictConfig) -> Budget:

@@ -1,0 +1,70 @@
+"""What made the numbers: the protocol and provenance columns of a run's rows."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+import bench
+from bench.data.dataset import Dataset
+from bench.evaluator import Evaluator
+from bench.trainer import Trainer
+
+
+def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict[str, str | int]:
+    """The columns `bench.protocol.PROTOCOL` and PROVENANCE, the same in every row of a run.
+
+    What is not trained leaves budget, precision, device and threads out, and so agrees with any.
+    """
+    extractors = evaluator.extractors
+    columns: dict[str, str | int] = {
+        "data_hash": dataset.hash,
+        "image_shape": "x".join(map(str, dataset.shape)),
+        "reference": "train",
+        "reference_size": len(dataset.train),
+        "samples": evaluator.samples,
+        "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
+        "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
+        "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}",
+        "torch_version": str(torch.__version__),
+        "bench_version": bench.__version__,
+        "commit": commit(),
+    }
+    if trainer.phases:
+        columns |= {
+            "budget": str(trainer.budget),
+            "precision": trainer.precision,
+            "device": device_name(trainer.device),
+            "threads": torch.get_num_threads(),
+        }
+    return columns
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a reader would name it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{device.type}: {names[0] if names else platform.processor() or platform.machine()}"
+
+
+def commit() -> str:
+    """The commit of this checkout, marked if files were changed; empty where there is none."""
+    root = Path(bench.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.strip()
