@@ -111,9 +111,9 @@ def test_sigkill_then_the_same_command_gives_the_same_weights(tmp_path: Path) ->
         *TINY,
     ]
     assert bench(*job, "results_root=whole", cwd=tmp_path).returncode == 0
-    killed = command(*job, "results_root=killed")
+    victim = command(*job, "results_root=killed")
     for _ in range(2):
-        process = subprocess.Popen(killed, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(victim, cwd=tmp_path, stderr=subprocess.DEVNULL)
         before = set((tmp_path / "killed").rglob("step=*.pt"))
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -129,11 +129,11 @@ def test_sigkill_then_the_same_command_gives_the_same_weights(tmp_path: Path) ->
     ]
     for part in ("model", "optimizers"):
         torch.testing.assert_close(states[0][part], states[1][part], rtol=0, atol=0)
-    scores = [
-        [row["fid_domain"] for row in rows(only(tmp_path / root, "**/seed=0"))]
+    whole, killed = (
+        [float(row["fid_domain"]) for row in rows(only(tmp_path / root, "**/seed=0"))]
         for root in ("whole", "killed")
-    ]
-    assert scores[0] == scores[1]
+    )
+    assert whole == pytest.approx(killed, rel=1e-6)  # LAPACK's last bits depend on alignment
     logs = [
         [line.split(",")[:1] + line.split(",")[3:] for line in path.read_text().splitlines()]
         for path in (only(tmp_path / root, "**/train.csv") for root in ("whole", "killed"))
