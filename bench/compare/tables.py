@@ -132,7 +132,7 @@ def build(comparison: Comparison, measures: Sequence[Measure], *, weights: bool)
     for k, entry in enumerate(comparison.entries):
         cells = [Cell(comparison.label(entry)), Cell(entry.sampler or NOTHING)]
         if weights:
-            cells.append(Cell(entry.weights or NOTHING))
+            cells.append(Cell(entry.weights if entry.trained and entry.weights else NOTHING))
         if entry.finished:
             cells.append(Cell(str(len(entry.seeds))))
             cells += [Cell(value_text(entry, m), k in best[m.name]) for m in measures]
