@@ -85,7 +85,7 @@ COLUMNS = {
 
 
 def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
-    """Name the metric columns for these extractors, in order: fid_domain, kid_domain, …"""
+    """Name the metric columns for these extractors, in order: fid_domain, kid_domain and so on."""
     return tuple(f"{metric}_{name}" for name in extractors for metric in QUALITY)
 
 

@@ -50,3 +50,12 @@ class TrainerOptions:
     log_every: int = 50
     checkpoint_seconds: float = 60.0
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse intervals that no training could use."""
+        if self.log_every < 1:
+            raise ValueError(f"trainer.log_every must be at least 1, got {self.log_every}")
+        if self.checkpoint_seconds < 0:
+            raise ValueError(
+                f"trainer.checkpoint_seconds must not be negative, got {self.checkpoint_seconds}"
+            )
