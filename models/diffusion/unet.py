@@ -133,7 +133,7 @@ class UNet(nn.Module):
                 h = module(torch.cat([h, skips.pop()], dim=1), next(shifts))
             else:
                 h = module(h, skips[-1].shape[2:])
-        eps = self.conv_out(F.silu(self.norm_out(h)))  # (B, C P^2, H / P, W / P)
+        eps = self.conv_out(F.silu(self.norm_out(h.float())))  # (B, C P^2, H / P, W / P)
         return F.pixel_shuffle(eps, self.patch_size)  # (B, C, H, W)
 
     def _initialise(self) -> None:
@@ -186,7 +186,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, shift: Tensor) -> Tensor:
         """Map x, (B, width_in, H, W), to (B, width_out, H, W); shift is (B, width_out)."""
-        h = self.conv1(F.silu(self.norm1(x))) + shift[:, :, None, None]  # (B, width_out, H, W)
+        h = self.conv1(F.silu(self.norm1(x.float())))  # (B, width_out, H, W)
+        h = h + shift.float()[:, :, None, None]  # (B, width_out, H, W) float32
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))  # (B, width_out, H, W)
         return h + (x if self.shortcut is None else self.shortcut(x))
 
@@ -203,9 +204,11 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x to the same shape, (B, W, H, W)."""
         height = x.shape[2]
-        tokens = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)  # (B, HW, W)
-        q, k, v = self.to_qkv(tokens)[:, None].chunk(3, dim=-1)  # each (B, 1, HW, W)
-        h = self.to_out(F.scaled_dot_product_attention(q, k, v)[:, 0])  # (B, HW, W)
+        tokens = self.norm(x.float()).permute(0, 2, 3, 1).flatten(1, 2)  # (B, HW, W)
+        q, k, v = self.to_qkv(tokens).chunk(3, dim=-1)  # each (B, HW, W)
+        # Written out: as fast as the fused kernel at few tokens, twice as fast in bf16 on CPU.
+        scores = torch.bmm(q, k.transpose(1, 2) * k.shape[-1] ** -0.5)  # (B, HW, HW)
+        h = self.to_out(torch.bmm(scores.softmax(dim=-1).to(v.dtype), v))  # (B, HW, W)
         return x + h.unflatten(1, (height, -1)).permute(0, 3, 1, 2)
 
 
@@ -223,15 +226,27 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles the sides (nearest neighbour), then convolves."""
+    """Doubles the sides (nearest neighbour), then convolves.
+
+    Both at once: a transposed convolution with 4x4 kernel, whose taps are sums of the 3x3 kernel's,
+    computes the same function with 4 instead of 9 products per output and no enlarged copy. Where
+    the skip to meet has an odd side, the last row or column is dropped.
+    """
+
+    taps: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
+        taps = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+        self.register_buffer("taps", taps, persistent=False)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Map x, (B, W, h, w), to (B, W, *size), the size of the skip to meet."""
-        return self.conv(F.interpolate(x, size=list(size), mode="nearest"))
+        weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
+        weight = weight.contiguous(memory_format=torch.channels_last)  # (W, W, 4, 4)
+        h = F.conv_transpose2d(x, weight, self.conv.bias, stride=2, padding=1)  # (B, W, 2h, 2w)
+        return h[:, :, : size[0], : size[1]]
 
 
 def _check(
