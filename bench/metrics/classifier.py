@@ -296,6 +296,7 @@ def load_classifier(path: Path) -> tuple[DomainClassifier, dict[str, str]]:
     shape = tuple(int(side) for side in metadata["shape"].split(","))
     classifier = _initialised(shape, int(metadata["num_classes"]), int(metadata["width"]), seed=0)
     classifier.load_state_dict(classifier.state_dict() | tensors)
+    classifier.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return classifier.eval(), metadata
 
 
