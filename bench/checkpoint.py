@@ -3,7 +3,7 @@
 import logging
 import os
 import pickle
-import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 FORMAT = 1
 KEPT = 2
+DAMAGE = (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, struct.error)
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,11 @@ def save(state: dict[str, Any], directory: Path, step: int) -> Path:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    for old in _newest_first(directory)[KEPT:]:
-        old.unlink(missing_ok=True)
+    others = [other for other in _newest_first(directory) if other != path]
+    before = [other for other in others if _step(other) < step][: KEPT - 1]
+    for other in others:
+        if other not in before:  # older ones, and damaged ones of later steps
+            other.unlink(missing_ok=True)
     return path
 
 
@@ -49,13 +53,19 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
     """Read the newest readable checkpoint, or None if there is none.
 
     A damaged file is reported and passed over for the one before it. No code in a file is run.
+
+    Raises:
+        ValueError: all checkpoints are damaged, or of another version.
     """
     for stale in directory.glob(".step=*.partial"):
         stale.unlink(missing_ok=True)
-    for path in _newest_first(directory):
+    paths = _newest_first(directory)
+    for path in paths:
         try:
             state = torch.load(path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except DAMAGE as error:
             log.warning("%s is damaged (%s): falling back to the one before", path, error)
             continue
         if state.get("format") != FORMAT:
@@ -64,12 +74,14 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
                 "delete the run directory to train again"
             )
         return state
+    if paths:
+        raise ValueError(f"every checkpoint in {directory} is damaged: delete the run to repeat it")
     return None
 
 
 def _newest_first(directory: Path) -> list[Path]:
-    steps = {}
-    for path in directory.glob("step=*.pt"):
-        if match := re.fullmatch(r"step=(\d+)\.pt", path.name):
-            steps[path] = int(match[1])
-    return sorted(steps, key=steps.__getitem__, reverse=True)
+    return sorted(directory.glob("step=*.pt"), key=_step, reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step="))

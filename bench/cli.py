@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ _failures: list[str] = []
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def _job(cfg: DictConfig) -> None:
     """Run one job; in a sweep, an expected failure is reported and the next job starts."""
-    from bench.run import RunError, run
+    from bench.errors import RunError
+    from bench.run import run
 
     _log_to_stderr()
     hydra_config = HydraConfig.get()
@@ -43,7 +45,7 @@ def _log_to_stderr() -> None:
     """Send our messages to stderr, one plain line each; Hydra has just silenced all loggers."""
     ours = logging.getLogger("bench")
     ours.handlers = [logging.StreamHandler(sys.stderr)]
-    ours.setLevel(logging.INFO)
+    ours.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     ours.propagate = False
     for name, logger in logging.root.manager.loggerDict.items():
         if name.partition(".")[0] == "bench" and isinstance(logger, logging.Logger):
@@ -56,7 +58,10 @@ def _under_torchrun() -> bool:
 
 
 def _command(overrides: list[str]) -> str:
-    return " ".join(["python -m bench", *overrides])
+    """The command that makes this run anywhere: where files lie is left out."""
+    places = ("results_root=", "data_root=", "cache_root=")
+    named = [override for override in overrides if not override.startswith(places)]
+    return shlex.join(["python", "-m", "bench", *named])
 
 
 def _sweep(mode: RunMode | None) -> str | None:

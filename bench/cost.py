@@ -17,6 +17,7 @@ from bench.memory import PeakMemory
 from models.base import Batch, GenerativeModel, Sampler
 
 MAX_REPETITIONS = 100
+MEMORY_BATCH = 64
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048)
 """Candidates for the best batch size, tried in this order."""
 
@@ -33,7 +34,8 @@ class SamplingCost:
         images_per_second_iqr: its interquartile range; None when only one draw was timed.
         best_batch_size: the batch size, of `BATCH_SIZES`, at which throughput stops growing.
         gflops_per_sample: 10^9 floating point operations, two per multiply-add.
-        sampling_memory_mib: peak memory of drawing at the best batch size (see `PeakMemory`).
+        sampling_memory_mib: peak memory of one network call on 64 samples (see `PeakMemory`), a
+            fixed number so that it compares between models.
     """
 
     nfe: int
@@ -66,7 +68,7 @@ def step_flops(model: GenerativeModel, batch: Batch) -> int:
         FLOPs of the whole batch, two per multiply-add; 0 for a model without phases.
     """
     copy = deepcopy(model).train()
-    with _untouched_random_state(copy.progress.device), _flop_counter() as counter:
+    with untouched_random_state(copy.progress.device), _flop_counter() as counter:
         for phase in copy.phases:
             copy.requires_grad_(False)
             phase.module.requires_grad_(True)
@@ -114,14 +116,14 @@ def sampling_cost(
         y = torch.arange(n, device=device) % num_classes if num_classes else None  # (n,)
         return sampler.draw(n, generator, y)
 
-    with _eval_mode(model), _untouched_random_state(device), torch.inference_mode():
+    with eval_mode(model), untouched_random_state(device), torch.inference_mode():
         call = _capture_call(network, lambda: draw(1), sampler.nfe)
-        with _flop_counter() as counter:
-            call.run(network, 1)
+        gflops = _gflops_of_one_more(network, call)
         latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
         batch_size = _best_batch_size(network, call, sampler.nfe, seconds, device)
-        memory = PeakMemory(device)
         draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
+        memory = PeakMemory(device)
+        call.run(network, MEMORY_BATCH)
         memory_mib = memory.mib()
     latency_ms = [1000 * t for t in latency]
     images_per_second = [batch_size / t for t in draws]
@@ -132,9 +134,22 @@ def sampling_cost(
         images_per_second=statistics.median(images_per_second),
         images_per_second_iqr=_interquartile_range(images_per_second),
         best_batch_size=batch_size,
-        gflops_per_sample=counter.get_total_flops() * sampler.nfe / 1e9,
+        gflops_per_sample=gflops * sampler.nfe,
         sampling_memory_mib=memory_mib,
     )
+
+
+def _gflops_of_one_more(network: nn.Module, call: "_Call") -> float:
+    """10^9 FLOPs that one more sample in the batch costs in one network call.
+
+    The difference of two batch sizes, so that work done once per call is not taken for a sample's.
+    """
+    counts = []
+    for batch_size in (1, 2):
+        with _flop_counter() as counter:
+            call.run(network, batch_size)
+        counts.append(counter.get_total_flops())
+    return (counts[1] - counts[0]) / 1e9
 
 
 def synchronize(device: torch.device) -> None:
@@ -258,7 +273,7 @@ def _flop_counter() -> Iterator[FlopCounterMode]:
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode again afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -270,7 +285,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _untouched_random_state(device: torch.device) -> Iterator[None]:
+def untouched_random_state(device: torch.device) -> Iterator[None]:
     """Restore the global random states of the CPU and of the device on leaving."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

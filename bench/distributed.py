@@ -60,16 +60,15 @@ class World:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
-        return self.sum(float(flag)) > 0
+        device = "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
+        return not self.minimum(torch.tensor(not flag, dtype=torch.int64, device=device)).item()
 
-    def sum(self, value: float) -> float:
-        """Sum of the value over ranks."""
-        if self.size == 1:
-            return value
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        box = torch.tensor(value, dtype=torch.float64, device=device)
-        dist.all_reduce(box)
-        return box.item()
+    def minimum(self, values: Tensor) -> Tensor:
+        """Element-wise minimum over ranks, on every rank."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values, dist.ReduceOp.MIN)
+        return values
 
     def synchronise_module(self, module: nn.Module) -> None:
         """Copy rank 0's parameters and buffers to all ranks."""

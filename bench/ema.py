@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import Tensor
 
 from models.base import GenerativeModel
 
@@ -22,14 +23,16 @@ class EMA:
             raise ValueError(f"training.ema_decay must be in [0, 1), got {decay}")
         self.decay = decay
         self.model = copy.deepcopy(model).eval()
-        self._pairs = list(zip(self.model.parameters(), model.parameters(), strict=True))
+        self._shadow: list[Tensor] = list(self.model.parameters())
+        self._trained: list[Tensor] = list(model.parameters())
         self._buffers = list(zip(self.model.buffers(), model.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after training step `step`, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        shadow, trained = (list(side) for side in zip(*self._pairs, strict=True))
-        torch._foreach_lerp_(shadow, trained, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            self._shadow, self._trained, 1 - decay
+        )
         for copy_of, buffer in self._buffers:
             copy_of.copy_(buffer)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.cost import sampling_cost
+from bench.cost import eval_mode, sampling_cost, untouched_random_state
 from bench.data.dataset import Dataset
 from bench.images import from_uint8, to_uint8
 from bench.machine import autocast
@@ -18,6 +18,8 @@ from bench.metrics.features import Extractor, Features, cached_features, extract
 from models.base import GenerativeModel, Sampler
 
 GRID_SAMPLES = 64
+MIN_SAMPLES = 10
+"""Fewest samples that every metric is defined for: IS takes 10 splits."""
 
 
 class SamplesNotFiniteError(Exception):
@@ -69,11 +71,10 @@ class Evaluator:
         precision: str,
         cost_seconds: float,
     ) -> None:
-        if samples < 1 or batch_size < 1:
-            raise ValueError(
-                "evaluator.samples and evaluator.batch_size must be at least 1, "
-                f"got {samples} and {batch_size}"
-            )
+        if samples < MIN_SAMPLES:
+            raise ValueError(f"evaluator.samples must be at least {MIN_SAMPLES}, got {samples}")
+        if batch_size < 1:
+            raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
         self.dataset = dataset
         self.extractors = extractors
         self.cache_dir = cache_dir
@@ -83,6 +84,7 @@ class Evaluator:
         self.precision = precision
         self.cost_seconds = cost_seconds
         self._references: dict[str, Features] = {}
+        self._class_counts = _count_classes(dataset) if dataset.num_classes else []
 
     def evaluate(
         self,
@@ -105,18 +107,12 @@ class Evaluator:
             SamplesNotFiniteError: a sampler drew NaN or infinity.
             ValueError: a sampler drew the wrong shape.
         """
-        training = model.training
         device = model.progress.device
-        cuda = [device] if device.type == "cuda" else []
-        try:
-            model.eval()
-            with torch.random.fork_rng(devices=cuda), torch.inference_mode():
-                return [
-                    self._evaluate_sampler(model, name, sampler, cost=cost, on_draw=on_draw)
-                    for name, sampler in model.samplers.items()
-                ]
-        finally:
-            model.train(training)
+        with eval_mode(model), untouched_random_state(device), torch.inference_mode():
+            return [
+                self._evaluate_sampler(model, name, sampler, cost=cost, on_draw=on_draw)
+                for name, sampler in model.samplers.items()
+            ]
 
     def _evaluate_sampler(
         self,
@@ -140,7 +136,7 @@ class Evaluator:
             scores = quality(reference, fake, seed=self.seed)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
             if extractor.names_classes and fake.logits is not None:
-                values |= class_histogram(fake.logits, self._class_counts())
+                values |= class_histogram(fake.logits, self._class_counts)
         if cost and self.cost_seconds > 0 and sampler.network is not None:
             with autocast(device, self.precision):
                 measured = sampling_cost(model, sampler, seconds=self.cost_seconds, device=device)
@@ -161,13 +157,6 @@ class Evaluator:
             )
         return self._references[extractor.name]
 
-    def _class_counts(self) -> list[int]:
-        """How often each class occurs in the train split, (K,)."""
-        labels = self.dataset.train.labels
-        if labels is None:
-            raise ValueError(f"{self.dataset.name} has no labels to count")
-        return np.bincount(labels, minlength=self.dataset.num_classes).tolist()
-
     def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Tensor]:
         """Yield batches of uint8 samples until there are `samples` of them."""
         generator = torch.Generator(device).manual_seed(self.seed)
@@ -182,3 +171,18 @@ class Evaluator:
             if not torch.isfinite(x).all():
                 raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
             yield to_uint8(x).cpu()
+
+
+def _count_classes(dataset: Dataset) -> list[int]:
+    """How often each class occurs in the train split, (K,).
+
+    Raises:
+        ValueError: a class has no images, so that frequencies cannot be compared with its own.
+    """
+    counts = np.bincount(np.asarray(dataset.train.labels), minlength=dataset.num_classes)  # (K,)
+    if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
+        raise ValueError(
+            f"{dataset.name} has no training images of {', '.join(empty)}: use dataset=folder for "
+            "a part of its classes"
+        )
+    return counts.tolist()

@@ -1,5 +1,6 @@
 """The machine that a run is on: its device, its threads, its arithmetic."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,11 +20,19 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {name!r}") from None
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(f"device={name}, but torch sees no CUDA device: use device=cpu")
         index = local_rank() if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise ValueError(f"device={name}, but torch sees {torch.cuda.device_count()} GPUs")
+        if device.index is not None and "LOCAL_RANK" in os.environ:
+            raise ValueError(f"device={name} under torchrun: use device=cuda, one GPU per process")
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; bf16 is for speed
+        torch.backends.cudnn.allow_tf32 = False
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     return device

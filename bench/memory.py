@@ -10,11 +10,12 @@ MIB = 2**20
 
 
 class PeakMemory:
-    """Peak memory since construction.
+    """Peak memory since construction or the last `restart`.
 
-    On CUDA it is the allocator's peak, weights included. On Linux CPUs it is how far the process's
-    resident set rose above its size at construction, so that the interpreter and what is already
-    loaded are not counted. Elsewhere it is unknown.
+    On CUDA it is the allocator's peak, whatever was allocated before included. On Linux CPUs it is
+    how far the process's anonymous memory rose above its size at construction, so that the
+    interpreter, mapped data sets and what is already loaded are not counted (the kernel keeps the
+    peak of all resident memory; mapped files are subtracted). Elsewhere it is unknown.
 
     Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
     before constructing the second.
@@ -22,19 +23,25 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._resident_before_mib: float | None = None
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        elif device.type == "cpu" and _reset_resident_peak():
-            self._resident_before_mib = _resident_mib("VmRSS")
+        self._before_mib: float | None = None
+        if self.restart() and device.type == "cpu":
+            self._before_mib = _resident_mib("RssAnon")
+
+    def restart(self) -> bool:
+        """Forget the peak, not the baseline; False where there is no peak to be had."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            return True
+        return self._device.type == "cpu" and _reset_resident_peak()
 
     def mib(self) -> float | None:
         """Peak so far, in MiB; None where it cannot be had (macOS, Windows)."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / MIB
-        if self._resident_before_mib is None:
+        if self._before_mib is None:
             return None
-        return max(0.0, _resident_mib("VmHWM") - self._resident_before_mib)
+        mapped = _resident_mib("RssFile") + _resident_mib("RssShmem")
+        return max(0.0, _resident_mib("VmHWM") - mapped - self._before_mib)
 
 
 def _reset_resident_peak() -> bool:
@@ -52,7 +59,7 @@ def _reset_resident_peak() -> bool:
 
 
 def _resident_mib(field: str) -> float:
-    """A field of /proc/self/status in MiB: VmRSS, the resident set, or VmHWM, its peak."""
+    """A field of /proc/self/status in MiB, such as VmHWM, the peak of the resident set."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024  # the file counts in KiB

@@ -91,12 +91,4 @@ def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
 
 def eval_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv, in order; fixed by the extractors alone."""
-    return (
-        IDENTITY
-        + POINT
-        + quality_columns(extractors)
-        + CLASSES
-        + COST
-        + PROTOCOL
-        + PROVENANCE
-    )
+    return IDENTITY + POINT + quality_columns(extractors) + CLASSES + COST + PROTOCOL + PROVENANCE

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.budget import Spent
-from bench.cost import PeakMemory, parameters
+from bench.cost import parameters
 from bench.evaluator import Evaluation, Evaluator
 from bench.images import save_grid
 from bench.loggers import WandbLogger
+from bench.memory import PeakMemory
 from bench.progress import TrainingProgress
 from bench.protocol import eval_columns
-from bench.records import RunDirectory
+from bench.records import RunDirectory, Status
 from bench.trainer import Trainer
 
 
@@ -25,6 +26,8 @@ class Recorder:
         constants: values of eval.csv that are the same in every row: identity and protocol.
         wandb: the mirror.
         progress: the line on the terminal.
+        memory: peak memory since before the model was built.
+        command: the command line, for the record.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class Recorder:
         constants: Mapping[str, Any],
         wandb: WandbLogger,
         progress: TrainingProgress,
+        memory: PeakMemory,
+        command: str,
     ) -> None:
         self.records = records
         self.trainer = trainer
@@ -42,11 +47,14 @@ class Recorder:
         self.constants = constants
         self.wandb = wandb
         self.progress = progress
+        self.memory = memory
+        self.command = command
         self.columns = eval_columns(tuple(extractor.name for extractor in evaluator.extractors))
         self._points = trainer.points
-        self._memory = PeakMemory(trainer.device)
         self._train_memory_mib: float | None = None
         records.train.truncate_after(trainer.spent.step)
+        records.truncate_eval(trainer.spent.point, self.columns)
+        records.write_status(Status("running", step=trainer.spent.step, command=command))
 
     def on_step(self) -> None:
         """Move the progress line."""
@@ -63,8 +71,10 @@ class Recorder:
         self.wandb.log(values, images=spent.images)
 
     def on_save(self) -> None:
-        """Bring train.csv up to the checkpoint that is about to be written."""
+        """Bring train.csv and the status up to the checkpoint that is about to be written."""
         self.records.train.flush()
+        step = self.trainer.spent.step
+        self.records.write_status(Status("running", step=step, command=self.command))
 
     def on_point(self) -> None:
         """Evaluate, unless that was done before a kill, and add rows to eval.csv."""
@@ -82,11 +92,11 @@ class Recorder:
         rows = [self._row(evaluation, spent, last=last) for evaluation in evaluations]
         self.records.append_eval(rows, self.columns)
         self._mirror(rows, spent)
-        self._memory = PeakMemory(self.trainer.device)
+        self.memory.restart()
 
     def _read_memory(self) -> None:
         """Take in the peak of the training since the last evaluation, which has its own."""
-        peak = self._memory.mib()
+        peak = self.memory.mib()
         known = [mib for mib in (self._train_memory_mib, peak) if mib is not None]
         self._train_memory_mib = max(known, default=None)
 

@@ -6,7 +6,6 @@ is only appended to, and a half-written last line is dropped when the log is ope
 
 import csv
 import fcntl
-import io
 import json
 import math
 import os
@@ -18,14 +17,10 @@ from typing import Any, Literal, Self
 
 import yaml
 
-TRAIN_COLUMNS = ("step", "images", "train_seconds", "key", "value")
-"""Columns of train.csv, in long form: one row per logged value."""
+from bench.files import TrainLog, csv_text, write_atomically
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
-
-FLUSH_ROWS = 512
-"""Rows of train.csv held in memory before they are appended to the file."""
 
 
 class RunInUseError(RuntimeError):
@@ -51,21 +46,6 @@ class Status:
     command: str = ""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by `text` so that a reader, or a crash, sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # without it the rename itself may be lost with the power
-    finally:
-        os.close(directory)
-
-
 def read_status(directory: Path) -> Status | None:
     """Read status.json of a run directory, without locking it; None if there is none.
 
@@ -84,64 +64,6 @@ def read_status(directory: Path) -> Status | None:
             f"{path}: status is {status.status!r}, must be 'running', 'finished' or 'failed'"
         )
     return status
-
-
-class TrainLog:
-    """train.csv: what training logged, in long form, appended in blocks.
-
-    Args:
-        path: the file; it is created with the first rows.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._pending: list[tuple[int, int, str, str, str]] = []
-
-    def log(
-        self, values: Mapping[str, float], *, step: int, images: int, train_seconds: float
-    ) -> None:
-        """Log named scalars; they reach the file with the next `flush`, at the latest.
-
-        Args:
-            values: scalars by name, such as "generator/loss".
-            step: training steps taken.
-            images: real images shown to the first phase.
-            train_seconds: time spent training, without evaluation and checkpoints.
-        """
-        seconds = f"{train_seconds:.3f}"
-        self._pending += [(step, images, seconds, k, repr(float(v))) for k, v in values.items()]
-        if len(self._pending) >= FLUSH_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Append what is pending to the file. Call it before a checkpoint is saved."""
-        if not self._pending:
-            return
-        block = io.StringIO()
-        writer = csv.writer(block, lineterminator="\n")
-        if not self.path.exists():
-            writer.writerow(TRAIN_COLUMNS)
-        writer.writerows(self._pending)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(block.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        self._pending.clear()
-
-    def truncate_after(self, step: int) -> None:
-        """Drop the rows of later steps and a half-written last line; call it on resume.
-
-        Args:
-            step: the step that training resumes from; 0 for a fresh start.
-        """
-        self._pending.clear()
-        if not self.path.exists():
-            return
-        text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]  # a line is whole once its newline is there
-        rows = list(csv.reader(whole.splitlines()))[1:]
-        kept = [row for row in rows if len(row) == len(TRAIN_COLUMNS) and int(row[0]) <= step]
-        write_atomically(self.path, _csv_text(TRAIN_COLUMNS, kept))
 
 
 class RunDirectory:
@@ -200,22 +122,31 @@ class RunDirectory:
         self.close()
 
     def write_config(self, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Write config.yaml, or check that the run was made with the same configuration.
+        """Write config.yaml, or check that it is the same configuration; the first values stay.
+
+        Args and errors are those of `check_config`.
+        """
+        self.check_config(config, may_differ)
+        path = self.path / "config.yaml"
+        if not path.exists():
+            write_atomically(path, _yaml_text(config))
+
+    def check_config(self, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> None:
+        """Check that the run, if there is one already, was made with the same configuration.
 
         Args:
             config: the resolved configuration, of plain values.
             may_differ: dotted keys, each with everything below it, that may change between a
-                run and its resumption, such as "logger". The file keeps the first values.
+                run and its resumption, such as "logger".
 
         Raises:
             ValueError: the run was made with another configuration.
         """
         path = self.path / "config.yaml"
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         if not path.exists():
-            write_atomically(path, text)
             return
-        old, new = _flatten(yaml.safe_load(path.read_text("utf-8"))), _flatten(yaml.safe_load(text))
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        old, new = _flatten(written), _flatten(yaml.safe_load(_yaml_text(config)))
         changed = [
             f"{key}: {old.get(key, '(absent)')} → {new.get(key, '(absent)')}"
             for key in sorted(old.keys() | new.keys())
@@ -254,21 +185,38 @@ class RunDirectory:
             columns: all columns, in order, from `bench.protocol.eval_columns`.
 
         Raises:
-            ValueError: a row has an unknown column, or the file has other columns.
+            ValueError: a row has an unknown column.
         """
-        path = self.path / "eval.csv"
         table = {_key(row): row for row in self.eval_rows()}
-        for row in table.values():
-            if tuple(row) != columns:
-                raise ValueError(
-                    f"{path} was written with other columns: delete {self.path} and run again"
-                )
         for row in rows:
             if unknown := sorted(row.keys() - set(columns)):
                 raise ValueError(f"unknown columns of eval.csv: {', '.join(unknown)}")
             written = {column: _cell(row.get(column)) for column in columns}
             table[_key(written)] = written
-        write_atomically(path, _csv_text(columns, (row.values() for row in table.values())))
+        self._write_eval(table.values(), columns)
+
+    def truncate_eval(self, checkpoint: int, columns: tuple[str, ...]) -> None:
+        """Drop the rows of later checkpoints, which will come again; call it on resume.
+
+        Raises:
+            ValueError: the file has other columns.
+        """
+        rows = self.eval_rows()
+        if any(tuple(row) != columns for row in rows):
+            raise ValueError(
+                f"{self.path / 'eval.csv'} has other columns: delete {self.path} and run again"
+            )
+        kept = [row for row in rows if int(row["checkpoint"]) <= checkpoint]
+        if len(kept) < len(rows):
+            self._write_eval(kept, columns)
+
+    def _write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
+        text = csv_text(columns, (row.values() for row in rows))
+        write_atomically(self.path / "eval.csv", text)
+
+
+def _yaml_text(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -280,14 +228,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's floats included
         return "" if math.isnan(value) else repr(float(value))
     return "" if value is None else str(value)
-
-
-def _csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, str]:

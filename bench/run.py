@@ -2,50 +2,49 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import secrets
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
+from bench.errors import RunError, one_sentence, type_errors_name
 from bench.evaluator import Evaluator, SamplesNotFiniteError
+from bench.files import write_atomically
 from bench.loggers import WandbLogger
+from bench.losses import TrainingFailedError
 from bench.machine import choose_device, set_threads
+from bench.memory import PeakMemory
 from bench.metrics.features import Extractor, build_extractor
 from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
 from bench.provenance import provenance
 from bench.recipe import Recipe, TrainerOptions
 from bench.recorder import Recorder
-from bench.records import RunDirectory, RunInUseError, Status
-from bench.trainer import Trainer, TrainingFailedError
+from bench.records import RunDirectory, Status
+from bench.trainer import Trainer
 from models.base import GenerativeModel
 
 log = logging.getLogger("bench.run")
 
 PRECISIONS = ("fp32", "bf16")
 
-NOT_IN_VARIANT = ("model", "dataset", "seed", "device", "results_root", "data_root", "cache_root")
+NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root")
 """Overrides that do not make another variant: they have their own place or change no number."""
 
-MAY_DIFFER = ("device", "results_root", "data_root", "cache_root", "logger")
+MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""
-
-
-class RunError(Exception):
-    """A run could not start or go on; the message says what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def run(
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
-    with _one_sentence():
+    with one_sentence():
         OmegaConf.resolve(cfg)
         if cfg.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {cfg.precision!r}")
@@ -89,7 +88,7 @@ def run(
             opened = RunDirectory(path) if world.is_main else nullcontext()
             with opened as records:
                 if records is not None:
-                    records.write_config(_plain(cfg), MAY_DIFFER)
+                    records.check_config(_plain(cfg), (*MAY_DIFFER, "data_hash"))
                 done = _ended_before(path, records, world)
                 return done or _train(
                     cfg, budget, device, world, path, records, command=command, group=group
@@ -126,6 +125,7 @@ def _train(
 ) -> RunResult:
     """Build everything, train, evaluate and record how it ended."""
     dataset = _dataset(cfg, world)
+    memory = PeakMemory(device)
     trainer = _trainer(cfg, budget, dataset, device, world, path / "checkpoints")
     trainer.resume()
     observer: Observer = SilentObserver()
@@ -142,8 +142,10 @@ def _train(
             "seed": cfg.seed,
         }
         constants = identity | provenance(dataset, evaluator, trainer)
-        observer = Recorder(records, trainer, evaluator, constants, wandb, progress)
-        records.write_status(Status("running", command=command))
+        records.write_config(_plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
+        observer = Recorder(
+            records, trainer, evaluator, constants, wandb, progress, memory, command
+        )
     try:
         with progress:
             trainer.fit(observer)
@@ -196,12 +198,15 @@ def _trainer(
     checkpoints: Path,
 ) -> Trainer:
     torch.manual_seed(cfg.seed)  # initial weights are the same on every rank and device
-    model = instantiate(cfg.model.build, _convert_="all")(dataset.spec())
+    with type_errors_name("model.build"):
+        model = instantiate(cfg.model.build, _convert_="all")(dataset.spec())
     if not isinstance(model, GenerativeModel):
         raise ValueError(f"model.build of {cfg.model.name} must make a models.base.GenerativeModel")
     recipe = instantiate(cfg.model.training, _convert_="all")
     if not isinstance(recipe, Recipe):
         raise ValueError(f"model.training of {cfg.model.name} must be a bench.recipe.Recipe")
+    with type_errors_name("trainer"):
+        options = TrainerOptions(**_plain(cfg.trainer))
     model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches = BatchStream(
         dataset.train,
@@ -219,7 +224,7 @@ def _trainer(
         checkpoints,
         seed=cfg.seed,
         precision=cfg.precision,
-        options=TrainerOptions(**_plain(cfg.trainer)),
+        options=options,
         world=world,
     )
 
@@ -261,9 +266,17 @@ def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
         project=cfg.logger.project,
         group=cfg.logger.group or group,
         name=f"{cfg.dataset.name}/{cfg.model.name}/{path.parent.name}/{path.name}",
-        run_id=hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16],
+        run_id="" if cfg.logger.wandb == "disabled" else _wandb_id(path),
         config=_plain(cfg),
     )
+
+
+def _wandb_id(path: Path) -> str:
+    """The run's name at W&B: kept in its directory, so that a repeated run is another one."""
+    file = path / "wandb-id"
+    if not file.exists():
+        write_atomically(file, secrets.token_hex(8))
+    return file.read_text()
 
 
 def _cache(cfg: DictConfig) -> Path:
@@ -274,7 +287,8 @@ def _budget(cfg: DictConfig) -> Budget:
     limits = {name: cfg[name] for name in ("images", "seconds", "flops")}
     if all(limit is None for limit in limits.values()):
         limits["images"] = cfg.images_by_default
-    return Budget(**limits, checkpoints=cfg.checkpoints)
+    with type_errors_name("budget"):
+        return Budget(**limits, checkpoints=cfg.checkpoints)
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
@@ -282,15 +296,3 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     if not isinstance(container, dict):
         raise ValueError(f"expected a mapping, got {container!r}")
     return {str(key): value for key, value in container.items()}
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Turn what users can mend into a `RunError`; anything else is a bug and shown whole."""
-    try:
-        yield
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        raise RunError(str(cause)) from error
-    except (ValueError, OSError, RunInUseError, OmegaConfBaseException) as error:
-        raise RunError(str(error)) from error

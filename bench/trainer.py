@@ -16,6 +16,7 @@ from bench.cost import step_flops, synchronize
 from bench.data.batches import BatchStream
 from bench.distributed import World
 from bench.ema import EMA
+from bench.losses import LossRecord
 from bench.machine import autocast
 from bench.observer import Observer
 from bench.recipe import Recipe, TrainerOptions
@@ -23,20 +24,6 @@ from models.base import Batch, GenerativeModel, Phase
 
 CLOCK_EVERY = 10
 """Steps between two readings of the clock where several ranks have to agree on the time."""
-
-
-class TrainingFailedError(Exception):
-    """A loss was not finite: the run has no result.
-
-    Attributes:
-        step: training step of the first such loss, from 1.
-        phase: name of its phase.
-    """
-
-    def __init__(self, step: int, phase: str) -> None:
-        super().__init__(f"the {phase} loss was not finite at step {step}")
-        self.step = step
-        self.phase = phase
 
 
 class Trainer:
@@ -48,6 +35,7 @@ class Trainer:
 
     Attributes:
         spent: what training has consumed.
+        losses: what the phases logged since the last row.
     """
 
     def __init__(
@@ -89,9 +77,7 @@ class Trainer:
         self._images_per_step = recipe.batch_size * (self.phases[0].repeats if self.phases else 0)
         self._step_flops: float | None = None
         self.spent = Spent()
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._first_failure = torch.full((len(self.phases),), -1, device=self.device)
+        self.losses = LossRecord([phase.name for phase in self.phases], self.device)
 
     @property
     def points(self) -> int:
@@ -132,10 +118,14 @@ class Trainer:
             self.world.barrier()
 
     def _count_flops(self) -> float:
-        """FLOPs of one step over all ranks, scaled up from two samples to save time."""
+        """FLOPs of one step over all ranks, extrapolated from two and four samples to save time."""
         batch = self._to_device(self.batches(0))
-        few = Batch(batch.x[:2], None if batch.y is None else batch.y[:2])
-        return step_flops(self.model, few) * self.recipe.batch_size / len(few.x)
+        few, more = (
+            step_flops(self.model, Batch(batch.x[:n], None if batch.y is None else batch.y[:n]))
+            for n in (2, 4)
+        )
+        per_sample = (more - few) / 2  # the rest is done once, whatever the batch
+        return (few - 2 * per_sample) * self.world.size + per_sample * self.recipe.batch_size
 
     def _train_until(self, target: float, observer: Observer) -> None:
         """Step until the share `target` of the budget is spent.
@@ -155,10 +145,10 @@ class Trainer:
             if not logs and not saves:
                 continue
             synchronize(self.device)
-            self._read_clock(clock)
-            self._raise_failure()
+            self.spent.seconds = self.world.broadcast(time.perf_counter() - clock)
+            self.losses.raise_failure(self.world)
             if logs:
-                observer.on_log(self._take_means())
+                observer.on_log(self.losses.take_means())
             if saves and not done:
                 self._save(observer)
                 saved_at = self.spent.seconds
@@ -169,20 +159,20 @@ class Trainer:
         self._seed()
         self.model.progress.fill_(self.progress)
         shown: dict[int, Batch] = {}
-        for index, phase in enumerate(self.phases):
+        for phase in self.phases:
             self._freeze_all_but(phase)
             for update in range(phase.repeats):
                 if update not in shown:
                     k = self.spent.step * self._updates_per_step + update
                     shown[update] = self._to_device(self.batches(k))
-                self._update(index, phase, shown[update])
+                self._update(phase, shown[update])
         self.spent.step += 1
         self.spent.images += self._images_per_step
         self.spent.flops += self._step_flops or 0.0
         if self.ema is not None:
             self.ema.update(self.spent.step)
 
-    def _update(self, index: int, phase: Phase, batch: Batch) -> None:
+    def _update(self, phase: Phase, batch: Batch) -> None:
         """Minimise one phase's loss on one batch."""
         optimizer, parameters = self.optimizers[phase.name], self._parameters[phase.name]
         optimizer.zero_grad(set_to_none=True)
@@ -199,36 +189,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = scale * group.setdefault("initial_lr", group["lr"])
         optimizer.step()
-        self._record(index, phase.name, values)
-
-    @torch.no_grad()
-    def _record(self, index: int, name: str, values: Mapping[str, Tensor]) -> None:
-        """Add to the running means and note a loss that is not finite, without waiting for it."""
-        for key, value in values.items():
-            full, value = f"{name}/{key}", value.detach().float()
-            self._sums[full] = self._sums[full] + value if full in self._sums else value
-            self._counts[full] = self._counts.get(full, 0) + 1
-        failure = self._first_failure[index]
-        new = ~torch.isfinite(values["loss"].detach()) & (failure < 0)
-        failure.copy_(torch.where(new, self.spent.step + 1, failure))
-
-    def _raise_failure(self) -> None:
-        """Raise for the earliest loss that was not finite, on any rank."""
-        failures = self._first_failure.tolist()
-        if not self.world.any(any(step > 0 for step in failures)):
-            return
-        found = [(step, phase.name) for step, phase in zip(failures, self.phases, strict=True)]
-        step, phase = min(
-            ((step, name) for step, name in found if step > 0),
-            default=(self.spent.step, self.phases[0].name),
-            key=lambda failure: failure[0],
-        )
-        raise TrainingFailedError(step, phase)
-
-    def _take_means(self) -> dict[str, float]:
-        means = {key: (total / self._counts[key]).item() for key, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
-        return means
+        self.losses.add(phase.name, values, self.spent.step + 1)
 
     def _read_clock(self, clock: float) -> None:
         """Set the training time; ranks agree on it, since it decides when they stop and save."""
@@ -257,11 +218,6 @@ class Trainer:
                 f"training.optimizers must name the model's phases {sorted(names)}, "
                 f"got {sorted(self.recipe.optimizers)}"
             )
-        if phases and self.recipe.batch_size % self.world.size:
-            raise ValueError(
-                f"training.batch_size={self.recipe.batch_size} must be divisible by the number of "
-                f"processes, {self.world.size}"
-            )
         return phases
 
     def _save(self, observer: Observer) -> None:
@@ -283,13 +239,22 @@ class Trainer:
             "ema": None if self.ema is None else self.ema.model.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
             "spent": asdict(self.spent),
+            "processes": self.world.size,
             "step_flops": self._step_flops,
-            "sums": self._sums,
-            "counts": self._counts,
+            "losses": self.losses.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state_dict`, exactly."""
+        """Continue from a `state_dict`, exactly.
+
+        Raises:
+            ValueError: it was saved by another number of processes.
+        """
+        if state["processes"] != self.world.size:
+            raise ValueError(
+                f"{self.checkpoints} was written by {state['processes']} processes, now there are "
+                f"{self.world.size}: resume with as many, or delete the run directory"
+            )
         self.model.load_state_dict(state["model"])
         if self.ema is not None:
             self.ema.model.load_state_dict(state["ema"])
@@ -297,4 +262,4 @@ class Trainer:
             optimizer.load_state_dict(state["optimizers"][name])
         self.spent = Spent(**state["spent"])
         self._step_flops = state["step_flops"]
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        self.losses.load_state_dict(state["losses"])

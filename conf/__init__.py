@@ -1,0 +1,1 @@
+"""The configuration, as Hydra groups: model, dataset, budget, evaluator, logger, experiment."""

@@ -8,7 +8,9 @@ bench="${PYTHON:-.venv/bin/python} -m bench"
 results="${RESULTS:-results}"
 
 sweep() { # core, experiment, dataset, models, seeds
-  taskset -c "$1" $bench -m experiment="$2" dataset="$3" model="$4" seed="$5" results_root="$results"
+  # A diverged run is a result: the sweep says so, exits with 1, and the next one starts.
+  taskset -c "$1" $bench -m experiment="$2" dataset="$3" model="$4" seed="$5" \
+    results_root="$results" || [[ $? -eq 1 ]]
 }
 
 first() {
@@ -24,5 +26,7 @@ second() {
   sweep 1 families_fashion_mnist fashion_mnist mlp_gan,dcgan_small,ddpm_small 2
 }
 
-first & second & wait
+first & lanes=$!
+second
+wait "$lanes"
 $bench.compare "$results/runs/digits" "$results/runs/fashion_mnist" --out "$results"

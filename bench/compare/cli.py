@@ -10,7 +10,7 @@ from bench.compare.markdown import page
 from bench.compare.read import Run, read_runs
 from bench.compare.statistics import compare_runs, to_frame
 from bench.compare.terminal import make_console, show
-from bench.records import write_atomically
+from bench.files import write_atomically
 
 EPILOG = """\
 examples:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.files import TrainLog
 from bench.protocol import eval_columns
-from bench.records import RunDirectory, RunInUseError, Status, TrainLog, read_status
+from bench.records import RunDirectory, RunInUseError, Status, read_status
 
 COLUMNS = eval_columns(("domain",))
 

@@ -6,7 +6,8 @@ import hydra
 import pytest
 from omegaconf import DictConfig
 
-from bench.run import RunError, run, run_directory
+from bench.errors import RunError
+from bench.run import run, run_directory
 
 
 def compose(*overrides: str) -> DictConfig:

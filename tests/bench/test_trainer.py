@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
+from bench.losses import TrainingFailedError
 from bench.observer import SilentObserver
 from bench.recipe import Recipe, TrainerOptions
-from bench.trainer import Trainer, TrainingFailedError
+from bench.trainer import Trainer
 from models.base import Batch, GenerativeModel, Phase, Sampler
 
 

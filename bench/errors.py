@@ -1,0 +1,34 @@
+"""What users can mend, in one sentence; anything else is a bug and shown whole."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import InstantiationException
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.records import RunInUseError
+
+
+class RunError(Exception):
+    """A run could not start or go on; the message says what to do about it."""
+
+
+@contextmanager
+def type_errors_name(key: str) -> Iterator[None]:
+    """Blame a call with wrong arguments on the part of the configuration that they came from."""
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what users can mend into a `RunError`; anything else is a bug and shown whole."""
+    try:
+        yield
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise RunError(str(cause)) from error
+    except (ValueError, OSError, RunInUseError, OmegaConfBaseException) as error:
+        raise RunError(str(error)) from error

@@ -1,0 +1,95 @@
+"""Files that survive a kill at any moment: replaced whole, or appended in whole lines."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+TRAIN_COLUMNS = ("step", "images", "train_seconds", "key", "value")
+"""Columns of train.csv, in long form: one row per logged value."""
+
+FLUSH_ROWS = 512
+"""Rows of train.csv held in memory before they are appended to the file."""
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by `text` so that a reader, or a crash, sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # without it the rename itself may be lost with the power
+    finally:
+        os.close(directory)
+
+
+def csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
+    """A header and rows as CSV with Unix line ends."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class TrainLog:
+    """train.csv: what training logged, in long form, appended in blocks.
+
+    Args:
+        path: the file; it is created with the first rows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pending: list[tuple[int, int, str, str, str]] = []
+
+    def log(
+        self, values: Mapping[str, float], *, step: int, images: int, train_seconds: float
+    ) -> None:
+        """Log named scalars; they reach the file with the next `flush`, at the latest.
+
+        Args:
+            values: scalars by name, such as "generator/loss".
+            step: training steps taken.
+            images: real images shown to the first phase.
+            train_seconds: time spent training, without evaluation and checkpoints.
+        """
+        seconds = f"{train_seconds:.3f}"
+        self._pending += [(step, images, seconds, k, repr(float(v))) for k, v in values.items()]
+        if len(self._pending) >= FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append what is pending to the file. Call it before a checkpoint is saved."""
+        if not self._pending:
+            return
+        block = io.StringIO()
+        writer = csv.writer(block, lineterminator="\n")
+        if not self.path.exists():
+            writer.writerow(TRAIN_COLUMNS)
+        writer.writerows(self._pending)
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(block.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        self._pending.clear()
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the rows of later steps and a half-written last line; call it on resume.
+
+        Args:
+            step: the step that training resumes from; 0 for a fresh start.
+        """
+        self._pending.clear()
+        if not self.path.exists():
+            return
+        text = self.path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a line is whole once its newline is there
+        rows = list(csv.reader(whole.splitlines()))[1:]
+        kept = [row for row in rows if len(row) == len(TRAIN_COLUMNS) and int(row[0]) <= step]
+        write_atomically(self.path, csv_text(TRAIN_COLUMNS, kept))
