@@ -26,7 +26,8 @@ from bench.loggers import WandbLogger
 from bench.losses import TrainingFailedError
 from bench.machine import choose_device, set_threads
 from bench.memory import PeakMemory
-from bench.metrics.features import Extractor, build_extractor
+from bench.metrics.extractors import build_extractor
+from bench.metrics.features import Extractor
 from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
 from bench.provenance import provenance

@@ -125,8 +125,8 @@ def train(candidate: Candidate, images: Tensor, seconds: float) -> tuple[DDPM, i
     spec = DataSpec(tuple(images.shape[1:]), 10, lambda index: images[index], len(images))
     model = DDPM(spec, network, ddim_steps=[20])
     ema = copy.deepcopy(model)
-    parameters = list(model.network.parameters())
-    averages = list(ema.network.parameters())
+    parameters: list[Tensor] = list(model.network.parameters())
+    averages: list[Tensor] = list(ema.network.parameters())
     optimizer = torch.optim.Adam(parameters, lr=candidate.lr, fused=True)
     start, step = time.process_time(), 0
     for index in batches(len(images), candidate.batch_size):
@@ -139,7 +139,8 @@ def train(candidate: Candidate, images: Tensor, seconds: float) -> tuple[DDPM, i
         step += 1
         decay = min(0.999, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - decay)
+            for average, parameter in zip(averages, parameters, strict=True):
+                average.lerp_(parameter, 1 - decay)
         if time.process_time() - start > seconds:
             break
     return ema.eval(), step * candidate.batch_size

@@ -18,7 +18,7 @@ import torch
 
 from bench.data.sources import load_cifar10, load_digits, load_fashion_mnist, load_mnist
 from bench.metrics.classifier import DomainClassifier, accuracy
-from bench.metrics.features import SHIPPED, train_and_save
+from bench.metrics.extractors import SHIPPED, train_and_save
 
 LOADERS = {
     "digits": load_digits,
@@ -31,7 +31,7 @@ REQUIRED_ACCURACY = {"digits": 0.97, "mnist": 0.99, "fashion_mnist": 0.92, "cifa
 
 def main() -> int:
     """Train the classifiers named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("datasets", nargs="+", choices=sorted(LOADERS))
     parser.add_argument("--data-root", type=Path, default=os.environ.get("BENCH_DATA", "data"))
     parser.add_argument("--path", help="folder or zip of images to read, for a single dataset")

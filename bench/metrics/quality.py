@@ -21,7 +21,7 @@ def quality(real: Features, fake: Features, *, seed: int) -> dict[str, float]:
 
     - fid: Heusel et al. 2017, unbiased covariances, float64.
     - kid, kid_std: Bińkowski et al. 2018, cubic kernel, mean and standard deviation over 100
-      subsets of min(1000, n). Not scaled.
+      subsets of min(1000, n / 2). Not scaled.
     - is, is_std: Salimans et al. 2016, mean and standard deviation over 10 splits of the fake
       logits in an order drawn with the seed.
     - precision, recall: Kynkäänniemi et al. 2019, third nearest neighbours. A generator that
@@ -68,14 +68,14 @@ def inception_score(fake: Features, *, seed: int) -> tuple[float, float]:
 
 
 def kernel_distance(real: Features, fake: Features, *, seed: int) -> tuple[float, float]:
-    """Mean and standard deviation of KID over subsets of min(1000, n) (Bińkowski et al. 2018)."""
+    """Mean and std of KID over subsets of min(1000, n / 2) (Bińkowski et al. 2018)."""
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     result = kid_features_to_metric(
         fake.features,
         real.features,
         kid_subsets=KID_SUBSETS,
-        kid_subset_size=min(KID_SUBSET_SIZE, len(real), len(fake)),
+        kid_subset_size=min(KID_SUBSET_SIZE, len(real) // 2, len(fake) // 2),
         rng_seed=seed,
         verbose=False,
     )

@@ -10,19 +10,21 @@ from bench.data import sources
 from bench.data.dataset import Split
 from bench.metrics.classifier import (
     DomainClassifier,
-    Recipe,
     accuracy,
-    augment,
-    default_recipe,
     load_classifier,
     save_classifier,
-    train_classifier,
     weights_hash,
 )
-from bench.metrics.features import SHIPPED
+from bench.metrics.classifier_training import (
+    ClassifierRecipe,
+    augment,
+    default_recipe,
+    train_classifier,
+)
+from bench.metrics.extractors import SHIPPED
 
 REQUIRED = {"digits": 0.97, "mnist": 0.99, "fashion_mnist": 0.92, "cifar10": 0.85}
-RECIPE = Recipe(epochs=3, batch_size=16, peak_lr=0.05, width=4, flip=True, shift=1)
+RECIPE = ClassifierRecipe(epochs=3, batch_size=16, peak_lr=0.05, width=4, flip=True, shift=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +98,10 @@ def test_training_rejects_labels(problem, labels):
 def test_augmentation_shifts_and_mirrors():
     row = torch.arange(8, dtype=torch.uint8).expand(50, 1, 8, 8)
     generator = torch.Generator().manual_seed(0)
-    rows = augment(row, generator, Recipe(flip=True, shift=1))[:, 0, 0].tolist()
+    rows = augment(row, generator, ClassifierRecipe(flip=True, shift=1))[:, 0, 0].tolist()
     shifted = [[1, *range(7)], [*range(8)], [*range(1, 8), 6]]
     assert {tuple(r) for r in rows} == {tuple(r) for s in shifted for r in (s, s[::-1])}
-    assert torch.equal(augment(row, generator, Recipe(flip=False, shift=0)), row)
+    assert torch.equal(augment(row, generator, ClassifierRecipe(flip=False, shift=0)), row)
 
 
 def test_default_recipe_scales_with_the_data():

@@ -5,14 +5,10 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from bench.data.dataset import Dataset, Split, content_hash
 from bench.data.sources import load_digits
-from bench.metrics import features as features_module
+from bench.metrics import extractors as extractors_module
 from bench.metrics.classifier import DomainClassifier, save_classifier
-from bench.metrics.features import (
-    DomainExtractor,
-    build_extractor,
-    cached_features,
-    extract,
-)
+from bench.metrics.extractors import DomainExtractor, build_extractor
+from bench.metrics.features import cached_features, extract
 
 
 def tiny_dataset(classes=("a", "b"), name="tiny", channels=1, labelled=True) -> Dataset:
@@ -70,7 +66,7 @@ def test_cached_features_are_extracted_once(extractor, tmp_path, monkeypatch):
     where = {"data_hash": data.hash, "split_name": "train", "device": "cpu", "cache_dir": tmp_path}
     first = cached_features(extractor, data.train, **where)
     other = cached_features(extractor, data.train, **where, n=10)
-    monkeypatch.setattr(features_module, "extract", None)
+    monkeypatch.setattr(extractors_module, "extract", None)
     again = cached_features(extractor, data.train, **where)
     assert torch.equal(first.features, again.features)
     assert torch.equal(first.logits, again.logits)
@@ -100,7 +96,7 @@ def test_domain_of_another_dataset_is_trained_once(tmp_path, monkeypatch):
     torch.manual_seed(0)
     before = torch.get_rng_state()
     first = build_extractor("domain", data, device="cpu", cache_dir=tmp_path)
-    monkeypatch.setattr(features_module, "train_classifier", None)
+    monkeypatch.setattr(extractors_module, "train_classifier", None)
     again = build_extractor("domain", data, device="cpu", cache_dir=tmp_path)
     assert first.hash == again.hash
     assert torch.equal(torch.get_rng_state(), before)
@@ -108,7 +104,7 @@ def test_domain_of_another_dataset_is_trained_once(tmp_path, monkeypatch):
 
 
 def test_domain_from_a_local_path(digits, tmp_path):
-    path = features_module.SHIPPED / "digits.safetensors"
+    path = extractors_module.SHIPPED / "digits.safetensors"
     built = build_extractor("domain", digits, device="cpu", cache_dir=tmp_path, weights=path)
     shipped = build_extractor("domain", digits, device="cpu", cache_dir=tmp_path)
     assert built.hash == shipped.hash
