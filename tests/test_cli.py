@@ -121,7 +121,7 @@ def test_sigkill_then_the_same_command_gives_the_same_weights(tmp_path: Path) ->
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL  # it had not ended by itself
     assert bench(*job, "results_root=killed", cwd=tmp_path).returncode == 0
     states = [
         torch.load(only(tmp_path / root, "**/checkpoints/step=100.pt"), weights_only=True)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.compare.grids import copy_grids, find_grids
 from bench.compare.markdown import page
 from bench.compare.read import Run, read_runs
 from bench.compare.statistics import compare_runs, to_frame
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def compare(paths: Sequence[Path], out: Path, command: str) -> None:
-    """Read runs, write one page and one CSV per data set, and print the tables.
+    """Read runs, write one page with its sample grids and one CSV per data set, print the tables.
 
     Nothing is written unless every data set can be.
 
@@ -72,11 +73,13 @@ def compare(paths: Sequence[Path], out: Path, command: str) -> None:
     by_dataset: dict[str, list[Run]] = {}
     for run in read_runs(paths):
         by_dataset.setdefault(run.dataset, []).append(run)
-    comparisons = [compare_runs(runs) for _, runs in sorted(by_dataset.items())]
+    comparisons = {name: compare_runs(runs) for name, runs in sorted(by_dataset.items())}
     out.mkdir(parents=True, exist_ok=True)
     console = make_console()
-    for comparison in comparisons:
+    for name, comparison in comparisons.items():
+        grids = find_grids(comparison, by_dataset[name])
+        copy_grids(grids, out)
         table, numbers = (out / f"{comparison.dataset}.{suffix}" for suffix in ("md", "csv"))
-        write_atomically(table, page(comparison, command))
+        write_atomically(table, page(comparison, command, grids))
         write_atomically(numbers, to_frame(comparison).to_csv(index=False, float_format="%.8g"))
         show(console, comparison, (str(table), str(numbers)))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
-from models.diffusion.samplers import ddim_timesteps, sample_ancestral, sample_ddim
+from models.diffusion.samplers import VARIANCES, ddim_timesteps, sample_ancestral, sample_ddim
 from models.diffusion.schedules import cumulative_alphas, linear_betas
 
 
@@ -54,12 +54,16 @@ class DDPM(GenerativeModel):
             ddim_spacing: timesteps of the DDIM samplers, see `ddim_timesteps`.
 
         Raises:
-            ValueError: if the schedule is not valid, a number of DDIM steps is not in [1, T], or
-                no sampler is left.
+            ValueError: if the schedule is not valid, an option is not one of its choices, a number
+                of DDIM steps is not in [1, T], or no sampler is left.
         """
         super().__init__(data.shape)
         if not ancestral and not ddim_steps:
             raise ValueError("ancestral=False needs at least one entry in ddim_steps, got none")
+        if variance not in VARIANCES:
+            raise ValueError(f"variance must be one of {VARIANCES}, got {variance!r}")
+        if not 0 <= ddim_eta <= 1:
+            raise ValueError(f"ddim_eta must be in [0, 1], got {ddim_eta}")
         self.ancestral = ancestral
         self.variance: Literal["fixed_large", "fixed_small"] = variance
         self.ddim_eta = ddim_eta

@@ -17,6 +17,7 @@ from models.diffusion.schedules import (
 )
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+VARIANCES = ("fixed_large", "fixed_small")
 
 
 def predict_x0(x_t: Tensor, eps: Tensor, alpha_bar: float) -> Tensor:
@@ -125,16 +126,16 @@ def sample_ddim(
         alpha_bar: cumulative signal power, (T,) float64.
         timesteps: timesteps to visit, descending, as from `ddim_timesteps`.
         generator: source of the noise where eta > 0, on the device of x_T.
-        eta: 0 is deterministic DDIM; 1 has DDPM's posterior variance.
+        eta: in [0, 1]; 0 is deterministic DDIM, 1 has DDPM's posterior variance.
 
     Returns:
         Samples, (B, *shape) float32 in [-1, 1].
 
     Raises:
-        ValueError: if eta is negative.
+        ValueError: if eta is not in [0, 1].
     """
-    if eta < 0:
-        raise ValueError(f"eta must not be negative, got {eta}")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must be in [0, 1], got {eta}")
     signal = alpha_bar.tolist()
     powers = [signal[t] for t in timesteps] + [1.0]
 

@@ -109,7 +109,13 @@ def test_unknown_or_changed_columns_are_refused(run):
         run.append_eval([row(1, fid_inception=1.0)], COLUMNS)
     run.append_eval([row(1)], COLUMNS)
     with pytest.raises(ValueError, match="other columns"):
-        run.append_eval([row(2)], eval_columns(("domain", "inception")))
+        run.truncate_eval(1, eval_columns(("domain", "inception")))
+
+
+def test_rows_of_later_checkpoints_are_dropped_on_resume(run):
+    run.append_eval([row(1), row(2), row(3)], COLUMNS)
+    run.truncate_eval(2, COLUMNS)
+    assert [written["checkpoint"] for written in run.eval_rows()] == ["1", "2"]
 
 
 def test_train_log_is_long_form(run):

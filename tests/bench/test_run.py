@@ -4,10 +4,12 @@ from pathlib import Path
 
 import hydra
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import RunError
 from bench.run import run, run_directory
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -23,7 +25,7 @@ def compose(*overrides: str) -> DictConfig:
         ("precision=fp8", "precision must be one of .*got 'fp8'"),
         ("device=cuda:99", "device=cuda:99, but torch sees no CUDA device|invalid device"),
         ("device=abacus", "device must be auto, cpu, cuda"),
-        ("evaluator.samples=-1", "evaluator.samples .* must be at least 1"),
+        ("evaluator.samples=-1", "evaluator.samples must be at least 10, got -1"),
         ("evaluator.batch_size=0", "evaluator.batch_size must be at least 1"),
         ("evaluator.extractor=inceptoin", "evaluator.extractor is 'inceptoin'"),
         ("evaluator.extractor=[]", "evaluator.extractor must name extractors"),
@@ -33,6 +35,10 @@ def compose(*overrides: str) -> DictConfig:
         ("model.training.clip_norm=0", "training.clip_norm must be positive or null, got 0"),
         ("model.training.ema_decay=1.5", "training.ema_decay must be in .0, 1., got 1.5"),
         ("threads=0", "threads must be at least 1 or null, got 0"),
+        ("evaluator.samples=9", "evaluator.samples must be at least 10, got 9"),
+        ("budget.images=many", "budget: "),
+        ("+trainer.speed=9", "trainer: .*speed"),
+        ("+model.build.speed=9", "model.build: .*speed"),
         ("trainer.log_every=0", "trainer.log_every must be at least 1"),
         ("logger.wandb=sometimes", "logger.wandb.*sometimes"),
         ("dataset.path=nowhere", "nowhere"),
@@ -66,3 +72,12 @@ def test_the_directory_is_a_function_of_the_configuration() -> None:
     assert one == other
     assert one.parent.name != "default"
     assert one != run_directory(cfg, ["budget.images=6", "precision=bf16"])
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_an_experiment_decides_what_it_names(file: Path) -> None:
+    cfg = compose(f"experiment={file.stem}")
+    wanted = OmegaConf.load(file)
+    assert OmegaConf.merge(cfg, wanted) == cfg

@@ -1,0 +1,210 @@
+"""The evaluator leaves training untouched and repeats its samples; the recorder records."""
+
+import csv
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.budget import Budget
+from bench.data.batches import BatchStream
+from bench.data.dataset import Dataset
+from bench.data.sources import load_digits
+from bench.evaluator import Evaluator, SamplesNotFiniteError
+from bench.loggers import WandbLogger
+from bench.memory import PeakMemory
+from bench.metrics.classifier import DomainClassifier
+from bench.metrics.extractors import DomainExtractor
+from bench.observer import SilentObserver
+from bench.progress import TrainingProgress
+from bench.protocol import COST
+from bench.provenance import provenance
+from bench.recipe import Recipe
+from bench.recorder import Recorder
+from bench.records import RunDirectory
+from bench.trainer import Trainer
+from models.base import Sampler
+from models.gan.dcgan import Discriminator, Generator
+from models.gan.gan import GAN
+from models.gan.objectives import non_saturating
+from models.real import RealData
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_digits(
+        data_root=Path(), name="digits", flip=False, image_size=8, channels=1, path=None
+    )
+
+
+def make_evaluator(digits: Dataset, cache: Path, samples: int = 60, batch: int = 25) -> Evaluator:
+    torch.manual_seed(0)
+    extractor = DomainExtractor(DomainClassifier((1, 8, 8), 10, width=4).eval())
+    return Evaluator(
+        digits,
+        [extractor],
+        cache_dir=cache,
+        samples=samples,
+        batch_size=batch,
+        seed=1,
+        precision="fp32",
+        cost_seconds=0.05,
+    )
+
+
+def make_trainer(digits: Dataset, path: Path, points: int = 2) -> Trainer:
+    torch.manual_seed(0)
+    model = GAN(
+        digits.spec(),
+        generator=partial(Generator, width=8),
+        discriminator=partial(Discriminator, width=8),
+        objective=non_saturating(),
+        latent_dim=4,
+    )
+    adam = torch.optim.Adam
+    recipe = Recipe(8, {"discriminator": adam, "generator": adam}, ema_decay=0.9)
+    batches = BatchStream(digits.train, 8, seed=0, flip=False)
+    budget = Budget(images=64, checkpoints=points)
+    return Trainer(model, recipe, budget, batches, path / "checkpoints", seed=0)
+
+
+def frozen(trainer: Trainer) -> list[Tensor]:
+    models = (trainer.model, trainer.evaluated)
+    return [tensor.clone() for model in models for tensor in model.state_dict().values()]
+
+
+def test_training_state_is_untouched_bit_for_bit(digits: Dataset, tmp_path: Path) -> None:
+    trainer = make_trainer(digits, tmp_path)
+    trainer.step()
+    trainer.model.discriminator.eval()  # a part that someone froze on purpose stays as it is
+    before = frozen(trainer)
+    modes = [module.training for module in trainer.model.modules()]
+    gradients = [p.grad.clone() for p in trainer.model.parameters() if p.grad is not None]
+    random_state = torch.get_rng_state()
+    for model in (trainer.model, trainer.evaluated):
+        make_evaluator(digits, tmp_path).evaluate(model, cost=True)
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert [module.training for module in trainer.model.modules()] == modes
+    assert all(torch.equal(a, b) for a, b in zip(before, frozen(trainer), strict=True))
+    after = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+    assert all(torch.equal(a, b) for a, b in zip(gradients, after, strict=True))
+
+
+def test_the_same_model_gets_the_same_scores(digits: Dataset, tmp_path: Path) -> None:
+    model = make_trainer(digits, tmp_path).model
+    first = make_evaluator(digits, tmp_path).evaluate(model, cost=False)
+    torch.rand(5)
+    second = make_evaluator(digits, tmp_path).evaluate(model, cost=False)
+    assert torch.equal(first[0].grid, second[0].grid)
+    for column, value in first[0].values.items():
+        assert second[0].values[column] == pytest.approx(value, rel=1e-6)
+
+
+def test_held_out_data_is_closer_to_the_train_split_than_an_untrained_gan(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    evaluator = make_evaluator(digits, tmp_path, samples=300)
+    real = evaluator.evaluate(RealData(digits.spec()), cost=True)[0].values
+    gan = evaluator.evaluate(make_trainer(digits, tmp_path).model, cost=False)[0].values
+    assert real["fid_domain"] < gan["fid_domain"]
+    assert real["nfe"] == 0
+    assert "latency_ms" not in real
+
+
+def test_samples_that_are_not_finite_or_of_another_shape_are_refused(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    class Broken(RealData):
+        def __init__(self, value: Tensor) -> None:
+            super().__init__(digits.spec())
+            self.value = value
+
+        @property
+        def samplers(self) -> dict[str, Sampler]:
+            return {"broken": Sampler(lambda n, generator, y: self.value.expand(n, -1, -1, -1), 0)}
+
+    evaluator = make_evaluator(digits, tmp_path)
+    with pytest.raises(SamplesNotFiniteError, match="sampler broken drew values"):
+        evaluator.evaluate(Broken(torch.full((1, 1, 8, 8), float("nan"))), cost=False)
+    with pytest.raises(ValueError, match=r"drew shape \(25, 1, 9, 8\), not \(25, 1, 8, 8\)"):
+        evaluator.evaluate(Broken(torch.zeros(1, 1, 9, 8)), cost=False)
+
+
+def test_a_class_without_training_images_is_named(digits: Dataset, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from bench.data.dataset import Split
+
+    labels = digits.train.labels
+    assert labels is not None
+    kept = labels != 3
+    part = replace(digits, train=Split(digits.train.images[kept], labels[kept]))
+    with pytest.raises(ValueError, match="no training images of 3"):
+        make_evaluator(part, tmp_path)
+
+
+def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
+    trainer = make_trainer(digits, path)
+    evaluator = make_evaluator(digits, path)
+    with RunDirectory(path) as records:
+        trainer.resume()
+        recorder = Recorder(
+            records,
+            trainer,
+            evaluator,
+            {"dataset": "digits", "model": "gan", "seed": 0}
+            | provenance(digits, evaluator, trainer),
+            WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={}),
+            TrainingProgress("test"),
+            PeakMemory(trainer.device),
+            "python -m bench",
+        )
+        trainer.fit(recorder)
+    with (path / "eval.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_point_has_a_row_and_the_last_one_its_costs(digits: Dataset, tmp_path: Path) -> None:
+    rows = record(digits, tmp_path)
+    assert [(row["checkpoint"], row["images"], row["step"]) for row in rows] == [
+        ("1", "32", "4"),
+        ("2", "64", "8"),
+    ]
+    measured = [column for column in COST if column != "nfe"]
+    assert not any(rows[0][column] for column in measured)
+    optional = {"images_per_second_iqr", "train_memory_mib", "sampling_memory_mib"}
+    assert all(rows[1][column] for column in measured if column not in optional)
+    assert float(rows[1]["train_flops"]) == pytest.approx(
+        64e9 * float(rows[1]["train_gflops_per_image"])
+    )
+    assert (tmp_path / "samples" / "checkpoint=2_generator.png").exists()
+    assert rows[1]["budget"] == "images=64"
+
+
+def test_a_kill_between_checkpoint_and_row_is_made_good(digits: Dataset, tmp_path: Path) -> None:
+    whole = record(digits, tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    class Kill(SilentObserver):
+        def on_point(self) -> None:
+            raise KilledError
+
+    trainer = make_trainer(digits, tmp_path / "killed")
+    with pytest.raises(KilledError):
+        trainer.fit(Kill())
+    rows = record(digits, tmp_path / "killed")
+    assert [row["step"] for row in rows] == ["4", "8"]
+    for a, b in zip(whole, rows, strict=True):
+        assert float(a["fid_domain"]) == pytest.approx(float(b["fid_domain"]), rel=1e-6)
+
+
+def test_rows_that_a_lost_checkpoint_made_are_made_again(digits: Dataset, tmp_path: Path) -> None:
+    record(digits, tmp_path)
+    (tmp_path / "checkpoints" / "step=8.pt").unlink()
+    rows = record(digits, tmp_path)
+    assert [row["checkpoint"] for row in rows] == ["1", "2"]
+    assert (tmp_path / "checkpoints" / "step=8.pt").exists()
