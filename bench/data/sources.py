@@ -1,5 +1,6 @@
 """Owns the loaders that conf/dataset/*.yaml name: published data sets and folders of images."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +100,8 @@ def load_digits(
     _check_native(name, (1, 8, 8), image_size, channels)
     if path is not None:
         return load_local(name, flip, (1, 8, 8), _DIGITS, path, cache_root)
-    from sklearn.datasets import load_digits as read_digits
-
-    values, targets = read_digits(return_X_y=True)
+    values, labels = _read_digits()
     images = np.rint(values * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    labels = np.asarray(targets, dtype=np.int64)
     held_out = hold_out(
         [f"digits-{i}" for i in range(len(images))], labels.tolist(), _DIGITS_TEST_SIZE
     )
@@ -114,6 +112,24 @@ def load_digits(
             array.setflags(write=False)
         parts.append(Split(*arrays))
     return Dataset(name, parts[0], parts[1], _DIGITS, flip, content_hash(*parts))
+
+
+def _read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Values in 0..16, (1797, 64), and labels, (1797,) int64.
+
+    Read from scikit-learn's own file where it lies where it always has: importing scikit-learn
+    takes as long as importing torch.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.exists():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits as read_digits
+
+    values, targets = read_digits(return_X_y=True)
+    return np.asarray(values), np.asarray(targets, dtype=np.int64)
 
 
 def load_mnist(
