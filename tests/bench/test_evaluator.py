@@ -82,9 +82,10 @@ def test_training_state_is_untouched_bit_for_bit(digits: Dataset, tmp_path: Path
     before = frozen(trainer)
     modes = [module.training for module in trainer.model.modules()]
     gradients = [p.grad.clone() for p in trainer.model.parameters() if p.grad is not None]
+    evaluator = make_evaluator(digits, tmp_path)
     random_state = torch.get_rng_state()
     for model in (trainer.model, trainer.evaluated):
-        make_evaluator(digits, tmp_path).evaluate(model, cost=True)
+        evaluator.evaluate(model, cost=True)
     assert torch.equal(random_state, torch.get_rng_state())
     assert [module.training for module in trainer.model.modules()] == modes
     assert all(torch.equal(a, b) for a, b in zip(before, frozen(trainer), strict=True))
