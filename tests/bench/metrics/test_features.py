@@ -6,6 +6,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from bench.data.dataset import Dataset, Split, content_hash
 from bench.data.sources import load_digits
 from bench.metrics import extractors as extractors_module
+from bench.metrics import features as features_module
 from bench.metrics.classifier import DomainClassifier, save_classifier
 from bench.metrics.extractors import DomainExtractor, build_extractor
 from bench.metrics.features import cached_features, extract
@@ -66,7 +67,7 @@ def test_cached_features_are_extracted_once(extractor, tmp_path, monkeypatch):
     where = {"data_hash": data.hash, "split_name": "train", "device": "cpu", "cache_dir": tmp_path}
     first = cached_features(extractor, data.train, **where)
     other = cached_features(extractor, data.train, **where, n=10)
-    monkeypatch.setattr(extractors_module, "extract", None)
+    monkeypatch.setattr(features_module, "extract", None)
     again = cached_features(extractor, data.train, **where)
     assert torch.equal(first.features, again.features)
     assert torch.equal(first.logits, again.logits)
