@@ -31,6 +31,10 @@ COST_COLUMNS = (
     "train_memory_mib",
 )
 
+MEMORY_COLUMNS = frozenset({"sampling_memory_mib", "train_memory_mib"})
+"""Columns left to the CSV on CPUs: how far a process's resident memory rises depends on what ran in
+it before."""
+
 TRAINING_COLUMNS = frozenset(
     {
         "parameters",
@@ -99,7 +103,15 @@ def quality_table(comparison: Comparison) -> Table:
 
 def cost_table(comparison: Comparison) -> Table:
     """What drawing one sample and training cost."""
-    return build(comparison, list(map(measure, COST_COLUMNS)), weights=False)
+    hidden = MEMORY_COLUMNS if on_cpu(comparison) else frozenset()
+    columns = [name for name in COST_COLUMNS if name not in hidden]
+    return build(comparison, list(map(measure, columns)), weights=False)
+
+
+def on_cpu(comparison: Comparison) -> bool:
+    """Whether nothing ran on an accelerator, whose allocator counts memory exactly."""
+    devices = {entry.protocol.get("device", "") for entry in comparison.entries} - {""}
+    return all(device.startswith("cpu") for device in devices)
 
 
 def quality_measure(metric: str, extractor: str, *, name_extractor: bool) -> Measure:
@@ -172,6 +184,10 @@ def notes(comparison: Comparison) -> list[str]:
     few = [e for e in comparison.entries if e.finished and e.trained and len(e.seeds) < MIN_SEEDS]
     names = ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
     found = [f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little."] if few else []
+    if on_cpu(comparison):
+        found.append(
+            "Peak memory is in the CSV only: on a CPU it depends on what the process did before."
+        )
     for entry in comparison.entries:
         run = f"{comparison.label(entry)} seed {entry.seeds[0]}"
         if entry.status == "failed":

@@ -216,3 +216,12 @@ def test_digits_follow_the_spread(mean, std, text):
 )
 def test_exact_numbers_have_three_digits(value, text):
     assert exact(value) == text
+
+
+@pytest.mark.parametrize(("device", "shown"), [("cpu: Example CPU", False), ("NVIDIA H100", True)])
+def test_peak_memory_is_shown_where_it_is_exact(make_run, device, shown):
+    row = scores(2.0) | costs(1, 0.5)
+    path = make_run("dcgan", 0, {"generator": row}, protocol=PROTOCOL | {"device": device})
+    text = page(compare_runs(read_runs([path])), "x")
+    assert ("training memory (MiB)" in text) == shown
+    assert ("Peak memory is in the CSV only" in text) != shown
