@@ -10,6 +10,7 @@ import torch
 import bench
 from bench.data.dataset import Dataset
 from bench.evaluator import Evaluator
+from bench.metrics.quality import KID_SUBSET_SIZE
 from bench.trainer import Trainer
 
 
@@ -27,7 +28,8 @@ def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict
         "samples": evaluator.samples,
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
-        "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}",
+        "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}, "
+        f"KID subsets min({KID_SUBSET_SIZE}; n/2)",
         "torch_version": str(torch.__version__),
         "bench_version": bench.__version__,
         "commit": commit(),
