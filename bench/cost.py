@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.memory import PeakMemory
 from models.base import Batch, GenerativeModel, Sampler
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 MAX_REPETITIONS = 100
 MEMORY_BATCH = 64
@@ -83,7 +84,6 @@ def sampling_cost(
     *,
     seconds: float = 10.0,
     device: torch.device,
-    num_classes: int = 0,
 ) -> SamplingCost:
     """Measure one sampler in eval mode, warmed up and synchronised.
 
@@ -99,7 +99,6 @@ def sampling_cost(
         sampler: one of model.samplers.
         seconds: time budget of the measurement.
         device: the model's device.
-        num_classes: K, to draw with labels that cycle through the classes; 0 draws without.
 
     Returns:
         The cost; only nfe is known for a sampler without a network, such as real data.
@@ -113,8 +112,7 @@ def sampling_cost(
     generator = Generator(device=device).manual_seed(0)
 
     def draw(n: int) -> Tensor:
-        y = torch.arange(n, device=device) % num_classes if num_classes else None  # (n,)
-        return sampler.draw(n, generator, y)
+        return sampler.draw(n, generator, None)
 
     with eval_mode(model), untouched_random_state(device), torch.inference_mode():
         call = _capture_call(network, lambda: draw(1), sampler.nfe)
@@ -262,12 +260,16 @@ def _interquartile_range(values: list[float]) -> float | None:
 
 
 @contextmanager
-def _flop_counter() -> Iterator[FlopCounterMode]:
+def _flop_counter() -> Iterator["FlopCounterMode"]:
     """Count FLOPs, with attention as plain matrix products.
 
     The counter does not know the fused attention kernel of CPUs and would count it as nothing, and
     the fused backward passes recompute; so the count would depend on the device.
     """
+    # Imported here: it imports triton, and training starts before anything is counted.
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         yield counter
 

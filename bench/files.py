@@ -1,9 +1,11 @@
-"""Files that survive a kill at any moment: replaced whole, or appended in whole lines."""
+"""Files that survive a kill at any moment: replaced whole, appended in whole lines, or locked."""
 
 import csv
+import fcntl
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 TRAIN_COLUMNS = ("step", "images", "train_seconds", "key", "value")
@@ -26,6 +28,18 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(directory)  # without it the rename itself may be lost with the power
     finally:
         os.close(directory)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds this lock file, which is created with its folder.
+
+    The lock ends with the process, however that ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:

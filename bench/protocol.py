@@ -48,8 +48,8 @@ PROTOCOL = (
 """Fields on which all rows of one table must agree. An empty value (a model that is not trained
 has no budget) agrees with anything."""
 
-PROVENANCE = ("torch_version", "bench_version", "commit", "evaluated_at")
-"""Recorded for the reader, allowed to differ within a table."""
+PROVENANCE = ("overrides", "torch_version", "bench_version", "commit", "evaluated_at")
+"""Recorded for the reader, allowed to differ within a table. overrides are what variant names."""
 
 
 @dataclass(frozen=True)

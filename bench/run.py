@@ -1,5 +1,6 @@
 """One run from configuration to recorded rows; the only module that sees a DictConfig."""
 
+import gc
 import hashlib
 import logging
 import secrets
@@ -92,25 +93,34 @@ def run(
                     records.check_config(_plain(cfg), (*MAY_DIFFER, "data_hash"))
                 done = _ended_before(path, records, world)
                 return done or _train(
-                    cfg, budget, device, world, path, records, command=command, group=group
+                    cfg,
+                    budget,
+                    device,
+                    world,
+                    path,
+                    records,
+                    overrides=" ".join(_varied(overrides)),
+                    command=command,
+                    group=group,
                 )
 
 
 def run_directory(cfg: DictConfig, overrides: Sequence[str]) -> Path:
     """The run's directory, a pure function of its configuration."""
+    named = "\n".join(_varied(overrides))
+    variant = hashlib.sha256(named.encode()).hexdigest()[:8] if named else "default"
     runs = Path(cfg.results_root) / "runs"
-    return runs / cfg.dataset.name / cfg.model.name / _variant(overrides) / f"seed={cfg.seed}"
+    return runs / cfg.dataset.name / cfg.model.name / variant / f"seed={cfg.seed}"
 
 
-def _variant(overrides: Sequence[str]) -> str:
-    """A short hash of the overrides that have no place of their own in the path, or "default"."""
-    named = sorted(
+def _varied(overrides: Sequence[str]) -> list[str]:
+    """The overrides that have no place of their own in the path; they make the variant."""
+    return sorted(
         override
         for override in overrides
         if (key := override.lstrip("+~").split("=", 1)[0]) not in NOT_IN_VARIANT
         and not key.startswith(("logger", "hydra"))
     )
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:8] if named else "default"
 
 
 def _train(
@@ -121,6 +131,7 @@ def _train(
     path: Path,
     records: RunDirectory | None,
     *,
+    overrides: str,
     command: str,
     group: str | None,
 ) -> RunResult:
@@ -141,12 +152,14 @@ def _train(
             "model": cfg.model.name,
             "variant": path.parent.name,
             "seed": cfg.seed,
+            "overrides": overrides,
         }
         constants = identity | provenance(dataset, evaluator, trainer)
         records.write_config(_plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
         observer = Recorder(
             records, trainer, evaluator, constants, wandb, progress, memory, command
         )
+    gc.enable()  # bench.cli disables it for a quicker start
     try:
         with progress:
             trainer.fit(observer)

@@ -107,8 +107,6 @@ class Trainer:
         """
         if self.spent.point:
             observer.on_point()  # a kill may have come between its checkpoint and its evaluation
-        if self._step_flops is None and self.phases:
-            self._step_flops = self._count_flops()
         while self.spent.point < self.points:
             if self.phases:
                 self._train_until((self.spent.point + 1) / self.points, observer)
@@ -117,7 +115,13 @@ class Trainer:
             observer.on_point()
             self.world.barrier()
 
-    def _count_flops(self) -> float:
+    def _read_flops(self) -> None:
+        """Set the FLOPs spent, all steps costing alike; counted no earlier than needed."""
+        if self._step_flops is None:
+            self._step_flops = self._flops_of_step()
+        self.spent.flops = self.spent.step * self._step_flops
+
+    def _flops_of_step(self) -> float:
         """FLOPs of one step over all ranks, extrapolated from two and four samples to save time."""
         batch = self._to_device(self.batches(0))
         few, more = (
@@ -147,6 +151,7 @@ class Trainer:
             synchronize(self.device)
             self.spent.seconds = self.world.broadcast(time.perf_counter() - clock)
             self.losses.raise_failure(self.world)
+            self._read_flops()
             if logs:
                 observer.on_log(self.losses.take_means())
             if saves and not done:
@@ -168,7 +173,8 @@ class Trainer:
                 self._update(phase, shown[update])
         self.spent.step += 1
         self.spent.images += self._images_per_step
-        self.spent.flops += self._step_flops or 0.0
+        if self.budget.flops is not None:
+            self._read_flops()
         if self.ema is not None:
             self.ema.update(self.spent.step)
 

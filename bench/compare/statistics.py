@@ -38,6 +38,7 @@ class Entry:
         std: sample standard deviations (n - 1), NaN for a single seed.
         protocol: values of `bench.protocol.PROTOCOL`.
         commits: commits of the code that made the rows.
+        overrides: what the variant stands for; empty without numbers.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Entry:
     std: Mapping[str, float]
     protocol: Mapping[str, str]
     commits: tuple[str, ...]
+    overrides: str = ""
 
     @property
     def finished(self) -> bool:
@@ -79,6 +81,12 @@ class Comparison:
     def several_variants(self) -> bool:
         """Whether models have to be told apart by their variant."""
         return len({entry.variant for entry in self.entries}) > 1
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """The overrides that each variant stands for, where the tables tell variants apart."""
+        named = {e.variant: e.overrides for e in self.entries if e.overrides}
+        return dict(sorted(named.items())) if self.several_variants else {}
 
     def label(self, entry: Entry) -> str:
         """The model's name, with its variant where it takes one to tell."""
@@ -145,6 +153,7 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             **{f"{c}_mean": entry.mean.get(c, math.nan) for c in columns},
             **{f"{c}_std": entry.std.get(c, math.nan) for c in columns},
             **{field: entry.protocol.get(field, "") for field in PROTOCOL},
+            "overrides": entry.overrides,
             "commits": " ".join(entry.commits),
         }
         for entry in comparison.entries
@@ -166,6 +175,7 @@ def _averaged(group: pd.DataFrame, columns: Sequence[str]) -> Entry:
         std=measured.std(ddof=1).to_dict(),
         protocol=protocol,
         commits=tuple(sorted(set(group["commit"].to_list()) - {""})),
+        overrides=str(first["overrides"]),
     )
 
 

@@ -180,10 +180,12 @@ def best_entries(entries: Sequence[Entry], m: Measure) -> frozenset[int]:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What a reader has to know about a table: few seeds, failed and unfinished runs."""
+    """What a reader has to know about a table: variants, few seeds, failed and unfinished runs."""
     few = [e for e in comparison.entries if e.finished and e.trained and len(e.seeds) < MIN_SEEDS]
     names = ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
-    found = [f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little."] if few else []
+    found = [f"Variant {name} is {what}." for name, what in comparison.variants.items()]
+    if few:
+        found.append(f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little.")
     if on_cpu(comparison):
         found.append(
             "Peak memory is in the CSV only: on a CPU it depends on what the process did before."

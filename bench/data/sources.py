@@ -1,7 +1,7 @@
 """Owns the loaders that conf/dataset/*.yaml name: published data sets and folders of images."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from bench.data.cache import Allocate, Decoded, files_key, load_cached
 from bench.data.dataset import Dataset, Split, content_hash
 from bench.data.folder import load_local
 from bench.data.holdout import hold_out
+from bench.files import locked
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _IDX_FILES = (
@@ -209,7 +210,7 @@ def _load_published(
     data_root = Path(data_root).expanduser()
     files = [data_root / source.folder / file for file in source.files]
     if not all(file.is_file() for file in files):
-        _download(source, data_root)
+        _download(source, data_root, files)
     # Keyed by the files' bytes, so that a hit needs neither torchvision nor its slow import.
     key = ("published", source.torchvision_name, files_key(files))
     return load_cached(name, flip, key, _reader(source, data_root), cache_root)
@@ -246,17 +247,20 @@ def _reader(source: _Published, data_root: Path) -> Callable[[Allocate], Decoded
     return decode
 
 
-def _download(source: _Published, data_root: Path) -> None:
+def _download(source: _Published, data_root: Path, files: Sequence[Path]) -> None:
+    """Download, once for all processes that start together."""
     import torchvision
 
     try:
-        getattr(torchvision.datasets, source.torchvision_name)(data_root, download=True)
+        with locked(data_root / source.folder / ".lock"):
+            if not all(file.is_file() for file in files):
+                getattr(torchvision.datasets, source.torchvision_name)(data_root, download=True)
     except Exception as error:  # network, file system and checksum errors alike
-        files = ", ".join(source.files)
+        names = ", ".join(source.files)
         reason = " ".join(str(error).split())  # torchvision's own message spans lines
         raise FileNotFoundError(
             f"{source.torchvision_name} is not at {data_root / source.folder} and cannot be "
-            f"downloaded ({reason}): put the files {files} there by hand, set data_root (or "
+            f"downloaded ({reason}): put the files {names} there by hand, set data_root (or "
             "BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of "
             "images."
         ) from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import Dataset
+from bench.files import locked
 from bench.metrics.classifier import (
     DomainClassifier,
     accuracy,
@@ -112,9 +113,10 @@ def _build_domain(
             "choose evaluator.extractor=inception"
         )
     cached = cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}.safetensors"
-    if not cached.exists():
-        log.info("training the domain classifier of %s, once: %s", dataset.name, cached)
-        train_and_save(dataset, cached, device=device)
+    with locked(cached.with_suffix(".lock")):  # of runs that start together, one trains it
+        if not cached.exists():
+            log.info("training the domain classifier of %s, once: %s", dataset.name, cached)
+            train_and_save(dataset, cached, device=device)
     return DomainExtractor(load_classifier(cached)[0])
 
 

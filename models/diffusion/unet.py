@@ -53,7 +53,7 @@ class UNet(nn.Module):
         """
         super().__init__()
         widths = [channels * mult for mult in channel_mult]
-        _check(data_shape, widths, attention_levels, groups, patch_size)
+        _check(data_shape, channels, widths, attention_levels, groups, patch_size)
         self.patch_size = patch_size
         patch_channels = data_shape[0] * patch_size**2
         half = channels // 2
@@ -251,6 +251,7 @@ class Upsample(nn.Module):
 
 def _check(
     data_shape: tuple[int, ...],
+    channels: int,
     widths: Sequence[int],
     attention_levels: Sequence[int],
     groups: int,
@@ -259,10 +260,10 @@ def _check(
     """Raise ValueError on sizes that `UNet` cannot build."""
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
         raise ValueError(f"data_shape must be (C, H, W) with sides >= 8, got {data_shape}")
-    if not widths or widths[0] < 4 or widths[0] % 2:
-        raise ValueError(f"channels must be even and at least 4, got widths {list(widths)}")
-    if any(width % groups for width in widths):
-        raise ValueError(f"groups={groups} must divide every width, got {list(widths)}")
+    if channels < 4 or channels % 2:
+        raise ValueError(f"channels must be even and at least 4, got {channels}")
+    if not widths or any(width % groups for width in (channels, *widths)):
+        raise ValueError(f"groups={groups} must divide all widths, got {[channels, *widths]}")
     if patch_size < 1 or any(side % patch_size for side in data_shape[1:]):
         raise ValueError(f"patch_size must divide the sides of {data_shape}, got {patch_size}")
     unknown = set(attention_levels) - set(range(len(widths)))

@@ -152,16 +152,3 @@ def test_sampling_cost_leaves_everything_untouched():
     assert model.generator.training
     assert not model.discriminator.training
     assert not model.generator._forward_pre_hooks
-
-
-def test_labels_are_given_where_there_are_classes():
-    seen = []
-
-    def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
-        seen.append(y)
-        return layer(torch.randn(n, D, generator=generator))
-
-    model, layer = Linear(), nn.Linear(D, D)
-    model.a = layer
-    sampling_cost(model, Sampler(draw, 1, layer), seconds=0.01, device=CPU, num_classes=3)
-    assert all(y is not None and y.max() < 3 for y in seen)

@@ -1,5 +1,6 @@
 """The run directory: atomic files, resumption, one writer at a time."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.files import TrainLog
+from bench.files import TrainLog, locked
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, RunInUseError, Status, read_status
 
@@ -223,3 +224,21 @@ def test_files_are_replaced_whole(run, monkeypatch):
 def test_records_need_no_torch():
     check = "import sys, bench.records; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=Path.cwd()).returncode == 0
+
+
+def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path):
+    lock = tmp_path / "new" / "file.lock"
+    program = (
+        "import sys, pathlib\nfrom bench.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n    print('in', flush=True)\n    input()\n"
+    )
+    command = [sys.executable, "-c", program, str(lock)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"in\n"
+    with lock.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    holder.kill()
+    holder.wait()
+    with locked(lock):
+        pass

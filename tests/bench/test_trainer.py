@@ -172,6 +172,18 @@ def test_seconds_and_flops_end_training(tmp_path: Path) -> None:
     assert trainer.spent.step == 10
 
 
+def test_flops_are_counted_when_first_needed(tmp_path: Path, monkeypatch) -> None:
+    counts = []
+    monkeypatch.setattr(Trainer, "_flops_of_step", lambda _: counts.append(1) or 10.0)
+    trainer = make(tmp_path / "a", Two(), Budget(images=40))
+    trainer.step()
+    assert not counts
+    trainer.fit(SilentObserver())
+    assert (trainer.spent.step, trainer.spent.flops, len(counts)) == (5, 50.0, 1)
+    make(tmp_path / "b", Two(), Budget(flops=100.0)).step()
+    assert len(counts) == 2
+
+
 @pytest.mark.parametrize(
     ("budget", "sentence"),
     [

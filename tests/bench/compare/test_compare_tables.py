@@ -14,6 +14,7 @@ from bench.compare.markdown import page
 from bench.compare.notation import exact, spread
 from bench.compare.read import read_runs
 from bench.compare.statistics import compare_runs, to_frame
+from bench.compare.tables import notes
 from bench.compare.terminal import show
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -117,12 +118,15 @@ def test_only_the_last_checkpoint_counts(make_run):
 
 
 def test_variants_are_told_apart_only_where_there_are_several(make_run):
-    one = make_run("dcgan", 0, {"generator": scores(5.0)}, variant="1a2b3c")
+    row = scores(5.0) | {"overrides": "precision=bf16"}
+    one = make_run("dcgan", 0, {"generator": row}, variant="1a2b3c")
     comparison = compare_runs(read_runs([one]))
     assert comparison.label(comparison.entries[0]) == "dcgan"
+    assert not any("Variant" in sentence for sentence in notes(comparison))
     two = make_run("dcgan", 0, {"generator": scores(4.0)})
     comparison = compare_runs(read_runs([one, two]))
     assert [comparison.label(e) for e in comparison.entries] == ["dcgan", "dcgan (1a2b3c)"]
+    assert "Variant 1a2b3c is precision=bf16." in notes(comparison)
 
 
 def test_every_extractor_has_its_own_columns(make_run):
