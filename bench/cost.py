@@ -35,8 +35,8 @@ class SamplingCost:
         images_per_second_iqr: its interquartile range; None when only one draw was timed.
         best_batch_size: the batch size, of `BATCH_SIZES`, at which throughput stops growing.
         gflops_per_sample: 10^9 floating point operations, two per multiply-add.
-        sampling_memory_mib: peak memory of one network call on 64 samples (see `PeakMemory`), a
-            fixed number so that it compares between models.
+        sampling_memory_mib: peak memory of one network call on 64 samples, beyond the weights (see
+            `PeakMemory`); a fixed number of samples, so that it compares between models.
     """
 
     nfe: int

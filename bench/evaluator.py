@@ -54,7 +54,7 @@ class Evaluator:
         cache_dir: where the features of the train split are kept, so that they are extracted once.
         samples: how many samples are drawn from each sampler.
         batch_size: how many are drawn at a time.
-        seed: seed of the samples and of the metrics' random choices.
+        seed: seed of the samples.
         precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
         cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
     """
@@ -75,6 +75,8 @@ class Evaluator:
             raise ValueError(f"evaluator.samples must be at least {MIN_SAMPLES}, got {samples}")
         if batch_size < 1:
             raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
+        if not cost_seconds >= 0:
+            raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
         self.dataset = dataset
         self.extractors = extractors
         self.cache_dir = cache_dir
@@ -85,6 +87,19 @@ class Evaluator:
         self.cost_seconds = cost_seconds
         self._references: dict[str, Features] = {}
         self._class_counts = _count_classes(dataset) if dataset.num_classes else []
+
+    def check(self, model: GenerativeModel) -> None:
+        """Refuse a model that cannot draw enough, before any work starts.
+
+        Raises:
+            ValueError: a sampler is limited to fewer samples than are to be drawn.
+        """
+        for name, sampler in model.samplers.items():
+            if sampler.limit is not None and self.samples > sampler.limit:
+                raise ValueError(
+                    f"evaluator.samples={self.samples}, but {name} has only {sampler.limit}: set "
+                    f"evaluator.samples to at most {sampler.limit}"
+                )
 
     def evaluate(
         self,
@@ -133,7 +148,7 @@ class Evaluator:
         for extractor in self.extractors:
             reference = self._reference(extractor, device)
             fake = extract(extractor, images.split(self.batch_size), device)
-            scores = quality(reference, fake, seed=self.seed)
+            scores = quality(reference, fake)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
             if extractor.names_classes and fake.logits is not None:
                 values |= class_histogram(fake.logits, self._class_counts)

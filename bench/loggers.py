@@ -1,9 +1,12 @@
 """The mirror of a run in Weights & Biases: CSV is the truth (`bench.records`), this a copy."""
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from bench.files import write_atomically
 
 MODES = ("offline", "online", "disabled")
 """Values of logger.wandb."""
@@ -128,3 +131,11 @@ class WandbLogger:
             self._run = None
             reason = " ".join(str(error).split()) or type(error).__name__
             log.warning("W&B is off for the rest of this run, its CSV files go on: %s", reason)
+
+
+def lasting_id(directory: Path) -> str:
+    """A run's name at W&B: kept in its directory, so that a resumed run goes on under it."""
+    file = directory / "wandb-id"
+    if not file.exists():
+        write_atomically(file, secrets.token_hex(8))
+    return file.read_text()

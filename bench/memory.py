@@ -12,10 +12,9 @@ MIB = 2**20
 class PeakMemory:
     """Peak memory since construction or the last `restart`.
 
-    On CUDA it is the allocator's peak, whatever was allocated before included. On Linux CPUs it is
-    how far the process's anonymous memory rose above its size at construction, so that the
-    interpreter, mapped data sets and what is already loaded are not counted (the kernel keeps the
-    peak of all resident memory; mapped files are subtracted). Elsewhere it is unknown.
+    It is counted beyond what was there at construction. On CUDA it is the allocator's peak; on
+    Linux CPUs the peak of the process's anonymous memory (the kernel keeps the peak of all resident
+    memory; mapped files are subtracted). Elsewhere it is unknown.
 
     Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
     before constructing the second.
@@ -24,8 +23,12 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._before_mib: float | None = None
-        if self.restart() and device.type == "cpu":
-            self._before_mib = _resident_mib("RssAnon")
+        if self.restart():
+            self._before_mib = (
+                torch.cuda.memory_allocated(device) / MIB
+                if device.type == "cuda"
+                else _resident_mib("RssAnon")
+            )
 
     def restart(self) -> bool:
         """Forget the peak, not the baseline; False where there is no peak to be had."""
@@ -36,10 +39,10 @@ class PeakMemory:
 
     def mib(self) -> float | None:
         """Peak so far, in MiB; None where it cannot be had (macOS, Windows)."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) / MIB
         if self._before_mib is None:
             return None
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / MIB - self._before_mib
         mapped = _resident_mib("RssFile") + _resident_mib("RssShmem")
         return max(0.0, _resident_mib("VmHWM") - mapped - self._before_mib)
 

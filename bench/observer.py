@@ -21,6 +21,9 @@ class Observer(Protocol):
         Called again for the last point reached when a run resumes, so it must not repeat work.
         """
 
+    def close(self) -> None:
+        """Training is over, however it ended."""
+
 
 class SilentObserver:
     """The observer of the ranks that do not write."""
@@ -36,3 +39,6 @@ class SilentObserver:
 
     def on_point(self) -> None:
         """Wait: the trainer meets rank 0 after its evaluation."""
+
+    def close(self) -> None:
+        """Ignore."""

@@ -44,12 +44,14 @@ PROTOCOL = (
     "precision",
     "device",
     "threads",
+    "processes",
 )
 """Fields on which all rows of one table must agree. An empty value (a model that is not trained
 has no budget) agrees with anything."""
 
-PROVENANCE = ("overrides", "torch_version", "bench_version", "commit", "evaluated_at")
-"""Recorded for the reader, allowed to differ within a table. overrides are what variant names."""
+PROVENANCE = ("overrides", "recipe", "torch_version", "bench_version", "commit", "evaluated_at")
+"""Recorded for the reader, allowed to differ within a table. overrides are what variant names;
+recipe hashes the model's configuration and must agree between the seeds of one entry."""
 
 
 @dataclass(frozen=True)

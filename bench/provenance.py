@@ -10,14 +10,14 @@ import torch
 import bench
 from bench.data.dataset import Dataset
 from bench.evaluator import Evaluator
-from bench.metrics.quality import KID_SUBSET_SIZE
+from bench.metrics.quality import KID_SUBSET_SIZE, METRIC_SEED
 from bench.trainer import Trainer
 
 
 def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict[str, str | int]:
     """The columns `bench.protocol.PROTOCOL` and PROVENANCE, the same in every row of a run.
 
-    What is not trained leaves budget, precision, device and threads out, and so agrees with any.
+    What is not trained leaves budget, precision and the machine out, and so agrees with any.
     """
     extractors = evaluator.extractors
     columns: dict[str, str | int] = {
@@ -29,7 +29,7 @@ def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
         "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}, "
-        f"KID subsets min({KID_SUBSET_SIZE}; n/2)",
+        f"KID subsets min({KID_SUBSET_SIZE}; n/2), seed {METRIC_SEED}",
         "torch_version": str(torch.__version__),
         "bench_version": bench.__version__,
         "commit": commit(),
@@ -40,6 +40,7 @@ def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict
             "precision": trainer.precision,
             "device": device_name(trainer.device),
             "threads": torch.get_num_threads(),
+            "processes": trainer.world.size,
         }
     return columns
 

@@ -26,7 +26,7 @@ class Recorder:
         constants: values of eval.csv that are the same in every row: identity and protocol.
         wandb: the mirror.
         progress: the line on the terminal.
-        memory: peak memory since before the model was built.
+        memory: peak memory beyond what was there before the model was built.
         command: the command line, for the record.
     """
 
@@ -93,6 +93,11 @@ class Recorder:
         self.records.append_eval(rows, self.columns)
         self._mirror(rows, spent)
         self.memory.restart()
+
+    def close(self) -> None:
+        """Write what is pending, and let W&B finish its upload."""
+        self.records.train.flush()
+        self.wandb.finish()
 
     def _read_memory(self) -> None:
         """Take in the peak of the training since the last evaluation, which has its own."""

@@ -1,9 +1,7 @@
 """One run from configuration to recorded rows; the only module that sees a DictConfig."""
 
 import gc
-import hashlib
 import logging
-import secrets
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,8 +20,8 @@ from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
 from bench.errors import RunError, one_sentence, type_errors_name
 from bench.evaluator import Evaluator, SamplesNotFiniteError
-from bench.files import write_atomically
-from bench.loggers import WandbLogger
+from bench.identity import Origin, recipe_hash, run_directory, varied
+from bench.loggers import WandbLogger, lasting_id
 from bench.losses import TrainingFailedError
 from bench.machine import choose_device, set_threads
 from bench.memory import PeakMemory
@@ -35,15 +33,13 @@ from bench.provenance import provenance
 from bench.recipe import Recipe, TrainerOptions
 from bench.recorder import Recorder
 from bench.records import RunDirectory, Status
+from bench.settings import check_kinds
 from bench.trainer import Trainer
 from models.base import GenerativeModel
 
 log = logging.getLogger("bench.run")
 
 PRECISIONS = ("fp32", "bf16")
-
-NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root")
-"""Overrides that do not make another variant: they have their own place or change no number."""
 
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""
@@ -78,49 +74,25 @@ def run(
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
+    origin = Origin(varied(overrides), command, group)
     with one_sentence():
         OmegaConf.resolve(cfg)
+        check_kinds(_plain(cfg))
         if cfg.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {cfg.precision!r}")
         device = choose_device(cfg.device)
         budget = _budget(cfg.budget)
         set_threads(cfg.threads)
-        path = run_directory(cfg, overrides)
+        path = run_directory(
+            Path(cfg.results_root), cfg.dataset.name, cfg.model.name, overrides, cfg.seed
+        )
         with distributed(device) as world:
             opened = RunDirectory(path) if world.is_main else nullcontext()
             with opened as records:
                 if records is not None:
                     records.check_config(_plain(cfg), (*MAY_DIFFER, "data_hash"))
                 done = _ended_before(path, records, world)
-                return done or _train(
-                    cfg,
-                    budget,
-                    device,
-                    world,
-                    path,
-                    records,
-                    overrides=" ".join(_varied(overrides)),
-                    command=command,
-                    group=group,
-                )
-
-
-def run_directory(cfg: DictConfig, overrides: Sequence[str]) -> Path:
-    """The run's directory, a pure function of its configuration."""
-    named = "\n".join(_varied(overrides))
-    variant = hashlib.sha256(named.encode()).hexdigest()[:8] if named else "default"
-    runs = Path(cfg.results_root) / "runs"
-    return runs / cfg.dataset.name / cfg.model.name / variant / f"seed={cfg.seed}"
-
-
-def _varied(overrides: Sequence[str]) -> list[str]:
-    """The overrides that have no place of their own in the path; they make the variant."""
-    return sorted(
-        override
-        for override in overrides
-        if (key := override.lstrip("+~").split("=", 1)[0]) not in NOT_IN_VARIANT
-        and not key.startswith(("logger", "hydra"))
-    )
+                return done or _train(cfg, budget, device, world, path, records, origin)
 
 
 def _train(
@@ -130,53 +102,69 @@ def _train(
     world: World,
     path: Path,
     records: RunDirectory | None,
-    *,
-    overrides: str,
-    command: str,
-    group: str | None,
+    origin: Origin,
 ) -> RunResult:
     """Build everything, train, evaluate and record how it ended."""
     dataset = _dataset(cfg, world)
+    evaluator = _evaluator(cfg, dataset, device) if records is not None else None
     memory = PeakMemory(device)
     trainer = _trainer(cfg, budget, dataset, device, world, path / "checkpoints")
     trainer.resume()
-    observer: Observer = SilentObserver()
     progress = TrainingProgress(path.as_posix(), visible=world.is_main)
-    wandb: WandbLogger | None = None
-    if records is not None:
-        extractors = _extractors(cfg, dataset, device)
-        evaluator = _evaluator(cfg, dataset, extractors)
-        wandb = _wandb(cfg, path, group)
-        identity = {
-            "dataset": cfg.dataset.name,
-            "model": cfg.model.name,
-            "variant": path.parent.name,
-            "seed": cfg.seed,
-            "overrides": overrides,
-        }
-        constants = identity | provenance(dataset, evaluator, trainer)
+    observer: Observer = SilentObserver()
+    if records is not None and evaluator is not None:
+        evaluator.check(trainer.model)
         records.write_config(_plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
         observer = Recorder(
-            records, trainer, evaluator, constants, wandb, progress, memory, command
+            records,
+            trainer,
+            evaluator,
+            _identity(cfg, path, origin) | provenance(dataset, evaluator, trainer),
+            _wandb(cfg, path, origin.group),
+            progress,
+            memory,
+            origin.command,
         )
     gc.enable()  # bench.cli disables it for a quicker start
-    try:
-        with progress:
-            trainer.fit(observer)
-        status = Status("finished", step=trainer.spent.step, command=command)
-    except TrainingFailedError as error:
-        status = Status("failed", str(error), error.step, error.phase, command)
-    except SamplesNotFiniteError as error:
-        status = Status("failed", str(error), trainer.spent.step, "evaluation", command)
-    finally:
-        if wandb is not None:
-            wandb.finish()
+    status = _fit(trainer, observer, progress, origin.command)
     if records is not None:
-        records.train.flush()
         records.write_status(status)
     if status.phase == "evaluation" and world.size > 1:
         raise RunError(status.reason)  # the other ranks wait for this one: end them all
     return RunResult(path, status.status, status.reason)
+
+
+def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, command: str) -> Status:
+    """Train and evaluate; how it ended.
+
+    Raises:
+        RuntimeError: from a ValueError, which can only be a bug once everything is built, and is
+            not to be taken for the user's.
+    """
+    try:
+        with progress:
+            trainer.fit(observer)
+    except TrainingFailedError as error:
+        return Status("failed", str(error), error.step, error.phase, command)
+    except SamplesNotFiniteError as error:
+        return Status("failed", str(error), trainer.spent.step, "evaluation", command)
+    except ValueError as error:
+        raise RuntimeError(f"a bug, in the model or in bench: {error}") from error
+    finally:
+        observer.close()
+    return Status("finished", step=trainer.spent.step, command=command)
+
+
+def _identity(cfg: DictConfig, path: Path, origin: Origin) -> dict[str, str | int]:
+    """The columns that say which run a row is of."""
+    return {
+        "dataset": cfg.dataset.name,
+        "model": cfg.model.name,
+        "variant": path.parent.name,
+        "seed": cfg.seed,
+        "overrides": " ".join(origin.overrides),
+        "recipe": recipe_hash(_plain(cfg.model), flip=cfg.dataset.flip),
+    }
 
 
 def _ended_before(path: Path, records: RunDirectory | None, world: World) -> RunResult | None:
@@ -260,12 +248,13 @@ def _extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) -> list
     ]
 
 
-def _evaluator(cfg: DictConfig, dataset: Dataset, extractors: list[Extractor]) -> Evaluator:
+def _evaluator(cfg: DictConfig, dataset: Dataset, device: torch.device) -> Evaluator:
+    samples = cfg.evaluator.samples
     return Evaluator(
         dataset,
-        extractors,
+        _extractors(cfg, dataset, device),
         cache_dir=_cache(cfg),
-        samples=cfg.evaluator.samples or min(len(dataset.test), 10_000),
+        samples=min(len(dataset.test), 10_000) if samples is None else samples,
         batch_size=cfg.evaluator.batch_size,
         seed=cfg.seed,
         precision=cfg.precision,
@@ -280,17 +269,9 @@ def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
         project=cfg.logger.project,
         group=cfg.logger.group or group,
         name=f"{cfg.dataset.name}/{cfg.model.name}/{path.parent.name}/{path.name}",
-        run_id="" if cfg.logger.wandb == "disabled" else _wandb_id(path),
+        run_id="" if cfg.logger.wandb == "disabled" else lasting_id(path),
         config=_plain(cfg),
     )
-
-
-def _wandb_id(path: Path) -> str:
-    """The run's name at W&B: kept in its directory, so that a repeated run is another one."""
-    file = path / "wandb-id"
-    if not file.exists():
-        write_atomically(file, secrets.token_hex(8))
-    return file.read_text()
 
 
 def _cache(cfg: DictConfig) -> Path:

@@ -105,6 +105,8 @@ class Trainer:
         Raises:
             TrainingFailedError: a loss was not finite.
         """
+        if self.budget.flops is not None and self.phases:
+            self._read_flops()  # before the clock starts
         if self.spent.point:
             observer.on_point()  # a kill may have come between its checkpoint and its evaluation
         while self.spent.point < self.points:
@@ -122,14 +124,18 @@ class Trainer:
         self.spent.flops = self.spent.step * self._step_flops
 
     def _flops_of_step(self) -> float:
-        """FLOPs of one step over all ranks, extrapolated from two and four samples to save time."""
+        """FLOPs of one step over all ranks, extrapolated from few samples to save time."""
         batch = self._to_device(self.batches(0))
+        sizes = [min(n, len(batch.x)) for n in (2, 4)]
         few, more = (
             step_flops(self.model, Batch(batch.x[:n], None if batch.y is None else batch.y[:n]))
-            for n in (2, 4)
+            for n in sizes
         )
-        per_sample = (more - few) / 2  # the rest is done once, whatever the batch
-        return (few - 2 * per_sample) * self.world.size + per_sample * self.recipe.batch_size
+        if sizes[0] == sizes[1]:  # nothing to extrapolate from: that is the whole batch
+            return few * self.world.size
+        per_sample = (more - few) / (sizes[1] - sizes[0])  # the rest is done once per rank
+        once = few - sizes[0] * per_sample
+        return once * self.world.size + per_sample * self.recipe.batch_size
 
     def _train_until(self, target: float, observer: Observer) -> None:
         """Step until the share `target` of the budget is spent.

@@ -71,11 +71,13 @@ class Sampler:
             from the generator, which lives on the model's device; y is (n,) int64 or None.
         nfe: network evaluations per sample.
         network: the module whose forward calls nfe counts; None if drawing calls no network.
+        limit: most samples that can be drawn; None for as many as one likes.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
     nfe: int
     network: nn.Module | None = None
+    limit: int | None = None
 
 
 class GenerativeModel(nn.Module, ABC):

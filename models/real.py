@@ -24,7 +24,7 @@ class RealData(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """A fresh pass over the held-out split at every access."""
         held_out_pass = HeldOutPass(self.held_out, self.held_out_size, self.progress.device)
-        return {"held-out": Sampler(held_out_pass.draw, nfe=0)}
+        return {"held-out": Sampler(held_out_pass.draw, nfe=0, limit=held_out_pass.size)}
 
 
 class HeldOutPass:
@@ -40,7 +40,7 @@ class HeldOutPass:
         self, held_out: Callable[[Tensor], Tensor], size: int, device: torch.device
     ) -> None:
         self._held_out = held_out
-        self._size = size
+        self.size = size
         self._device = device
         self._order: Tensor | None = None
         self._drawn = 0
@@ -56,14 +56,14 @@ class HeldOutPass:
         Raises:
             ValueError: if the pass would need more samples than are held out.
         """
-        if self._drawn + n > self._size:
+        if self._drawn + n > self.size:
             raise ValueError(
-                f"dataset holds out only {self._size} images, {self._drawn + n} were asked for; "
-                f"set evaluator.samples to at most {self._size}"
+                f"dataset holds out only {self.size} images, {self._drawn + n} were asked for; "
+                f"set evaluator.samples to at most {self.size}"
             )
         if self._order is None:
             device = generator.device
-            self._order = torch.randperm(self._size, generator=generator, device=device).cpu()
+            self._order = torch.randperm(self.size, generator=generator, device=device).cpu()
         indices = self._order[self._drawn : self._drawn + n]  # (n,)
         self._drawn += n
         return self._held_out(indices).to(self._device)

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # The exact commands behind results/digits.* and results/fashion_mnist.*: two minutes (digits) and ten
 # (Fashion-MNIST) of training on one core for every model and seed, two runs at a time on a machine of
-# two cores. Finished runs are skipped, interrupted ones go on. BENCH_DATA holds the data sets.
-# As run on 2026-11-21: the GANs on Fashion-MNIST were evaluated at three points, and the DDPM on
-# Fashion-MNIST came last, at a later commit (each table names them), with one point; two of its
-# seeds were evaluated again from their checkpoints once the machine was quieter.
+# two cores, in bf16. Finished runs are skipped, interrupted ones go on. BENCH_DATA holds the data sets.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bench="${PYTHON:-.venv/bin/python} -m bench"
@@ -17,16 +14,17 @@ sweep() { # core, experiment, dataset, models, seeds
 }
 
 first() {
-  sweep 0 families_digits digits mlp_gan,dcgan_small,ddpm_small 0,1,2
-  sweep 0 families_fashion_mnist fashion_mnist mlp_gan,dcgan_small,ddpm_small 0
-  sweep 0 families_fashion_mnist fashion_mnist ddpm_small 1
+  sweep 0 families_digits digits mlp_gan,dcgan_small,ddpm_small 0,1
+  sweep 0 families_fashion_mnist fashion_mnist ddpm_small 0,1
+  sweep 0 families_fashion_mnist fashion_mnist mlp_gan,dcgan_small 0
 }
 
 second() {
   sweep 1 families_digits digits real 0,1,2
+  sweep 1 families_digits digits mlp_gan,dcgan_small,ddpm_small 2
   sweep 1 families_fashion_mnist fashion_mnist real 0,1,2
-  sweep 1 families_fashion_mnist fashion_mnist mlp_gan,dcgan_small 1
-  sweep 1 families_fashion_mnist fashion_mnist mlp_gan,dcgan_small,ddpm_small 2
+  sweep 1 families_fashion_mnist fashion_mnist ddpm_small 2
+  sweep 1 families_fashion_mnist fashion_mnist mlp_gan,dcgan_small 1,2
 }
 
 first & lanes=$!

@@ -16,12 +16,9 @@ LABELS = {
     "extractors": "extractors and their hashes",
     "metric_backend": "metric backend",
     "budget": "training budget",
-    "threads": "CPU threads",
+    "threads": "CPU threads per process",
 }
 """Names of protocol fields for readers, where the field's own name is not one."""
-
-FLOORS = {"real": " (held-out data, the floor that no model is expected to pass)"}
-"""What models that are not trained stand for."""
 
 
 def page(comparison: Comparison, command: str, grids: Sequence[Grid] = ()) -> str:
@@ -56,10 +53,11 @@ def introduction(comparison: Comparison) -> str:
         "Mean ± standard deviation over seeds. ↓ lower is better, ↑ higher is better; "
         "**bold** is the best trained model."
     )
-    floor = dict.fromkeys(e.model for e in comparison.entries if e.finished and not e.trained)
-    if floor:
-        names = ", ".join(f"`{name}`{FLOORS.get(name, '')}" for name in floor)
-        text += f" Last, not trained and never marked best: {names}."
+    untrained = dict.fromkeys(e.model for e in comparison.entries if e.finished and not e.trained)
+    if untrained:
+        names = ", ".join(f"`{name}`" for name in untrained)
+        text += f" Last, not trained and never marked best: {names}; `real` is held-out data, the "
+        text += "floor of every metric."
     return text
 
 

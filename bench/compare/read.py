@@ -116,7 +116,10 @@ def _read_eval(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     missing = [column for column in needed if column not in table.columns]
     if missing or not extractors:
         names = ", ".join(missing[:5] or ["fid_<extractor>"]) + (", …" if len(missing) > 5 else "")
-        raise ValueError(f"{file} is not an eval.csv of this version: it lacks the columns {names}")
+        raise ValueError(
+            f"{file} is not an eval.csv of this version: it lacks the columns {names}; "
+            f"delete {file.parent} and run it again"
+        )
     numbers = {column: _numbers(table[column].to_list(), column, file) for column in measured}
     return table.assign(**numbers), extractors
 

@@ -111,6 +111,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     if finished:
         table = pd.concat(finished, ignore_index=True)
         for _, group in table.groupby(list(KEY)):
+            _check_recipe(group)
             entries.append(_averaged(group, columns))
     entries.sort(key=lambda entry: _rank(entry, extractors))
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
@@ -136,6 +137,19 @@ def check_protocol(runs: Sequence[Run]) -> None:
                 f"{a!r} in {run_a.path}, {b!r} in {run_b.path}; name the runs to compare, "
                 f"for example: python -m bench.compare {run_a.path.parent}"
             )
+
+
+def _check_recipe(group: pd.DataFrame) -> None:
+    """Refuse to average seeds whose model was configured differently, by a changed YAML file."""
+    by_recipe = group.groupby("recipe")["seed"].agg(list)
+    if len(by_recipe) > 1:
+        (first, seeds), (second, others) = list(by_recipe.items())[:2]
+        raise ProtocolError(
+            f"seeds of {group['model'].iloc[0]} ({group['variant'].iloc[0]}) were made with "
+            f"different configurations of the model and cannot be averaged: recipe {first} in "
+            f"seeds {', '.join(seeds)}, {second} in {', '.join(others)}; compare their config.yaml "
+            "and run one of the two again"
+        )
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:

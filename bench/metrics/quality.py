@@ -10,9 +10,11 @@ IS_SPLITS = 10
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 NEIGHBOURHOOD = 3
+METRIC_SEED = 2020
+"""torch-fidelity's default. One for all runs, so that their spread is not that of the metrics."""
 
 
-def quality(real: Features, fake: Features, *, seed: int) -> dict[str, float]:
+def quality(real: Features, fake: Features, *, seed: int = METRIC_SEED) -> dict[str, float]:
     """Compare two sets of features; torch-fidelity computes all but FID.
 
     FID uses every reference feature. KID, precision and recall compare sets of equal size: when

@@ -32,7 +32,6 @@ class UNet(nn.Module):
         attention_levels: Sequence[int] = (1,),
         dropout: float = 0.1,
         groups: int = 32,
-        patch_size: int = 1,
     ) -> None:
         """Build the network; the last convolution of each residual branch starts near zero.
 
@@ -45,17 +44,13 @@ class UNet(nn.Module):
                 always has it. Level 1 is 16x16 for 32x32 images.
             dropout: dropout inside the residual blocks.
             groups: groups of every group norm; must divide all widths.
-            patch_size: side of the square patches of pixels that the first level sees as one
-                position; must divide both sides.
 
         Raises:
             ValueError: if an argument is out of its range.
         """
         super().__init__()
         widths = [channels * mult for mult in channel_mult]
-        _check(data_shape, channels, widths, attention_levels, groups, patch_size)
-        self.patch_size = patch_size
-        patch_channels = data_shape[0] * patch_size**2
+        _check(data_shape, channels, widths, attention_levels, groups)
         half = channels // 2
         exponents = torch.arange(half, dtype=torch.float64) / (half - 1)
         self.register_buffer(
@@ -65,7 +60,7 @@ class UNet(nn.Module):
         self.time_mlp = nn.Sequential(
             nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
-        self.conv_in = nn.Conv2d(patch_channels, channels, 3, padding=1)
+        self.conv_in = nn.Conv2d(data_shape[0], channels, 3, padding=1)
 
         self.down = nn.ModuleList()
         skips = [channels]
@@ -97,7 +92,7 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
 
         self.norm_out = nn.GroupNorm(groups, width, eps=1e-6)
-        self.conv_out = nn.Conv2d(width, patch_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(width, data_shape[0], 3, padding=1)
 
         blocks = [m for m in self.modules() if isinstance(m, ResidualBlock)]
         self.block_widths = [block.conv1.out_channels for block in blocks]
@@ -120,7 +115,6 @@ class UNet(nn.Module):
         projections = self.time_projections(embedding).split(self.block_widths, dim=1)
         shifts = iter(projections)  # each (B, width of its block)
 
-        x_t = F.pixel_unshuffle(x_t, self.patch_size)  # (B, C P^2, H / P, W / P)
         h = self.conv_in(x_t.contiguous(memory_format=torch.channels_last))  # (B, W_0, H, W)
         skips = [h]
         for module in self.down:
@@ -133,8 +127,7 @@ class UNet(nn.Module):
                 h = module(torch.cat([h, skips.pop()], dim=1), next(shifts))
             else:
                 h = module(h, skips[-1].shape[2:])
-        eps = self.conv_out(F.silu(self.norm_out(h.float())))  # (B, C P^2, H / P, W / P)
-        return F.pixel_shuffle(eps, self.patch_size)  # (B, C, H, W)
+        return self.conv_out(F.silu(self.norm_out(h.float())))  # (B, C, H, W)
 
     def _initialise(self) -> None:
         """Glorot-uniform weights and zero biases; residual branches end near zero (App. B)."""
@@ -255,7 +248,6 @@ def _check(
     widths: Sequence[int],
     attention_levels: Sequence[int],
     groups: int,
-    patch_size: int,
 ) -> None:
     """Raise ValueError on sizes that `UNet` cannot build."""
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
@@ -264,8 +256,6 @@ def _check(
         raise ValueError(f"channels must be even and at least 4, got {channels}")
     if not widths or any(width % groups for width in (channels, *widths)):
         raise ValueError(f"groups={groups} must divide all widths, got {[channels, *widths]}")
-    if patch_size < 1 or any(side % patch_size for side in data_shape[1:]):
-        raise ValueError(f"patch_size must divide the sides of {data_shape}, got {patch_size}")
     unknown = set(attention_levels) - set(range(len(widths)))
     if unknown:
         raise ValueError(f"attention_levels must be in 0..{len(widths) - 1}, got {unknown}")

@@ -7,7 +7,9 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from bench.errors import RunError
-from bench.run import run, run_directory
+from bench.identity import recipe_hash, run_directory
+from bench.run import run
+from bench.settings import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +38,16 @@ def compose(*overrides: str) -> DictConfig:
         ("model.training.ema_decay=1.5", "training.ema_decay must be in .0, 1., got 1.5"),
         ("threads=0", "threads must be at least 1 or null, got 0"),
         ("evaluator.samples=9", "evaluator.samples must be at least 10, got 9"),
-        ("budget.images=many", "budget: "),
+        ("evaluator.samples=0", "evaluator.samples must be at least 10, got 0"),
+        ("evaluator.samples=many", "evaluator.samples must be a whole number or null, got 'many'"),
+        ("evaluator.cost_seconds=null", "evaluator.cost_seconds must be a number, got None"),
+        ("evaluator.cost_seconds=-1", "evaluator.cost_seconds must not be negative, got -1"),
+        ("budget.images=many", "budget.images must be a number or null, got 'many'"),
+        ("budget.checkpoints=2.5", "budget.checkpoints must be a whole number, got 2.5"),
+        ("seed=0.5", "seed must be a whole number, got 0.5"),
+        ("seed=a", "seed must be a whole number, got 'a'"),
+        ("threads=two", "threads must be a whole number or null, got 'two'"),
+        ("trainer.compile=1", "trainer.compile must be true or false, got 1"),
         ("+trainer.speed=9", "trainer: .*speed"),
         ("+model.build.speed=9", "model.build: .*speed"),
         ("trainer.log_every=0", "trainer.log_every must be at least 1"),
@@ -64,14 +75,45 @@ def test_optimizers_must_be_the_phases(tmp_path: Path) -> None:
 
 
 def test_the_directory_is_a_function_of_the_configuration() -> None:
-    cfg = compose("seed=3", "budget.images=5")
-    plain = run_directory(cfg, ["seed=3", "model=dcgan_small"])
+    def directory(overrides: list[str]) -> Path:
+        return run_directory(Path("results"), "digits", "dcgan_small", overrides, 3)
+
+    plain = directory(["seed=3", "model=dcgan_small"])
     assert plain == Path("results/runs/digits/dcgan_small/default/seed=3")
-    one = run_directory(cfg, ["budget.images=5", "precision=bf16", "seed=3"])
-    other = run_directory(cfg, ["precision=bf16", "budget.images=5", "logger.wandb=offline"])
+    one = directory(["budget.images=5", "precision=bf16", "seed=3"])
+    other = directory(["precision=bf16", "budget.images=5", "logger.wandb=offline"])
     assert one == other
     assert one.parent.name != "default"
-    assert one != run_directory(cfg, ["budget.images=6", "precision=bf16"])
+    assert one != directory(["budget.images=6", "precision=bf16"])
+
+
+def test_the_recipe_is_what_decides_what_is_learned() -> None:
+    def recipe(*overrides: str) -> str:
+        cfg = compose("model=mlp_gan", *overrides)
+        model = OmegaConf.to_container(cfg.model, resolve=True)
+        assert isinstance(model, dict)
+        return recipe_hash({str(k): v for k, v in model.items()}, flip=cfg.dataset.flip)
+
+    assert recipe("seed=1", "budget.seconds=9") == recipe()
+    assert recipe("model.training.optimizers.generator.lr=1e-3") != recipe()
+    assert recipe("dataset.flip=true") != recipe()
+
+
+def test_every_numeric_setting_has_a_kind() -> None:
+    cfg = compose()
+    for group in ("budget", "trainer"):
+        assert {f"{group}.{key}" for key in cfg[group]} <= set(KINDS)
+
+
+def test_an_error_within_training_is_shown_as_the_bug_it_is(tmp_path: Path, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("not enough values to unpack")
+
+    monkeypatch.setattr("models.gan.gan.GAN.discriminator_loss", broken)
+    cfg = compose("model=mlp_gan", "budget.images=64", f"results_root={tmp_path}")
+    with pytest.raises(RuntimeError, match=r"a bug, .*not enough values") as error:
+        run(cfg)
+    assert isinstance(error.value.__cause__, ValueError)
 
 
 @pytest.mark.parametrize(

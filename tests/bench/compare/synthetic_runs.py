@@ -15,8 +15,9 @@ PROTOCOL = {
     "precision": "fp32",
     "device": "cpu: Example CPU",
     "threads": 2,
+    "processes": 1,
 }
-FLOOR = PROTOCOL | {"budget": "", "precision": "", "device": "", "threads": ""}
+FLOOR = PROTOCOL | {"budget": "", "precision": "", "device": "", "threads": "", "processes": ""}
 
 
 def scores(

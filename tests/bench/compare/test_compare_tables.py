@@ -13,7 +13,7 @@ from bench.compare import cli
 from bench.compare.markdown import page
 from bench.compare.notation import exact, spread
 from bench.compare.read import read_runs
-from bench.compare.statistics import compare_runs, to_frame
+from bench.compare.statistics import ProtocolError, compare_runs, to_frame
 from bench.compare.tables import notes
 from bench.compare.terminal import show
 
@@ -127,6 +127,16 @@ def test_variants_are_told_apart_only_where_there_are_several(make_run):
     comparison = compare_runs(read_runs([one, two]))
     assert [comparison.label(e) for e in comparison.entries] == ["dcgan", "dcgan (1a2b3c)"]
     assert "Variant 1a2b3c is precision=bf16." in notes(comparison)
+
+
+def test_seeds_of_different_recipes_are_not_averaged(make_run):
+    runs = [
+        make_run("dcgan", seed, {"generator": scores(5.0) | {"recipe": recipe}})
+        for seed, recipe in enumerate(("aa", "aa", "bb"))
+    ]
+    assert len(compare_runs(read_runs(runs[:2])).entries) == 1
+    with pytest.raises(ProtocolError, match="recipe aa in seeds 0, 1, bb in 2"):
+        compare_runs(read_runs(runs))
 
 
 def test_every_extractor_has_its_own_columns(make_run):

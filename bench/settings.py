@@ -1,0 +1,48 @@
+"""What kinds of values the configuration's own settings take; checked before any work starts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+WHOLE = "a whole number"
+NUMBER = "a number"
+FLAG = "true or false"
+
+KINDS = {
+    "seed": (WHOLE, False),
+    "threads": (WHOLE, True),
+    "budget.images": (NUMBER, True),
+    "budget.seconds": (NUMBER, True),
+    "budget.flops": (NUMBER, True),
+    "budget.images_by_default": (NUMBER, False),
+    "budget.checkpoints": (WHOLE, False),
+    "evaluator.samples": (WHOLE, True),
+    "evaluator.batch_size": (WHOLE, False),
+    "evaluator.cost_seconds": (NUMBER, False),
+    "trainer.log_every": (WHOLE, False),
+    "trainer.checkpoint_seconds": (NUMBER, False),
+    "trainer.compile": (FLAG, False),
+}
+"""Kind of each setting, and whether it may be null. Ranges belong to what uses the value."""
+
+
+def check_kinds(config: Mapping[str, Any]) -> None:
+    """Refuse values of another kind than a setting takes.
+
+    Args:
+        config: the resolved configuration, of plain values.
+
+    Raises:
+        ValueError: naming the setting, the value and what it must be.
+    """
+    for key, (kind, nullable) in KINDS.items():
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        if not (_is(value, kind) or (nullable and value is None)):
+            raise ValueError(f"{key} must be {kind}{' or null' * nullable}, got {value!r}")
+
+
+def _is(value: object, kind: str) -> bool:
+    if kind == FLAG or isinstance(value, bool):
+        return kind == FLAG and isinstance(value, bool)
+    return isinstance(value, int) or (kind == NUMBER and isinstance(value, float))
