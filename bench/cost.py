@@ -1,5 +1,6 @@
 """What training and sampling cost: time, FLOPs, network evaluations, parameters, peak memory."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bench.memory import PeakMemory
+from bench.untouched import eval_mode, untouched_random_state
 from models.base import Batch, GenerativeModel, Sampler
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class SamplingCost:
         latency_ms: median milliseconds to draw one sample at batch 1.
         latency_iqr_ms: its interquartile range.
         images_per_second: median throughput at the best batch size.
-        images_per_second_iqr: its interquartile range; None when only one draw was timed.
+        images_per_second_iqr: its interquartile range; None unless several draws were timed.
         best_batch_size: the batch size, of `BATCH_SIZES`, at which throughput stops growing.
         gflops_per_sample: 10^9 floating point operations, two per multiply-add.
         sampling_memory_mib: peak memory of one network call on 64 samples, beyond the weights (see
@@ -88,9 +90,10 @@ def sampling_cost(
     """Measure one sampler in eval mode, warmed up and synchronised.
 
     Latency takes half of the time budget: 3 to 100 draws of one sample. The best batch size is
-    found by timing single network calls, growing the batch while throughput still gains 5 %, the
-    memory suffices and a whole draw should not outlast the budget; then whole draws at that size
-    take the other half, at least one. The minimum numbers of draws may overrun the budget.
+    found by timing single network calls, growing the batch while throughput still gains 5 % and the
+    memory suffices; then whole draws at that size take the other half. Where one would outlast the
+    budget, throughput is that of the network calls alone, times nfe. The minimum numbers of draws
+    may overrun the budget.
 
     The model's mode, weights and buffers and the global random state are left as they were.
 
@@ -118,8 +121,10 @@ def sampling_cost(
         call = _capture_call(network, lambda: draw(1), sampler.nfe)
         gflops = _gflops_of_one_more(network, call)
         latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
-        batch_size = _best_batch_size(network, call, sampler.nfe, seconds, device)
-        draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
+        batch_size, call_seconds = _best_batch_size(network, call, seconds, device)
+        draws = [call_seconds * sampler.nfe]
+        if draws[0] <= seconds:
+            draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
         memory = PeakMemory(device)
         call.run(network, MEMORY_BATCH)
         memory_mib = memory.mib()
@@ -208,14 +213,18 @@ def _snapshot(value: object) -> object:
 
 
 def _best_batch_size(
-    network: nn.Module, call: _Call, nfe: int, seconds: float, device: torch.device
-) -> int:
-    """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time."""
-    best, best_rate = 1, 0.0
+    network: nn.Module, call: _Call, seconds: float, device: torch.device
+) -> tuple[int, float]:
+    """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time.
+
+    Returns:
+        The batch size, and the median seconds of one network call at it.
+    """
+    best, best_rate, best_seconds = 1, 0.0, math.inf
     for batch_size in BATCH_SIZES:
         try:
             warm_up = _seconds(lambda b=batch_size: call.run(network, b), device)
-            if batch_size > 1 and warm_up * nfe > seconds:
+            if batch_size > 1 and warm_up > seconds:
                 break
             times = _repeat(
                 lambda b=batch_size: call.run(network, b), device, seconds / 20, at_least=3
@@ -225,8 +234,8 @@ def _best_batch_size(
         rate = batch_size / min(times)  # the least disturbed call: this only picks a size
         if rate <= 1.05 * best_rate:
             break
-        best, best_rate = batch_size, rate
-    return best
+        best, best_rate, best_seconds = batch_size, rate, statistics.median(times)
+    return best, best_seconds
 
 
 def _repeat(
@@ -272,23 +281,3 @@ def _flop_counter() -> Iterator["FlopCounterMode"]:
 
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         yield counter
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside, every module's own mode again afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-@contextmanager
-def untouched_random_state(device: torch.device) -> Iterator[None]:
-    """Restore the global random states of the CPU and of the device on leaving."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.cost import eval_mode, sampling_cost, untouched_random_state
+from bench.cost import sampling_cost
 from bench.data.dataset import Dataset
 from bench.images import from_uint8, to_uint8
 from bench.machine import autocast
 from bench.metrics import class_histogram, quality
 from bench.metrics.features import Extractor, Features, cached_features, extract
+from bench.untouched import eval_mode, untouched_random_state
 from models.base import GenerativeModel, Sampler
 
 GRID_SAMPLES = 64
