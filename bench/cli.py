@@ -37,6 +37,8 @@ def _job(cfg: DictConfig) -> None:
         if hydra_config.mode is RunMode.RUN or _under_torchrun():
             sys.exit(2)  # under torchrun the other ranks wait for this one and must be ended
         return
+    finally:
+        gc.enable()
     if result.status == "failed":
         log.error("✗ %s: %s", result.directory, result.reason)
         _failures.append(result.reason)

@@ -93,7 +93,7 @@ def sampling_cost(
     found by timing single network calls, growing the batch while throughput still gains 5 % and the
     memory suffices; then whole draws at that size take the other half. Where one would outlast the
     budget, throughput is that of the network calls alone, times nfe. The minimum numbers of draws
-    may overrun the budget.
+    and calls may overrun the budget.
 
     The model's mode, weights and buffers and the global random state are left as they were.
 
@@ -224,7 +224,7 @@ def _best_batch_size(
     for batch_size in BATCH_SIZES:
         try:
             warm_up = _seconds(lambda b=batch_size: call.run(network, b), device)
-            if batch_size > 1 and warm_up > seconds:
+            if batch_size > 1 and 4 * warm_up > seconds:
                 break
             times = _repeat(
                 lambda b=batch_size: call.run(network, b), device, seconds / 20, at_least=3

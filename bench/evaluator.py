@@ -15,6 +15,7 @@ from bench.images import from_uint8, to_uint8
 from bench.machine import autocast
 from bench.metrics import class_histogram, quality
 from bench.metrics.features import Extractor, Features, cached_features, extract
+from bench.metrics.quality import NEIGHBOURHOOD
 from bench.untouched import eval_mode, untouched_random_state
 from models.base import GenerativeModel, Sampler
 
@@ -40,6 +41,20 @@ class Evaluation:
     sampler: str
     values: dict[str, float | int | None]
     grid: Tensor
+
+
+def check_settings(samples: int, batch_size: int, cost_seconds: float) -> None:
+    """Refuse settings that no evaluator could use, before anything is built.
+
+    Raises:
+        ValueError: naming the setting and what it must be.
+    """
+    if samples < MIN_SAMPLES:
+        raise ValueError(f"evaluator.samples must be at least {MIN_SAMPLES}, got {samples}")
+    if batch_size < 1:
+        raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
+    if not cost_seconds >= 0:
+        raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
 
 
 class Evaluator:
@@ -72,12 +87,12 @@ class Evaluator:
         precision: str,
         cost_seconds: float,
     ) -> None:
-        if samples < MIN_SAMPLES:
-            raise ValueError(f"evaluator.samples must be at least {MIN_SAMPLES}, got {samples}")
-        if batch_size < 1:
-            raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
-        if not cost_seconds >= 0:
-            raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
+        check_settings(samples, batch_size, cost_seconds)
+        if len(dataset.train) <= NEIGHBOURHOOD:
+            raise ValueError(
+                f"{dataset.name} has {len(dataset.train)} training images: scores need more than "
+                f"{NEIGHBOURHOOD}"
+            )
         self.dataset = dataset
         self.extractors = extractors
         self.cache_dir = cache_dir
@@ -90,7 +105,7 @@ class Evaluator:
         self._class_counts = _count_classes(dataset) if dataset.num_classes else []
 
     def check(self, model: GenerativeModel) -> None:
-        """Refuse a model that cannot draw enough, before any work starts.
+        """Refuse a model that cannot draw enough, before it is trained.
 
         Raises:
             ValueError: a sampler is limited to fewer samples than are to be drawn.

@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -24,11 +26,20 @@ class PeakMemory:
         self._device = device
         self._before_mib: float | None = None
         if self.restart():
-            self._before_mib = (
-                torch.cuda.memory_allocated(device) / MIB
-                if device.type == "cuda"
-                else _resident_mib("RssAnon")
-            )
+            self._before_mib = self._now_mib()
+
+    @contextmanager
+    def excluding(self) -> Iterator[None]:
+        """Take what is allocated inside, and stays, for something that was there before."""
+        before = self._now_mib()
+        yield
+        if self._before_mib is not None and self.restart():
+            self._before_mib += self._now_mib() - before
+
+    def _now_mib(self) -> float:
+        if self._device.type == "cuda":
+            return torch.cuda.memory_allocated(self._device) / MIB
+        return _resident_mib("RssAnon") if sys.platform == "linux" else 0.0
 
     def restart(self) -> bool:
         """Forget the peak, not the baseline; False where there is no peak to be had."""

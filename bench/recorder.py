@@ -96,8 +96,10 @@ class Recorder:
 
     def close(self) -> None:
         """Write what is pending, and let W&B finish its upload."""
-        self.records.train.flush()
-        self.wandb.finish()
+        try:
+            self.records.train.flush()
+        finally:
+            self.wandb.finish()
 
     def _read_memory(self) -> None:
         """Take in the peak of the training since the last evaluation, which has its own."""

@@ -19,7 +19,7 @@ from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
 from bench.errors import RunError, one_sentence, type_errors_name
-from bench.evaluator import Evaluator, SamplesNotFiniteError
+from bench.evaluator import MIN_SAMPLES, Evaluator, SamplesNotFiniteError, check_settings
 from bench.identity import Origin, recipe_hash, run_directory, varied
 from bench.loggers import WandbLogger, lasting_id
 from bench.losses import TrainingFailedError
@@ -83,6 +83,9 @@ def run(
         device = choose_device(cfg.device)
         budget = _budget(cfg.budget)
         set_threads(cfg.threads)
+        asked = cfg.evaluator
+        samples = MIN_SAMPLES if asked.samples is None else asked.samples
+        check_settings(samples, asked.batch_size, asked.cost_seconds)
         path = run_directory(
             Path(cfg.results_root), cfg.dataset.name, cfg.model.name, overrides, cfg.seed
         )
@@ -106,13 +109,15 @@ def _train(
 ) -> RunResult:
     """Build everything, train, evaluate and record how it ended."""
     dataset = _dataset(cfg, world)
-    evaluator = _evaluator(cfg, dataset, device) if records is not None else None
     memory = PeakMemory(device)
     trainer = _trainer(cfg, budget, dataset, device, world, path / "checkpoints")
     trainer.resume()
+    gc.enable()  # bench.cli disables it for a quicker start
     progress = TrainingProgress(path.as_posix(), visible=world.is_main)
     observer: Observer = SilentObserver()
-    if records is not None and evaluator is not None:
+    if records is not None:
+        with memory.excluding():
+            evaluator = _evaluator(cfg, dataset, device)
         evaluator.check(trainer.model)
         records.write_config(_plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
         observer = Recorder(
@@ -125,7 +130,6 @@ def _train(
             memory,
             origin.command,
         )
-    gc.enable()  # bench.cli disables it for a quicker start
     status = _fit(trainer, observer, progress, origin.command)
     if records is not None:
         records.write_status(status)
@@ -149,7 +153,8 @@ def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, comma
     except SamplesNotFiniteError as error:
         return Status("failed", str(error), trainer.spent.step, "evaluation", command)
     except ValueError as error:
-        raise RuntimeError(f"a bug, in the model or in bench: {error}") from error
+        run = trainer.checkpoints.parent
+        raise RuntimeError(f"{run}: a bug, in the model or in bench: {error}") from error
     finally:
         observer.close()
     return Status("finished", step=trainer.spent.step, command=command)

@@ -37,6 +37,8 @@ def check_kinds(config: Mapping[str, Any]) -> None:
     for key, (kind, nullable) in KINDS.items():
         value: Any = config
         for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise ValueError(f"{key} is missing: it must be {kind}{' or null' * nullable}")
             value = value[part]
         if not (_is(value, kind) or (nullable and value is None)):
             raise ValueError(f"{key} must be {kind}{' or null' * nullable}, got {value!r}")

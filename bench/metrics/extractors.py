@@ -113,10 +113,11 @@ def _build_domain(
             "choose evaluator.extractor=inception"
         )
     cached = cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}.safetensors"
-    with locked(cached.with_suffix(".lock")):  # of runs that start together, one trains it
-        if not cached.exists():
-            log.info("training the domain classifier of %s, once: %s", dataset.name, cached)
-            train_and_save(dataset, cached, device=device)
+    if not cached.exists():
+        with locked(cached.with_suffix(".lock")):  # of runs that start together, one trains it
+            if not cached.exists():
+                log.info("training the domain classifier of %s, once: %s", dataset.name, cached)
+                train_and_save(dataset, cached, device=device)
     return DomainExtractor(load_classifier(cached)[0])
 
 

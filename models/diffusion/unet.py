@@ -254,7 +254,7 @@ def _check(
         raise ValueError(f"data_shape must be (C, H, W) with sides >= 8, got {data_shape}")
     if channels < 4 or channels % 2:
         raise ValueError(f"channels must be even and at least 4, got {channels}")
-    if not widths or any(width % groups for width in (channels, *widths)):
+    if not widths or any(width < 1 or width % groups for width in (channels, *widths)):
         raise ValueError(f"groups={groups} must divide all widths, got {[channels, *widths]}")
     unknown = set(attention_levels) - set(range(len(widths)))
     if unknown:

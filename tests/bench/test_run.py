@@ -47,6 +47,7 @@ def compose(*overrides: str) -> DictConfig:
         ("seed=0.5", "seed must be a whole number, got 0.5"),
         ("seed=a", "seed must be a whole number, got 'a'"),
         ("threads=two", "threads must be a whole number or null, got 'two'"),
+        ("~trainer.log_every", "trainer.log_every is missing: it must be a whole number"),
         ("trainer.compile=1", "trainer.compile must be true or false, got 1"),
         ("+trainer.speed=9", "trainer: .*speed"),
         ("+model.build.speed=9", "model.build: .*speed"),
@@ -101,8 +102,12 @@ def test_the_recipe_is_what_decides_what_is_learned() -> None:
 
 def test_every_numeric_setting_has_a_kind() -> None:
     cfg = compose()
-    for group in ("budget", "trainer"):
-        assert {f"{group}.{key}" for key in cfg[group]} <= set(KINDS)
+    for group in ("budget", "trainer", "evaluator"):
+        numeric = {f"{group}.{key}" for key in cfg[group]} - {
+            "evaluator.extractor",
+            "evaluator.weights",
+        }
+        assert numeric <= set(KINDS)
 
 
 def test_an_error_within_training_is_shown_as_the_bug_it_is(tmp_path: Path, monkeypatch) -> None:
