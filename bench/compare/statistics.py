@@ -135,7 +135,7 @@ def check_protocol(runs: Sequence[Run]) -> None:
             raise ProtocolError(
                 f"runs on {run_a.dataset} that differ in {field} cannot share a table: "
                 f"{a!r} in {run_a.path}, {b!r} in {run_b.path}; name the runs to compare, "
-                f"for example: python -m bench.compare {run_a.path.parent}"
+                f"for example: python -m bench.compare {run_b.path.parents[2]}/*/{run_b.variant}"
             )
 
 
