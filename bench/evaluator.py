@@ -43,13 +43,15 @@ class Evaluation:
     grid: Tensor
 
 
-def check_settings(samples: int, batch_size: int, cost_seconds: float) -> None:
+def check_settings(samples: int | None, batch_size: int, cost_seconds: float) -> None:
     """Refuse settings that no evaluator could use, before anything is built.
+
+    None samples are as many as the data set offers.
 
     Raises:
         ValueError: naming the setting and what it must be.
     """
-    if samples < MIN_SAMPLES:
+    if samples is not None and samples < MIN_SAMPLES:
         raise ValueError(f"evaluator.samples must be at least {MIN_SAMPLES}, got {samples}")
     if batch_size < 1:
         raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")

@@ -19,7 +19,7 @@ from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
 from bench.errors import RunError, one_sentence, type_errors_name
-from bench.evaluator import MIN_SAMPLES, Evaluator, SamplesNotFiniteError, check_settings
+from bench.evaluator import Evaluator, SamplesNotFiniteError, check_settings
 from bench.identity import Origin, recipe_hash, run_directory, varied
 from bench.loggers import WandbLogger, lasting_id
 from bench.losses import TrainingFailedError
@@ -83,9 +83,7 @@ def run(
         device = choose_device(cfg.device)
         budget = _budget(cfg.budget)
         set_threads(cfg.threads)
-        asked = cfg.evaluator
-        samples = MIN_SAMPLES if asked.samples is None else asked.samples
-        check_settings(samples, asked.batch_size, asked.cost_seconds)
+        check_settings(cfg.evaluator.samples, cfg.evaluator.batch_size, cfg.evaluator.cost_seconds)
         path = run_directory(
             Path(cfg.results_root), cfg.dataset.name, cfg.model.name, overrides, cfg.seed
         )

@@ -56,9 +56,8 @@ def introduction(comparison: Comparison) -> str:
     untrained = dict.fromkeys(e.model for e in comparison.entries if e.finished and not e.trained)
     if untrained:
         names = ", ".join(f"`{name}`" for name in untrained)
-        text += f" Last, not trained and never marked best: {names}."
-    if "real" in untrained:
-        text += " `real` is held-out data: the floor of every metric."
+        text += f" Last, not trained and never marked best: {names}. "
+        text += "Held-out data is the floor of every metric."
     return text
 
 
