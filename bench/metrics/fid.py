@@ -1,11 +1,16 @@
-"""Fréchet distance between Gaussians fitted to features (Heusel et al. 2017)."""
+"""Fréchet distance of Gaussians fitted to features (Heusel et al. 2017), and what biases it."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.metrics.features import Features
+from bench.metrics.resampling import METRIC_SEED, subset
+
 Array = NDArray[np.float64]
+
+INFINITY_SIZES = 15
 
 
 def statistics(features: Tensor) -> tuple[Array, Array]:
@@ -67,6 +72,69 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
     difference = mu1 - mu2
     trace = np.trace(sigma1) + np.trace(sigma2) - 2 * eigenvalues.sqrt().sum().item()
     return float(difference @ difference + trace)
+
+
+def fid_infinity(
+    real: Features | Tensor, fake: Features | Tensor, *, seed: int = METRIC_SEED
+) -> float:
+    """FID that infinitely many fake samples would have (Chong & Forsyth 2020, Sec. 4).
+
+    FID of n fake samples exceeds its limit by nearly c / n. It is measured on random subsets of 15
+    evenly spaced sizes, a line is fitted to it over 1 / n, and the intercept is returned. All real
+    samples are used at every size. The smallest size is a tenth of the samples, as in the paper,
+    but twice the dimensions (or half the samples, if that is less): below, covariances are
+    singular and the bias is no longer linear in 1 / n.
+
+    Args:
+        real: the reference, N samples.
+        fake: generated samples, at least four.
+        seed: of the subsets.
+
+    Raises:
+        ValueError: too few samples, or features that are not finite.
+    """
+    x, y = (each.features if isinstance(each, Features) else each for each in (real, fake))
+    if len(y) < 4:
+        raise ValueError(f"{len(y)} fake samples; FID∞ needs at least 4")
+    reference = statistics(x)
+    smallest = max(len(y) // 10, min(2 * y.shape[1], len(y) // 2), 2)
+    sizes = np.linspace(smallest, len(y), INFINITY_SIZES).astype(int)
+    distances = [
+        frechet_distance(*reference, *statistics(subset(y, n, seed + i)))
+        for i, n in enumerate(sizes)
+    ]
+    return float(np.polynomial.Polynomial.fit(1 / sizes, distances, 1)(0))
+
+
+def influences(mu: Array, sigma: Array, fake: Tensor) -> Tensor:
+    """How much the Fréchet distance changes per unit of weight moved onto each fake sample.
+
+    To first order a sample x moves the mean by (x - μ₂) / n and the covariance by (x - μ₂)(x - μ₂)ᵀ
+    / (n - 1), less what it already holds of it. The gradient of the distance in μ₂ is 2 (μ₂ - μ₁), in Σ₂ it is 1 - L (Lᵀ Σ₂
+    L)^-½ Lᵀ for Σ₁ = L Lᵀ. Directions that the fake samples do not span are left out.
+
+    Args:
+        mu: mean of the real features, (D,).
+        sigma: their covariance, (D, D).
+        fake: (N, D), N at least 2.
+
+    Returns:
+        (N,) float64 with mean zero. The distance of the samples resampled with weights w is the
+        distance plus Σ w_i influence_i / N, but for terms of second order.
+    """
+    mean, covariance = statistics(fake)
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(sigma))
+    if failed:
+        factor = _spectral_factor(torch.from_numpy(sigma))
+    product = factor.T @ torch.from_numpy(covariance) @ factor
+    values, vectors = torch.linalg.eigh(product)
+    spanned = values > len(mu) * np.finfo(np.float64).eps * values[-1]
+    x = fake.detach().cpu().double() - torch.from_numpy(mean)  # (N, D)
+    projected = x @ (factor @ vectors[:, spanned])  # (N, directions), of variances `values`
+    quadratic = x.square().sum(1) - projected.square() @ values[spanned].rsqrt()
+    linear = 2 * x @ torch.from_numpy(mean - mu)
+    effect = linear + quadratic * len(x) / (len(x) - 1)
+    return effect - effect.mean()
 
 
 def _spectral_factor(sigma: Tensor) -> Tensor:

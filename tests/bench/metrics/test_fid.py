@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from bench.metrics.fid import frechet_distance, statistics
+from bench.metrics.features import Features
+from bench.metrics.fid import fid_infinity, frechet_distance, influences, statistics
 
 
 def features(n: int, d: int, seed: int) -> torch.Tensor:
@@ -75,3 +76,61 @@ def test_a_constant_generator():
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="do not agree"):
         frechet_distance(np.zeros(3), np.eye(3), np.zeros(4), np.eye(4))
+
+
+def gaussian(n: int, scale: torch.Tensor, seed: int) -> torch.Tensor:
+    return scale * torch.randn(n, len(scale), generator=torch.Generator().manual_seed(seed))
+
+
+def test_fid_infinity_is_nearer_to_the_truth_than_fid():
+    scale = torch.linspace(0.5, 2, 32)
+    truth = float((0.1 * scale).square().sum())  # of N(0, s²) and N(0, (1.1 s)²)
+    reference = gaussian(20_000, scale, seed=0)
+    finite, infinite = [], []
+    for seed in range(1, 5):
+        fake = gaussian(1000, 1.1 * scale, seed)
+        finite.append(frechet_distance(*statistics(reference), *statistics(fake)) - truth)
+        infinite.append(fid_infinity(reference, Features(fake)) - truth)
+    assert np.mean(finite) > 0.3 * truth
+    assert abs(np.mean(infinite)) < 0.2 * np.mean(finite)
+    assert max(map(abs, infinite)) < min(finite)
+
+
+def test_fid_infinity_depends_on_its_seed_alone():
+    real, fake = features(300, 8, seed=0), features(200, 8, seed=1)
+    before = torch.get_rng_state()
+    assert fid_infinity(real, fake, seed=1) == fid_infinity(real, fake, seed=1)
+    assert fid_infinity(real, fake, seed=1) != fid_infinity(real, fake, seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_fid_infinity_needs_four_samples():
+    with pytest.raises(ValueError, match="3 fake samples"):
+        fid_infinity(features(30, 2, seed=0), features(3, 2, seed=1))
+
+
+@pytest.mark.parametrize("n", [300, 40])
+def test_influences_are_derivatives(n):
+    """Of the distance, when every weight changes by a little; 40 do not span 64 dimensions."""
+    reference = statistics(features(500, 64, seed=2))
+    fake = features(n, 64, seed=3)
+    influence = influences(*reference, fake)
+    assert abs(float(influence.mean())) < 1e-9 * float(influence.abs().max())
+    change = torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    change -= change.mean()
+
+    def distance(step: float) -> float:
+        w = (1 + step * change) / n
+        x = fake.double()
+        mean = w @ x
+        covariance = (x - mean).T @ (w[:, None] * (x - mean)) * n / (n - 1)
+        return frechet_distance(*reference, mean.numpy(), covariance.numpy())
+
+    numeric = (distance(1e-4) - distance(-1e-4)) / 2e-4
+    assert float(change @ influence) / n == pytest.approx(numeric, rel=1e-3)
+
+
+def test_influences_vanish_where_the_gaussians_are_equal():
+    x = features(200, 8, seed=4)
+    influence = influences(*statistics(x), x)
+    assert influence.abs().max() < 1e-8 * np.trace(statistics(x)[1])

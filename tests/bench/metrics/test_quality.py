@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from prdc import compute_prdc
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bench.metrics import quality
 from bench.metrics.features import Features
-from bench.metrics.quality import inception_score, kernel_distance, precision_recall
-from bench.protocol import QUALITY
+from bench.metrics.resampling import subset
+from bench.protocol import INTERVAL_METRICS, QUALITY
 
 
 def normal(n: int, d: int = 8, k: int = 5, *, seed: int, scale: float = 1) -> Features:
@@ -21,6 +23,9 @@ def test_keys_are_those_of_the_protocol():
     scores = quality(normal(300, seed=0), normal(200, seed=1), seed=0)
     assert tuple(scores) == QUALITY
     assert all(isinstance(value, float) and np.isfinite(value) for value in scores.values())
+    scores = quality(normal(300, seed=0), normal(200, seed=1), seed=0, resamples=20)
+    bounds = [f"{metric}_{side}" for metric in INTERVAL_METRICS for side in ("low", "high")]
+    assert list(scores) == [*QUALITY, *bounds]
 
 
 def test_the_real_data_itself():
@@ -29,17 +34,6 @@ def test_the_real_data_itself():
     assert scores["fid"] == pytest.approx(0, abs=1e-6)
     assert scores["precision"] == scores["recall"] == 1
     assert scores["kid"] < 0.01
-
-
-def test_inception_score_of_uniform_logits_is_one():
-    fake = Features(torch.zeros(100, 2), torch.zeros(100, 7))
-    assert inception_score(fake, seed=0) == pytest.approx((1, 0))
-
-
-def test_inception_score_of_balanced_classes_is_their_number():
-    logits = 1e3 * torch.eye(5).repeat(2000, 1)
-    mean, _ = inception_score(Features(torch.zeros(len(logits), 2), logits), seed=0)
-    assert mean == pytest.approx(5, rel=0.01)  # splits are shuffled, so not exactly balanced
 
 
 def test_inception_score_is_missing_without_logits():
@@ -57,32 +51,21 @@ def test_parity_with_torch_fidelity():
         fake.features, real.features, kid_subset_size=200, rng_seed=7, verbose=False
     )
     prc = prc_features_to_metric(fake.features, real.features, verbose=False)
-    assert scores["is"] == inception["inception_score_mean"]
-    assert scores["is_std"] == inception["inception_score_std"]
-    assert scores["kid"] == kid["kernel_inception_distance_mean"]
-    assert scores["kid_std"] == kid["kernel_inception_distance_std"]
-    assert scores["precision"] == prc["precision"]
-    assert scores["recall"] == prc["recall"]
-
-
-def test_a_collapsed_generator_has_high_precision_and_low_recall():
-    real = normal(500, seed=0)
-    collapsed = Features(0.05 * normal(500, seed=1).features)
-    precision, recall = precision_recall(real, collapsed)
-    assert precision > 0.95
-    assert recall < 0.05
-
-
-def test_a_generator_of_noise_has_low_precision():
-    precision, recall = precision_recall(normal(500, seed=0), normal(500, seed=1, scale=10))
-    assert precision < 0.05
-    assert recall > 0.5
-
-
-def test_kid_subsets_never_exceed_the_samples():
-    kid, std = kernel_distance(normal(60, seed=0), normal(50, seed=1), seed=0)
-    assert np.isfinite(kid)
-    assert std >= 0
+    prdc = compute_prdc(real.features.numpy(), fake.features.numpy(), nearest_k=5)
+    expected = {
+        "fid": fid_statistics_to_metric(
+            *(fid_features_to_statistics(x.features.double()) for x in (real, fake)), verbose=False
+        )["frechet_inception_distance"],
+        "is": inception["inception_score_mean"],
+        "is_std": inception["inception_score_std"],
+        "kid": kid["kernel_inception_distance_mean"],
+        "kid_std": kid["kernel_inception_distance_std"],
+        "precision": prc["precision"],
+        "recall": prc["recall"],
+        "density": prdc["density"],
+        "coverage": prdc["coverage"],
+    }
+    assert {metric: scores[metric] for metric in expected} == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_seed_decides_everything():
@@ -91,11 +74,39 @@ def test_the_seed_decides_everything():
     assert quality(real, fake, seed=1) != quality(real, fake, seed=2)
 
 
+@pytest.mark.parametrize("tile", [64, 150])
+def test_the_size_of_tiles_changes_nothing(tile):
+    real, fake = normal(500, 40, seed=0), normal(300, 40, seed=1)
+    scores = quality(real, fake, resamples=20)
+    assert quality(real, fake, resamples=20, tile=tile) == pytest.approx(scores, rel=1e-5)
+
+
+def test_the_order_of_samples_matters_to_random_subsets_only():
+    real, fake = normal(300, seed=0), normal(300, seed=1)
+    back = [Features(x.features.flip(0), x.logits.flip(0)) for x in (real, fake)]
+    scores, again = quality(real, fake), quality(*back)
+    random = ("kid", "kid_std", "is", "is_std")
+    assert [again[m] for m in QUALITY if m not in random] == pytest.approx(
+        [scores[m] for m in QUALITY if m not in random], rel=1e-9
+    )
+    assert again["kid"] == pytest.approx(scores["kid"], abs=scores["kid_std"])
+
+
+def test_one_real_subset_serves_every_metric():
+    """With 900 real and 300 fake samples, the scores are those of 300 of the real ones."""
+    real, fake = normal(900, seed=0), normal(300, seed=1)
+    scores = quality(real, fake, seed=5)
+    matched = Features(subset(real.features, 300, seed=5))
+    expected = quality(matched, fake, seed=5)
+    assert scores["fid"] != expected["fid"]
+    assert {m: scores[m] for m in QUALITY[1:]} == {m: expected[m] for m in QUALITY[1:]}
+
+
 def test_the_global_random_state_is_untouched():
     torch.manual_seed(0)
     np.random.seed(0)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    quality(normal(300, seed=0), normal(100, seed=1), seed=3)
+    quality(normal(300, seed=0), normal(100, seed=1), seed=3, resamples=5)
     assert torch.equal(torch.get_rng_state(), before)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)
 
@@ -106,6 +117,7 @@ def test_the_global_random_state_is_untouched():
         (100, 5, 8, "IS needs at least 10"),
         (100, 3, 8, "more than 3"),
         (3, 100, 8, "more than 3"),
+        (5, 100, 8, "density and coverage need more than 5"),
         (100, 100, 9, "dimensions"),
     ],
 )
