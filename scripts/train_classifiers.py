@@ -18,7 +18,7 @@ import torch
 
 from bench.data.sources import load_cifar10, load_digits, load_fashion_mnist, load_mnist
 from bench.metrics.classifier import DomainClassifier, accuracy
-from bench.metrics.extractors import SHIPPED, train_and_save
+from bench.metrics.domain import SHIPPED, train_and_save
 
 LOADERS = {
     "digits": load_digits,

@@ -21,7 +21,7 @@ from bench.metrics.classifier_training import (
     default_recipe,
     train_classifier,
 )
-from bench.metrics.extractors import SHIPPED
+from bench.metrics.domain import SHIPPED
 
 REQUIRED = {"digits": 0.97, "mnist": 0.99, "fashion_mnist": 0.92, "cifar10": 0.85}
 RECIPE = ClassifierRecipe(epochs=3, batch_size=16, peak_lr=0.05, width=4, flip=True, shift=1)

@@ -1,31 +1,15 @@
-import numpy as np
+import logging
+
 import pytest
 import torch
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from stub_extractor import StubExtractor
+from tiny_datasets import tiny_dataset, tiny_points
 
-from bench.data.dataset import Dataset, Split, content_hash
-from bench.data.sources import load_digits
-from bench.metrics import extractors as extractors_module
+from bench.data.dataset import Split
 from bench.metrics import features as features_module
-from bench.metrics.classifier import DomainClassifier, save_classifier
-from bench.metrics.extractors import DomainExtractor, build_extractor
-from bench.metrics.features import cached_features, extract
-
-
-def tiny_dataset(classes=("a", "b"), name="tiny", channels=1, labelled=True) -> Dataset:
-    generator = np.random.default_rng(0)
-    parts = []
-    for n in (48, 16):
-        labels = np.arange(n, dtype=np.int64) % max(len(classes), 1)
-        images = generator.integers(0, 100, (n, channels, 8, 8), dtype=np.uint8)
-        images += (100 * labels[:, None, None, None]).astype(np.uint8)
-        parts.append(Split(images, labels if labelled else None))
-    return Dataset(name, *parts, classes, False, content_hash(*parts))
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_digits(data_root=None)
+from bench.metrics.classifier import DomainClassifier
+from bench.metrics.domain import DomainExtractor
+from bench.metrics.features import IdentityExtractor, cached_features, extract
 
 
 @pytest.fixture
@@ -38,6 +22,15 @@ def images_of(split: Split) -> torch.Tensor:
     return torch.tensor(split.images)
 
 
+def where(data, cache_dir):
+    return {
+        "data_hash": data.hash,
+        "split_name": "train",
+        "device": "cpu",
+        "cache_dir": cache_dir,
+    }
+
+
 def test_extract_does_not_depend_on_the_batch_size(extractor):
     images = images_of(tiny_dataset().train)
     whole = extract(extractor, [images])
@@ -48,6 +41,15 @@ def test_extract_does_not_depend_on_the_batch_size(extractor):
     assert whole.features.dtype == torch.float32
     assert whole.features.shape == (48, 64)
     assert len(whole) == 48
+
+
+def test_an_extractor_never_sees_more_than_its_batch_size(extractor, monkeypatch):
+    seen = []
+    forward = extractor.forward
+    monkeypatch.setattr(extractor, "batch_size", 20)
+    monkeypatch.setattr(extractor, "forward", lambda x: (seen.append(len(x)), forward(x))[1])
+    assert len(extract(extractor, [images_of(tiny_dataset().train)])) == 48
+    assert seen == [20, 20, 8]
 
 
 def test_extract_is_float32_under_autocast(extractor):
@@ -64,20 +66,34 @@ def test_extract_needs_images(extractor):
 
 def test_cached_features_are_extracted_once(extractor, tmp_path, monkeypatch):
     data = tiny_dataset()
-    where = {"data_hash": data.hash, "split_name": "train", "device": "cpu", "cache_dir": tmp_path}
-    first = cached_features(extractor, data.train, **where)
-    other = cached_features(extractor, data.train, **where, n=10)
+    at = where(data, tmp_path)
+    first = cached_features(extractor, data.train, **at)
+    other = cached_features(extractor, data.train, **at, n=10)
     monkeypatch.setattr(features_module, "extract", None)
-    again = cached_features(extractor, data.train, **where)
+    again = cached_features(extractor, data.train, **at)
     assert torch.equal(first.features, again.features)
     assert torch.equal(first.logits, again.logits)
     assert len(other) == 10
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
     assert not list(tmp_path.rglob("*.partial"))
     with pytest.raises(TypeError):  # other data is another key
-        cached_features(extractor, data.train, **where | {"data_hash": "0"})
+        cached_features(extractor, data.train, **at | {"data_hash": "0"})
     with pytest.raises(ValueError, match=r"1\.\.48"):
-        cached_features(extractor, data.train, **where, n=49)
+        cached_features(extractor, data.train, **at, n=49)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 1000])
+def test_a_damaged_cache_is_computed_again(extractor, tmp_path, caplog, kept):
+    data = tiny_dataset()
+    first = cached_features(extractor, data.train, **where(data, tmp_path))
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept])
+    with caplog.at_level(logging.WARNING):
+        again = cached_features(extractor, data.train, **where(data, tmp_path))
+    assert f"{path} is damaged" in caplog.text
+    assert torch.equal(first.features, again.features)
+    assert path.read_bytes() == whole
 
 
 def test_the_hash_names_the_weights(extractor):
@@ -86,113 +102,27 @@ def test_the_hash_names_the_weights(extractor):
     assert DomainExtractor(other).hash != extractor.hash
 
 
-def test_domain_uses_the_shipped_weights(digits, tmp_path):
-    built = build_extractor("domain", digits, device="cpu", cache_dir=tmp_path)
-    assert built.name == "domain"
-    assert not list(tmp_path.iterdir())
+def test_points_are_their_own_features(tmp_path):
+    data = tiny_points()
+    seen = cached_features(IdentityExtractor(), data.train, **where(data, tmp_path), n=10)
+    assert torch.equal(seen.features, images_of(data.train)[:10])
+    assert seen.features.dtype == torch.float32
+    assert seen.logits is None
+    assert not list(tmp_path.iterdir())  # they are the data: there is nothing to keep
 
 
-def test_domain_of_another_dataset_is_trained_once(tmp_path, monkeypatch):
-    data = tiny_dataset(name="digits")  # the name of a shipped one, with other classes
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    first = build_extractor("domain", data, device="cpu", cache_dir=tmp_path)
-    monkeypatch.setattr(extractors_module, "train_classifier", None)
-    again = build_extractor("domain", data, device="cpu", cache_dir=tmp_path)
-    assert first.hash == again.hash
-    assert torch.equal(torch.get_rng_state(), before)
-    names = sorted(path.name for path in tmp_path.rglob("*.*"))
-    assert names == [f"digits-{data.hash}.lock", f"digits-{data.hash}.safetensors"]
+@pytest.mark.parametrize(
+    "samples", [torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, 2, dtype=torch.float64)]
+)
+def test_identity_takes_points_alone(samples):
+    with pytest.raises(ValueError, match="identity takes points"):
+        extract(IdentityExtractor(), [samples])
 
 
-def test_domain_from_a_local_path(digits, tmp_path):
-    path = extractors_module.SHIPPED / "digits.safetensors"
-    built = build_extractor("domain", digits, device="cpu", cache_dir=tmp_path, weights=path)
-    shipped = build_extractor("domain", digits, device="cpu", cache_dir=tmp_path)
-    assert built.hash == shipped.hash
-    with pytest.raises(ValueError, match="not a classifier"):
-        build_extractor("domain", tiny_dataset(), device="cpu", cache_dir=tmp_path, weights=path)
-
-
-def test_domain_needs_labels(tmp_path):
-    data = tiny_dataset(classes=(), labelled=False)
-    with pytest.raises(ValueError, match=r"evaluator\.extractor=inception"):
-        build_extractor("domain", data, device="cpu", cache_dir=tmp_path)
-
-
-def test_unknown_extractor(digits, tmp_path):
-    with pytest.raises(ValueError, match=r"'domain', 'inception'"):
-        build_extractor("clip", digits, device="cpu", cache_dir=tmp_path)
-
-
-def test_missing_weights(digits, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"evaluator\.weights\.domain"):
-        build_extractor(
-            "domain", digits, device="cpu", cache_dir=tmp_path, weights=tmp_path / "none"
-        )
-
-
-@pytest.fixture(scope="module")
-def inception_weights(tmp_path_factory):
-    """Random weights in the format of torch-fidelity's published file."""
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        torch.manual_seed(0)
-        patch.setattr(
-            "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url",
-            lambda *_, **__: {},
-        )
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        torch.save(FeatureExtractorInceptionV3("random", ["2048"]).state_dict(), path)
-    return path
-
-
-def test_inception(digits, inception_weights, tmp_path):
-    state = torch.get_rng_state()
-    built = build_extractor(
-        "inception", digits, device="cpu", cache_dir=tmp_path, weights=inception_weights
-    )
-    assert torch.equal(torch.get_rng_state(), state)
-    assert "grey repeated" in built.preprocessing
-    images = images_of(digits.test)[:2]
-    seen = extract(built, [images])
-    layers = ["2048", "logits_unbiased"]
-    theirs = FeatureExtractorInceptionV3("reference", layers, str(inception_weights))
-    features, logits = theirs(images.repeat(1, 3, 1, 1))
-    torch.testing.assert_close(seen.features, features)
-    torch.testing.assert_close(seen.logits, logits)
-    assert seen.features.shape == (2, 2048)
-    assert seen.logits.shape == (2, 1008)
-
-
-def test_inception_that_cannot_be_downloaded(digits, tmp_path, monkeypatch):
-    def offline(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr(
-        "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", offline
-    )
-    with pytest.raises(FileNotFoundError, match=r"https://.*evaluator\.weights\.inception"):
-        build_extractor("inception", digits, device="cpu", cache_dir=tmp_path)
-
-
-def test_inception_from_a_file_of_something_else(digits, tmp_path):
-    path = tmp_path / "other.pth"
-    torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="state dict"):
-        build_extractor("inception", digits, device="cpu", cache_dir=tmp_path, weights=path)
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="state dict"):
-        build_extractor("inception", digits, device="cpu", cache_dir=tmp_path, weights=path)
-
-
-def test_inception_takes_grey_or_colour(tmp_path):
-    with pytest.raises(ValueError, match="2 channels"):
-        build_extractor("inception", tiny_dataset(channels=2), device="cpu", cache_dir=tmp_path)
-
-
-def test_a_classifier_file_without_classes_does_not_fit(digits, tmp_path):
-    path = tmp_path / "anonymous.safetensors"
-    save_classifier(path, DomainClassifier((1, 8, 8), 10, width=4), {})
-    with pytest.raises(ValueError, match="not a classifier"):
-        build_extractor("domain", digits, device="cpu", cache_dir=tmp_path, weights=path)
+def test_the_stub_has_the_shape_of_inception():
+    images = images_of(tiny_dataset(channels=3).train)
+    seen = extract(StubExtractor(8, 8), [images])
+    assert seen.features.shape == (48, 2048)
+    assert seen.logits.shape == (48, 1008)
+    assert StubExtractor(8, 8).hash == StubExtractor(8, 8).hash
+    assert torch.equal(seen.features, extract(StubExtractor(8, 8), [images]).features)

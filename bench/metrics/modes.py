@@ -1,0 +1,134 @@
+"""Which classes or modes a generator draws, and what a perfect sampler would score."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HIGH_QUALITY_SIGMAS = 3.0
+"""A point within so many standard deviations of its mode's centre is of high quality."""
+
+
+def class_histogram(logits: Tensor, reference: Tensor | Sequence[int | float]) -> dict[str, float]:
+    """Compare the predicted classes of samples with the class frequencies of the data.
+
+    Args:
+        logits: of the samples under the domain classifier, (N, K).
+        reference: how often each class occurs in the data, (K,), each above 0; any scale.
+
+    Returns:
+        modes, the number of classes predicted for at least one sample; class_kl, KL(samples ‖
+        reference) in nats; class_tv, the total variation distance, in [0, 1]; reverse_kl,
+        KL(samples ‖ uniform) in nats, what stacked MNIST is scored by (Lin et al. 2018).
+
+    Raises:
+        ValueError: no samples, or a reference that is not K positive numbers.
+    """
+    if logits.ndim != 2 or len(logits) == 0:
+        raise ValueError(f"logits have shape {tuple(logits.shape)}; must be (N, K) with N ≥ 1")
+    target = torch.as_tensor(reference, dtype=torch.float64)
+    if target.shape != logits.shape[1:] or not (target > 0).all():
+        raise ValueError(
+            f"reference has shape {tuple(target.shape)}; must be {logits.shape[1]} positive numbers"
+        )
+    counts = torch.bincount(logits.argmax(1).cpu(), minlength=len(target))  # (K,)
+    return {"modes": float((counts > 0).sum())} | _divergences(counts, target)
+
+
+def mixture_modes(points: Tensor, centres: Tensor, sigma: float) -> dict[str, float]:
+    """Which Gaussians of a mixture the samples hit (Lin et al. 2018, Sec. 4.1).
+
+    Every point counts for the mode whose centre is nearest, however far. The components are taken
+    to be equally likely.
+
+    Args:
+        points: samples, (N, D).
+        centres: means of the components, (K, D), in the points' units.
+        sigma: their common standard deviation along every axis.
+
+    Returns:
+        modes, those with at least one point of high quality; high_quality, the share of points
+        within 3 sigma of their mode's centre; class_kl and reverse_kl, both KL(samples ‖ uniform)
+        over the modes in nats; class_tv, the total variation distance, in [0, 1].
+
+    Raises:
+        ValueError: no points, or of other dimensions than the centres.
+    """
+    if points.ndim != 2 or len(points) == 0 or points.shape[1:] != centres.shape[1:]:
+        raise ValueError(
+            f"points have shape {tuple(points.shape)}; must be (N, {centres.shape[1]}) with N ≥ 1"
+        )
+    distances, nearest = torch.cdist(
+        points.double(), centres.double(), compute_mode="donot_use_mm_for_euclid_dist"
+    ).min(1)  # both (N,)
+    good = distances <= HIGH_QUALITY_SIGMAS * sigma  # (N,)
+    counts = torch.bincount(nearest, minlength=len(centres))  # (K,)
+    return {
+        "modes": float(nearest[good].unique().numel()),
+        "high_quality": float(good.double().mean()),
+        **_divergences(counts, torch.ones(len(centres), dtype=torch.float64)),
+    }
+
+
+def perfect_sampler(
+    frequencies: np.ndarray, samples: int, *, dimensions: int | None = None
+) -> dict[str, float]:
+    """Expected scores of independent draws from the data's own distribution.
+
+    No estimate: reverse KL is the exact mean of the plug-in entropy over binomial counts, which is
+    above KL(frequencies ‖ uniform) because n is finite, to first order by (K - 1) / 2n.
+
+    Args:
+        frequencies: probability of each mode, (K,).
+        samples: n, at least 1.
+        dimensions: D, if the modes are Gaussians in D dimensions; None for classes.
+
+    Returns:
+        modes_perfect, the mean number of modes hit; reverse_kl_perfect, the mean of KL(samples ‖
+        uniform) in nats; and for Gaussians high_quality_perfect, the probability that a point lies
+        within 3 sigma, 98.89 % in two dimensions.
+    """
+    p = np.asarray(frequencies, dtype=np.float64)
+    good = 1.0 if dimensions is None else _within_sphere(dimensions)
+    values, multiplicity = np.unique(p, return_counts=True)
+    negative_entropy = sum(
+        m * _mean_of_c_log_c(samples, q) / samples
+        for m, q in zip(multiplicity, values, strict=True)
+    )
+    scores = {
+        "modes_perfect": float((1 - (1 - p * good) ** samples).sum()),
+        "reverse_kl_perfect": float(negative_entropy - math.log(samples) + math.log(len(p))),
+    }
+    return scores if dimensions is None else scores | {"high_quality_perfect": good}
+
+
+def _within_sphere(dimensions: int) -> float:
+    """P(|z| ≤ 3) for z ~ N(0, I) in so many dimensions: the chi-square distribution function."""
+    half = torch.tensor(dimensions / 2, dtype=torch.float64)
+    squared = torch.tensor(HIGH_QUALITY_SIGMAS**2 / 2, dtype=torch.float64)
+    return float(torch.special.gammainc(half, squared))
+
+
+def _mean_of_c_log_c(n: int, p: float) -> float:
+    """E[c ln c] for a binomial count c of n draws with probability p."""
+    c = torch.arange(1, n + 1, dtype=torch.float64)  # (n,); c = 0 adds nothing
+    log_pmf = (
+        math.lgamma(n + 1)
+        - torch.lgamma(c + 1)
+        - torch.lgamma(n - c + 1)
+        + c * math.log(p)
+        + torch.xlogy(n - c, torch.tensor(1 - p, dtype=torch.float64))
+    )
+    return float((log_pmf.exp() * c * c.log()).sum())
+
+
+def _divergences(counts: Tensor, target: Tensor) -> dict[str, float]:
+    """Histogram of samples, (K,), against the data's frequencies, (K,) of any scale."""
+    drawn, target = counts.double() / counts.sum(), target / target.sum()
+    return {
+        "class_kl": float(torch.xlogy(drawn, drawn / target).sum()),
+        "class_tv": float((drawn - target).abs().sum() / 2),
+        "reverse_kl": float(torch.xlogy(drawn, drawn * len(target)).sum()),
+    }
