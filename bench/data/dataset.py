@@ -1,4 +1,4 @@
-"""Owns what a data set is: two splits of uint8 images with labels, class names and a hash."""
+"""Owns what a data set is: two splits of images or points with labels, class names and a hash."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.images import from_uint8
+from bench.images import from_uint8, to_uint8
 from models.base import DataSpec
 
 _HASH_CHUNK_BYTES = 1 << 26
@@ -18,7 +18,8 @@ class Split:
     """One part of a data set.
 
     Attributes:
-        images: (N, C, H, W) uint8, read-only, usually a memory map.
+        images: (N, C, H, W) uint8, read-only, usually a memory map; or points, (N, D) float32 in
+            [-1, 1].
         labels: (N,) int64 in [0, K), or None for unlabelled data.
     """
 
@@ -30,8 +31,21 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
+class Mixture:
+    """The distribution of points: Gaussians of one width, all equally likely.
+
+    Attributes:
+        centres: means of the K components, (K, D) float64.
+        sigma: standard deviation of every component along every axis.
+    """
+
+    centres: np.ndarray
+    sigma: float
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images to train on and held-out images to evaluate against.
+    """Samples to train on and held-out samples to evaluate against.
 
     Attributes:
         name: short name, used in paths and tables.
@@ -40,6 +54,10 @@ class Dataset:
         classes: K class names by label; empty for unlabelled data.
         flip: whether training batches are mirrored at random.
         hash: first 16 hex digits of `content_hash` of both splits.
+        mixture: what points are drawn from; None for images.
+        stacked: whether the three channels are grey images with classes of their own, whose
+            combinations are the K classes.
+        frequencies: probability of each class, (K,), where the data is drawn by design; else None.
     """
 
     name: str
@@ -48,10 +66,13 @@ class Dataset:
     classes: tuple[str, ...]
     flip: bool
     hash: str
+    mixture: Mixture | None = None
+    stacked: bool = False
+    frequencies: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, (C, H, W)."""
+        """Shape of one sample, (C, H, W), or (D,) for points."""
         return tuple(self.train.images.shape[1:])
 
     @property
@@ -71,25 +92,44 @@ class Dataset:
 
 
 def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:
-    """Read images by index as float32 in [-1, 1].
+    """Read samples by index as float32 in [-1, 1].
 
     Args:
-        images: (N, C, H, W) uint8, possibly a memory map.
+        images: (N, C, H, W) uint8, possibly a memory map, or points, (N, D) float32.
         indices: (B,) integers in [0, N).
 
     Returns:
-        (B, C, H, W) float32, contiguous in channels_last.
+        (B, C, H, W) float32, contiguous in channels_last, or points, (B, D) float32.
     """
     return to_float(np.asarray(images)[indices])
 
 
 def to_float(pixels: np.ndarray) -> Tensor:
-    """Convert a batch (B, C, H, W) uint8 to float32 in [-1, 1], contiguous in channels_last."""
+    """Convert a batch (B, C, H, W) uint8 to float32 in [-1, 1], contiguous in channels_last.
+
+    Points, (B, D) float32, are as models see them already.
+    """
     x = torch.from_numpy(pixels)
+    if x.dtype == torch.float32:
+        return x
     if x.ndim == 4:
         # Reordered while still one byte per value: four times less memory to move.
         x = x.contiguous(memory_format=torch.channels_last)
     return from_uint8(x)
+
+
+def as_stored(x: Tensor) -> Tensor:
+    """Turn what a sampler drew into what a split stores, on the CPU; the inverse of `to_float`.
+
+    Args:
+        x: images (B, C, H, W), which become uint8, or points (B, D), which stay float32.
+    """
+    return (to_uint8(x) if x.ndim == 4 else x.float()).cpu()
+
+
+def as_drawn(stored: Tensor) -> Tensor:
+    """Turn stored samples, images (B, C, H, W) or points (B, D), back into float32 in [-1, 1]."""
+    return from_uint8(stored) if stored.dtype == torch.uint8 else stored
 
 
 def content_hash(*splits: Split) -> str:

@@ -103,7 +103,10 @@ def _to_channels(image: Image.Image, channels: int) -> Image.Image:
 
 
 def decode_into(
-    tree: Tree, jobs: Sequence[tuple[np.ndarray, Sequence[str]]], target: Format
+    tree: Tree,
+    jobs: Sequence[tuple[np.ndarray, Sequence[str]]],
+    target: Format,
+    advice: str | None = None,
 ) -> None:
     """Decode all named files into arrays, in threads, with a progress bar on a terminal.
 
@@ -111,6 +114,7 @@ def decode_into(
         tree: where the files are.
         jobs: pairs of an (N, C, H, W) uint8 array to fill and its N file names.
         target: what the images are turned into.
+        advice: what to do about images of another size; None for what helps with a data set.
 
     Raises:
         ValueError: images cannot be read or have the wrong size; says how many and which first.
@@ -135,7 +139,13 @@ def decode_into(
         for task in as_completed(tasks):
             faults += task.result()
             progress.advance(bar, tasks[task])
-    _report(tree, faults, jobs[0][0].shape[1:], target)
+    if advice is None:
+        advice = (
+            "set dataset.image_size to resize all images"
+            if target.resize
+            else "to resize images use dataset=folder"
+        )
+    _report(tree, faults, jobs[0][0].shape[1:], advice)
 
 
 def _decode_chunk(
@@ -162,27 +172,22 @@ def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int,
             return decode_image(tree.read(name), target).shape
         except _READ_ERRORS:
             continue  # named, with all others, once every image has been tried
-    raise ValueError(f"dataset.path={tree.path}: none of its {len(names)} images can be read.")
+    raise ValueError(f"{tree}: none of its {len(names)} images can be read.")
 
 
 def _report(
-    tree: Tree, faults: list[tuple[str, Exception]], shape: tuple[int, ...], target: Format
+    tree: Tree, faults: list[tuple[str, Exception]], shape: tuple[int, ...], advice: str
 ) -> None:
     unreadable = sorted((n, str(e)) for n, e in faults if not isinstance(e, WrongSizeError))
     if unreadable:
         name, error = unreadable[0]
         raise ValueError(
-            f"dataset.path={tree.path}: {len(unreadable)} images cannot be read, first: {name} "
-            f"({error}): replace or remove them."
+            f"{tree}: {len(unreadable)} images cannot be read, first: {name} ({error}): replace or "
+            "remove them."
         )
     if faults:
         name, error = min((n, str(e)) for n, e in faults)
-        advice = (
-            "set dataset.image_size to resize all images"
-            if target.resize
-            else "to resize images use dataset=folder"
-        )
         raise ValueError(
-            f"dataset.path={tree.path}: {len(faults)} images are not {shape[2]}x{shape[1]} pixels, "
+            f"{tree}: {len(faults)} images are not {shape[2]}x{shape[1]} pixels, "
             f"first: {name} ({error}): {advice}."
         )

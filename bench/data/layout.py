@@ -49,7 +49,7 @@ def arrange(tree: Tree) -> Layout:
     Raises:
         ValueError: there are no images, or the folders fit no accepted layout.
     """
-    images = _image_names(tree)
+    images = image_names(tree)
     prefix = _wrapper(images, tree.folders)
     files = [_cut(name, prefix) for name in images]
     folders = [_cut(name, prefix) for name in tree.folders if name.startswith(prefix)]
@@ -89,18 +89,22 @@ def arrange(tree: Tree) -> Layout:
     )
 
 
-def _image_names(tree: Tree) -> list[str]:
+def image_names(tree: Tree) -> list[str]:
+    """Names of all images in the tree, sorted; other files are reported and left out.
+
+    Raises:
+        ValueError: there are no images.
+    """
     images = [name for name in tree.files if name.lower().endswith(_SUFFIXES)]
     if not images:
         raise ValueError(
-            f"dataset.path={tree.path} holds no images: give a folder or zip of "
-            f"{', '.join(_SUFFIXES)} files."
+            f"{tree} holds no images: give a folder or zip of {', '.join(_SUFFIXES)} files."
         )
     others = sorted(set(tree.files) - set(images))
     if others:
         _LOGGER.info(
-            "dataset.path=%s: ignored %d files that are not images, first: %s",
-            tree.path,
+            "%s: ignored %d files that are not images, first: %s",
+            tree,
             len(others),
             others[0],
         )

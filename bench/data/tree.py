@@ -17,10 +17,18 @@ class Tree(ABC):
     """Files below one root, named by relative POSIX paths.
 
     Hidden files and folders (a leading dot) and macOS's __MACOSX are left out.
+
+    Attributes:
+        path: the root.
+        setting: the setting that named it, to name it again where something is wrong with it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, setting: str) -> None:
         self.path = path
+        self.setting = setting
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.path}"
 
     def __enter__(self) -> Self:
         return self
@@ -51,8 +59,8 @@ class Tree(ABC):
         """Return one file's bytes; safe to call from several threads."""
 
 
-def open_tree(path: str | Path) -> Tree:
-    """Open a folder or zip file.
+def open_tree(path: str | Path, setting: str = "dataset.path") -> Tree:
+    """Open a folder or zip file; setting is what the user set to path.
 
     Raises:
         FileNotFoundError: there is nothing at path.
@@ -60,12 +68,12 @@ def open_tree(path: str | Path) -> Tree:
     """
     root = Path(path).expanduser()
     if root.is_dir():
-        return _Folder(root)
+        return _Folder(root, setting)
     if not root.exists():
         raise FileNotFoundError(
-            f"dataset.path={path} does not exist: give a folder or a zip file of images."
+            f"{setting}={path} does not exist: give a folder or a zip file of images."
         )
-    return _Zip(root)
+    return _Zip(root, setting)
 
 
 class _Folder(Tree):
@@ -115,13 +123,13 @@ class _Folder(Tree):
 class _Zip(Tree):
     """A zip file, read in place."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, setting: str) -> None:
+        super().__init__(path, setting)
         try:
             self._archive = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
             raise ValueError(
-                f"dataset.path={path} is not a whole zip file ({error}): give a folder or a zip "
+                f"{self} is not a whole zip file ({error}): give a folder or a zip "
                 "file of images, or copy the file again if it was cut short."
             ) from error
 
@@ -172,7 +180,7 @@ class _Zip(Tree):
         return [part for part in name.split("/") if part not in ("", ".")]
 
     def _refuse(self, info: zipfile.ZipInfo, fault: str, advice: str) -> ValueError:
-        return ValueError(f"dataset.path={self.path}: entry {info.filename!r} {fault}: {advice}.")
+        return ValueError(f"{self}: entry {info.filename!r} {fault}: {advice}.")
 
 
 def _hidden(parts: list[str] | tuple[str, ...]) -> bool:

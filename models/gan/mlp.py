@@ -7,26 +7,37 @@ keeps the signal's variance, and the same game learns.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """Latents to samples through 256, 512 and 1024 ReLU units, tanh output."""
+    """Latents to samples through ReLU units, tanh output."""
 
-    def __init__(self, latent_dim: int, data_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: tuple[int, ...],
+        *,
+        hidden: Sequence[int] = (256, 512, 1024),
+    ) -> None:
+        """Build the network.
+
+        Args:
+            latent_dim: length of the latents.
+            data_shape: shape of one sample.
+            hidden: units of the hidden layers; the document's by default.
+
+        Raises:
+            ValueError: a layer has no units.
+        """
         super().__init__()
         self.data_shape = tuple(data_shape)
-        self.layers = nn.Sequential(
-            nn.Linear(latent_dim, 256),
-            nn.ReLU(),
-            nn.Linear(256, 512),
-            nn.ReLU(),
-            nn.Linear(512, 1024),
-            nn.ReLU(),
-            nn.Linear(1024, math.prod(self.data_shape)),
-            nn.Tanh(),
-        )
+        widths = (latent_dim, *hidden, math.prod(self.data_shape))
+        self.layers = nn.Sequential(*_stack(widths, nn.ReLU), nn.Tanh())
         initialise(self)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -35,29 +46,42 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Samples to logits through 1024, 512 and 256 LeakyReLU(0.2) units.
+    """Samples to logits through LeakyReLU(0.2) units.
 
     The sketch that this follows ends in a sigmoid and uses BCELoss. Here the sigmoid belongs to the
     loss (see `models.gan.objectives`), which is mathematically identical and does not overflow.
     """
 
-    def __init__(self, data_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, data_shape: tuple[int, ...], *, hidden: Sequence[int] = (1024, 512, 256)
+    ) -> None:
+        """Build the network.
+
+        Args:
+            data_shape: shape of one sample.
+            hidden: units of the hidden layers; the document's by default.
+
+        Raises:
+            ValueError: a layer has no units.
+        """
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(math.prod(data_shape), 1024),
-            nn.LeakyReLU(0.2),
-            nn.Linear(1024, 512),
-            nn.LeakyReLU(0.2),
-            nn.Linear(512, 256),
-            nn.LeakyReLU(0.2),
-            nn.Linear(256, 1),
-        )
+        widths = (math.prod(data_shape), *hidden, 1)
+        self.layers = nn.Sequential(nn.Flatten(), *_stack(widths, partial(nn.LeakyReLU, 0.2)))
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map samples, (B, *data_shape), to logits of being real, (B,)."""
         return self.layers(x).squeeze(1)  # (B,)
+
+
+def _stack(widths: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    """Linear layers between these widths, with an activation after each but the last."""
+    if min(widths) < 1:
+        raise ValueError(f"hidden layers must have at least 1 unit each, got {widths[1:-1]}")
+    layers: list[nn.Module] = []
+    for width_in, width_out in pairwise(widths):
+        layers += [nn.Linear(width_in, width_out), activation()]
+    return layers[:-1]
 
 
 def initialise(network: nn.Module) -> None:

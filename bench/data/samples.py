@@ -1,0 +1,167 @@
+"""Owns reading samples that other systems made: folders and zips of images, NumPy's files."""
+
+import logging
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+from torch import Tensor
+
+from bench.data.dataset import Split, content_hash, gather
+from bench.data.decode import Format, decode_into
+from bench.data.layout import image_names
+from bench.data.tree import open_tree
+from models.stored import Stored
+
+_LOGGER = logging.getLogger(__name__)
+_SETTING = "model.path"
+_ADM_KEY = "arr_0"
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,  # NumPy parses headers with Python's tokenizer
+    KeyError,
+    OverflowError,
+    MemoryError,  # a damaged header can ask for any size
+    NotImplementedError,  # zipfile: unknown compression
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+
+
+def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
+    """Read samples of one shape, in the order in which torch-fidelity's command reads them.
+
+    - A folder or zip of images, at any depth: by name, as strings are sorted (10.png before
+      2.png). Images are decoded as those of data sets are (`decode_image`): grey and colour are
+      converted, sizes are not.
+    - .npz: the array `arr_0` (ADM's files; labels beside it are ignored), else the only array of
+      the right shape; .npy. Images are uint8 (N, H, W, C), (N, C, H, W) or grey (N, H, W), the
+      first where several fit. Points are floating-point (N, D), in the units of the stored data.
+
+    No code in a file is run.
+
+    Args:
+        shape: shape of one sample: (C, H, W) for images, (D,) for points.
+        path: the file or folder.
+
+    Raises:
+        FileNotFoundError: there is nothing at path.
+        ValueError: the samples are damaged, or not of this shape; says what to save instead.
+    """
+    if path is None:
+        raise ValueError(
+            f"model=samples needs {_SETTING}=<a folder or zip of images, an .npz or an .npy file>"
+        )
+    if Path(path).suffix.lower() in (".npz", ".npy"):
+        samples = _check(_read_array(Path(path).expanduser(), shape), shape, path)
+    else:
+        samples = _read_images(path, shape)
+    samples_hash = content_hash(Split(samples))
+    _LOGGER.info("%s=%s: %d samples, hash %s", _SETTING, path, len(samples), samples_hash)
+
+    # A plain function, as in `Dataset.spec`: a deep copy of a model shares it.
+    def gather_stored(indices: Tensor) -> Tensor:
+        return gather(samples, indices.detach().cpu().numpy())
+
+    return Stored(gather_stored, len(samples), samples_hash)
+
+
+def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode all images of a folder or zip, (N, C, H, W) uint8."""
+    if len(shape) != 3:
+        raise ValueError(
+            f"{_SETTING}={path}: the data set holds points, not images: give an .npz or .npy file "
+            f"of float32 (N, {shape[0]})"
+        )
+    with open_tree(path, _SETTING) as tree:
+        names = image_names(tree)
+        images = np.empty((len(names), *shape), np.uint8)
+        target = Format(shape[0], image_size=None, resize=False)
+        decode_into(
+            tree, [(images, names)], target, "save them in that size (resizing changes every score)"
+        )
+    return images
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of a .npy file, mapped, or the one of an .npz file that holds the samples."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{_SETTING}={path}: there is no such file")
+    try:
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
+            if _ADM_KEY in archive.files:
+                return archive[_ADM_KEY]
+            arrays = {name: archive[name] for name in archive.files}
+    except _DAMAGE as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{_SETTING}={path} is not a whole file of plain arrays ({reason}): write it again "
+            "with numpy.savez or numpy.save"
+        ) from error
+    fitting = [array for array in arrays.values() if _is_shaped(array, shape)]
+    if len(fitting) != 1:
+        raise ValueError(
+            f"{_SETTING}={path} holds {len(fitting)} arrays of samples of shape {_wanted(shape)} "
+            f"among {sorted(arrays)}: name the one to evaluate {_ADM_KEY}"
+        )
+    return fitting[0]
+
+
+def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
+    """Return images as (N, C, H, W) uint8, points as (N, D) float32.
+
+    Raises:
+        ValueError: the array has other values or another shape.
+    """
+    where = f"{_SETTING}={path}"
+    if len(shape) == 3 and array.dtype != np.uint8:
+        raise ValueError(f"{where} holds {array.dtype} values: save images as uint8 in 0..255")
+    if len(shape) != 3 and not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{where} holds {array.dtype} values: save points as float32")
+    if not _is_shaped(array, shape):
+        raise ValueError(
+            f"{where} is of shape {array.shape}, the data set needs {_wanted(shape)}: save samples "
+            "of that shape (nothing is resized or converted here, since that changes every score)"
+        )
+    if not len(array):
+        raise ValueError(f"{where} holds no samples: its shape is {array.shape}")
+    if len(shape) == 3:
+        return _channels_first(array, shape)
+    points = array.astype(np.float32)
+    if not np.isfinite(points).all():
+        raise ValueError(f"{where} holds points that are not finite: remove them")
+    return points
+
+
+def _is_shaped(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    return array.ndim > 1 and array.shape[1:] in _layouts(shape)
+
+
+def _layouts(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes in which one sample may be stored, the preferred one first."""
+    if len(shape) != 3:
+        return [shape]
+    channels, height, width = shape
+    return [(height, width, channels), shape, *([(height, width)] if channels == 1 else [])]
+
+
+def _wanted(shape: tuple[int, ...]) -> str:
+    return " or ".join(f"(N, {', '.join(map(str, layout))})" for layout in _layouts(shape))
+
+
+def _channels_first(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """View an array of one of the `_layouts` as (N, C, H, W)."""
+    channels, height, width = shape
+    if array.shape[1:] == (height, width, channels):
+        return array.transpose(0, 3, 1, 2)
+    return array.reshape(len(array), *shape)
