@@ -69,13 +69,13 @@ class Sampler:
     Attributes:
         draw: (n, generator, y) -> (n, *data_shape) float32 in [-1, 1]. Every random number comes
             from the generator, which lives on the model's device; y is (n,) int64 or None.
-        nfe: network evaluations per sample.
+        nfe: network evaluations per sample; None if unknown (samples that were drawn elsewhere).
         network: the module whose forward calls nfe counts; None if drawing calls no network.
         limit: most samples that can be drawn; None for as many as one likes.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
-    nfe: int
+    nfe: int | None
     network: nn.Module | None = None
     limit: int | None = None
 

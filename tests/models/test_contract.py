@@ -1,9 +1,12 @@
 """Every conf/model/*.yaml keeps the contract of models/base.py."""
 
+import re
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -18,6 +21,7 @@ CASES = {
     "8x8": ((1, 8, 8), 0),
     "8x8-labelled": ((1, 8, 8), 3),
     "28x28": ((1, 28, 28), 0),
+    "points": ((2,), 0),
 }
 FIRST = next(iter(CASES))
 LARGE = 10_000_000  # parameters; larger models are checked in the first case only
@@ -26,9 +30,8 @@ HELD_OUT = 12
 
 
 def load(name: str) -> DictConfig:
-    config = OmegaConf.load(CONFIGS[NAMES.index(name)])
-    assert isinstance(config, DictConfig)
-    return config
+    """A model's file, at the place that it has in the composed configuration."""
+    return OmegaConf.create({"model": OmegaConf.load(CONFIGS[NAMES.index(name)])}).model
 
 
 @lru_cache(maxsize=4)
@@ -36,8 +39,14 @@ def build(name: str, case: str) -> GenerativeModel:
     shape, num_classes = CASES[case]
     held_out = torch.rand(HELD_OUT, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     data = DataSpec(shape, num_classes, lambda index: held_out[index], HELD_OUT)
+    config = load(name)
     torch.manual_seed(0)
-    return instantiate(load(name).build, _convert_="all")(data)
+    with TemporaryDirectory() as folder:
+        if "path" in config:  # a model that reads samples
+            config.path = f"{folder}/samples.npy"
+            stored = held_out.add(1).mul(127.5).byte() if len(shape) == 3 else held_out
+            np.save(config.path, stored.numpy())
+        return instantiate(config.build, _convert_="all")(data)
 
 
 def is_large(model: GenerativeModel) -> bool:
@@ -50,6 +59,12 @@ def case(request: pytest.FixtureRequest) -> tuple[str, str]:
     name, case = request.param
     if case != FIRST and is_large(build(name, FIRST)):
         pytest.skip("large model: checked in the first case only")
+    try:
+        build(name, case)
+    except ValueError as error:
+        if case != "points" or not re.search(r"data_shape .*got \(2,\)", str(error)):
+            raise
+        pytest.skip("model of images, which says so")
     return name, case
 
 
@@ -103,11 +118,15 @@ def test_the_generator_alone_decides_the_samples(model, case):
 
 def test_declared_nfe_is_counted(model, case):
     model.eval()
-    cheap = {name: sampler for name, sampler in model.samplers.items() if sampler.nfe <= MAX_NFE}
+    cheap = {
+        name: sampler
+        for name, sampler in model.samplers.items()
+        if sampler.nfe is None or sampler.nfe <= MAX_NFE
+    }
     assert cheap, f"no sampler with NFE up to {MAX_NFE}"
     for name, sampler in cheap.items():
         if sampler.network is None:
-            assert sampler.nfe == 0, name
+            assert not sampler.nfe, name  # none, or unknown
             continue
         calls = []
         handle = sampler.network.register_forward_pre_hook(
@@ -149,6 +168,8 @@ def test_losses_train_under_bfloat16_autocast(model, batch):
 
 
 def test_losses_accept_channels_last(model, batch):
+    if batch.x.ndim != 4:
+        pytest.skip("points have no channels to come last")
     model.train().to(memory_format=torch.channels_last)
     x = batch.x.contiguous(memory_format=torch.channels_last)
     for phase in model.phases:
@@ -157,9 +178,10 @@ def test_losses_accept_channels_last(model, batch):
 
 def test_state_dict_restores_the_samples(model, case):
     model.train()
+    generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():  # away from the shared initialisation
-            parameter.add_(0.01)
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     model.progress.fill_(0.5)
     expected = draw(model, CASES[case[1]][1])
     restored = deepcopy(build(*case))

@@ -42,6 +42,6 @@ def test_more_than_is_held_out_is_refused(model):
     sampler = model.samplers["held-out"]
     sampler.draw(5, torch.Generator().manual_seed(0), None)
     with pytest.raises(
-        ValueError, match=r"holds out only 7 images.*set evaluator\.samples to at most 7"
+        ValueError, match=r"only 7 samples, 8 were.*set evaluator\.samples to at most 7"
     ):
         sampler.draw(3, torch.Generator().manual_seed(0), None)

@@ -1,0 +1,177 @@
+"""`python -m bench.export`: a recorded run's samples in files that other tools read."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bench.build import RecordedRun
+
+EPILOG = """\
+Samples are those that the run's evaluator scored: same seed, batches, weights and precision; on the
+same kind of device the first of them are the same bit for bit.
+
+examples (RUN is results/runs/<dataset>/<model>/<variant>/seed=<seed>):
+  python -m bench.export RUN --out samples             a folder of PNGs, for torch-fidelity's
+                                                       `fidelity --input1 samples` and clean-fid
+  python -m bench.export RUN --out samples.zip         the same PNGs in a zip
+  python -m bench.export RUN --out samples.npz --rgb   for ADM's evaluator, which reads RGB only
+  python -m bench.export RUN --out points.npy          points; .npy carries no metadata
+
+Every PNG and .npz says that it is synthetic and which run made it. RUN's configuration names code
+to call: export only runs that you trust.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `python -m bench.export`."""
+    made = argparse.ArgumentParser(
+        prog="python -m bench.export",
+        description="Draw samples from a recorded run and write them as PNGs, .npz or .npy.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("run", type=Path, help="the run directory")
+    made.add_argument(
+        "--out", type=Path, required=True, help=".npz, .npy, .zip, or a folder to make"
+    )
+    made.add_argument("--samples", type=int, help="how many (default: as many as were scored)")
+    made.add_argument("--sampler", help="which sampler, if the model has several")
+    made.add_argument("--seed", type=int, help="seed of the samples (default: the evaluator's)")
+    made.add_argument(
+        "--batch-size", type=int, help="samples drawn at a time (default: the evaluator's)"
+    )
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    made.add_argument("--data-root", type=Path, help="where data sets lie, if they were moved")
+    made.add_argument("--rgb", action="store_true", help="repeat grey images to three channels")
+    made.add_argument("--force", action="store_true", help="replace samples that lie at --out")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Export samples.
+
+    Returns:
+        The exit code: 2, after one sentence on standard error, if the samples cannot be had.
+    """
+    options = parser().parse_args(arguments)
+    from bench.errors import RunError, one_sentence  # after parsing: it imports hydra
+
+    try:
+        with one_sentence():
+            export(options)
+    except RunError as error:
+        print(f"bench.export: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def export(options: argparse.Namespace) -> None:
+    """Draw and write what the arguments of `parser` ask for.
+
+    Raises:
+        ValueError, OSError: an argument is out of range, or the run has no such samples.
+    """
+    for name in ("samples", "batch_size"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    from bench.sample_files import check_target, write_samples
+
+    check_target(options.out, replace=options.force)
+    from bench.build import rebuild  # imports torch
+
+    run = rebuild(options.run, options.device, options.data_root)
+    check_target(options.out, run.shape, replace=options.force)
+    if options.rgb and len(run.shape) != 3:
+        raise ValueError(f"--rgb is for images, {run.name} draws points")
+    sampler = _choose_sampler(run, options.sampler)
+    total = options.samples or run.options.samples
+    seed = run.options.seed if options.seed is None else options.seed
+    about = _about(run, sampler, seed)
+    batches = _draw(run, sampler, total, seed, options.batch_size or run.options.batch_size)
+    if options.rgb and run.shape[0] == 1:
+        batches = (batch.repeat(3, axis=3) for batch in batches)
+    write_samples(options.out, batches, total, about)
+    print(f"{options.out}: {total:,} samples of {run.name}, {sampler}, {run.weights} weights")
+
+
+def _choose_sampler(run: "RecordedRun", name: str | None) -> str:
+    """The sampler named, or the only one."""
+    names = list(run.model.samplers)
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None:
+        raise ValueError(f"{run.name} has several samplers: give --sampler {' or '.join(names)}")
+    if name not in names:
+        raise ValueError(f"--sampler must be one of {names}, got {name!r}")
+    return name
+
+
+def _draw(
+    run: "RecordedRun", name: str, total: int, seed: int, batch_size: int
+) -> Iterator["np.ndarray"]:
+    """Yield batches of images (B, H, W, C) uint8 or points (B, D) float32, `total` in all.
+
+    Raises:
+        ValueError: there are not so many, or they are not finite.
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bench.drawing import SamplesNotFiniteError, batch_sizes, draw
+    from bench.untouched import eval_mode
+
+    sampler = run.model.samplers[name]
+    if sampler.limit is not None and total > sampler.limit:
+        raise ValueError(f"--samples={total}, but {name} has only {sampler.limit}")
+    drawn = draw(
+        name,
+        sampler,
+        batch_sizes(total, run.options.samples, batch_size),
+        shape=run.shape,
+        seed=seed,
+        precision=run.options.precision,
+        device=run.model.progress.device,
+    )
+    progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
+    missing = total
+    with progress, eval_mode(run.model), torch.inference_mode():
+        bar = progress.add_task(f"drawing {name}", total=total)
+        try:
+            for batch in drawn:
+                kept = batch[:missing].numpy()
+                missing -= len(kept)
+                progress.advance(bar, len(kept))
+                yield kept.transpose(0, 2, 3, 1) if kept.ndim == 4 else kept
+        except SamplesNotFiniteError as error:
+            raise ValueError(f"{run.name}: {error}") from error
+
+
+def _about(run: "RecordedRun", name: str, seed: int) -> dict[str, str]:
+    """What every file says of its samples.
+
+    Whether they are synthetic follows from the network calls that a sample cost: no call, no
+    synthesis; an unknown number leaves it open.
+    """
+    import bench
+    from bench.provenance import commit
+
+    nfe = run.model.samplers[name].nfe
+    return {
+        "Synthetic": "unknown" if nfe is None else str(nfe > 0).lower(),
+        "Run": run.name,
+        "Sampler": name,
+        "Weights": run.weights,
+        "Step": str(run.step),
+        "Sampling seed": str(seed),
+        "Software": f"gan-vs-diffusion {bench.__version__} {commit()}".strip(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

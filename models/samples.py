@@ -1,0 +1,27 @@
+"""Samples made elsewhere as a model: whatever another system drew, in the order it was stored."""
+
+from collections.abc import Callable, Mapping
+
+from models.base import DataSpec, GenerativeModel, Sampler
+from models.stored import Stored, StoredPass
+
+
+class StoredSamples(GenerativeModel):
+    """A model without phases or networks that deals out samples from a file.
+
+    Nothing is known of their cost, so that `nfe` is None.
+
+    Args:
+        data: what shape the samples must have.
+        read: maps that shape to the samples.
+    """
+
+    def __init__(self, data: DataSpec, read: Callable[[tuple[int, ...]], Stored]) -> None:
+        super().__init__(data.shape)
+        self.stored = read(data.shape)
+
+    @property
+    def samplers(self) -> Mapping[str, Sampler]:
+        """A fresh pass in stored order at every access."""
+        stored_pass = StoredPass(self.stored, self.progress.device, shuffle=False)
+        return {"stored": Sampler(stored_pass.draw, nfe=None, limit=self.stored.size)}

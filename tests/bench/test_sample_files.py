@@ -1,0 +1,152 @@
+"""Files of samples: what other readers find in them, and that they are whole or absent."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.data.samples import read_samples
+from bench.images import to_uint8
+from bench.sample_files import check_target, write_samples
+
+ABOUT = {"Synthetic": "true", "Run": "digits/gan/default/seed=0", "Sampler": "Ümläut 日本"}
+N = 7
+
+
+def images(channels: int = 3) -> np.ndarray:
+    """(N, H, W, C) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (N, 4, 5, channels), np.uint8)
+
+
+def batches(samples: np.ndarray) -> Iterator[np.ndarray]:
+    yield samples[:3]
+    yield samples[3:]
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """Name and bytes of every PNG in a folder or zip, in the order of their names."""
+    if path.is_dir():
+        return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in sorted(archive.namelist())}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["folder", "samples.zip"])
+def test_pngs_hold_the_pixels_and_say_what_made_them(tmp_path, name, channels):
+    pixels = images(channels)
+    write_samples(tmp_path / name, batches(pixels), N, ABOUT)
+    written = files(tmp_path / name)
+    assert list(written) == [f"{i:06}.png" for i in range(N)]
+    for i, data in enumerate(written.values()):
+        with Image.open(io.BytesIO(data)) as png:
+            assert png.mode == ("L" if channels == 1 else "RGB")
+            assert np.array_equal(np.asarray(png).reshape(4, 5, channels), pixels[i])
+            assert png.info == {**ABOUT, "Sample": str(i)}
+
+
+def test_npz_is_adms_and_says_what_made_it(tmp_path):
+    write_samples(tmp_path / "a.npz", batches(images()), N, ABOUT)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        assert archive.files == ["arr_0", "metadata"]
+        assert np.array_equal(archive["arr_0"], images())
+        assert archive["metadata"].tolist() == [f"{key}: {value}" for key, value in ABOUT.items()]
+
+
+def test_npy_holds_points(tmp_path):
+    points = np.random.default_rng(0).normal(size=(N, 2)).astype(np.float32)
+    write_samples(tmp_path / "a.npy", batches(points), N, ABOUT)
+    read = np.load(tmp_path / "a.npy", allow_pickle=False)
+    assert read.dtype == np.float32
+    assert np.array_equal(read, points)
+
+
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.npz", "a.npy"])
+def test_what_is_written_is_read_back(tmp_path, name):
+    path = tmp_path / "new" / name
+    write_samples(path, batches(images()), N, ABOUT)
+    stored = read_samples((3, 4, 5), path=str(path))
+    read = to_uint8(stored.gather(torch.arange(stored.size))).permute(0, 2, 3, 1)
+    assert np.array_equal(read.numpy(), images())
+
+
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.npz", "a.npy"])
+def test_the_same_samples_give_the_same_bytes(tmp_path, name):
+    for parent in ("first", "second"):
+        write_samples(tmp_path / parent / name, batches(images()), N, ABOUT)
+    one, two = (tmp_path / parent / name for parent in ("first", "second"))
+    assert files(one) == files(two) if one.is_dir() else one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.npz", "a.npy"])
+def test_a_failure_leaves_what_was_there(tmp_path, name):
+    def failing() -> Iterator[np.ndarray]:
+        yield images()[:3]
+        raise OSError("disk full")
+
+    path = tmp_path / name
+    with pytest.raises(OSError, match="disk full"):
+        write_samples(path, failing(), N, ABOUT)
+    assert list(tmp_path.iterdir()) == []
+    write_samples(path, batches(images()), N, ABOUT)
+    before = files(path) if path.is_dir() else path.read_bytes()
+    with pytest.raises(OSError, match="disk full"):
+        write_samples(path, failing(), N, ABOUT)
+    assert (files(path) if path.is_dir() else path.read_bytes()) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["folder", "a.zip", "a.npz"])
+def test_earlier_samples_are_replaced_on_demand_only(tmp_path, name):
+    path = tmp_path / name
+    write_samples(path, batches(images()), N, ABOUT)
+    with pytest.raises(FileExistsError, match=r"exists: choose another --out, or give --force"):
+        check_target(path, replace=False)
+    check_target(path, replace=True)
+    write_samples(path, iter([images()[:2]]), 2, ABOUT)
+    assert read_samples((3, 4, 5), path=str(path)).size == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_and_a_file_replace_each_other(tmp_path):
+    path = tmp_path / "a.zip"
+    path.mkdir()
+    write_samples(path, batches(images()), N, ABOUT)
+    assert path.is_file()
+    folder = tmp_path / "folder"
+    folder.touch()
+    write_samples(folder, batches(images()), N, ABOUT)
+    assert len(files(folder)) == N
+
+
+def test_foreign_files_are_never_deleted(tmp_path):
+    (tmp_path / "000000.png").touch()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match=r"holds other files \(thesis.tex\)"):
+        check_target(tmp_path, replace=True)
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    check_target(tmp_path / "out", replace=False)
+    write_samples(tmp_path / "out", batches(images()), N, ABOUT)
+    assert len(files(tmp_path / "out")) == N
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("folder", (2,), r"points are written as .npz or .npy, not as images"),
+        ("a.zip", (2,), r"points are written as .npz or .npy, not as images"),
+        ("folder", (2, 8, 8), r"images of 2 channels are written as .npz or .npy"),
+    ],
+)
+def test_samples_without_a_picture_are_refused(tmp_path, name, shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_target(tmp_path / name, shape, replace=False)
+    check_target(tmp_path / "a.npz", shape, replace=False)
