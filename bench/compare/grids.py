@@ -24,18 +24,34 @@ class Grid:
     name: str
 
 
-def find_grids(comparison: Comparison, runs: Sequence[Run]) -> list[Grid]:
-    """The grids of a comparison in the order of its entries; runs without pictures have none."""
+def find_grids(
+    comparison: Comparison, runs: Sequence[Run], folder: str, *, one_data_set: bool = True
+) -> list[Grid]:
+    """The grids of a comparison in the order of its entries; runs without pictures have none.
+
+    Args:
+        comparison: whose samples are wanted.
+        runs: the runs that it compares.
+        folder: of the pictures, below the folder of the tables.
+        one_data_set: whether the folder holds the pictures of this data set alone.
+    """
+    found = {(run.model, run.variant, run.seed): run for run in runs}
     grids = []
     for entry in comparison.entries:
-        source = _last_grid(entry, runs) if entry.finished else None
+        if not entry.finished:
+            continue
+        source = _last_grid(entry, found[entry.model, entry.variant, entry.seeds[0]])
         if source is None:
             continue
         words = [entry.model, entry.sampler]
-        if comparison.several_variants:
+        if comparison.values:  # the other tables have the same model, from other runs
+            words += [entry.variant, f"seed={entry.seeds[0]}"]
+        elif entry.model in comparison.ambiguous_models:
             words.insert(1, entry.variant)
+        if not one_data_set:
+            words.insert(0, comparison.dataset)
         title = f"{comparison.label(entry)}, {entry.sampler}, seed {entry.seeds[0]}"
-        grids.append(Grid(title, source, f"{comparison.dataset}/{'_'.join(words)}.png"))
+        grids.append(Grid(title, source, f"{folder}/{'_'.join(words)}.png"))
     return grids
 
 
@@ -52,11 +68,7 @@ def gallery(grids: Sequence[Grid]) -> str:
     return "\n\n".join(f"**{grid.title}**\n\n![{grid.title}]({grid.name})" for grid in grids)
 
 
-def _last_grid(entry: Entry, runs: Sequence[Run]) -> Path | None:
-    key = (entry.model, entry.variant, entry.seeds[0])
-    for run in runs:
-        if (run.model, run.variant, run.seed) == key and not run.rows.empty:
-            checkpoint = int(run.rows["checkpoint"].iloc[0])
-            path = run.path / "samples" / f"checkpoint={checkpoint}_{entry.sampler}.png"
-            return path if path.exists() else None
-    return None
+def _last_grid(entry: Entry, run: Run) -> Path | None:
+    checkpoint = int(run.rows["checkpoint"].iloc[0])
+    path = run.path / "samples" / f"checkpoint={checkpoint}_{entry.sampler}.png"
+    return path if path.exists() else None

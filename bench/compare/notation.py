@@ -1,6 +1,7 @@
 """Measured numbers → text with as many digits as their spread supports."""
 
 import math
+import re
 
 NOTHING = "–"
 """Shown where there is no value: not measured, not applicable, or no spread with one seed."""
@@ -52,6 +53,29 @@ def spread(mean: float, std: float) -> str:
         places = 0 if mean == int(mean) else min(MAX_DECIMALS, decimals(mean, DIGITS))
     deviation = f"{std:.{places}f}{suffix}" if math.isfinite(std) else NOTHING
     return f"{mean:.{places}f}{suffix} ± {deviation}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """Show mean [low, high]: two digits of half the interval's length, everything to that place."""
+    if not all(map(math.isfinite, (mean, low, high))):
+        return NOTHING
+    scale, suffix = _scale(mean)
+    mean, low, high = mean / scale, low / scale, high / scale
+    half = abs(high - low) / 2
+    wanted = decimals(half, 2) if half else decimals(mean, DIGITS)
+    places = min(MAX_DECIMALS, decimals(mean, MAX_DIGITS), wanted)
+    return f"{mean:.{places}f}{suffix} [{low:.{places}f}{suffix}, {high:.{places}f}{suffix}]"
+
+
+def computed(value: float) -> str:
+    """Show a number that is computed, not measured, to four significant digits."""
+    return f"{value:.4g}" if math.isfinite(value) else _not_finite(value)
+
+
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """A key that sorts numbers within a text by size: seed 10 comes after seed 2."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((int(part) if part.isdecimal() else -1, part) for part in parts)
 
 
 def _scale(value: float) -> tuple[float, str]:

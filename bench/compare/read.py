@@ -1,14 +1,19 @@
 """Run directories → the final evaluation rows of every run, checked."""
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from bench.protocol import CLASSES, COST, IDENTITY, POINT, PROTOCOL, PROVENANCE, quality_columns
-from bench.records import Status, read_status
+from bench.compare.course import last_point
+from bench.protocol import eval_columns, extractor_names, measured_columns
+from bench.records import EVAL_KEY, Status, read_status
+
+REMEDY = "delete {} and run it again, or name other runs"
+"""What to do about a run whose files cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Run:
         status: where the run stands.
         extractors: names of the feature extractors, in column order.
         rows: rows of eval.csv at the last evaluated checkpoint, one per sampler. Measurements
-            are float64, NaN where empty; everything else is text.
+            are float64, NaN where empty; everything else is text. What the earlier checkpoints were
+            like stands in the columns that `bench.compare.course` adds.
     """
 
     path: Path
@@ -81,60 +87,99 @@ def read_run(path: Path) -> Run:
         ValueError: its files are missing, half-written or foreign.
     """
     file = path / "eval.csv"
-    status = read_status(path)
+    status = _read_status(path)
     rows, extractors = _read_eval(file) if file.exists() else (pd.DataFrame(), ())
     if status is None:  # a copied eval.csv alone: its rows say whether the budget was spent
         spent = list(zip(rows["checkpoint"], rows["checkpoints"], strict=True)) if len(rows) else []
         status = Status("finished" if any(a == b for a, b in spent) else "running")
     if status.status == "finished" and rows.empty:
-        raise ValueError(f"{file} has no rows although the run is finished: delete {path}")
+        raise ValueError(f"{file} has no rows although the run is finished: {REMEDY.format(path)}")
     if rows.empty:
-        identity = _identity_from_path(path)
-    else:
-        identity = _identity_from_rows(rows, file)
-        rows = rows.loc[rows["checkpoint"] == max(rows["checkpoint"])].reset_index(drop=True)
-    return Run(path, *identity, status, extractors, rows)
+        return Run(path, *_identity_from_path(path), status, extractors, rows)
+    identity = _identity_from_rows(rows, file)
+    return Run(path, *identity, status, extractors, last_point(rows, extractors))
+
+
+def _read_status(path: Path) -> Status | None:
+    try:
+        return read_status(path)
+    except ValueError as error:
+        raise ValueError(f"{error}: {REMEDY.format(path)}") from error
 
 
 def _read_eval(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    try:
-        text = file.read_text(encoding="utf-8")
-        header, *rows = csv.reader(text.splitlines(), strict=True)
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as CSV: {error}") from error
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise ValueError(
-                f"{file} is half-written: line {line} has {len(row)} of {len(header)} values"
-            )
-    if not text.endswith("\n"):
-        raise ValueError(f"{file} is half-written: its last line does not end")
+    """The whole table, measurements as numbers, and the extractors it was made with."""
+    header, rows = _parse(file)
     table = pd.DataFrame(rows, columns=header, dtype=object)
-    extractors = tuple(c.removeprefix("fid_") for c in table.columns if c.startswith("fid_"))
-    measured = (*POINT, *quality_columns(extractors), *CLASSES, *COST)
-    needed = (*IDENTITY, *measured, *PROTOCOL, *PROVENANCE)
-    missing = [column for column in needed if column not in table.columns]
+    extractors = extractor_names(table.columns)
+    missing = [column for column in eval_columns(extractors) if column not in table.columns]
     if missing or not extractors:
         names = ", ".join(missing[:5] or ["fid_<extractor>"]) + (", …" if len(missing) > 5 else "")
         raise ValueError(
             f"{file} is not an eval.csv of this version: it lacks the columns {names}; "
             f"delete {file.parent} and run it again"
         )
+    measured = measured_columns(extractors)
     numbers = {column: _numbers(table[column].to_list(), column, file) for column in measured}
-    return table.assign(**numbers), extractors
+    table = table.assign(**numbers)
+    _check_points(table, file)
+    return table, extractors
+
+
+def _parse(file: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text, every row as long as the header."""
+    remedy = REMEDY.format(file.parent)
+    try:
+        text = file.read_bytes().decode("utf-8")  # read_text would change line ends within values
+        if not text.strip():
+            raise ValueError(f"{file} is empty: {remedy}")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, rows = next(reader), []
+        for row in reader:
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{file} is half-written: line {reader.line_num} has {len(row)} of "
+                    f"{len(header)} values; {remedy}"
+                )
+            rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
+    if not text.endswith("\n"):
+        raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{file} has two columns of the same name: {remedy}")
+    return header, rows
+
+
+def _check_points(table: pd.DataFrame, file: Path) -> None:
+    """Every row names its evaluation point, and none stands there twice."""
+    if table[["checkpoint", "checkpoints"]].isna().to_numpy().any():
+        raise ValueError(f"{file} has a row without checkpoint: {REMEDY.format(file.parent)}")
+    seen = set()
+    for key in zip(*(table[column] for column in EVAL_KEY), strict=True):
+        if key in seen:
+            raise ValueError(
+                f"{file} has two rows of checkpoint {key[0]:.0f}, sampler {key[1]}: "
+                f"{REMEDY.format(file.parent)}"
+            )
+        seen.add(key)
 
 
 def _numbers(texts: list[str], column: str, file: Path) -> list[float]:
     try:
         return [float(text) if text else float("nan") for text in texts]
     except ValueError as error:
-        raise ValueError(f"{file}: {column} must be a number: {error}") from error
+        raise ValueError(
+            f"{file}: a value of {column} is no number ({error}): {REMEDY.format(file.parent)}"
+        ) from error
 
 
 def _identity_from_rows(rows: pd.DataFrame, file: Path) -> tuple[str, str, str, str]:
     identities = set(zip(*(rows[c] for c in ("dataset", "model", "variant", "seed")), strict=True))
     if len(identities) > 1:
-        raise ValueError(f"{file} mixes the rows of {len(identities)} runs")
+        raise ValueError(
+            f"{file} mixes the rows of {len(identities)} runs: {REMEDY.format(file.parent)}"
+        )
     return identities.pop()
 
 

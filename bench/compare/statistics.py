@@ -1,24 +1,28 @@
 """Runs → one entry per model, variant, sampler and weights, with statistics over seeds."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import pandas as pd
 
+from bench.compare.course import BEST_FID, Course, course
+from bench.compare.notation import natural
+from bench.compare.protocols import ProtocolError, check_protocol, split_title
 from bench.compare.read import Run
-from bench.protocol import CLASSES, COST, PROTOCOL, quality_columns
+from bench.protocol import COST, MODES, PERFECT, PROTOCOL, quality_columns
+
+WARNING = "⚠"
+"""Marks an entry whose samples show signs of collapse."""
 
 CONSUMED = ("step", "images", "train_seconds", "train_flops")
 """Columns of POINT that measure what training consumed."""
 
 KEY = ("model", "variant", "sampler", "weights")
 """What one entry is about."""
-
-
-class ProtocolError(ValueError):
-    """Rows of different protocols would share a table."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Entry:
         protocol: values of `bench.protocol.PROTOCOL`.
         commits: commits of the code that made the rows.
         overrides: what the variant stands for; empty without numbers.
+        course: how its seeds came here; None without numbers.
     """
 
     model: str
@@ -54,6 +59,7 @@ class Entry:
     protocol: Mapping[str, str]
     commits: tuple[str, ...]
     overrides: str = ""
+    course: Course | None = None
 
     @property
     def finished(self) -> bool:
@@ -70,42 +76,60 @@ class Comparison:
         extractors: feature extractors, in order; the first one's FID ranks the entries.
         entries: trained models by FID, failed and unfinished runs, then what is not trained.
         commands: command lines that made the runs.
+        values: the protocol fields that split the data set's runs, with this table's values.
     """
 
     dataset: str
     extractors: tuple[str, ...]
     entries: tuple[Entry, ...]
     commands: tuple[str, ...]
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def several_variants(self) -> bool:
-        """Whether models have to be told apart by their variant."""
-        return len({entry.variant for entry in self.entries}) > 1
+    def title(self) -> str:
+        """The data set, and what tells this table from the others of the same data set."""
+        return ", ".join(filter(None, (self.dataset, split_title(self.values))))
+
+    @cached_property
+    def ambiguous_models(self) -> frozenset[str]:
+        """Models that occur in several variants, which have to be told apart."""
+        variants = {(entry.model, entry.variant) for entry in self.entries}
+        models = Counter(model for model, _ in variants)
+        return frozenset(model for model, count in models.items() if count > 1)
 
     @property
-    def variants(self) -> dict[str, str]:
-        """The overrides that each variant stands for, where the tables tell variants apart."""
-        named = {e.variant: e.overrides for e in self.entries if e.overrides}
-        return dict(sorted(named.items())) if self.several_variants else {}
+    def overrides(self) -> dict[str, str]:
+        """What was overridden, by label, where not all entries were made with the same."""
+        named = {self.label(entry): entry.overrides for entry in self.entries if entry.finished}
+        return {k: v for k, v in named.items() if v} if len(set(named.values())) > 1 else {}
 
     def label(self, entry: Entry) -> str:
         """The model's name, with its variant where it takes one to tell."""
-        if self.several_variants and entry.variant not in ("", "default"):
+        if entry.model in self.ambiguous_models and entry.variant not in ("", "default"):
             return f"{entry.model} ({entry.variant})"
         return entry.model
 
+    def marked(self, entry: Entry) -> str:
+        """The label, marked where a seed's last evaluation point shows signs of collapse."""
+        warned = entry.course is not None and entry.course.warnings
+        return f"{self.label(entry)} {WARNING}" if warned else self.label(entry)
 
-def compare_runs(runs: Sequence[Run]) -> Comparison:
+
+def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -> Comparison:
     """Average the finished runs of one data set over their seeds.
 
     Every failed or unfinished run keeps an entry of its own, without numbers.
+
+    Args:
+        runs: at least one, all of one data set.
+        values: the protocol fields that these runs were picked by, with their values.
 
     Raises:
         ProtocolError: two runs were made by different protocols.
     """
     check_protocol(runs)
     extractors = tuple(dict.fromkeys(name for run in runs for name in run.extractors))
-    columns = (*quality_columns(extractors), *CLASSES, *COST, *CONSUMED)
+    columns = statistics_columns(extractors)
     finished = [run.rows for run in runs if run.status.status == "finished"]
     entries = [_without_numbers(run) for run in runs if run.status.status != "finished"]
     if finished:
@@ -115,28 +139,12 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
             entries.append(_averaged(group, columns))
     entries.sort(key=lambda entry: _rank(entry, extractors))
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
-    return Comparison(runs[0].dataset, extractors, tuple(entries), commands)
+    return Comparison(runs[0].dataset, extractors, tuple(entries), commands, values or {})
 
 
-def check_protocol(runs: Sequence[Run]) -> None:
-    """Refuse to compare rows that were made differently; an empty value agrees with anything.
-
-    Raises:
-        ProtocolError: two runs disagree on a field; the message names it, both values and runs.
-    """
-    for field in PROTOCOL:
-        seen: dict[str, Run] = {}
-        for run in runs:
-            for value in run.rows[field].to_list() if field in run.rows else ():
-                if value:
-                    seen.setdefault(value, run)
-        if len(seen) > 1:
-            (a, run_a), (b, run_b) = list(seen.items())[:2]
-            raise ProtocolError(
-                f"runs on {run_a.dataset} that differ in {field} cannot share a table: "
-                f"{a!r} in {run_a.path}, {b!r} in {run_b.path}; name the runs to compare, "
-                f"for example: python -m bench.compare {run_b.path.parents[2]}/*/{run_b.variant}"
-            )
+def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that are averaged over seeds, in order."""
+    return (*quality_columns(extractors), *MODES, *PERFECT, *COST, *CONSUMED, BEST_FID)
 
 
 def _check_recipe(group: pd.DataFrame) -> None:
@@ -152,29 +160,6 @@ def _check_recipe(group: pd.DataFrame) -> None:
         )
 
 
-def to_frame(comparison: Comparison) -> pd.DataFrame:
-    """The comparison as a table for machines: <column>_mean and <column>_std in full precision."""
-    columns = (*quality_columns(comparison.extractors), *CLASSES, *COST, *CONSUMED)
-    rows = [
-        {
-            "dataset": comparison.dataset,
-            **{name: getattr(entry, name) for name in KEY},
-            "status": entry.status,
-            "reason": entry.reason,
-            "trained": entry.trained,
-            "n": len(entry.seeds) if entry.finished else 0,
-            "seeds": " ".join(entry.seeds),
-            **{f"{c}_mean": entry.mean.get(c, math.nan) for c in columns},
-            **{f"{c}_std": entry.std.get(c, math.nan) for c in columns},
-            **{field: entry.protocol.get(field, "") for field in PROTOCOL},
-            "overrides": entry.overrides,
-            "commits": " ".join(entry.commits),
-        }
-        for entry in comparison.entries
-    ]
-    return pd.DataFrame(rows)
-
-
 def _averaged(group: pd.DataFrame, columns: Sequence[str]) -> Entry:
     first = group.iloc[0]
     measured = group.reindex(columns=list(columns)).astype("float64")
@@ -184,12 +169,13 @@ def _averaged(group: pd.DataFrame, columns: Sequence[str]) -> Entry:
         status="finished",
         reason="",
         trained=protocol["budget"] != "",
-        seeds=tuple(sorted(group["seed"].to_list(), key=_natural)),
+        seeds=tuple(sorted(group["seed"].to_list(), key=natural)),
         mean=measured.mean().to_dict(),
         std=measured.std(ddof=1).to_dict(),
         protocol=protocol,
         commits=tuple(sorted(set(group["commit"].to_list()) - {""})),
         overrides=str(first["overrides"]),
+        course=course(group),
     )
 
 
@@ -229,10 +215,5 @@ def _rank(entry: Entry, extractors: tuple[str, ...]) -> tuple[object, ...]:
         ("finished", "failed", "unfinished").index(entry.status),
         math.inf if math.isnan(fid) else fid,
         *(getattr(entry, name) for name in KEY),
-        *map(_natural, entry.seeds),
+        *map(natural, entry.seeds),
     )
-
-
-def _natural(seed: str) -> tuple[int, str]:
-    """Seed 10 comes after seed 2."""
-    return (int(seed), "") if seed.isdigit() else (10**9, seed)

@@ -1,34 +1,69 @@
 """A comparison on the terminal: the columns that fit, and where the rest is."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.compare.notation import NOTHING, exact
-from bench.compare.statistics import Comparison, Entry
-from bench.compare.tables import (
-    QUALITY_METRICS,
+from bench.compare.columns import (
+    ARROWS,
     Measure,
     best_entries,
     measure,
-    notes,
     quality_measure,
-    value_text,
+    with_values,
+)
+from bench.compare.modes import perfect_scores
+from bench.compare.notation import NOTHING, exact
+from bench.compare.notes import notes
+from bench.compare.statistics import Comparison, Entry
+from bench.compare.tables import (
+    AFTER_QUALITY,
+    MODE_COLUMNS,
+    NO_RESULT,
+    QUALITY_METRICS,
+    counts_modes,
 )
 
 FILE_WIDTH = 120
 """Width of the table where the output is no terminal."""
 
-AFTER_QUALITY = ("modes", "nfe", "latency_ms", "train_seconds")
-
-SHORT = {"precision": "prec. ↑", "latency": "ms per\nsample ↓", "training": "train s"}
+SHORT = {
+    "precision": "prec. ↑",
+    "coverage": "cov. ↑",
+    "high quality": "high\nqual. %",
+    "reverse KL": "reverse\nKL ↓",
+    "latency": "ms per\nsample ↓",
+    "training": "train s",
+}
 """Shorter headings than the page has, by title."""
 
-OPTIONAL = ("train_seconds", "modes", "recall", "precision", "kid")
+OPTIONAL = (
+    "density",
+    "coverage",
+    "train_seconds",
+    "modes",
+    "recall",
+    "precision",
+    "kid",
+)
 """Columns left out, in this order, until the table fits the terminal."""
+
+OPTIONAL_BESIDE_MODES = (
+    "density",
+    "coverage",
+    "train_seconds",
+    "recall",
+    "precision",
+    "is",
+    "kid",
+    "latency_ms",
+    "nfe",
+)
+"""The same for data sets whose modes are counted: their columns stay."""
 
 
 def make_console() -> Console:
@@ -37,19 +72,24 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
-def show(console: Console, comparison: Comparison, where: Sequence[str]) -> None:
-    """Print one data set's table, its notes and the files with the rest."""
+def show(console: Console, comparison: Comparison) -> None:
+    """Print one table and its notes."""
     console.print(fitting_table(console, comparison))
     for sentence in notes(comparison):
         console.print(Text(f"  {sentence}", style="yellow"))
-    for file in where:
+
+
+def show_files(console: Console, files: Sequence[Path]) -> None:
+    """Say where the rest is."""
+    for file in files:
         console.print(Text(f"  → {file}"), soft_wrap=True)
 
 
 def fitting_table(console: Console, comparison: Comparison) -> RichTable:
     """The widest table that fits, or the narrowest there is."""
     unlimited = console.options.update(width=10_000)
-    tables = [rich_table(comparison, OPTIONAL[:count]) for count in range(len(OPTIONAL) + 1)]
+    optional = OPTIONAL_BESIDE_MODES if counts_modes(comparison) else OPTIONAL
+    tables = [rich_table(comparison, optional[:count]) for count in range(len(optional) + 1)]
     widths = [console.measure(table, options=unlimited).maximum for table in tables]
     fitting = (t for t, width in zip(tables, widths, strict=True) if width <= console.width)
     return next(fitting, tables[-1])
@@ -62,24 +102,17 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
         comparison: what to show.
         hidden: metrics and costs to leave out.
     """
-    measures = [
-        quality_measure(metric, extractor, name_extractor=metric == "fid")
-        for extractor in comparison.extractors[:1]
-        for metric in QUALITY_METRICS
-        if metric not in hidden
-    ]
-    measures += [measure(name) for name in AFTER_QUALITY if name not in hidden]
-    title = Text(comparison.dataset, style="bold")
+    measures = shown_measures(comparison, hidden)
+    title = Text(comparison.title, style="bold")
     table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     table.add_column("sampler", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
     for m in measures:
-        heading = SHORT.get(m.column.title, m.heading.replace(" (", "\n("))
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(short_heading(m), justify="right", no_wrap=True)
     best = {m.name: best_entries(comparison.entries, m) for m in measures}
     for k, entry in enumerate(comparison.entries):
-        cells = [Text(comparison.label(entry)), Text(entry.sampler or NOTHING)]
+        cells = [Text(comparison.marked(entry)), Text(entry.sampler or NOTHING)]
         if entry.finished:
             cells.append(Text(str(len(entry.seeds))))
             for m in measures:
@@ -89,12 +122,36 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
             cells += [Text(NOTHING), Text(entry.status, style="bold red")]
             cells += [Text(NOTHING)] * (len(measures) - 1)
         table.add_row(*cells, style="" if entry.trained else "dim")
+    perfect = perfect_scores(comparison)
+    if perfect and counts_modes(comparison):
+        values = [perfect.get(m.name, NOTHING) for m in measures]
+        table.add_row("perfect sampler", "computed", NOTHING, *values, style="dim")
     return table
+
+
+def shown_measures(comparison: Comparison, hidden: Sequence[str]) -> list[Measure]:
+    """The measures that have values, without the hidden ones."""
+    counted = MODE_COLUMNS if counts_modes(comparison) else ("modes",)
+    measures = [
+        quality_measure(metric, extractor)
+        for extractor in comparison.extractors[:1]
+        for metric in QUALITY_METRICS
+        if metric not in hidden
+    ]
+    measures += [measure(name) for name in (*counted, *AFTER_QUALITY) if name not in hidden]
+    return with_values(comparison, measures) or [NO_RESULT]
+
+
+def short_heading(m: Measure) -> str:
+    """A heading for a narrow column; of the metrics only FID names the extractor."""
+    if m.name.startswith("fid_"):
+        return m.heading.replace(" (", "\n(")
+    return SHORT.get(m.column.title, f"{m.column.title}{ARROWS[m.column.better]}")
 
 
 def short_value(entry: Entry, m: Measure) -> str:
     """The FID with its spread, anything else without."""
-    text = value_text(entry, m)
+    text = m.text(entry, m)
     if m.name.startswith("fid_") or text == NOTHING:
         return text
     return exact(entry.mean[m.name] * m.scale)

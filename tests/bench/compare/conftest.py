@@ -1,11 +1,21 @@
 """Synthetic runs on disk."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import FLOOR, PROTOCOL, costs, scores
+from synthetic_runs import (
+    FLOOR,
+    POINTS,
+    PROTOCOL,
+    STACKED,
+    costs,
+    mode_scores,
+    scores,
+    stacked_scores,
+)
 
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
@@ -13,41 +23,45 @@ from bench.records import RunDirectory, Status
 MakeRun = Callable[..., Path]
 
 
+def write_run(
+    folder: Path,
+    model: str,
+    seed: int,
+    rows: dict[str, dict[str, Any]],
+    *,
+    root: str = "runs",
+    dataset: str = "digits",
+    variant: str = "default",
+    status: Status | None = None,
+    protocol: dict[str, Any] = PROTOCOL,
+    checkpoint: int = 1,
+    checkpoints: int | None = None,
+    extractors: tuple[str, ...] = ("domain",),
+) -> Path:
+    """Write a run below folder: rows={sampler: values}; again with another checkpoint to add it."""
+    path = folder / root / dataset / model / variant / f"seed={seed}"
+    command = f"python -m bench model={model} dataset={dataset} seed={seed}"
+    with RunDirectory(path) as run:
+        identity = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+        point = {"checkpoint": checkpoint, "checkpoints": checkpoints or checkpoint}
+        common = {**identity, **point, "weights": "ema", "commit": "abc1234", **protocol}
+        written = [{**common, "sampler": name, **values} for name, values in rows.items()]
+        if written:
+            run.append_eval(written, eval_columns(extractors))
+        run.write_status(status or Status("finished", step=100, command=command))
+    return path
+
+
 @pytest.fixture
 def make_run(tmp_path) -> MakeRun:
     """Write a run: make_run(model, seed, rows={sampler: values}, status=…, protocol=…)."""
-
-    def make(
-        model: str,
-        seed: int,
-        rows: dict[str, dict[str, Any]],
-        *,
-        root: str = "runs",
-        dataset: str = "digits",
-        variant: str = "default",
-        status: Status | None = None,
-        protocol: dict[str, Any] = PROTOCOL,
-        checkpoint: int = 1,
-        extractors: tuple[str, ...] = ("domain",),
-    ) -> Path:
-        path = tmp_path / root / dataset / model / variant / f"seed={seed}"
-        command = f"python -m bench model={model} dataset={dataset} seed={seed}"
-        with RunDirectory(path) as run:
-            identity = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
-            point = {"checkpoint": checkpoint, "checkpoints": checkpoint}
-            common = {**identity, **point, "weights": "ema", "commit": "abc1234", **protocol}
-            written = [{**common, "sampler": name, **values} for name, values in rows.items()]
-            if written:
-                run.append_eval(written, eval_columns(extractors))
-            run.write_status(status or Status("finished", step=100, command=command))
-        return path
-
-    return make
+    return partial(write_run, tmp_path)
 
 
-@pytest.fixture
-def study(make_run) -> Path:
-    """Three seeds of a GAN and a DDPM, a failed and an unfinished run, and the floor."""
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """Three seeds of a GAN and a DDPM, a failed and an unfinished run, the floor; to read only."""
+    make_run = partial(write_run, tmp_path_factory.mktemp("study"))
     for seed in range(3):
         for_seed = 1 + seed / 50
         gan = {"generator": scores(23.4 * for_seed, 0.0123 * for_seed) | costs(1, 0.7)}
@@ -63,3 +77,34 @@ def study(make_run) -> Path:
     make_run("ddpm", 1, {"ddpm-1000": scores(99.0)}, status=Status("running", step=40))
     root = make_run("mlp_gan", 1, {"generator": scores(41.0, 0.03) | costs(1, 0.05)})
     return root.parents[3]
+
+
+@pytest.fixture(scope="session")
+def modes_study(tmp_path_factory) -> Path:
+    """Ring and stacked digits, three points along each run, two seeds collapsed; to read only."""
+    make_run = partial(write_run, tmp_path_factory.mktemp("modes"))
+    untrained = {name: "" for name, value in FLOOR.items() if value == ""}
+    ring = {"dataset": "ring8", "protocol": POINTS, "extractors": ("identity",), "checkpoints": 3}
+    for seed in (0, 2, 10):
+        for checkpoint in (1, 2, 3):
+            gan = mode_scores(6 + seed % 3, 0.972 + seed / 1e3, 0.4 / checkpoint, 0.3 + seed / 50)
+            if seed > 0 and checkpoint > 1:
+                gan["warning"] = f"only {2 + seed // 5} of 8 modes; recall 0.012 at precision 0.90"
+            if seed == 0 and checkpoint == 1:
+                gan["warning"] = "41% near-duplicates"
+            gan["fid_identity"] *= 1 + (checkpoint - 2) ** 2 / 4
+            gan |= costs(1, 0.04)
+            make_run("mlp_gan", seed, {"generator": gan}, checkpoint=checkpoint, **ring)
+            ddpm = mode_scores(8, 0.941 + seed / 1e4, 0.02 / checkpoint, 0.4 / checkpoint)
+            ddpm |= costs(50, 11.0)
+            make_run("ddpm_mlp", seed, {"ddim-50": ddpm}, checkpoint=checkpoint, **ring)
+    last = ring | {"protocol": POINTS | untrained, "checkpoints": None}
+    make_run("real", 0, {"held-out": mode_scores(8, 0.9884, 0.0015, 0.001) | {"nfe": 0}}, **last)
+    make_run("samples", 0, {"stored": mode_scores(8, 0.9, 0.1, 0.2)}, variant="0a1b2c", **last)
+    for seed in range(3):
+        gan = stacked_scores(700 + seed, 0.9 + seed / 100) | costs(1, 0.6)
+        row = {"generator": gan}
+        make_run("dcgan_small", seed, row, dataset="stacked_mnist", protocol=STACKED)
+    return make_run(
+        "ddpm_small", 0, {}, dataset="stacked_mnist", status=Status("failed", "out of memory", 7)
+    ).parents[3]

@@ -20,21 +20,75 @@ PROTOCOL = {
 FLOOR = PROTOCOL | {"budget": "", "precision": "", "device": "", "threads": "", "processes": ""}
 
 
+POINTS = PROTOCOL | {
+    "image_shape": "2",
+    "samples": 2500,
+    "extractors": "identity:00000000",
+    "preprocessing": "identity:none",
+}
+STACKED = PROTOCOL | {"image_shape": "3x28x28", "samples": 26000}
+
+
 def scores(
     fid: float, kid: float = 0.002, inception: float = 8.0, precision: float = 0.9
 ) -> dict[str, Any]:
-    """Quality under the domain extractor."""
+    """Quality under the domain extractor, as at the last evaluation point."""
+    metrics = {
+        "fid": fid,
+        "kid": kid,
+        "is": inception,
+        "precision": precision,
+        "recall": precision / 2,
+        "density": precision * 1.1,
+        "coverage": precision - 0.05,
+    }
     return {
-        "fid_domain": fid,
-        "kid_domain": kid,
+        **{f"{name}_domain": value for name, value in metrics.items()},
+        **{f"{name}_low_domain": 0.96 * value for name, value in metrics.items()},
+        **{f"{name}_high_domain": 1.05 * value for name, value in metrics.items()},
         "kid_std_domain": kid / 10,
-        "is_domain": inception,
         "is_std_domain": 0.1,
-        "precision_domain": precision,
-        "recall_domain": precision / 2,
+        "duplicates_domain": 0.012,
+        "fid_infinity_domain": 0.9 * fid,
+        "authpct_domain": 48.25,
+        "nn_ratio_domain": 0.987,
+        "mifid_domain": 1.2 * fid,
         "modes": 10,
         "class_kl": 0.0123,
         "class_tv": 0.05,
+    }
+
+
+def mode_scores(modes: int, high_quality: float, reverse_kl: float, fid: float) -> dict[str, Any]:
+    """Scores of points on eight modes; no logits, so neither IS nor classes of an extractor."""
+    return {
+        "fid_identity": fid,
+        "kid_identity": fid / 100,
+        "kid_std_identity": fid / 1000,
+        "precision_identity": 0.7,
+        "recall_identity": 0.6,
+        "density_identity": 0.8,
+        "coverage_identity": 0.75,
+        "duplicates_identity": 0.01,
+        "modes": modes,
+        "class_kl": reverse_kl,
+        "class_tv": 0.1,
+        "high_quality": high_quality,
+        "reverse_kl": reverse_kl,
+        "modes_perfect": 8.0,
+        "high_quality_perfect": 0.988891,
+        "reverse_kl_perfect": 0.00140106,
+    }
+
+
+def stacked_scores(modes: int, reverse_kl: float) -> dict[str, Any]:
+    """Scores of stacked digits."""
+    return scores(12.0) | {
+        "modes": modes,
+        "reverse_kl": reverse_kl,
+        "modes_perfect": 999.99999,
+        "reverse_kl_perfect": 0.0235,
+        "classifier_error": 0.0093,
     }
 
 

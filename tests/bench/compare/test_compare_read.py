@@ -1,16 +1,22 @@
 """Bad inputs of the comparison: one sentence that names the file."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from synthetic_runs import scores
 
 from bench.compare import cli
 from bench.compare.read import read_run, read_runs
-from bench.records import Status
+from bench.protocol import eval_columns
+from bench.records import RunDirectory, Status
 
 
 @pytest.fixture
@@ -43,8 +49,130 @@ def test_the_same_run_twice(run, tmp_path):
 def test_missing_columns_are_named(run):
     text = (run / "eval.csv").read_text()
     (run / "eval.csv").write_text(text.replace("class_kl", "kl").replace("recall_", "r_"))
-    with pytest.raises(ValueError, match=r"eval\.csv .* lacks the columns recall_domain, class_kl"):
+    with pytest.raises(ValueError, match=r"eval\.csv .* lacks the columns recall_domain, rec"):
         read_run(run)
+
+
+def spoil(run, name: str, content: bytes) -> str:
+    """Overwrite a file of the run and read it: the sentence about it, which has a remedy."""
+    (run / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}.*delete {run} and run it again") as caught:
+        read_run(run)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_empty_file_says_so(run):
+    assert "eval.csv is empty" in spoil(run, "eval.csv", b"")
+    assert "eval.csv is empty" in spoil(run, "eval.csv", b"\n\n")
+
+
+def test_what_is_not_utf_8_says_so(run):
+    content = (run / "eval.csv").read_bytes().replace(b"Example", b"\xe9xample")
+    assert "'utf-8' codec can't decode byte 0xe9" in spoil(run, "eval.csv", content)
+
+
+def test_a_header_alone_is_no_result_of_a_finished_run(run):
+    header = (run / "eval.csv").read_bytes().splitlines(keepends=True)[0]
+    assert "no rows although the run is finished" in spoil(run, "eval.csv", header)
+
+
+def test_a_header_alone_is_an_unfinished_run_that_has_just_begun(run):
+    header = (run / "eval.csv").read_bytes().splitlines(keepends=True)[0]
+    (run / "eval.csv").write_bytes(header)
+    (run / "status.json").write_text('{"status": "running", "step": 3}')
+    assert read_run(run).rows.empty
+    assert read_run(run).status.step == 3
+
+
+def test_a_number_that_is_text_is_named(run):
+    content = (run / "eval.csv").read_bytes().replace(b",48.25,", b",n/a,")
+    assert "a value of authpct_domain is no number" in spoil(run, "eval.csv", content)
+
+
+def test_a_row_without_checkpoint_and_a_row_twice(run):
+    header, row = (run / "eval.csv").read_bytes().splitlines(keepends=True)
+    twice = spoil(run, "eval.csv", header + row + row)
+    assert "two rows of checkpoint 1, sampler generator" in twice
+    column = header.decode().split(",").index("checkpoint")
+    values = row.decode().split(",")
+    assert values[column] == "1"
+    values[column] = ""
+    text = spoil(run, "eval.csv", header + ",".join(values).encode())
+    assert "a row without checkpoint" in text
+
+
+def test_columns_of_the_same_name(run):
+    content = (run / "eval.csv").read_bytes().replace(b"class_kl", b"class_tv")
+    assert "two columns of the same name" in spoil(run, "eval.csv", content)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"state": 1}', b'{"status": "done"}', b"\xff\xfe"]
+)
+def test_a_damaged_status_has_a_remedy(run, content):
+    spoil(run, "status.json", content)
+
+
+def test_a_file_of_the_version_before_is_refused(run):
+    """Version 0.1 had neither density nor modes' columns nor warnings."""
+    lines = [line.split(",") for line in (run / "eval.csv").read_text().splitlines()]
+    new = ("density", "coverage", "duplicates", "high_quality", "warning", "fid_infinity")
+    kept = [k for k, name in enumerate(lines[0]) if not name.startswith(new)]
+    old = "".join(",".join(line[k] for k in kept) + "\n" for line in lines)
+    assert "not an eval.csv of this version" in spoil(run, "eval.csv", old.encode())
+
+
+def test_every_file_is_read_once(make_run, monkeypatch):
+    """Reading stays linear in the number of runs."""
+    for seed in range(20):
+        path = make_run("dcgan", seed, {"generator": scores(5.0)})
+    opened = []
+    read_bytes = Path.read_bytes
+
+    def count(file: Path) -> bytes:
+        opened.append(file)
+        return read_bytes(file)
+
+    monkeypatch.setattr(Path, "read_bytes", count)
+    assert len(read_runs([path.parents[3], path.parent, path])) == 20
+    assert len(opened) == 20
+
+
+TEXT = ("overrides", "warning", "commit", "device", "metric_backend")
+NUMBERS = ("fid_domain", "kid_low_domain", "reverse_kl", "classifier_error", "latency_ms")
+letters = st.characters(codec="utf-8")
+text = st.text(letters, max_size=30) | st.sampled_from(
+    ["a,b", '"', "x\ny", "\r", "\r\n", " ", "ü\u2028⚠"]
+)
+number = st.floats(allow_nan=False) | st.none()
+row = st.fixed_dictionaries({**dict.fromkeys(TEXT, text), **dict.fromkeys(NUMBERS, number)})
+
+
+@given(rows=st.lists(row, min_size=1, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_what_append_eval_wrote_is_read_back(rows):
+    identity = {"dataset": "d", "model": "m", "variant": "v", "seed": 0, "weights": "raw"}
+    point = {"checkpoint": 1, "checkpoints": 1}
+    rows = [{**identity, **point, "sampler": f"s{k}", **values} for k, values in enumerate(rows)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        with RunDirectory(path) as directory:
+            for values in rows:  # every row rewrites those before it
+                directory.append_eval([values], eval_columns(("domain",)))
+        (read,) = read_runs([path])
+    found = read.rows.to_dict("records")
+    assert len(found) == len(rows)
+    for wrote, got in zip(rows, found, strict=True):
+        assert {name: got[name] for name in TEXT} == {name: wrote[name] for name in TEXT}
+        for name in NUMBERS:
+            if wrote[name] is None:
+                assert math.isnan(got[name])
+            else:
+                assert (got[name], math.copysign(1, got[name])) == (
+                    wrote[name],
+                    math.copysign(1, wrote[name]),
+                )
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "hello\n", '"', "a,b\n1,2,3\n1,2,3,4\n", ""])
@@ -70,7 +198,7 @@ def test_a_half_written_row_is_named(run):
 def test_a_value_that_is_no_number_is_named(run):
     text = (run / "eval.csv").read_text()
     (run / "eval.csv").write_text(text.replace(",5.0,", ",five,"))
-    with pytest.raises(ValueError, match=r"fid_domain must be a number: .*'five'"):
+    with pytest.raises(ValueError, match=r"a value of fid_domain is no number \(.*'five'\)"):
         read_run(run)
 
 

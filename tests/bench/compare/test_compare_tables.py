@@ -10,14 +10,21 @@ from rich.console import Console
 from synthetic_runs import PROTOCOL, costs, scores
 
 from bench.compare import cli
-from bench.compare.markdown import page
-from bench.compare.notation import exact, spread
+from bench.compare.frame import to_frame
+from bench.compare.markdown import Section, page
+from bench.compare.notation import computed, exact, interval, natural, spread
+from bench.compare.notes import notes
+from bench.compare.protocols import ProtocolError
 from bench.compare.read import read_runs
-from bench.compare.statistics import ProtocolError, compare_runs, to_frame
-from bench.compare.tables import notes
-from bench.compare.terminal import show
+from bench.compare.statistics import Comparison, compare_runs
+from bench.compare.terminal import show, show_files
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def one_page(comparison: Comparison, command: str = "bench.compare") -> str:
+    """The page of one comparison that has it to itself."""
+    return page(comparison.dataset, [Section(comparison)], command)
 
 
 def check_golden(name: str, text: str) -> None:
@@ -31,7 +38,7 @@ def check_golden(name: str, text: str) -> None:
 
 def test_the_page_is_the_golden_one(study):
     comparison = compare_runs(read_runs([study]))
-    check_golden("digits.md", page(comparison, "python -m bench.compare results/runs/digits"))
+    check_golden("digits.md", one_page(comparison, "python -m bench.compare results/runs/digits"))
 
 
 def test_the_csv_is_the_golden_one(study):
@@ -41,7 +48,9 @@ def test_the_csv_is_the_golden_one(study):
 
 def printed(study: Path, width: int) -> str:
     text = StringIO()
-    show(Console(file=text, width=width), compare_runs(read_runs([study])), ("results/digits.md",))
+    console = Console(file=text, width=width)
+    show(console, compare_runs(read_runs([study])))
+    show_files(console, (Path("results/digits.md"),))
     return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
 
 
@@ -76,7 +85,7 @@ def quality_rows(text: str) -> dict[tuple[str, ...], list[str]]:
 
 
 def test_best_is_marked_among_trained_models_only(study):
-    rows = quality_rows(page(compare_runs(read_runs([study])), "bench.compare"))
+    rows = quality_rows(one_page(compare_runs(read_runs([study]))))
     assert rows["ddpm_small", "ddim-50"][2] == "**10.07 ± 0.20**"
     assert "**" not in rows["ddpm_small", "ddim-10"][2]
     assert not any("**" in cell for cell in rows["real", "real"])
@@ -97,7 +106,7 @@ def test_only_failed_runs_still_make_a_table(make_run, tmp_path):
     from bench.records import Status
 
     path = make_run("dcgan", 0, {}, status=Status("failed", "out of memory", 3, "discriminator"))
-    text = page(compare_runs(read_runs([path])), "bench.compare")
+    text = one_page(compare_runs(read_runs([path])))
     assert quality_rows(text)["dcgan", "–"][1:3] == ["seed 0", "failed"]
     assert "dcgan seed 0 failed and has no result: out of memory (discriminator, step 3)." in text
     assert cli.main([str(path), "--out", str(tmp_path / "out")]) == 0
@@ -105,7 +114,7 @@ def test_only_failed_runs_still_make_a_table(make_run, tmp_path):
 
 def test_one_seed_has_no_spread_and_a_note(make_run):
     path = make_run("dcgan", 0, {"generator": scores(12.3456)})
-    text = page(compare_runs(read_runs([path])), "bench.compare")
+    text = one_page(compare_runs(read_runs([path])))
     assert "12.3 ± –" in text
     assert "Fewer than 3 seeds for dcgan" in text
 
@@ -122,11 +131,11 @@ def test_variants_are_told_apart_only_where_there_are_several(make_run):
     one = make_run("dcgan", 0, {"generator": row}, variant="1a2b3c")
     comparison = compare_runs(read_runs([one]))
     assert comparison.label(comparison.entries[0]) == "dcgan"
-    assert not any("Variant" in sentence for sentence in notes(comparison))
+    assert not any("ran with" in sentence for sentence in notes(comparison))
     two = make_run("dcgan", 0, {"generator": scores(4.0)})
     comparison = compare_runs(read_runs([one, two]))
     assert [comparison.label(e) for e in comparison.entries] == ["dcgan", "dcgan (1a2b3c)"]
-    assert "Variant 1a2b3c is precision=bf16." in notes(comparison)
+    assert "dcgan (1a2b3c) ran with precision=bf16." in notes(comparison)
 
 
 def test_seeds_of_different_recipes_are_not_averaged(make_run):
@@ -139,7 +148,7 @@ def test_seeds_of_different_recipes_are_not_averaged(make_run):
         compare_runs(read_runs(runs))
 
 
-def test_every_extractor_has_its_own_columns(make_run):
+def test_every_extractor_has_its_own_table(make_run):
     inception = {name.replace("domain", "inception"): v for name, v in scores(7.0).items()}
     path = make_run(
         "dcgan",
@@ -148,15 +157,28 @@ def test_every_extractor_has_its_own_columns(make_run):
         extractors=("domain", "inception"),
         protocol=PROTOCOL | {"extractors": "domain:a inception:b"},
     )
-    text = page(compare_runs(read_runs([path])), "bench.compare")
-    for heading in ("FID (domain) ↓", "KID (inception) ×10³ ↓", "precision (inception) ↑"):
-        assert heading in text
+    text = one_page(compare_runs(read_runs([path])))
+    first, second = text.split("## Quality (inception)")
+    assert "FID (domain) ↓" in first
+    assert "class KL (nats) ↓" in first
+    assert "KID (inception) ×10³ ↓" in second.split("## Cost")[0]
+    assert "(inception)" not in first
+    assert "## Bias and memorisation (inception)" in second
+    assert "## Sampling intervals (inception)" in second
 
 
 def test_values_that_were_not_measured_are_dashes(make_run):
-    path = make_run("dcgan", 0, {"generator": {"fid_domain": float("nan"), "nfe": 1}})
-    cells = quality_rows(page(compare_runs(read_runs([path])), "x"))["dcgan", "generator"]
-    assert cells == ["ema", "1", *["–"] * 7, "1", "–", "–"]
+    one = make_run("dcgan", 0, {"generator": {"fid_domain": float("nan"), "nfe": 1}})
+    two = make_run("gan", 0, {"generator": {"fid_domain": 2.0, "kid_domain": 0.1}})
+    rows = quality_rows(one_page(compare_runs(read_runs([one, two]))))
+    assert rows["dcgan", "generator"] == ["ema", "1", "–", "–", "1"]
+    assert rows["gan", "generator"] == ["ema", "1", "2 ± –", "100 ± –", "–"]
+
+
+def test_a_run_in_which_nothing_was_measured_has_a_row(make_run):
+    path = make_run("dcgan", 0, {"generator": {}})
+    assert quality_rows(one_page(compare_runs(read_runs([path]))))["dcgan", "generator"][-1] == "–"
+    assert "dcgan" in printed(path, 80)
 
 
 @pytest.mark.parametrize("field", ["samples", "extractors", "budget", "device"])
@@ -167,7 +189,8 @@ def test_different_protocols_are_refused(make_run, capsys, tmp_path, field):
     assert cli.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    for part in (f"differ in {field}", repr(str(PROTOCOL[field])), "'another'", str(one), str(two)):
+    values = (repr(str(PROTOCOL[field])), "'another'")
+    for part in (f"differ in {field}", *values, str(one), str(two), f"--allow-mixed {field}"):
         assert part in message
     assert not (tmp_path / "out").exists()
 
@@ -236,6 +259,34 @@ def test_exact_numbers_have_three_digits(value, text):
 def test_peak_memory_is_shown_where_it_is_exact(make_run, device, shown):
     row = scores(2.0) | costs(1, 0.5)
     path = make_run("dcgan", 0, {"generator": row}, protocol=PROTOCOL | {"device": device})
-    text = page(compare_runs(read_runs([path])), "x")
+    text = one_page(compare_runs(read_runs([path])))
     assert ("training memory (MiB)" in text) == shown
     assert ("Peak memory is in the CSV only" in text) != shown
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((10.0, 9.5, 10.6), "10.00 [9.50, 10.60]"),
+        ((0.9, 0.88, 0.91), "0.900 [0.880, 0.910]"),
+        ((12_345.0, 12_000.0, 13_000.0), "12.35k [12.00k, 13.00k]"),
+        ((-0.2, -1.0, 0.5), "-0.20 [-1.00, 0.50]"),
+        ((1.0, 1.0, 1.0), "1.00 [1.00, 1.00]"),
+        ((1.0, float("nan"), 2.0), "–"),
+    ],
+)
+def test_intervals_have_the_digits_of_their_length(values, text):
+    assert interval(*values) == text
+
+
+def test_computed_numbers_have_four_digits():
+    assert [computed(x) for x in (98.8891, 8.0, 0.00140106, 999.99999)] == [
+        "98.89",
+        "8",
+        "0.001401",
+        "1000",
+    ]
+
+
+def test_numbers_within_a_text_sort_by_size():
+    assert sorted(["seed 10", "seed 2", "a", ""], key=natural) == ["", "a", "seed 2", "seed 10"]

@@ -1,0 +1,122 @@
+"""Which runs may share a table: protocol fields agree, or split the runs where that is allowed."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from bench.compare.notation import natural
+from bench.compare.read import Run
+from bench.protocol import PROTOCOL
+
+LABELS = {
+    "data_hash": "data hash",
+    "image_shape": "shape of a sample",
+    "reference": "reference split",
+    "reference_size": "reference samples",
+    "samples": "samples per model",
+    "extractors": "extractors and their hashes",
+    "metric_backend": "metric backend",
+    "budget": "training budget",
+    "threads": "CPU threads per process",
+}
+"""Names of protocol fields for readers, where the field's own name is not one."""
+
+
+class ProtocolError(ValueError):
+    """Rows of different protocols would share a table."""
+
+
+def check_fields(mixed: Iterable[str]) -> None:
+    """Refuse to split by what is no protocol field.
+
+    Raises:
+        ValueError: naming the field and those that there are.
+    """
+    for field in mixed:
+        if field not in PROTOCOL:
+            raise ValueError(
+                f"--allow-mixed {field}: there is no such field, choose from {', '.join(PROTOCOL)}"
+            )
+
+
+def check_protocol(runs: Sequence[Run], mixed: Collection[str] = ()) -> None:
+    """Refuse to compare rows that were made differently; an empty value agrees with anything.
+
+    Args:
+        runs: the runs of one data set.
+        mixed: fields that may differ.
+
+    Raises:
+        ProtocolError: two runs disagree on a field; the message names it, both values and runs.
+    """
+    for field in PROTOCOL:
+        seen = _values(runs, field)
+        if len(seen) > 1 and field not in mixed:
+            (a, run_a), (b, run_b) = list(seen.items())[:2]
+            raise ProtocolError(
+                f"runs on {run_a.dataset} that differ in {field} cannot share a table: "
+                f"{a!r} in {run_a.path}, {b!r} in {run_b.path}; name the runs to compare, as in "
+                f"python -m bench.compare {run_b.path}, or split the tables with "
+                f"--allow-mixed {field}"
+            )
+
+
+def split_runs(
+    runs: Sequence[Run], mixed: Collection[str] = ()
+) -> list[tuple[dict[str, str], list[Run]]]:
+    """Make a group of runs for each value of the fields that may differ.
+
+    A row without value (of a model that is not trained) and a run without rows go into every group.
+
+    Args:
+        runs: the runs of one data set.
+        mixed: fields that split the runs where they differ.
+
+    Returns:
+        The groups, each with its values of the fields that differ; one group if none does.
+
+    Raises:
+        ProtocolError: the runs disagree on another field.
+    """
+    check_protocol(runs, mixed)
+    groups: list[tuple[dict[str, str], list[Run]]] = [({}, list(runs))]
+    for field in PROTOCOL:
+        if field in mixed and len(_values(runs, field)) > 1:
+            groups = [
+                finer for values, members in groups for finer in _split(values, members, field)
+            ]
+    return groups
+
+
+def split_title(values: Mapping[str, str]) -> str:
+    """What the runs of one group share, for readers: "training budget: 120 s"."""
+    return ", ".join(f"{LABELS.get(field, field)}: {value}" for field, value in values.items())
+
+
+def _values(runs: Sequence[Run], field: str) -> dict[str, Run]:
+    """The values of a field that are not empty, each with the first run that has it."""
+    seen: dict[str, Run] = {}
+    for run in runs:
+        for value in run.rows[field].to_list() if field in run.rows else ():
+            if value:
+                seen.setdefault(value, run)
+    return seen
+
+
+def _split(
+    values: dict[str, str], runs: list[Run], field: str
+) -> list[tuple[dict[str, str], list[Run]]]:
+    found = sorted(_values(runs, field), key=natural)
+    if not found:
+        return [(values, runs)]
+    return [
+        (values | {field: value}, [kept for run in runs if (kept := _limited(run, field, value))])
+        for value in found
+    ]
+
+
+def _limited(run: Run, field: str, value: str) -> Run | None:
+    """The run with the rows that have this value or none; None if it has other rows only."""
+    if run.rows.empty:
+        return run
+    rows = run.rows.loc[run.rows[field].isin(("", value))].reset_index(drop=True)
+    return None if rows.empty else replace(run, rows=rows)
