@@ -30,7 +30,7 @@ class SamplingCost:
     """What drawing from a sampler costs; None where there is nothing to measure.
 
     Attributes:
-        nfe: network evaluations per sample.
+        nfe: network evaluations per sample; None where unknown.
         latency_ms: median milliseconds to draw one sample at batch 1.
         latency_iqr_ms: its interquartile range.
         images_per_second: median throughput at the best batch size.
@@ -41,7 +41,7 @@ class SamplingCost:
             `PeakMemory`); a fixed number of samples, so that it compares between models.
     """
 
-    nfe: int
+    nfe: int | None
     latency_ms: float | None = None
     latency_iqr_ms: float | None = None
     images_per_second: float | None = None
@@ -109,20 +109,20 @@ def sampling_cost(
     Raises:
         ValueError: if a draw does not call the network as often as sampler.nfe declares.
     """
-    network = sampler.network
-    if network is None:
-        return SamplingCost(nfe=sampler.nfe)
+    network, nfe = sampler.network, sampler.nfe
+    if network is None or nfe is None:
+        return SamplingCost(nfe=nfe)
     generator = Generator(device=device).manual_seed(0)
 
     def draw(n: int) -> Tensor:
         return sampler.draw(n, generator, None)
 
     with eval_mode(model), untouched_random_state(device), torch.inference_mode():
-        call = _capture_call(network, lambda: draw(1), sampler.nfe)
+        call = _capture_call(network, lambda: draw(1), nfe)
         gflops = _gflops_of_one_more(network, call)
         latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
         batch_size, call_seconds = _best_batch_size(network, call, seconds, device)
-        draws = [call_seconds * sampler.nfe]
+        draws = [call_seconds * nfe]
         if draws[0] <= seconds:
             draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
         memory = PeakMemory(device)
@@ -131,13 +131,13 @@ def sampling_cost(
     latency_ms = [1000 * t for t in latency]
     images_per_second = [batch_size / t for t in draws]
     return SamplingCost(
-        nfe=sampler.nfe,
+        nfe=nfe,
         latency_ms=statistics.median(latency_ms),
         latency_iqr_ms=_interquartile_range(latency_ms),
         images_per_second=statistics.median(images_per_second),
         images_per_second_iqr=_interquartile_range(images_per_second),
         best_batch_size=batch_size,
-        gflops_per_sample=gflops * sampler.nfe,
+        gflops_per_sample=gflops * nfe,
         sampling_memory_mib=memory_mib,
     )
 

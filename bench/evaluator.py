@@ -1,31 +1,28 @@
 """Scoring any model: every sampler × every metric, plus what drawing costs."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench.cost import sampling_cost
-from bench.data.dataset import Dataset
-from bench.images import from_uint8, to_uint8
+from bench.data.dataset import as_drawn
+from bench.drawing import batch_sizes, draw
 from bench.machine import autocast
-from bench.metrics import class_histogram, quality
-from bench.metrics.features import Extractor, Features, cached_features, extract
-from bench.metrics.quality import NEIGHBOURHOOD
+from bench.metrics.features import Extractor, Features, extract
+from bench.metrics.fid import fid_infinity
+from bench.metrics.memorisation import memorisation
+from bench.metrics.modes import class_histogram, mixture_modes
+from bench.metrics.quality import NEIGHBOURHOOD, quality
+from bench.reference import Reference
 from bench.untouched import eval_mode, untouched_random_state
 from models.base import GenerativeModel, Sampler
 
-GRID_SAMPLES = 64
+SHOWN_IMAGES, SHOWN_POINTS = 64, 5000
 MIN_SAMPLES = 10
 """Fewest samples that every metric is defined for: IS takes 10 splits."""
-
-
-class SamplesNotFiniteError(Exception):
-    """A sampler drew NaN or infinity: the model has no score."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +32,43 @@ class Evaluation:
     Attributes:
         sampler: its name.
         values: scores and costs, by column of eval.csv.
-        grid: the first samples, (up to 64, C, H, W) float32 in [-1, 1].
+        shown: the first samples, up to 64 images (N, C, H, W) or 5000 points (N, D), float32 in
+            [-1, 1].
     """
 
     sampler: str
     values: dict[str, float | int | None]
-    grid: Tensor
+    shown: Tensor
 
 
-def check_settings(samples: int | None, batch_size: int, cost_seconds: float) -> None:
+@dataclass(frozen=True)
+class EvaluatorOptions:
+    """How models are evaluated, whatever they are.
+
+    Attributes:
+        samples: how many samples are drawn from each sampler.
+        batch_size: how many are drawn at a time.
+        seed: seed of the samples.
+        precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
+        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
+        resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out.
+    """
+
+    samples: int
+    batch_size: int
+    seed: int
+    precision: str = "fp32"
+    cost_seconds: float = 0.0
+    resamples: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no evaluation could use."""
+        check_settings(self.samples, self.batch_size, self.cost_seconds, self.resamples)
+
+
+def check_settings(
+    samples: int | None, batch_size: int, cost_seconds: float, resamples: int
+) -> None:
     """Refuse settings that no evaluator could use, before anything is built.
 
     None samples are as many as the data set offers.
@@ -57,6 +82,8 @@ def check_settings(samples: int | None, batch_size: int, cost_seconds: float) ->
         raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
     if not cost_seconds >= 0:
         raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
+    if resamples < 0:
+        raise ValueError(f"evaluator.resamples must not be negative, got {resamples}")
 
 
 class Evaluator:
@@ -67,44 +94,20 @@ class Evaluator:
     to the mode that it was in, and no weight or buffer is written.
 
     Args:
-        dataset: gives the reference (train split) and the class frequencies.
-        extractors: what sees the images; metrics are computed once for each.
-        cache_dir: where the features of the train split are kept, so that they are extracted once.
-        samples: how many samples are drawn from each sampler.
-        batch_size: how many are drawn at a time.
-        seed: seed of the samples.
-        precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
-        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
+        reference: the data that samples are compared with, as the extractors see it; metrics are
+            computed once for each extractor.
+        options: how to evaluate.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        extractors: Sequence[Extractor],
-        *,
-        cache_dir: Path,
-        samples: int,
-        batch_size: int,
-        seed: int,
-        precision: str,
-        cost_seconds: float,
-    ) -> None:
-        check_settings(samples, batch_size, cost_seconds)
+    def __init__(self, reference: Reference, options: EvaluatorOptions) -> None:
+        dataset = reference.dataset
         if len(dataset.train) <= NEIGHBOURHOOD:
             raise ValueError(
                 f"{dataset.name} has {len(dataset.train)} training images: scores need more than "
                 f"{NEIGHBOURHOOD}"
             )
-        self.dataset = dataset
-        self.extractors = extractors
-        self.cache_dir = cache_dir
-        self.samples = samples
-        self.batch_size = batch_size
-        self.seed = seed
-        self.precision = precision
-        self.cost_seconds = cost_seconds
-        self._references: dict[str, Features] = {}
-        self._class_counts = _count_classes(dataset) if dataset.num_classes else []
+        self.reference = reference
+        self.options = options
 
     def check(self, model: GenerativeModel) -> None:
         """Refuse a model that cannot draw enough, before it is trained.
@@ -112,10 +115,11 @@ class Evaluator:
         Raises:
             ValueError: a sampler is limited to fewer samples than are to be drawn.
         """
+        samples = self.options.samples
         for name, sampler in model.samplers.items():
-            if sampler.limit is not None and self.samples > sampler.limit:
+            if sampler.limit is not None and samples > sampler.limit:
                 raise ValueError(
-                    f"evaluator.samples={self.samples}, but {name} has only {sampler.limit}: set "
+                    f"evaluator.samples={samples}, but {name} has only {sampler.limit}: set "
                     f"evaluator.samples to at most {sampler.limit}"
                 )
 
@@ -123,14 +127,15 @@ class Evaluator:
         self,
         model: GenerativeModel,
         *,
-        cost: bool,
+        last: bool,
         on_draw: Callable[[str, int], None] = lambda sampler, drawn: None,
     ) -> list[Evaluation]:
         """Draw from every sampler of the model and score the samples.
 
         Args:
             model: any model, trained or not.
-            cost: whether to time the samplers as well.
+            last: whether this is the evaluation that tables show, with intervals, memorisation and
+                costs as well.
             on_draw: told of every batch: the sampler's name and how many samples it has drawn.
 
         Returns:
@@ -143,7 +148,7 @@ class Evaluator:
         device = model.progress.device
         with eval_mode(model), untouched_random_state(device), torch.inference_mode():
             return [
-                self._evaluate_sampler(model, name, sampler, cost=cost, on_draw=on_draw)
+                self._evaluate_sampler(model, name, sampler, last=last, on_draw=on_draw)
                 for name, sampler in model.samplers.items()
             ]
 
@@ -153,69 +158,69 @@ class Evaluator:
         name: str,
         sampler: Sampler,
         *,
-        cost: bool,
+        last: bool,
         on_draw: Callable[[str, int], None],
     ) -> Evaluation:
         device = model.progress.device
+        options = self.options
         batches = []
         for batch in self._draw(name, sampler, device):
             batches.append(batch)
             on_draw(name, sum(map(len, batches)))
-        images = torch.cat(batches)  # (N, C, H, W) uint8
+        stored = torch.cat(batches)  # (N, C, H, W) uint8, or points (N, D) float32
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
-        for extractor in self.extractors:
-            reference = self._reference(extractor, device)
-            fake = extract(extractor, images.split(self.batch_size), device)
-            scores = quality(reference, fake)
+        for extractor in self.reference.extractors:
+            fake = extract(extractor, stored.split(options.batch_size), device)
+            scores = self._scores(extractor, fake, last=last)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
-            if extractor.names_classes and fake.logits is not None:
-                values |= class_histogram(fake.logits, self._class_counts)
-        if cost and self.cost_seconds > 0 and sampler.network is not None:
-            with autocast(device, self.precision):
-                measured = sampling_cost(model, sampler, seconds=self.cost_seconds, device=device)
+            values |= self._classes(extractor, fake)
+        if (mixture := self.reference.dataset.mixture) is not None:
+            values |= mixture_modes(stored, torch.from_numpy(mixture.centres), mixture.sigma)
+        if last and options.cost_seconds > 0 and sampler.network is not None:
+            seconds = options.cost_seconds
+            with autocast(device, options.precision):
+                measured = sampling_cost(model, sampler, seconds=seconds, device=device)
             values |= dataclasses.asdict(measured)
-        return Evaluation(name, values, from_uint8(images[:GRID_SAMPLES]))
+        shown = SHOWN_IMAGES if stored.ndim == 4 else SHOWN_POINTS
+        return Evaluation(name, values, as_drawn(stored[:shown]))
 
-    def _reference(self, extractor: Extractor, device: torch.device) -> Features:
-        """Features of the train split; kept in memory once they are read."""
-        if extractor.name not in self._references:
-            self._references[extractor.name] = cached_features(
-                extractor,
-                self.dataset.train,
-                data_hash=self.dataset.hash,
-                split_name="train",
-                device=device,
-                cache_dir=self.cache_dir,
-                batch_size=self.batch_size,
+    def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
+        """The metrics of one extractor."""
+        train = self.reference.train(extractor)
+        scores = quality(train, fake, resamples=self.options.resamples if last else 0)
+        if last:
+            scores["fid_infinity"] = fid_infinity(train, fake)
+            scores |= memorisation(
+                train,
+                self.reference.test(extractor),
+                fake,
+                nearest=self.reference.nearest(extractor),
+                fid=scores["fid"],
             )
-        return self._references[extractor.name]
+            if self.reference.dataset.mixture is not None:
+                del scores["mifid"]  # in the plane some training point lies in every direction
+        return scores
+
+    def _classes(self, extractor: Extractor, fake: Features) -> dict[str, float]:
+        """Which of the data's own classes the samples show, if this extractor knows them."""
+        if not extractor.names_classes or fake.logits is None:
+            return {}
+        dataset = self.reference.dataset
+        frequencies = torch.from_numpy(self.reference.class_frequencies)
+        scores = class_histogram(fake.logits, frequencies)
+        if dataset.frequencies is None:  # no protocol asks for uniform classes
+            del scores["reverse_kl"]
+        return scores
 
     def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Tensor]:
-        """Yield batches of uint8 samples until there are `samples` of them."""
-        generator = torch.Generator(device).manual_seed(self.seed)
-        for start in range(0, self.samples, self.batch_size):
-            n = min(self.batch_size, self.samples - start)
-            with autocast(device, self.precision):
-                x = sampler.draw(n, generator, None)  # (n, C, H, W)
-            if x.shape != (n, *self.dataset.shape):
-                raise ValueError(
-                    f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *self.dataset.shape)}"
-                )
-            if not torch.isfinite(x).all():
-                raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
-            yield to_uint8(x).cpu()
-
-
-def _count_classes(dataset: Dataset) -> list[int]:
-    """How often each class occurs in the train split, (K,).
-
-    Raises:
-        ValueError: a class has no images, so that frequencies cannot be compared with its own.
-    """
-    counts = np.bincount(np.asarray(dataset.train.labels), minlength=dataset.num_classes)  # (K,)
-    if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
-        raise ValueError(
-            f"{dataset.name} has no training images of {', '.join(empty)}: use dataset=folder for "
-            "a part of its classes"
+        """Batches of samples as stored."""
+        options = self.options
+        return draw(
+            name,
+            sampler,
+            batch_sizes(options.samples, options.samples, options.batch_size),
+            shape=self.reference.dataset.shape,
+            seed=options.seed,
+            precision=options.precision,
+            device=device,
         )
-    return counts.tolist()

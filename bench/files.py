@@ -45,9 +45,13 @@ def locked(path: Path) -> Iterator[None]:
 def csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
     """A header and rows as CSV with Unix line ends."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    plain, quoted = (
+        csv.writer(text, lineterminator="\n", quoting=quoting)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    plain.writerow(columns)
+    for row in map(list, rows):  # csv leaves a lone carriage return without quotes
+        (quoted if any("\r" in value for value in row) else plain).writerow(row)
     return text.getvalue()
 
 

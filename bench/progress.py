@@ -25,12 +25,13 @@ class TrainingProgress:
             TaskProgressColumn(),
             TextColumn("{task.fields[rate]:,.0f} images/s"),
             TextColumn("{task.fields[note]}"),
+            TextColumn("[yellow]{task.fields[warning]}"),
             TimeRemainingColumn(),
             console=console,
             disable=not (visible and console.is_terminal),
             transient=True,
         )
-        self._task = self._bar.add_task(description, total=1.0, rate=0.0, note="")
+        self._task = self._bar.add_task(description, total=1.0, rate=0.0, note="", warning="")
         self._shown = -1.0
 
     def __enter__(self) -> "TrainingProgress":
@@ -65,3 +66,8 @@ class TrainingProgress:
         """Show how far evaluation has come while training waits."""
         if not self._bar.disable:
             self._bar.update(self._task, note=f"evaluating {sampler}: {drawn:,} of {samples:,}")
+
+    def warn(self, words: str) -> None:
+        """Show a warning for the rest of the training, or until the next one."""
+        if not self._bar.disable:
+            self._bar.update(self._task, warning=f"⚠ {words}")

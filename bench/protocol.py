@@ -1,5 +1,6 @@
 """The columns of eval.csv: who made a row, what it measured, and which rows may share a table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,11 +10,36 @@ IDENTITY = ("dataset", "model", "variant", "seed", "sampler", "weights")
 POINT = ("checkpoint", "checkpoints", "step", "images", "train_seconds", "train_flops")
 """Where along its budget the model stood: point `checkpoint` of `checkpoints`, from 1."""
 
-QUALITY = ("fid", "kid", "kid_std", "is", "is_std", "precision", "recall")
+QUALITY = (
+    "fid",
+    "kid",
+    "kid_std",
+    "is",
+    "is_std",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "duplicates",
+)
 """Metrics computed once per extractor: the column is <metric>_<extractor>, such as fid_domain."""
 
-CLASSES = ("modes", "class_kl", "class_tv")
-"""Class histogram of the samples under the domain classifier; empty without labels."""
+MEMORISATION = ("fid_infinity", "authpct", "nn_ratio", "mifid")
+"""FID without its sample-size bias, and signs of copying; per extractor, at the last checkpoint."""
+
+INTERVAL_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
+"""Metrics with a 95 % bootstrap interval over samples, at the last checkpoint: the columns are
+<metric>_low_<extractor> and <metric>_high_<extractor>."""
+
+MODES = ("modes", "class_kl", "class_tv", "high_quality", "reverse_kl")
+"""Which classes, or modes of a mixture, the samples hit; empty for unlabelled data."""
+
+PERFECT = ("modes_perfect", "high_quality_perfect", "reverse_kl_perfect", "classifier_error")
+"""What a perfect sampler of the data would score, computed and not measured, where it is known; and
+how often the classifier that counts modes errs."""
+
+WATCH = ("warning",)
+"""Signs of collapse at this evaluation point, in words; empty where there are none."""
 
 COST = (
     "nfe",
@@ -69,28 +95,50 @@ COLUMNS = {
     "is": Column("IS", "higher"),
     "precision": Column("precision", "higher"),
     "recall": Column("recall", "higher"),
+    "density": Column("density", "higher"),
+    "coverage": Column("coverage", "higher"),
+    "duplicates": Column("duplicates", "lower"),
+    "fid_infinity": Column("FID∞", "lower"),
+    "authpct": Column("AuthPct", "higher", "%"),
+    "nn_ratio": Column("NN ratio", "neither"),
+    "mifid": Column("MiFID", "lower"),
     "modes": Column("modes", "higher"),
+    "high_quality": Column("high quality", "neither", "%"),
+    "reverse_kl": Column("reverse KL", "lower", "nats"),
     "class_kl": Column("class KL", "lower", "nats"),
     "class_tv": Column("class TV", "lower"),
     "nfe": Column("NFE", "lower"),
     "latency_ms": Column("latency", "lower", "ms"),
-    "images_per_second": Column("sampling", "higher", "images/s"),
+    "images_per_second": Column("sampling", "higher", "samples/s"),
     "gflops_per_sample": Column("FLOPs/sample", "lower", "GFLOP"),
     "sampling_memory_mib": Column("sampling memory", "lower", "MiB"),
     "parameters": Column("parameters", "lower"),
     "train_seconds": Column("training", "neither", "s"),
-    "images": Column("images seen", "neither"),
-    "train_images_per_second": Column("training speed", "higher", "images/s"),
-    "train_gflops_per_image": Column("training FLOPs/image", "lower", "GFLOP"),
+    "images": Column("samples seen", "neither"),
+    "train_images_per_second": Column("training speed", "higher", "samples/s"),
+    "train_gflops_per_image": Column("training FLOPs/sample", "lower", "GFLOP"),
     "train_memory_mib": Column("training memory", "lower", "MiB"),
 }
 
 
 def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """Name the metric columns for these extractors, in order: fid_domain, kid_domain and so on."""
-    return tuple(f"{metric}_{name}" for name in extractors for metric in QUALITY)
+    bounds = tuple(f"{metric}_{side}" for metric in INTERVAL_METRICS for side in ("low", "high"))
+    metrics = (*QUALITY, *MEMORISATION, *bounds)
+    return tuple(f"{metric}_{name}" for name in extractors for metric in metrics)
+
+
+def measured_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
+    """All columns of eval.csv that hold numbers, in order."""
+    return (*POINT, *quality_columns(extractors), *MODES, *PERFECT, *COST)
 
 
 def eval_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv, in order; fixed by the extractors alone."""
-    return IDENTITY + POINT + quality_columns(extractors) + CLASSES + COST + PROTOCOL + PROVENANCE
+    return (*IDENTITY, *measured_columns(extractors), *WATCH, *PROTOCOL, *PROVENANCE)
+
+
+def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:
+    """The extractors that the columns of an eval.csv were made with, in order."""
+    prefix = "is_std_"  # no other column begins so
+    return tuple(column.removeprefix(prefix) for column in columns if column.startswith(prefix))

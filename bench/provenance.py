@@ -4,32 +4,37 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import bench
-from bench.data.dataset import Dataset
 from bench.evaluator import Evaluator
-from bench.metrics.quality import KID_SUBSET_SIZE, METRIC_SEED
+from bench.metrics.quality import (
+    DENSITY_NEIGHBOURHOOD,
+    KID_SUBSET_SIZE,
+    METRIC_SEED,
+    NEIGHBOURHOOD,
+)
 from bench.trainer import Trainer
 
 
-def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict[str, str | int]:
-    """The columns `bench.protocol.PROTOCOL` and PROVENANCE, the same in every row of a run.
+def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
+    """The columns PROTOCOL, PROVENANCE and PERFECT of `bench.protocol`, alike in every row.
 
     What is not trained leaves budget, precision and the machine out, and so agrees with any.
     """
-    extractors = evaluator.extractors
-    columns: dict[str, str | int] = {
+    dataset, extractors = evaluator.reference.dataset, evaluator.reference.extractors
+    columns: dict[str, Any] = {
+        **evaluator.reference.perfect(evaluator.options.samples),
         "data_hash": dataset.hash,
         "image_shape": "x".join(map(str, dataset.shape)),
         "reference": "train",
         "reference_size": len(dataset.train),
-        "samples": evaluator.samples,
+        "samples": evaluator.options.samples,
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
-        "metric_backend": f"torch-fidelity {importlib.metadata.version('torch-fidelity')}, "
-        f"KID subsets min({KID_SUBSET_SIZE}; n/2), seed {METRIC_SEED}",
+        "metric_backend": backend(),
         "torch_version": str(torch.__version__),
         "bench_version": bench.__version__,
         "commit": commit(),
@@ -43,6 +48,15 @@ def provenance(dataset: Dataset, evaluator: Evaluator, trainer: Trainer) -> dict
             "processes": trainer.world.size,
         }
     return columns
+
+
+def backend() -> str:
+    """Whose definitions the metrics follow, and their settings."""
+    return (
+        f"torch-fidelity {importlib.metadata.version('torch-fidelity')} (FID, KID, IS, precision, "
+        f"recall: k={NEIGHBOURHOOD}), prdc (density, coverage: k={DENSITY_NEIGHBOURHOOD}), KID "
+        f"subsets min({KID_SUBSET_SIZE}; n/2), seed {METRIC_SEED}"
+    )
 
 
 def device_name(device: torch.device) -> str:

@@ -1,5 +1,6 @@
-"""What a run leaves behind as it trains: log rows, evaluation rows, sample grids, a mirror."""
+"""What a run leaves behind as it trains: log rows, evaluation rows, pictures, a mirror."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 from bench.budget import Spent
 from bench.cost import parameters
 from bench.evaluator import Evaluation, Evaluator
-from bench.images import save_grid
 from bench.loggers import WandbLogger
 from bench.memory import PeakMemory
+from bench.pictures import save_picture
 from bench.progress import TrainingProgress
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
 from bench.trainer import Trainer
+from bench.watch import collapse_signs
+
+log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -49,8 +53,11 @@ class Recorder:
         self.progress = progress
         self.memory = memory
         self.command = command
-        self.columns = eval_columns(tuple(extractor.name for extractor in evaluator.extractors))
+        names = tuple(extractor.name for extractor in evaluator.reference.extractors)
+        self.columns = eval_columns(names)
+        self._ranked_by = names[0]
         self._points = trainer.points
+        self._expected_modes = evaluator.reference.expected_modes(evaluator.options.samples)
         self._train_memory_mib: float | None = None
         records.train.truncate_after(trainer.spent.step)
         records.truncate_eval(trainer.spent.point, self.columns)
@@ -79,20 +86,50 @@ class Recorder:
     def on_point(self) -> None:
         """Evaluate, unless that was done before a kill, and add rows to eval.csv."""
         spent = self.trainer.spent
-        if any(int(row["checkpoint"]) == spent.point for row in self.records.eval_rows()):
+        earlier = self.records.eval_rows()
+        if any(int(row["checkpoint"]) == spent.point for row in earlier):
             return
         self._read_memory()
         last = spent.point == self._points
+        samples = self.evaluator.options.samples
         evaluations = self.evaluator.evaluate(
             self.trainer.evaluated,
-            cost=last,
-            on_draw=lambda name, n: self.progress.evaluation(name, n, self.evaluator.samples),
+            last=last,
+            on_draw=lambda name, n: self.progress.evaluation(name, n, samples),
         )
-        self._save_grids(evaluations, spent)
+        self._save_pictures(evaluations, spent)
         rows = [self._row(evaluation, spent, last=last) for evaluation in evaluations]
+        for row in rows:
+            self._watch(row, earlier)
+        self.records.train.flush()
         self.records.append_eval(rows, self.columns)
         self._mirror(rows, spent)
         self.memory.restart()
+
+    def _watch(self, row: dict[str, Any], earlier: Sequence[Mapping[str, str]]) -> None:
+        """Write signs of collapse into the row, train.csv, the progress line and W&B."""
+        fid = f"fid_{self._ranked_by}"
+        signs = collapse_signs(
+            row,
+            self._ranked_by,
+            expected_modes=self._expected_modes,
+            earlier_fids=[
+                float(other[fid])
+                for other in earlier
+                if other["sampler"] == row["sampler"] and other[fid]
+            ],
+        )
+        if not signs or not self.trainer.phases:  # data and others' samples are not in training
+            return
+        row["warning"] = "; ".join(sign.words for sign in signs)
+        spent = self.trainer.spent
+        values = {f"{sign.name}/{row['sampler']}": sign.value for sign in signs}
+        self.records.train.log(
+            values, step=spent.step, images=spent.images, train_seconds=spent.seconds
+        )
+        self.wandb.log(values, images=spent.images)
+        self.progress.warn(row["warning"])
+        log.warning("⚠ %s, %s: %s", self.records.path, row["sampler"], row["warning"])
 
     def close(self) -> None:
         """Write what is pending, and let W&B finish its upload."""
@@ -130,11 +167,11 @@ class Recorder:
             }
         return row
 
-    def _save_grids(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
+    def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
         for evaluation in evaluations:
             name = f"checkpoint={spent.point}_{evaluation.sampler}.png"
             path = self.records.samples / name
-            save_grid(evaluation.grid, path)
+            save_picture(evaluation.shown, path, self.evaluator.reference.dataset.mixture)
             self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
 
     def _mirror(self, rows: Sequence[Mapping[str, Any]], spent: Spent) -> None:

@@ -1,41 +1,33 @@
-"""One run from configuration to recorded rows; the only module that sees a DictConfig."""
+"""One run from configuration to recorded rows: what to skip, resume, train, evaluate and record."""
 
 import gc
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bench.budget import Budget
-from bench.data.batches import BatchStream
-from bench.data.cache import default_cache_root
-from bench.data.dataset import Dataset
+from bench.build import build_budget, build_dataset, build_evaluator, build_trainer, plain
 from bench.distributed import World, distributed
-from bench.errors import RunError, one_sentence, type_errors_name
-from bench.evaluator import Evaluator, SamplesNotFiniteError, check_settings
+from bench.drawing import SamplesNotFiniteError
+from bench.errors import RunError, one_sentence
+from bench.evaluator import check_settings
 from bench.identity import Origin, recipe_hash, run_directory, varied
 from bench.loggers import WandbLogger, lasting_id
 from bench.losses import TrainingFailedError
 from bench.machine import choose_device, set_threads
 from bench.memory import PeakMemory
-from bench.metrics.extractors import build_extractor
-from bench.metrics.features import Extractor
 from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
 from bench.provenance import provenance
-from bench.recipe import Recipe, TrainerOptions
 from bench.recorder import Recorder
 from bench.records import RunDirectory, Status
 from bench.settings import check_kinds
 from bench.trainer import Trainer
-from models.base import GenerativeModel
 
 log = logging.getLogger("bench.run")
 
@@ -77,13 +69,18 @@ def run(
     origin = Origin(varied(overrides), command, group)
     with one_sentence():
         OmegaConf.resolve(cfg)
-        check_kinds(_plain(cfg))
+        check_kinds(plain(cfg))
         if cfg.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {cfg.precision!r}")
         device = choose_device(cfg.device)
-        budget = _budget(cfg.budget)
+        budget = build_budget(cfg.budget)
         set_threads(cfg.threads)
-        check_settings(cfg.evaluator.samples, cfg.evaluator.batch_size, cfg.evaluator.cost_seconds)
+        check_settings(
+            cfg.evaluator.samples,
+            cfg.evaluator.batch_size,
+            cfg.evaluator.cost_seconds,
+            cfg.evaluator.resamples,
+        )
         path = run_directory(
             Path(cfg.results_root), cfg.dataset.name, cfg.model.name, overrides, cfg.seed
         )
@@ -91,7 +88,7 @@ def run(
             opened = RunDirectory(path) if world.is_main else nullcontext()
             with opened as records:
                 if records is not None:
-                    records.check_config(_plain(cfg), (*MAY_DIFFER, "data_hash"))
+                    records.check_config(plain(cfg), (*MAY_DIFFER, "data_hash"))
                 done = _ended_before(path, records, world)
                 return done or _train(cfg, budget, device, world, path, records, origin)
 
@@ -106,23 +103,23 @@ def _train(
     origin: Origin,
 ) -> RunResult:
     """Build everything, train, evaluate and record how it ended."""
-    dataset = _dataset(cfg, world)
+    dataset = build_dataset(cfg, world)
     memory = PeakMemory(device)
-    trainer = _trainer(cfg, budget, dataset, device, world, path / "checkpoints")
+    trainer = build_trainer(cfg, budget, dataset, device, world, path / "checkpoints")
     trainer.resume()
     gc.enable()  # bench.cli disables it for a quicker start
     progress = TrainingProgress(path.as_posix(), visible=world.is_main)
     observer: Observer = SilentObserver()
     if records is not None:
         with memory.excluding():
-            evaluator = _evaluator(cfg, dataset, device)
+            evaluator = build_evaluator(cfg, dataset, device)
         evaluator.check(trainer.model)
-        records.write_config(_plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
+        records.write_config(plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
         observer = Recorder(
             records,
             trainer,
             evaluator,
-            _identity(cfg, path, origin) | provenance(dataset, evaluator, trainer),
+            _identity(cfg, path, origin) | provenance(evaluator, trainer),
             _wandb(cfg, path, origin.group),
             progress,
             memory,
@@ -166,7 +163,7 @@ def _identity(cfg: DictConfig, path: Path, origin: Origin) -> dict[str, str | in
         "variant": path.parent.name,
         "seed": cfg.seed,
         "overrides": " ".join(origin.overrides),
-        "recipe": recipe_hash(_plain(cfg.model), flip=cfg.dataset.flip),
+        "recipe": recipe_hash(plain(cfg.model), flip=cfg.dataset.flip),
     }
 
 
@@ -182,89 +179,6 @@ def _ended_before(path: Path, records: RunDirectory | None, world: World) -> Run
     return RunResult(path, status.status, status.reason)
 
 
-def _dataset(cfg: DictConfig, world: World) -> Dataset:
-    """Load the data; rank 0 goes first, so that it is downloaded and decoded once."""
-    load = instantiate(cfg.dataset.load)
-    load = partial(load, data_root=Path(cfg.data_root), cache_root=_cache(cfg))
-    if world.is_main:
-        dataset = load()
-        world.barrier()
-        return dataset
-    world.barrier()
-    return load()
-
-
-def _trainer(
-    cfg: DictConfig,
-    budget: Budget,
-    dataset: Dataset,
-    device: torch.device,
-    world: World,
-    checkpoints: Path,
-) -> Trainer:
-    torch.manual_seed(cfg.seed)  # initial weights are the same on every rank and device
-    with type_errors_name("model.build"):
-        model = instantiate(cfg.model.build, _convert_="all")(dataset.spec())
-    if not isinstance(model, GenerativeModel):
-        raise ValueError(f"model.build of {cfg.model.name} must make a models.base.GenerativeModel")
-    recipe = instantiate(cfg.model.training, _convert_="all")
-    if not isinstance(recipe, Recipe):
-        raise ValueError(f"model.training of {cfg.model.name} must be a bench.recipe.Recipe")
-    with type_errors_name("trainer"):
-        options = TrainerOptions(**_plain(cfg.trainer))
-    model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    batches = BatchStream(
-        dataset.train,
-        recipe.batch_size,
-        cfg.seed,
-        flip=dataset.flip,
-        rank=world.rank,
-        world=world.size,
-    )
-    return Trainer(
-        model,
-        recipe,
-        budget,
-        batches,
-        checkpoints,
-        seed=cfg.seed,
-        precision=cfg.precision,
-        options=options,
-        world=world,
-    )
-
-
-def _extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) -> list[Extractor]:
-    chosen = cfg.evaluator.extractor
-    names = [chosen] if isinstance(chosen, str) else list(chosen)
-    weights = {name: Path(path) for name, path in cfg.evaluator.weights.items() if path}
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
-    if unused := sorted(weights.keys() - set(names)):
-        raise ValueError(
-            f"evaluator.weights are given for {unused}, which evaluator.extractor lacks"
-        )
-    cache = _cache(cfg)
-    return [
-        build_extractor(name, dataset, device=device, cache_dir=cache, weights=weights.get(name))
-        for name in names
-    ]
-
-
-def _evaluator(cfg: DictConfig, dataset: Dataset, device: torch.device) -> Evaluator:
-    samples = cfg.evaluator.samples
-    return Evaluator(
-        dataset,
-        _extractors(cfg, dataset, device),
-        cache_dir=_cache(cfg),
-        samples=min(len(dataset.test), 10_000) if samples is None else samples,
-        batch_size=cfg.evaluator.batch_size,
-        seed=cfg.seed,
-        precision=cfg.precision,
-        cost_seconds=cfg.evaluator.cost_seconds,
-    )
-
-
 def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
     return WandbLogger(
         cfg.logger.wandb,
@@ -273,24 +187,5 @@ def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
         group=cfg.logger.group or group,
         name=f"{cfg.dataset.name}/{cfg.model.name}/{path.parent.name}/{path.name}",
         run_id="" if cfg.logger.wandb == "disabled" else lasting_id(path),
-        config=_plain(cfg),
+        config=plain(cfg),
     )
-
-
-def _cache(cfg: DictConfig) -> Path:
-    return Path(cfg.cache_root) if cfg.cache_root else default_cache_root()
-
-
-def _budget(cfg: DictConfig) -> Budget:
-    limits = {name: cfg[name] for name in ("images", "seconds", "flops")}
-    if all(limit is None for limit in limits.values()):
-        limits["images"] = cfg.images_by_default
-    with type_errors_name("budget"):
-        return Budget(**limits, checkpoints=cfg.checkpoints)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(cfg, resolve=True)
-    if not isinstance(container, dict):
-        raise ValueError(f"expected a mapping, got {container!r}")
-    return {str(key): value for key, value in container.items()}

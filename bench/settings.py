@@ -18,6 +18,7 @@ KINDS = {
     "evaluator.samples": (WHOLE, True),
     "evaluator.batch_size": (WHOLE, False),
     "evaluator.cost_seconds": (NUMBER, False),
+    "evaluator.resamples": (WHOLE, False),
     "trainer.log_every": (WHOLE, False),
     "trainer.checkpoint_seconds": (NUMBER, False),
     "trainer.compile": (FLAG, False),

@@ -67,7 +67,7 @@ def test_the_bench_knows_no_family():
 
 
 def test_only_the_entry_and_the_run_see_hydra():
-    entries = ("bench/cli.py", "bench/errors.py", "bench/run.py")
+    entries = ("bench/build.py", "bench/cli.py", "bench/errors.py", "bench/run.py")
     assert offenders("bench", "hydra", "omegaconf", but=entries) == {}
 
 
@@ -83,7 +83,9 @@ def test_modules_are_short():
     assert long == {}
 
 
-@pytest.mark.parametrize("module", ["bench.cli", "bench.records", "bench.compare.cli"])
+@pytest.mark.parametrize(
+    "module", ["bench.cli", "bench.records", "bench.compare.cli", "bench.export"]
+)
 def test_what_starts_first_is_light(module):
     program = f"import sys, {module}; sys.exit(bool({{'torch', 'wandb'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
@@ -97,9 +99,11 @@ def packaged(file: Path) -> bool:
     return any(file in package.glob(pattern) for pattern in patterns)
 
 
-def test_configurations_and_weights_are_packaged():
-    data = [*(ROOT / "conf").rglob("*.yaml"), *(ROOT / "bench").rglob("*.safetensors")]
-    assert data
+def test_configurations_weights_and_figures_are_packaged():
+    data = list((ROOT / "conf").rglob("*.yaml"))
+    for pattern in ("*.safetensors", "*.csv"):
+        data += (ROOT / "bench").rglob(pattern)
+    assert {file.suffix for file in data} == {".yaml", ".safetensors", ".csv"}
     assert [name(file) for file in data if not packaged(file)] == []
 
 

@@ -11,19 +11,23 @@ from torch import Tensor
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset
+from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
-from bench.evaluator import Evaluator, SamplesNotFiniteError
+from bench.drawing import SamplesNotFiniteError
+from bench.evaluator import Evaluator, EvaluatorOptions
 from bench.loggers import WandbLogger
 from bench.memory import PeakMemory
 from bench.metrics.classifier import DomainClassifier
-from bench.metrics.extractors import DomainExtractor
+from bench.metrics.domain import DomainExtractor
+from bench.metrics.features import IdentityExtractor
 from bench.observer import SilentObserver
 from bench.progress import TrainingProgress
-from bench.protocol import COST
+from bench.protocol import COST, INTERVAL_METRICS, MEMORISATION
 from bench.provenance import provenance
 from bench.recipe import Recipe
 from bench.recorder import Recorder
 from bench.records import RunDirectory
+from bench.reference import Reference
 from bench.trainer import Trainer
 from models.base import Sampler
 from models.gan.dcgan import Discriminator, Generator
@@ -42,16 +46,9 @@ def digits() -> Dataset:
 def make_evaluator(digits: Dataset, cache: Path, samples: int = 60, batch: int = 25) -> Evaluator:
     torch.manual_seed(0)
     extractor = DomainExtractor(DomainClassifier((1, 8, 8), 10, width=4).eval())
-    return Evaluator(
-        digits,
-        [extractor],
-        cache_dir=cache,
-        samples=samples,
-        batch_size=batch,
-        seed=1,
-        precision="fp32",
-        cost_seconds=0.05,
-    )
+    reference = Reference(digits, [extractor], device=torch.device("cpu"), cache_dir=cache)
+    options = EvaluatorOptions(samples, batch, seed=1, cost_seconds=0.05, resamples=20)
+    return Evaluator(reference, options)
 
 
 def make_trainer(digits: Dataset, path: Path, points: int = 2) -> Trainer:
@@ -85,7 +82,7 @@ def test_training_state_is_untouched_bit_for_bit(digits: Dataset, tmp_path: Path
     evaluator = make_evaluator(digits, tmp_path)
     random_state = torch.get_rng_state()
     for model in (trainer.model, trainer.evaluated):
-        evaluator.evaluate(model, cost=True)
+        evaluator.evaluate(model, last=True)
     assert torch.equal(random_state, torch.get_rng_state())
     assert [module.training for module in trainer.model.modules()] == modes
     assert all(torch.equal(a, b) for a, b in zip(before, frozen(trainer), strict=True))
@@ -95,10 +92,10 @@ def test_training_state_is_untouched_bit_for_bit(digits: Dataset, tmp_path: Path
 
 def test_the_same_model_gets_the_same_scores(digits: Dataset, tmp_path: Path) -> None:
     model = make_trainer(digits, tmp_path).model
-    first = make_evaluator(digits, tmp_path).evaluate(model, cost=False)
+    first = make_evaluator(digits, tmp_path).evaluate(model, last=False)
     torch.rand(5)
-    second = make_evaluator(digits, tmp_path).evaluate(model, cost=False)
-    assert torch.equal(first[0].grid, second[0].grid)
+    second = make_evaluator(digits, tmp_path).evaluate(model, last=False)
+    assert torch.equal(first[0].shown, second[0].shown)
     for column, value in first[0].values.items():
         assert second[0].values[column] == pytest.approx(value, rel=1e-6)
 
@@ -107,8 +104,8 @@ def test_held_out_data_is_closer_to_the_train_split_than_an_untrained_gan(
     digits: Dataset, tmp_path: Path
 ) -> None:
     evaluator = make_evaluator(digits, tmp_path, samples=300)
-    real = evaluator.evaluate(RealData(digits.spec()), cost=True)[0].values
-    gan = evaluator.evaluate(make_trainer(digits, tmp_path).model, cost=False)[0].values
+    real = evaluator.evaluate(RealData(digits.spec()), last=True)[0].values
+    gan = evaluator.evaluate(make_trainer(digits, tmp_path).model, last=False)[0].values
     assert real["fid_domain"] < gan["fid_domain"]
     assert real["nfe"] == 0
     assert "latency_ms" not in real
@@ -128,9 +125,9 @@ def test_samples_that_are_not_finite_or_of_another_shape_are_refused(
 
     evaluator = make_evaluator(digits, tmp_path)
     with pytest.raises(SamplesNotFiniteError, match="sampler broken drew values"):
-        evaluator.evaluate(Broken(torch.full((1, 1, 8, 8), float("nan"))), cost=False)
+        evaluator.evaluate(Broken(torch.full((1, 1, 8, 8), float("nan"))), last=False)
     with pytest.raises(ValueError, match=r"drew shape \(25, 1, 9, 8\), not \(25, 1, 8, 8\)"):
-        evaluator.evaluate(Broken(torch.zeros(1, 1, 9, 8)), cost=False)
+        evaluator.evaluate(Broken(torch.zeros(1, 1, 9, 8)), last=False)
 
 
 def test_a_class_without_training_images_is_named(digits: Dataset, tmp_path: Path) -> None:
@@ -155,8 +152,7 @@ def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
             records,
             trainer,
             evaluator,
-            {"dataset": "digits", "model": "gan", "seed": 0}
-            | provenance(digits, evaluator, trainer),
+            {"dataset": "digits", "model": "gan", "seed": 0} | provenance(evaluator, trainer),
             WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={}),
             TrainingProgress("test"),
             PeakMemory(trainer.device),
@@ -174,6 +170,8 @@ def test_every_point_has_a_row_and_the_last_one_its_costs(digits: Dataset, tmp_p
         ("2", "64", "8"),
     ]
     measured = [column for column in COST if column != "nfe"]
+    measured += [f"{metric}_domain" for metric in MEMORISATION]
+    measured += [f"{m}_{side}_domain" for m in INTERVAL_METRICS for side in ("low", "high")]
     assert not any(rows[0][column] for column in measured)
     optional = {"images_per_second_iqr", "train_memory_mib", "sampling_memory_mib"}
     assert all(rows[1][column] for column in measured if column not in optional)
@@ -209,3 +207,56 @@ def test_rows_that_a_lost_checkpoint_made_are_made_again(digits: Dataset, tmp_pa
     rows = record(digits, tmp_path)
     assert [row["checkpoint"] for row in rows] == ["1", "2"]
     assert (tmp_path / "checkpoints" / "step=8.pt").exists()
+
+
+def test_points_are_scored_as_they_are(tmp_path: Path) -> None:
+    ring = load_ring8(data_root=tmp_path)
+    reference = Reference(
+        ring, [IdentityExtractor()], device=torch.device("cpu"), cache_dir=tmp_path
+    )
+    evaluator = Evaluator(reference, EvaluatorOptions(500, 200, seed=1))
+    scores = evaluator.evaluate(RealData(ring.spec()), last=False)[0]
+    assert scores.shown.shape == (500, 2)
+    assert scores.values["modes"] == 8
+    assert scores.values["high_quality"] == pytest.approx(0.9889, abs=0.02)
+    assert scores.values["fid_identity"] < 0.01
+    assert "class_kl" in scores.values
+    perfect = reference.perfect(500)
+    assert set(perfect) == {"modes_perfect", "high_quality_perfect", "reverse_kl_perfect"}
+
+
+def test_signs_of_collapse_reach_the_row_the_log_and_the_reader(
+    digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An untrained generator draws nearly the same image again and again."""
+    with caplog.at_level("WARNING", logger="bench.recorder"):
+        rows = record(digits, tmp_path)
+    assert "modes" in rows[0]["warning"]
+    assert rows[0]["warning"] in caplog.text
+    with (tmp_path / "train.csv").open() as file:
+        logged = {row["key"]: row for row in csv.DictReader(file)}
+    assert logged["warning/modes/generator"]["step"] == "8"
+    assert float(logged["warning/modes/generator"]["value"]) == float(rows[1]["modes"])
+
+
+def test_real_data_is_not_in_training_and_never_warned_of(digits: Dataset, tmp_path: Path) -> None:
+    trainer = make_trainer(digits, tmp_path)
+    model = RealData(digits.spec())
+    batches = BatchStream(digits.train, 8, seed=0, flip=False)
+    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, tmp_path / "c", seed=0)
+    evaluator = make_evaluator(digits, tmp_path)
+    with RunDirectory(tmp_path / "real") as records:
+        recorder = Recorder(
+            records,
+            trainer,
+            evaluator,
+            {"dataset": "digits", "model": "real", "seed": 0},
+            WandbLogger(
+                "disabled", tmp_path, project="p", group=None, name="n", run_id="", config={}
+            ),
+            TrainingProgress("test"),
+            PeakMemory(trainer.device),
+            "python -m bench",
+        )
+        trainer.fit(recorder)
+        assert [row["warning"] for row in records.eval_rows()] == [""]

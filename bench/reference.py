@@ -1,0 +1,118 @@
+"""The data that samples are compared with, as the extractors see it; every part computed once."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.data.dataset import Dataset, Split
+from bench.metrics.cache import cached_tensors
+from bench.metrics.features import Extractor, Features, cached_features
+from bench.metrics.memorisation import nearest_distances
+from bench.metrics.modes import perfect_sampler
+
+
+class Reference:
+    """Features of one data set, computed when first asked for, then kept in memory and on disk.
+
+    Args:
+        dataset: the data.
+        extractors: what sees it, already on the device.
+        device: where features are computed.
+        cache_dir: where they are kept between runs.
+        batch_size: images extracted at a time.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        extractors: Sequence[Extractor],
+        *,
+        device: torch.device,
+        cache_dir: Path,
+        batch_size: int = 250,
+    ) -> None:
+        self.dataset = dataset
+        self.extractors = tuple(extractors)
+        self.device = device
+        self.cache_dir = cache_dir
+        self.batch_size = batch_size
+        self._features: dict[tuple[str, str], Features] = {}
+        if dataset.num_classes:
+            _ = self.class_frequencies  # refuse a class without images before any work
+
+    def train(self, extractor: Extractor) -> Features:
+        """Features of the train split: what quality is measured against."""
+        return self._split(extractor, self.dataset.train, "train")
+
+    def test(self, extractor: Extractor) -> Features:
+        """Features of the held-out split: what copying is measured against."""
+        return self._split(extractor, self.dataset.test, "test")
+
+    def nearest(self, extractor: Extractor) -> torch.Tensor:
+        """Distance of every training image to the nearest other one, (N,)."""
+        key = ("nearest", self.dataset.hash, len(self.dataset.train), *_identity(extractor))
+        features = self.train(extractor).features
+
+        def compute() -> dict[str, torch.Tensor]:
+            return {"nearest": nearest_distances(features.to(self.device)).cpu()}
+
+        return cached_tensors(self.cache_dir, key, compute)["nearest"]
+
+    @cached_property
+    def class_frequencies(self) -> np.ndarray:
+        """How often each class occurs, (K,), adding up to 1: by design, else in the train split.
+
+        Raises:
+            ValueError: a class has no images, so that frequencies cannot be compared with its own.
+        """
+        dataset = self.dataset
+        if dataset.frequencies is not None:
+            return dataset.frequencies
+        counts = np.bincount(np.asarray(dataset.train.labels), minlength=dataset.num_classes)
+        if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
+            raise ValueError(
+                f"{dataset.name} has no training images of {', '.join(empty)}: use dataset=folder "
+                "for a part of its classes"
+            )
+        return counts / counts.sum()
+
+    def expected_modes(self, samples: int) -> float | None:
+        """How many classes so many real samples hit on average; None for unlabelled data."""
+        if not self.dataset.num_classes:
+            return None
+        return perfect_sampler(self.class_frequencies, samples)["modes_perfect"]
+
+    def perfect(self, samples: int) -> dict[str, float]:
+        """The columns `bench.protocol.PERFECT`, as far as the data's distribution is known."""
+        dataset = self.dataset
+        known: dict[str, float] = {}
+        if dataset.frequencies is not None:
+            dimensions = None if dataset.mixture is None else dataset.mixture.centres.shape[1]
+            known |= perfect_sampler(dataset.frequencies, samples, dimensions=dimensions)
+        for extractor in self.extractors:
+            if extractor.names_classes and extractor.test_accuracy is not None:
+                parts = dataset.shape[0] if dataset.stacked else 1  # all must be read correctly
+                known["classifier_error"] = 1 - extractor.test_accuracy**parts
+        return known
+
+    def _split(self, extractor: Extractor, split: Split, name: str) -> Features:
+        key = (extractor.name, name)
+        if key not in self._features:
+            self._features[key] = cached_features(
+                extractor,
+                split,
+                data_hash=self.dataset.hash,
+                split_name=name,
+                device=self.device,
+                cache_dir=self.cache_dir,
+                batch_size=self.batch_size,
+            )
+        return self._features[key]
+
+
+def _identity(extractor: Extractor) -> tuple[str, str, str]:
+    """What an extractor's features depend on."""
+    return (extractor.name, extractor.preprocessing, extractor.hash)

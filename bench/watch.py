@@ -1,0 +1,75 @@
+"""Signs that a model collapses while it trains; they warn, and never stop or choose anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+FEWEST_MODES = 0.5
+"""Share of the classes that real samples of the same number would hit."""
+
+MOST_DUPLICATES = 0.25
+"""Share of near-duplicates; among real samples it is about 0.01, by construction."""
+
+LEAST_RECALL = 0.02
+"""Recall below which a model whose samples look real is taken to repeat a few of them."""
+
+LOOKS_REAL = 0.2
+"""Precision from which samples look real enough for low recall to mean collapse."""
+
+LARGEST_RISE = 1.5
+"""FID in units of the best one so far."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One sign of collapse.
+
+    Attributes:
+        name: key of train.csv and W&B, such as "warning/modes".
+        value: the value that gave it away.
+        words: the same for readers.
+    """
+
+    name: str
+    value: float
+    words: str
+
+
+def collapse_signs(
+    values: Mapping[str, float | int | None],
+    extractor: str,
+    *,
+    expected_modes: float | None,
+    earlier_fids: Sequence[float],
+) -> list[Sign]:
+    """Look for signs of collapse in the scores of one sampler at one evaluation point.
+
+    Args:
+        values: scores by column of eval.csv; what was not measured is left out or None.
+        extractor: the extractor whose scores are looked at.
+        expected_modes: how many classes as many real samples would hit; None without classes.
+        earlier_fids: of the same sampler at earlier evaluation points of the run.
+
+    Returns:
+        The signs found, the most telling first.
+    """
+    modes = values.get("modes")
+    duplicates, precision, recall, fid = (
+        values.get(f"{metric}_{extractor}")
+        for metric in ("duplicates", "precision", "recall", "fid")
+    )
+    signs = []
+    if modes is not None and expected_modes and modes < FEWEST_MODES * expected_modes:
+        words = f"only {modes:.0f} of {expected_modes:.0f} modes"
+        signs.append(Sign("warning/modes", modes, words))
+    if duplicates is not None and duplicates > MOST_DUPLICATES:
+        words = f"{duplicates:.0%} near-duplicates"
+        signs.append(Sign("warning/duplicates", duplicates, words))
+    looks_real = precision is not None and precision > LOOKS_REAL
+    if looks_real and recall is not None and recall < LEAST_RECALL:
+        words = f"recall {recall:.3f} at precision {precision:.2f}"
+        signs.append(Sign("warning/recall", recall, words))
+    best = min(earlier_fids, default=None)
+    if fid is not None and best is not None and fid > LARGEST_RISE * best > 0:
+        words = f"FID {fid:.3g}, {fid / best:.1f} times its best ({best:.3g})"
+        signs.append(Sign("warning/fid", fid / best, words))
+    return signs
