@@ -120,10 +120,9 @@ def _draw(
         ValueError: there are not so many, or they are not finite.
     """
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
     from bench.drawing import SamplesNotFiniteError, batch_sizes, draw
+    from bench.progress import shown_progress
     from bench.untouched import eval_mode
 
     sampler = run.model.samplers[name]
@@ -138,15 +137,14 @@ def _draw(
         precision=run.options.precision,
         device=run.model.progress.device,
     )
-    progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
     missing = total
-    with progress, eval_mode(run.model), torch.inference_mode():
-        bar = progress.add_task(f"drawing {name}", total=total)
+    progress = shown_progress(f"drawing {name}", total)
+    with progress as advance, eval_mode(run.model), torch.inference_mode():
         try:
             for batch in drawn:
                 kept = batch[:missing].numpy()
                 missing -= len(kept)
-                progress.advance(bar, len(kept))
+                advance(len(kept))
                 yield kept.transpose(0, 2, 3, 1) if kept.ndim == 4 else kept
         except SamplesNotFiniteError as error:
             raise ValueError(f"{run.name}: {error}") from error

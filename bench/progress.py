@@ -1,5 +1,7 @@
 """A progress line for people: rate, loss and time left; nothing where output is not a terminal."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -71,3 +73,17 @@ class TrainingProgress:
         """Show a warning for the rest of the training, or until the next one."""
         if not self._bar.disable:
             self._bar.update(self._task, warning=f"⚠ {words}")
+
+
+@contextmanager
+def shown_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A line for work beside training; gives a function to call with what has been done since.
+
+    Args:
+        description: what is being done.
+        total: how much of it there is.
+    """
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda done: bar.advance(task, done)

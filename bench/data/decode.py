@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from bench.data.tree import Tree
+from bench.progress import shown_progress
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _CHUNK = 64  # images per task: one future each would cost more than decoding a small image
@@ -119,16 +119,12 @@ def decode_into(
     Raises:
         ValueError: images cannot be read or have the wrong size; says how many and which first.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     Image.init()  # registering formats is not thread-safe
     total = sum(len(names) for _, names in jobs)
     threads = min(_MAX_THREADS, os.cpu_count() or 1)
     faults: list[tuple[str, Exception]] = []
-    progress = Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
-    with progress, ThreadPoolExecutor(threads) as pool:
-        bar = progress.add_task(f"decoding {tree.path.name}", total=total)
+    progress = shown_progress(f"decoding {tree.path.name}", total)
+    with progress as advance, ThreadPoolExecutor(threads) as pool:
         tasks = {
             pool.submit(_decode_chunk, tree, out, names, start, target): min(
                 _CHUNK, len(names) - start
@@ -138,7 +134,7 @@ def decode_into(
         }
         for task in as_completed(tasks):
             faults += task.result()
-            progress.advance(bar, tasks[task])
+            advance(tasks[task])
     if advice is None:
         advice = (
             "set dataset.image_size to resize all images"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.data.dataset import Split
 from bench.metrics.cache import cached_tensors
 from bench.metrics.classifier import weights_hash
+from bench.progress import shown_progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +151,12 @@ def cached_features(
             torch.tensor(split.images[start : min(start + batch_size, n)])
             for start in range(0, n, batch_size)
         )
-        # Batch by batch: the logits of 1000 classes would take more memory than the features.
-        return {"features": torch.cat([extract(extractor, [b], device).features for b in batches])}
+        parts = []
+        with shown_progress(f"{extractor.name} features of {split_name}, once", n) as advance:
+            for batch in batches:  # one by one: logits of 1000 classes would fill the memory
+                parts.append(extract(extractor, [batch], device).features)
+                advance(len(batch))
+        return {"features": torch.cat(parts)}
 
     if not extractor.cacheable:
         return Features(**compute())

@@ -10,6 +10,9 @@ from bench.metrics.resampling import METRIC_SEED, subset
 
 Array = NDArray[np.float64]
 
+BLOCK = 4096
+"""Samples held in float64 at a time: 64 MiB at 2048 dimensions."""
+
 INFINITY_SIZES = 15
 
 
@@ -27,12 +30,15 @@ def statistics(features: Tensor) -> tuple[Array, Array]:
     """
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"features have shape {tuple(features.shape)}; must be (N, D) with N ≥ 2")
-    x = features.detach().cpu().numpy().astype(np.float64)
-    if not np.isfinite(x).all():
+    blocks = [block.detach().cpu().numpy() for block in features.split(BLOCK)]
+    mu = np.stack([block.sum(axis=0, dtype=np.float64) for block in blocks]).sum(0) / len(features)
+    if not np.isfinite(mu).all():  # one value that is not makes its mean so
         raise ValueError("features hold values that are not finite")
-    mu = x.mean(axis=0)
-    x -= mu
-    return mu, x.T @ x / (len(x) - 1)
+    sigma = np.zeros((len(mu), len(mu)))
+    for block in blocks:
+        centred = block - mu  # float64
+        sigma += centred.T @ centred
+    return mu, sigma / (len(features) - 1)
 
 
 def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> float:
@@ -109,9 +115,10 @@ def fid_infinity(
 def influences(mu: Array, sigma: Array, fake: Tensor) -> Tensor:
     """How much the Fréchet distance changes per unit of weight moved onto each fake sample.
 
-    To first order a sample x moves the mean by (x - μ₂) / n and the covariance by (x - μ₂)(x - μ₂)ᵀ
-    / (n - 1), less what it already holds of it. The gradient of the distance in μ₂ is 2 (μ₂ - μ₁), in Σ₂ it is 1 - L (Lᵀ Σ₂
-    L)^-½ Lᵀ for Σ₁ = L Lᵀ. Directions that the fake samples do not span are left out.
+    To first order a sample x moves the mean by (x - μ₂) / n and the covariance by
+    (x - μ₂)(x - μ₂)ᵀ / (n - 1), less its share of what is there. The gradient of the distance in μ₂
+    is 2 (μ₂ - μ₁), in Σ₂ it is 1 - L (Lᵀ Σ₂ L)^-½ Lᵀ, where Σ₁ = L Lᵀ. Directions that the fake
+    samples do not span are left out.
 
     Args:
         mu: mean of the real features, (D,).
@@ -129,11 +136,14 @@ def influences(mu: Array, sigma: Array, fake: Tensor) -> Tensor:
     product = factor.T @ torch.from_numpy(covariance) @ factor
     values, vectors = torch.linalg.eigh(product)
     spanned = values > len(mu) * np.finfo(np.float64).eps * values[-1]
-    x = fake.detach().cpu().double() - torch.from_numpy(mean)  # (N, D)
-    projected = x @ (factor @ vectors[:, spanned])  # (N, directions), of variances `values`
-    quadratic = x.square().sum(1) - projected.square() @ values[spanned].rsqrt()
-    linear = 2 * x @ torch.from_numpy(mean - mu)
-    effect = linear + quadratic * len(x) / (len(x) - 1)
+    directions, scales = factor @ vectors[:, spanned], values[spanned].rsqrt()
+    bias = len(fake) / (len(fake) - 1)
+    effects = []
+    for block in fake.detach().cpu().split(BLOCK):
+        x = block - torch.from_numpy(mean)  # (B, D) float64
+        quadratic = x.square().sum(1) - (x @ directions).square() @ scales
+        effects.append(2 * x @ torch.from_numpy(mean - mu) + bias * quadratic)
+    effect = torch.cat(effects)  # (N,)
     return effect - effect.mean()
 
 

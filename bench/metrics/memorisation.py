@@ -40,7 +40,7 @@ def memorisation(
     - mifid: Bai et al. 2021, FID of all training against fake features divided by the mean cosine
       distance from a training sample to its nearest fake one, if that is below 0.1 (torchmetrics).
 
-    Memory beyond the features: about 100 MiB in float32 at 2048 dimensions, whatever N.
+    Memory beyond the features: below 200 MiB in float32 at 2048 dimensions, whatever N.
 
     Args:
         train: what the model was trained on, N samples.

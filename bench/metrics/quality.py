@@ -65,15 +65,14 @@ def quality(
     - density, coverage: Naeem et al. 2020, fifth nearest neighbours.
     - duplicates: share of fake samples as close to another one as 1 % of real samples are.
 
-    Intervals are for fresh samples of the same generator against the same reference: the fake
-    samples are resampled, for recall and coverage, which are shares of real samples, the real ones.
-    Neighbourhoods are held fixed. FID's replicates are of first order in the weights, which keeps
-    their spread where covariances are singular (a resample would have lost rank). See `interval`
-    for what becomes of bias.
+    Intervals hold the reference fixed and resample the fake samples; those of recall and coverage,
+    which are shares of real samples, resample the real ones instead and leave out the chance in
+    the fake ones. Neighbourhoods are held fixed. FID's replicates are of first order in the
+    weights, which keeps their spread where covariances are singular (a resample would have lost
+    rank). See `interval` for what becomes of bias.
 
-    Memory beyond the features, and beyond the subset of the real ones: below 300 MiB at 50,000
-    samples of 2048 dimensions for the pairs, without intervals; FID's float64 copy of one set is
-    the peak, 8 N D bytes.
+    Memory beyond the features, the subset of the real ones and six D × D matrices for FID: at
+    50,000 samples of 2048 dimensions below 300 MiB, and 16 bytes more for each sample and resample.
 
     Args:
         real: the reference.

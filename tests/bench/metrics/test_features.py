@@ -72,7 +72,7 @@ def test_cached_features_are_extracted_once(extractor, tmp_path, monkeypatch):
     monkeypatch.setattr(features_module, "extract", None)
     again = cached_features(extractor, data.train, **at)
     assert torch.equal(first.features, again.features)
-    assert torch.equal(first.logits, again.logits)
+    assert first.logits is again.logits is None  # no metric asks for those of a reference
     assert len(other) == 10
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
     assert not list(tmp_path.rglob("*.partial"))

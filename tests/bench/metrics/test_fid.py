@@ -27,6 +27,14 @@ def test_statistics_equal_torch_fidelity():
     np.testing.assert_allclose(sigma, expected["sigma"], rtol=1e-10, atol=1e-12)
 
 
+def test_statistics_do_not_depend_on_blocks(monkeypatch):
+    x = features(200, 32, seed=0)
+    whole = statistics(x)
+    monkeypatch.setattr("bench.metrics.fid.BLOCK", 7)
+    for ours, expected in zip(statistics(x), whole, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "x", [torch.zeros(1, 4), torch.zeros(5), torch.tensor([[0.0], [float("nan")]])]
 )

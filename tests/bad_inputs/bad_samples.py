@@ -1,0 +1,131 @@
+"""Bad samples: files of other systems that are not what they should be, and odd ones that are read."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from bad_case import Case
+from bad_files import (
+    Files,
+    array,
+    arrays,
+    encoded,
+    file,
+    folder,
+    grey,
+    picture,
+    pngs,
+    trapped_array,
+    zipped,
+)
+from PIL import Image
+
+from bench.protocol import measured_columns
+
+NPY = ("model=samples", "model.path={folder}/samples.npy")
+NPZ = ("model=samples", "model.path={folder}/samples.npz")
+TREE = ("model=samples", "model.path={folder}/samples")
+PNGS = {f"{i}.png": encoded(picture(i).convert("L")) for i in range(12)}
+POINTS = np.random.default_rng(0).uniform(-1, 1, (12, 2)).astype(np.float32)
+
+ARRAYS = (
+    Case("no path", "", ("model=samples",)),
+    Case("a path that does not exist", "", TREE),
+    Case("an `.npy` that does not exist", "", NPY),
+    Case("NaN images", "", NPY, array(np.full((12, 8, 8, 1), np.nan, np.float32))),
+    Case("float images in [0, 1]", "", NPY, array(grey() / 255)),
+    Case("float images out of range", "", NPY, array(grey() * 300.0)),
+    Case("images of 64-bit integers", "", NPY, array(grey().astype(np.int64))),
+    Case("images of another size", "", NPY, array(grey(side=9))),
+    Case("colour images for grey data", "", NPY, array(grey().repeat(3, axis=3))),
+    Case("a single image", "", NPY, array(grey()[0])),
+    Case("no images", "", NPY, array(grey(0))),
+    Case("fewer samples than asked for", "", (*NPY, "evaluator.samples=13"), array(grey())),
+    Case("a pickle in an `.npy`, which would create a file", "", NPY, trapped_array),
+    Case("an `.npy` that is cut short", "", NPY, lambda root: (array(grey())(root), (root / "samples.npy").write_bytes((root / "samples.npy").read_bytes()[:-100]))),
+    Case("an `.npz` that is cut short", "", NPZ, file("samples.npz", zipped(("arr_0.npy", b"cat"))[:-9])),
+    Case("an `.npz` without images", "", NPZ, arrays(labels=np.arange(12))),
+    Case("an `.npz` of two sets of images", "", NPZ, arrays(real=grey(), fake=grey())),
+    Case("points for images", "", NPY, array(POINTS)),
+    Case("images for points", "", (*NPY, "dataset=ring8"), array(grey())),
+    Case("a folder for points", "", (*TREE, "dataset=ring8"), folder("samples", PNGS)),
+    Case("points that are not finite", "", (*NPY, "dataset=ring8"), array(np.full((12, 2), np.nan, np.float32))),
+    Case("points of three dimensions", "", (*NPY, "dataset=ring8"), array(np.zeros((12, 3), np.float32))),
+)
+
+TREES = (
+    Case("an empty folder", "", TREE, folder("samples", {})),
+    Case("a folder with one image of another size", "", TREE, folder("samples", PNGS | {"9.png": encoded(picture(side=9))})),
+    Case("a PNG that is damaged in the middle", "", TREE, folder("samples", PNGS | {"9.png": PNGS["9.png"][:50] + b"\0" + PNGS["9.png"][51:]})),
+    Case("text instead of a file of samples", "", TREE, file("samples", b"cat")),
+)
+
+
+def shown(run: Path) -> list[int]:
+    """The upper left pixel of the first sample, as the run's own picture shows it."""
+    (grid,) = (run / "samples").glob("*.png")
+    with Image.open(grid) as image:
+        return [image.convert("L").getpixel((2, 2))]
+
+
+def shows(level: int) -> Callable[[Path], None]:
+    def check(run: Path) -> None:
+        assert shown(run) == [level]
+
+    return check
+
+
+def scores(run: Path) -> dict[str, str]:
+    with (run / "eval.csv").open() as text:
+        (row,) = csv.DictReader(text)
+    return row
+
+
+def scored_finitely(run: Path) -> None:
+    row = scores(run)
+    numbers = {name: float(value) for name in measured_columns(("domain",)) if (value := row[name])}
+    assert {"fid_domain", "kid_low_domain", "nn_ratio_domain", "fid_infinity_domain"} <= set(numbers)
+    assert all(map(math.isfinite, numbers.values()))
+
+
+def scored_as_constant(run: Path) -> None:
+    scored_finitely(run)
+    row = scores(run)
+    for name, value in {"recall": 0, "duplicates": 1, "is": 1}.items():
+        assert float(row[f"{name}_domain"]) == value
+    assert float(row["modes"]) == 1
+
+
+def kid_subsets_named(run: Path) -> None:
+    scored_finitely(run)
+    assert "KID subsets min(1000; n/2)" in scores(run)["metric_backend"]
+
+
+def copies(image: Image.Image, kind: str = "PNG", suffix: str = "png", **options) -> Files:
+    return {f"{i}.{suffix}": encoded(image, kind, **options) for i in range(12)}
+
+
+def flat(mode: str, colour: int | tuple[int, ...]) -> Image.Image:
+    return Image.new(mode, (8, 8), colour)
+
+
+SIXTEEN_BITS = Image.fromarray(np.full((8, 8), 77 * 257 + 100, np.uint16))
+
+ACCEPTED = (
+    Case("samples that are all the same", "accepted: every score is finite; recall 0, duplicates 1, IS 1, one mode", (*NPY, "evaluator.resamples=20"), array(np.full((12, 8, 8, 1), 77, np.uint8)), check=scored_as_constant),
+    Case("fewer samples than a KID subset of 1000", "accepted: subsets of half as many, and the rows say so (`metric_backend`)", (*NPY, "evaluator.resamples=20"), array(grey()), check=kid_subsets_named),
+    Case("16-bit PNGs", "accepted: divided by 257 and rounded", TREE, folder("samples", copies(SIXTEEN_BITS)), check=shows(77)),
+    Case("CMYK JPEGs", "accepted: converted to RGB, here on to grey", TREE, folder("samples", copies(flat("CMYK", (0, 0, 0, 128)), "JPEG", "jpg", quality=100)), check=shows(127)),
+    Case("palette PNGs", "accepted: looked up", TREE, folder("samples", copies(flat("RGB", (90, 90, 90)).quantize(4))), check=shows(90)),
+    Case("RGBA PNGs", "accepted: laid on white", TREE, folder("samples", copies(flat("RGBA", (0, 0, 0, 51)))), check=shows(204)),
+    Case("1-bit PNGs", "accepted: black 0, white 255", TREE, folder("samples", copies(flat("1", 1))), check=shows(255)),
+    Case("colour PNGs for grey data", "accepted: luma of ITU-R 601", TREE, folder("samples", copies(flat("RGB", (255, 0, 0)))), check=shows(76)),
+)
+
+AREAS = {
+    "Samples: arrays": ARRAYS,
+    "Samples: folders": TREES,
+    "Samples: odd, but accepted": ACCEPTED,
+}
