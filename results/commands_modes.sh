@@ -16,8 +16,11 @@ sweep() { # core, experiment, dataset, models, seeds, further overrides
 
 ten_steps='model.build.ddim_steps=[10]' # 26000 samples of 50 evaluations would outlast the training
 
+# Of the stacked sets every held-out image is drawn, whatever the seed.
 first() {
   sweep 0 modes_stacked_mnist stacked_mnist ddpm_small 0,1,2 "$ten_steps"
+  sweep 0 modes_stacked_mnist stacked_mnist real 0
+  sweep 0 modes_points ring8,grid25 real 0,1,2
   sweep 0 modes_points ring8 mlp_gan_points "$ten"
 }
 
@@ -26,13 +29,10 @@ second() {
   sweep 1 modes_stacked_mnist stacked_mnist dcgan_small 0,1,2
   sweep 1 modes_stacked_digits stacked_digits dcgan_small 0,1,2
   sweep 1 modes_stacked_digits stacked_digits ddpm_small 0,1,2 "$ten_steps"
+  sweep 1 modes_stacked_digits stacked_digits real 0
   sweep 1 modes_points grid25 mlp_gan_points "$ten"
 }
 
-# Also extracts the reference's features, once. Of the stacked sets every held-out image is drawn.
-sweep 0 modes_points ring8,grid25 real 0,1,2
-sweep 0 modes_stacked_digits stacked_digits real 0
-sweep 0 modes_stacked_mnist stacked_mnist real 0
 first & lanes=$!
 second
 wait "$lanes"
