@@ -1,5 +1,6 @@
 """How much training a run may spend, and how much it has spent."""
 
+import math
 from dataclasses import asdict, dataclass
 
 
@@ -56,6 +57,8 @@ class Budget:
         for name, limit in limits.items():
             if not limit > 0:
                 raise ValueError(f"budget.{name} must be positive, got {limit}")
+            if limit == math.inf:
+                raise ValueError(f"budget.{name} must be finite, got {limit}: null is unlimited")
         if self.checkpoints < 1:
             raise ValueError(f"budget.checkpoints must be at least 1, got {self.checkpoints}")
 

@@ -1,28 +1,23 @@
 """Configuration → objects; below this module the benchmark takes typed values."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from bench import checkpoint
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
 from bench.distributed import World
 from bench.errors import type_errors_name
-from bench.evaluator import Evaluator, EvaluatorOptions
-from bench.machine import choose_device, set_threads
+from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data
 from bench.metrics.extractors import build_extractor, default_extractors
 from bench.metrics.features import Extractor
 from bench.recipe import Recipe, TrainerOptions
-from bench.records import RunDirectory
 from bench.reference import Reference
 from bench.trainer import Trainer
 from models.base import GenerativeModel
@@ -98,7 +93,8 @@ def build_extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) ->
         raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
     if unused := sorted(weights.keys() - set(names)):
         raise ValueError(
-            f"evaluator.weights are given for {unused}, which evaluator.extractor lacks"
+            f"evaluator.weights are given for {unused}, which evaluator.extractor lacks: name "
+            "the extractor there, or leave its weights out"
         )
     cache = cache_root(cfg)
     return [
@@ -107,121 +103,39 @@ def build_extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) ->
     ]
 
 
-def build_evaluator(cfg: DictConfig, dataset: Dataset, device: torch.device) -> Evaluator:
-    """The evaluator of this data set; loads the extractors."""
+def build_options(cfg: DictConfig, dataset: Dataset) -> EvaluatorOptions:
+    """How to evaluate on this data set: as many samples as are held out, unless cfg says."""
+    check_data(dataset)
     evaluator = cfg.evaluator
-    options = EvaluatorOptions(
-        samples=_scored(cfg, dataset),
+    samples = evaluator.samples
+    if samples is None and len(dataset.test) < MIN_SAMPLES:
+        raise ValueError(
+            f"{dataset.name} holds out {len(dataset.test)} images and as many samples would be "
+            f"scored: add images, or set evaluator.samples to at least {MIN_SAMPLES}"
+        )
+    return EvaluatorOptions(
+        samples=min(len(dataset.test), 10_000) if samples is None else samples,
         batch_size=evaluator.batch_size,
         seed=cfg.seed,
         precision=cfg.precision,
         cost_seconds=evaluator.cost_seconds,
         resamples=evaluator.resamples,
     )
-    extractors = build_extractors(cfg, dataset, device)
+
+
+def build_evaluator(
+    cfg: DictConfig, dataset: Dataset, options: EvaluatorOptions, device: torch.device
+) -> Evaluator:
+    """The evaluator of this data set, its reference computed."""
     reference = Reference(
         dataset,
-        extractors,
+        build_extractors(cfg, dataset, device),
         device=device,
         cache_dir=cache_root(cfg),
-        batch_size=evaluator.batch_size,
+        batch_size=options.batch_size,
     )
+    reference.prepare()
     return Evaluator(reference, options)
-
-
-def _scored(cfg: DictConfig, dataset: Dataset) -> int:
-    """How many samples are scored: as many as are held out, unless the configuration says."""
-    samples = cfg.evaluator.samples
-    return min(len(dataset.test), 10_000) if samples is None else samples
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """What a run directory holds, ready to draw from.
-
-    Attributes:
-        name: <dataset>/<model>/<variant>/seed=<seed>.
-        shape: shape of one sample.
-        model: the model with the weights that its evaluator scored.
-        weights: which these are, "ema" or "raw".
-        step: the training step that they are from.
-        options: how the evaluator drew; what only concerns scores is left out.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    model: GenerativeModel
-    weights: str
-    step: int
-    options: EvaluatorOptions
-
-
-def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
-    """Build the model of a recorded run with the weights of its newest checkpoint.
-
-    Args:
-        run: the run directory.
-        device: where the model shall be, see `choose_device`.
-        data_root: where data sets lie; None for where they lay when the run was made.
-
-    Raises:
-        FileNotFoundError: it is not a run directory.
-        RunInUseError: the run is being trained.
-        ValueError: there is no checkpoint yet, or it does not fit the model or the data.
-    """
-    cfg = _recorded(run)
-    if data_root is not None:
-        cfg.data_root = str(data_root)
-    set_threads(cfg.threads)
-    dataset = build_dataset(cfg, World())
-    if dataset.hash != cfg.data_hash:
-        raise ValueError(
-            f"{run} was made with other data: the hash of {dataset.name} was {cfg.data_hash} and "
-            f"is {dataset.hash}"
-        )
-    model = build_model(cfg, dataset, choose_device(device))
-    weights, step = _load_evaluated(model, run)
-    options = EvaluatorOptions(
-        samples=_scored(cfg, dataset),
-        batch_size=cfg.evaluator.batch_size,
-        seed=cfg.seed,
-        precision=cfg.precision,
-    )
-    name = "/".join(run.resolve().parts[-4:])
-    return RecordedRun(name, dataset.shape, model, weights, step, options)
-
-
-def _recorded(run: Path) -> DictConfig:
-    """The configuration that a run was made with."""
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{run} is not a run directory, it has no config.yaml: name one such as "
-            "results/runs/<dataset>/<model>/<variant>/seed=<seed>"
-        )
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): run the same command again") from error
-    if not isinstance(written, dict) or "data_hash" not in written:
-        raise ValueError(f"{path} is not the configuration of a run: run the same command again")
-    return OmegaConf.create(written)
-
-
-def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
-    """Load the weights that `Trainer.evaluated` had: which they are, and their training step."""
-    with RunDirectory(run) as records:  # nobody may be writing checkpoints meanwhile
-        state = checkpoint.load_latest(records.checkpoints, model.progress.device)
-    if state is None:
-        if model.phases:
-            raise ValueError(f"{run} has no checkpoint: run its command again to train it")
-        return "raw", 0
-    averaged = state["ema"]
-    try:
-        model.load_state_dict(state["model"] if averaged is None else averaged)
-    except RuntimeError as error:
-        raise ValueError(f"{run}: its weights do not fit the model ({error})") from error
-    return ("raw" if averaged is None else "ema"), state["spent"]["step"]
 
 
 def cache_root(cfg: DictConfig) -> Path:

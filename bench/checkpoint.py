@@ -66,7 +66,9 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
         except torch.OutOfMemoryError:
             raise
         except DAMAGE as error:
-            log.warning("%s is damaged (%s): falling back to the one before", path, error)
+            # torch advises to run what is in the file, over many lines
+            what = "no plain tensors" if isinstance(error, pickle.UnpicklingError) else error
+            log.warning("%s is damaged (%s): falling back to the one before", path, what)
             continue
         if state.get("format") != FORMAT:
             raise ValueError(

@@ -4,18 +4,19 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bench.cost import sampling_cost
-from bench.data.dataset import as_drawn
+from bench.data.dataset import Dataset, as_drawn
 from bench.drawing import batch_sizes, draw
 from bench.machine import autocast
 from bench.metrics.features import Extractor, Features, extract
 from bench.metrics.fid import fid_infinity
 from bench.metrics.memorisation import memorisation
 from bench.metrics.modes import class_histogram, mixture_modes
-from bench.metrics.quality import NEIGHBOURHOOD, quality
+from bench.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.reference import Reference
 from bench.untouched import eval_mode, untouched_random_state
 from models.base import GenerativeModel, Sampler
@@ -23,6 +24,8 @@ from models.base import GenerativeModel, Sampler
 SHOWN_IMAGES, SHOWN_POINTS = 64, 5000
 MIN_SAMPLES = 10
 """Fewest samples that every metric is defined for: IS takes 10 splits."""
+MIN_HELD_OUT = 2
+"""Fewest held-out samples that signs of copying are defined for: they are split in two."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,51 @@ def check_settings(
         raise ValueError(f"evaluator.resamples must not be negative, got {resamples}")
 
 
+def check_data(dataset: Dataset) -> None:
+    """Refuse data that nothing could be scored against, before extractors look at it.
+
+    Raises:
+        ValueError: there are too few images, or the training images are all the same.
+    """
+    train, test = len(dataset.train), len(dataset.test)
+    if train <= DENSITY_NEIGHBOURHOOD:
+        raise ValueError(
+            f"{dataset.name} has {train} training images: scores need more than "
+            f"{DENSITY_NEIGHBOURHOOD}, add images"
+        )
+    if test < MIN_HELD_OUT:
+        raise ValueError(
+            f"{dataset.name} has too few held-out images ({test}): signs of copying need at least "
+            f"{MIN_HELD_OUT}, add images"
+        )
+    images = dataset.train.images
+    if all(np.array_equal(image, images[0]) for image in images[1:]):  # ends at the first other one
+        raise ValueError(
+            f"{dataset.name} has {train} training images that are all the same: there is no "
+            "distribution to score, give images that differ"
+        )
+
+
+def check_limits(model: GenerativeModel, samples: int) -> None:
+    """Refuse a model that cannot draw as many samples, before it is trained.
+
+    Raises:
+        ValueError: a sampler holds fewer samples, or stored ones of which only a part would be
+            scored.
+    """
+    for name, sampler in model.samplers.items():
+        limit = sampler.limit
+        if limit is None or samples == limit or (samples < limit and not sampler.ordered):
+            continue
+        if limit < MIN_SAMPLES:
+            advice = f"scores need at least {MIN_SAMPLES}, add samples"
+        elif sampler.ordered:
+            advice = f"set evaluator.samples={limit}, a part of a stored list is no fair sample"
+        else:
+            advice = f"set evaluator.samples to at most {limit}"
+        raise ValueError(f"evaluator.samples={samples}, but {name} holds {limit}: {advice}")
+
+
 class Evaluator:
     """Evaluates models against one data set, always in the same way.
 
@@ -100,28 +148,8 @@ class Evaluator:
     """
 
     def __init__(self, reference: Reference, options: EvaluatorOptions) -> None:
-        dataset = reference.dataset
-        if len(dataset.train) <= NEIGHBOURHOOD:
-            raise ValueError(
-                f"{dataset.name} has {len(dataset.train)} training images: scores need more than "
-                f"{NEIGHBOURHOOD}"
-            )
         self.reference = reference
         self.options = options
-
-    def check(self, model: GenerativeModel) -> None:
-        """Refuse a model that cannot draw enough, before it is trained.
-
-        Raises:
-            ValueError: a sampler is limited to fewer samples than are to be drawn.
-        """
-        samples = self.options.samples
-        for name, sampler in model.samplers.items():
-            if sampler.limit is not None and samples > sampler.limit:
-                raise ValueError(
-                    f"evaluator.samples={samples}, but {name} has only {sampler.limit}: set "
-                    f"evaluator.samples to at most {sampler.limit}"
-                )
 
     def evaluate(
         self,
@@ -197,8 +225,6 @@ class Evaluator:
                 nearest=self.reference.nearest(extractor),
                 fid=scores["fid"],
             )
-            if self.reference.dataset.mixture is not None:
-                del scores["mifid"]  # in the plane some training point lies in every direction
         return scores
 
     def _classes(self, extractor: Extractor, fake: Features) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.build import RecordedRun
+    from bench.recorded import RecordedRun
 
 EPILOG = """\
 Samples are those that the run's evaluator scored: same seed, batches, weights and precision; on the
@@ -82,7 +82,7 @@ def export(options: argparse.Namespace) -> None:
     from bench.sample_files import check_target, write_samples
 
     check_target(options.out, replace=options.force)
-    from bench.build import rebuild  # imports torch
+    from bench.recorded import rebuild  # imports torch
 
     run = rebuild(options.run, options.device, options.data_root)
     check_target(options.out, run.shape, replace=options.force)

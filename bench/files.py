@@ -97,17 +97,29 @@ class TrainLog:
             os.fsync(file.fileno())
         self._pending.clear()
 
-    def truncate_after(self, step: int) -> None:
+    def truncate_after(self, step: int, *, redone: str | None = None) -> None:
         """Drop the rows of later steps and a half-written last line; call it on resume.
 
         Args:
             step: the step that training resumes from; 0 for a fresh start.
+            redone: rows of this very step whose key starts so are dropped as well, because what
+                wrote them will do it again; None drops none.
+
+        Raises:
+            ValueError: the file is damaged otherwise.
         """
         self._pending.clear()
         if not self.path.exists():
             return
-        text = self.path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]  # a line is whole once its newline is there
-        rows = list(csv.reader(whole.splitlines()))[1:]
-        kept = [row for row in rows if len(row) == len(TRAIN_COLUMNS) and int(row[0]) <= step]
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]  # a line is whole once its newline is there
+        try:
+            rows = list(csv.reader(whole.decode("utf-8").splitlines()))[1:]
+            kept = [row for row in rows if len(row) == len(TRAIN_COLUMNS) and int(row[0]) <= step]
+            if redone is not None:
+                kept = [r for r in kept if int(r[0]) < step or not r[3].startswith(redone)]
+        except (ValueError, csv.Error) as error:
+            raise ValueError(
+                f"{self.path} is damaged ({error}): delete {self.path.parent} and run again"
+            ) from error
         write_atomically(self.path, csv_text(TRAIN_COLUMNS, kept))

@@ -20,6 +20,16 @@ FINISH_TIMEOUT_SECONDS = 120
 log = logging.getLogger(__name__)
 
 
+def check_mode(mode: str) -> None:
+    """Refuse a value of logger.wandb that W&B does not know.
+
+    Raises:
+        ValueError: naming those that it knows.
+    """
+    if mode not in MODES:
+        raise ValueError(f"logger.wandb is {mode!r}, must be one of {', '.join(MODES)}")
+
+
 class WandbLogger:
     """Mirror of one run in Weights & Biases; metrics stand against images seen.
 
@@ -48,8 +58,7 @@ class WandbLogger:
         run_id: str,
         config: dict[str, Any],
     ) -> None:
-        if mode not in MODES:
-            raise ValueError(f"logger.wandb is {mode!r}, must be one of {', '.join(MODES)}")
+        check_mode(mode)
         self._run: Any = None
         if mode == "disabled":
             return

@@ -10,12 +10,10 @@ import torch
 
 import bench
 from bench.evaluator import Evaluator
-from bench.metrics.quality import (
-    DENSITY_NEIGHBOURHOOD,
-    KID_SUBSET_SIZE,
-    METRIC_SEED,
-    NEIGHBOURHOOD,
-)
+from bench.metrics.inception_score import IS_SPLITS
+from bench.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
+from bench.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
+from bench.metrics.resampling import METRIC_SEED, METRICS_VERSION
 from bench.trainer import Trainer
 
 
@@ -34,7 +32,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
         "samples": evaluator.options.samples,
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
-        "metric_backend": backend(),
+        "metric_backend": backend(evaluator.options.resamples),
         "torch_version": str(torch.__version__),
         "bench_version": bench.__version__,
         "commit": commit(),
@@ -50,12 +48,14 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
     return columns
 
 
-def backend() -> str:
+def backend(resamples: int) -> str:
     """Whose definitions the metrics follow, and their settings."""
     return (
-        f"torch-fidelity {importlib.metadata.version('torch-fidelity')} (FID, KID, IS, precision, "
-        f"recall: k={NEIGHBOURHOOD}), prdc (density, coverage: k={DENSITY_NEIGHBOURHOOD}), KID "
-        f"subsets min({KID_SUBSET_SIZE}; n/2), seed {METRIC_SEED}"
+        f"bench metrics {METRICS_VERSION}; as torch-fidelity "
+        f"{importlib.metadata.version('torch-fidelity')}: FID, KID ({KID_SUBSETS} subsets of "
+        f"min({KID_SUBSET_SIZE}; n/2)), IS ({IS_SPLITS} splits), precision and recall "
+        f"(k={NEIGHBOURHOOD}); as prdc: density and coverage (k={DENSITY_NEIGHBOURHOOD}); seed "
+        f"{METRIC_SEED}; {resamples} resamples"
     )
 
 

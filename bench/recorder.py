@@ -15,7 +15,7 @@ from bench.progress import TrainingProgress
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
 from bench.trainer import Trainer
-from bench.watch import collapse_signs
+from bench.watch import PREFIX, collapse_signs
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,10 @@ class Recorder:
         self._points = trainer.points
         self._expected_modes = evaluator.reference.expected_modes(evaluator.options.samples)
         self._train_memory_mib: float | None = None
-        records.train.truncate_after(trainer.spent.step)
         records.truncate_eval(trainer.spent.point, self.columns)
+        points = {int(row["checkpoint"]) for row in records.eval_rows()}
+        redone = None if trainer.spent.point in points else PREFIX  # its rows were not written
+        records.train.truncate_after(trainer.spent.step, redone=redone)
         records.write_status(Status("running", step=trainer.spent.step, command=command))
 
     def on_step(self) -> None:

@@ -107,6 +107,10 @@ class RunDirectory:
         os.write(lock, f"{os.getpid()}\n".encode())
         return lock
 
+    @property
+    def _remedy(self) -> str:
+        return f"delete {self.path} and run again"
+
     def close(self) -> None:
         """Write what is pending and let other processes open the run."""
         if self._lock < 0:
@@ -145,7 +149,12 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if not path.exists():
             return
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            written = None
+        if not isinstance(written, dict):
+            raise ValueError(f"{path} is damaged: {self._remedy}")
         old, new = _flatten(written), _flatten(yaml.safe_load(_yaml_text(config)))
         changed = [
             f"{key}: {old.get(key, '(absent)')} → {new.get(key, '(absent)')}"
@@ -161,8 +170,15 @@ class RunDirectory:
 
     @property
     def status(self) -> Status | None:
-        """The recorded status; None for a new run."""
-        return read_status(self.path)
+        """The recorded status; None for a new run.
+
+        Raises:
+            ValueError: the file is not a status.
+        """
+        try:
+            return read_status(self.path)
+        except ValueError as error:
+            raise ValueError(f"{error}: {self._remedy}") from error
 
     def write_status(self, status: Status) -> None:
         """Replace status.json."""
@@ -170,12 +186,22 @@ class RunDirectory:
         write_atomically(self.path / "status.json", text + "\n")
 
     def eval_rows(self) -> list[dict[str, str]]:
-        """The rows of eval.csv as written; an empty value stands for "not measured"."""
+        """The rows of eval.csv as written; an empty value stands for "not measured".
+
+        Raises:
+            ValueError: the file is damaged.
+        """
         path = self.path / "eval.csv"
         if not path.exists():
             return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
+        if any(None in row or None in row.values() for row in rows):  # a cut or a foreign line
+            raise ValueError(f"{path} has rows that are not whole: {self._remedy}")
+        return rows
 
     def append_eval(self, rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
         """Add rows to eval.csv; a row with the key of an earlier one replaces it.
@@ -203,9 +229,7 @@ class RunDirectory:
         """
         rows = self.eval_rows()
         if any(tuple(row) != columns for row in rows):
-            raise ValueError(
-                f"{self.path / 'eval.csv'} has other columns: delete {self.path} and run again"
-            )
+            raise ValueError(f"{self.path / 'eval.csv'} has other columns: {self._remedy}")
         kept = [row for row in rows if int(row["checkpoint"]) <= checkpoint]
         if len(kept) < len(rows):
             self._write_eval(kept, columns)

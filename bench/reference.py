@@ -43,6 +43,21 @@ class Reference:
         if dataset.num_classes:
             _ = self.class_frequencies  # refuse a class without images before any work
 
+    def prepare(self) -> None:
+        """Compute all that will be needed; what is wrong with it shows before a model is trained.
+
+        Raises:
+            ValueError: features that are not finite, by weights that do not fit.
+        """
+        for extractor in self.extractors:
+            for features in (self.train(extractor), self.test(extractor)):
+                if not torch.isfinite(features.features).all():
+                    raise ValueError(
+                        f"{extractor.name} gives features of {self.dataset.name} that are not "
+                        f"finite: check evaluator.weights.{extractor.name}"
+                    )
+            self.nearest(extractor)
+
     def train(self, extractor: Extractor) -> Features:
         """Features of the train split: what quality is measured against."""
         return self._split(extractor, self.dataset.train, "train")

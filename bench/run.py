@@ -11,13 +11,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from bench.budget import Budget
-from bench.build import build_budget, build_dataset, build_evaluator, build_trainer, plain
+from bench.build import (
+    build_budget,
+    build_dataset,
+    build_evaluator,
+    build_options,
+    build_trainer,
+    plain,
+)
 from bench.distributed import World, distributed
 from bench.drawing import SamplesNotFiniteError
 from bench.errors import RunError, one_sentence
-from bench.evaluator import check_settings
+from bench.evaluator import check_limits, check_settings
 from bench.identity import Origin, recipe_hash, run_directory, varied
-from bench.loggers import WandbLogger, lasting_id
+from bench.loggers import WandbLogger, check_mode, lasting_id
 from bench.losses import TrainingFailedError
 from bench.machine import choose_device, set_threads
 from bench.memory import PeakMemory
@@ -72,6 +79,7 @@ def run(
         check_kinds(plain(cfg))
         if cfg.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {cfg.precision!r}")
+        check_mode(cfg.logger.wandb)
         device = choose_device(cfg.device)
         budget = build_budget(cfg.budget)
         set_threads(cfg.threads)
@@ -111,9 +119,10 @@ def _train(
     progress = TrainingProgress(path.as_posix(), visible=world.is_main)
     observer: Observer = SilentObserver()
     if records is not None:
+        options = build_options(cfg, dataset)
+        check_limits(trainer.model, options.samples)
         with memory.excluding():
-            evaluator = build_evaluator(cfg, dataset, device)
-        evaluator.check(trainer.model)
+            evaluator = build_evaluator(cfg, dataset, options, device)
         records.write_config(plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
         observer = Recorder(
             records,

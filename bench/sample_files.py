@@ -75,9 +75,13 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
         if path.exists() and (path.is_dir() or temporary.is_dir()):  # only files replace files
             os.replace(path, former)
         os.replace(temporary, path)
+    except BaseException:
+        if former.exists():
+            os.replace(former, path)
+        raise
     finally:
         _remove(temporary)
-        _remove(former)
+    _remove(former)
 
 
 def _write_npz(path: Path, batches: Batches, total: int, about: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from bench import checkpoint
 from bench.budget import Budget, Spent
@@ -64,10 +65,7 @@ class Trainer:
         self.phases = self._check_phases()
         self.world.synchronise_module(model)
         self.ema = None if recipe.ema_decay is None else EMA(model, recipe.ema_decay)
-        self.optimizers = {
-            phase.name: recipe.optimizers[phase.name](phase.module.parameters())
-            for phase in self.phases
-        }
+        self.optimizers = {phase.name: self._make_optimizer(phase) for phase in self.phases}
         self._parameters = {phase.name: list(phase.module.parameters()) for phase in self.phases}
         self._losses: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             phase.name: torch.compile(phase.loss) if self.options.compile else phase.loss
@@ -234,6 +232,12 @@ class Trainer:
                 f"got {sorted(self.recipe.optimizers)}"
             )
         return phases
+
+    def _make_optimizer(self, phase: Phase) -> Optimizer:
+        try:
+            return self.recipe.optimizers[phase.name](phase.module.parameters())
+        except (TypeError, ValueError) as error:  # torch does not say which optimizer
+            raise ValueError(f"training.optimizers.{phase.name}: {error}") from error
 
     def _save(self, observer: Observer) -> None:
         if self.world.is_main and self.phases:

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+PREFIX = "warning/"
+"""How the keys of warnings begin in train.csv and W&B."""
+
 FEWEST_MODES = 0.5
 """Share of the classes that real samples of the same number would hit."""
 
 MOST_DUPLICATES = 0.25
-"""Share of near-duplicates; among real samples it is about 0.01, by construction."""
+"""Share of near-duplicates; among real samples it is about 0.01."""
 
 LEAST_RECALL = 0.02
 """Recall below which a model whose samples look real is taken to repeat a few of them."""
 
 LOOKS_REAL = 0.2
-"""Precision from which samples look real enough for low recall to mean collapse."""
+"""Precision, or for points share of high quality, from which samples look real enough for what
+they lack to mean collapse."""
 
 LARGEST_RISE = 1.5
 """FID in units of the best one so far."""
@@ -52,24 +56,26 @@ def collapse_signs(
     Returns:
         The signs found, the most telling first.
     """
-    modes = values.get("modes")
+    modes, high_quality = values.get("modes"), values.get("high_quality")
+    blurred = high_quality is not None and high_quality < LOOKS_REAL  # no mode is hit, none is lost
     duplicates, precision, recall, fid = (
         values.get(f"{metric}_{extractor}")
         for metric in ("duplicates", "precision", "recall", "fid")
     )
     signs = []
-    if modes is not None and expected_modes and modes < FEWEST_MODES * expected_modes:
+    few = modes is not None and expected_modes and modes < FEWEST_MODES * expected_modes
+    if few and not blurred:
         words = f"only {modes:.0f} of {expected_modes:.0f} modes"
-        signs.append(Sign("warning/modes", modes, words))
+        signs.append(Sign(f"{PREFIX}modes", modes, words))
     if duplicates is not None and duplicates > MOST_DUPLICATES:
         words = f"{duplicates:.0%} near-duplicates"
-        signs.append(Sign("warning/duplicates", duplicates, words))
+        signs.append(Sign(f"{PREFIX}duplicates", duplicates, words))
     looks_real = precision is not None and precision > LOOKS_REAL
     if looks_real and recall is not None and recall < LEAST_RECALL:
         words = f"recall {recall:.3f} at precision {precision:.2f}"
-        signs.append(Sign("warning/recall", recall, words))
+        signs.append(Sign(f"{PREFIX}recall", recall, words))
     best = min(earlier_fids, default=None)
     if fid is not None and best is not None and fid > LARGEST_RISE * best > 0:
         words = f"FID {fid:.3g}, {fid / best:.1f} times its best ({best:.3g})"
-        signs.append(Sign("warning/fid", fid / best, words))
+        signs.append(Sign(f"{PREFIX}fid", fid / best, words))
     return signs

@@ -72,12 +72,15 @@ class Sampler:
         nfe: network evaluations per sample; None if unknown (samples that were drawn elsewhere).
         network: the module whose forward calls nfe counts; None if drawing calls no network.
         limit: most samples that can be drawn; None for as many as one likes.
+        ordered: whether draws go through a stored list in its own order, so that only all of them
+            are a fair sample.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
     nfe: int | None
     network: nn.Module | None = None
     limit: int | None = None
+    ordered: bool = False
 
 
 class GenerativeModel(nn.Module, ABC):

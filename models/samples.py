@@ -9,7 +9,8 @@ from models.stored import Stored, StoredPass
 class StoredSamples(GenerativeModel):
     """A model without phases or networks that deals out samples from a file.
 
-    Nothing is known of their cost, so that `nfe` is None.
+    Nothing is known of their cost, so that `nfe` is None. The sampler's name carries the content's
+    hash: it is all that tells one file's scores from another's.
 
     Args:
         data: what shape the samples must have.
@@ -24,4 +25,6 @@ class StoredSamples(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """A fresh pass in stored order at every access."""
         stored_pass = StoredPass(self.stored, self.progress.device, shuffle=False)
-        return {"stored": Sampler(stored_pass.draw, nfe=None, limit=self.stored.size)}
+        name = "-".join(filter(None, ("stored", self.stored.hash[:8])))
+        size = self.stored.size
+        return {name: Sampler(stored_pass.draw, nfe=None, limit=size, ordered=True)}

@@ -27,13 +27,19 @@ BIAS_SENTENCES = {
     "fid_infinity": "FID∞ is FID extrapolated to infinitely many samples.",
     "mifid": "MiFID is FID with a penalty for samples that are copies of training data.",
     "authpct": "AuthPct is the percentage of samples that are farther from their nearest training "
-    "sample than that one is from its own nearest; copies lower it.",
+    "sample than that one is from its own nearest. Copies lower it, noise raises it to 100.",
     "nn_ratio": "The NN ratio is the distance to the nearest training sample over that to the "
     "nearest held-out one; below 1, samples are closer to what was trained on.",
     "duplicates": "Duplicates is the share of samples nearer to another sample than all but 1 % of "
-    "real ones are to each other; 0.01 is normal.",
+    "real ones are to each other: about 0.01 for real samples, less for noise.",
 }
 """What the metrics of bias and memorisation are."""
+
+HINDSIGHT_SENTENCE = (
+    "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
+    "ranking, since no one knows it in advance."
+)
+"""What the best FID along a run is."""
 
 INTERVAL_SENTENCE = (
     "Mean over seeds of the score and of both ends of its 95 % bootstrap interval over samples: "
@@ -83,7 +89,9 @@ def page(title: str, sections: Sequence[Section], command: str) -> str:
 def section_blocks(section: Section) -> Iterator[tuple[str, ...]]:
     """Headings of a comparison, each with what stands below it."""
     comparison = section.comparison
-    yield "Quality", table_text(main_table(comparison))
+    table = main_table(comparison)
+    followed = any("hindsight" in heading for heading in table.headings)
+    yield "Quality", table_text(table), *bullets([HINDSIGHT_SENTENCE] if followed else [])
     if counts_modes(comparison):
         table = table_text(mode_table(comparison))
         yield "Mode coverage", table, *bullets(mode_sentences(comparison))
@@ -140,7 +148,7 @@ def protocol_table(comparison: Comparison) -> Table:
     rows = []
     for field in PROTOCOL:
         values = dict.fromkeys(entry.protocol.get(field, "") for entry in comparison.entries)
-        text = ", ".join(value for value in values if value) or "not recorded"
+        text = ", ".join(value for value in values if value) or "– (nothing was trained)"
         rows.append((Cell(LABELS.get(field, field)), Cell(text)))
     return Table(("field", "value"), tuple(rows), labels=2)
 

@@ -13,10 +13,9 @@ PUBLISHED = Path(__file__).with_name("published.csv")
 """Figures of others by data set, as they print them; high quality in percent, KL in nats."""
 
 PUBLISHED_COLUMNS = {
-    "modes": "modes (published)",
-    "high_quality": "high quality (published)",
-    "reverse_kl": "reverse KL (published)",
-    "source": "source",
+    "modes": "published: modes",
+    "high_quality": "published: high quality (%)",
+    "reverse_kl": "published: reverse KL (nats)",
 }
 """Headings of published figures, by column of published.csv."""
 
@@ -39,7 +38,7 @@ def mode_table(comparison: Comparison) -> Table:
     for figure in figures:
         cells = [Cell(figure[name] or NOTHING) for name in names]
         measured = [blank] * (len(table.headings) - 1)
-        rows.append((Cell(figure["system"]), *measured, *cells))
+        rows.append((Cell(f"{figure['system']} ({figure['source']})"), *measured, *cells))
     headings = (*table.headings, *(PUBLISHED_COLUMNS[name] for name in names))
     return Table(headings, tuple(rows), table.labels)
 

@@ -56,7 +56,10 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
         folder = path if path.is_dir() else path.parent
         below = {file.parent for name in ("status.json", "eval.csv") for file in folder.rglob(name)}
         if not below:
-            raise ValueError(f"{path} holds no run: there is no status.json or eval.csv below it")
+            raise ValueError(
+                f"{path} holds no run, there is no status.json or eval.csv below it: name run "
+                "directories or folders of runs"
+            )
         found |= below
     return sorted(found)
 
@@ -189,6 +192,7 @@ def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
     if len(parts) < 4 or not parts[3].startswith("seed="):
         raise ValueError(
             f"{path} has no evaluation yet and its path does not end in "
-            "<dataset>/<model>/<variant>/seed=<seed>: cannot tell which run it is"
+            "<dataset>/<model>/<variant>/seed=<seed>: cannot tell which run it is, move it to such a "
+            "path or name other runs"
         )
     return parts[0], parts[1], parts[2], parts[3].removeprefix("seed=")

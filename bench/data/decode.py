@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.data.tree import Tree
 from bench.progress import shown_progress
@@ -64,7 +64,11 @@ def decode_image(data: bytes, target: Format) -> np.ndarray:
         ValueError: animated, or a kind of pixel that has no defined range.
         OSError: the file is damaged; other exceptions in _READ_ERRORS likewise.
     """
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    try:
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError as error:  # its message names an object in memory
+        raise OSError("not an image, or damaged at its beginning") from error
+    with opened as image:
         # A JPEG with several pictures (MPO, from phones and stereo cameras) is not an animation.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise ValueError(f"animated, {getattr(image, 'n_frames', 'several')} frames")
@@ -163,12 +167,16 @@ def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int,
     """Return the (C, H, W) of all images: by target, else that of the first that can be read."""
     if target.image_size is not None:
         return (target.channels, target.image_size, target.image_size)
+    reasons = []
     for name in names:
         try:
             return decode_image(tree.read(name), target).shape
-        except _READ_ERRORS:
-            continue  # named, with all others, once every image has been tried
-    raise ValueError(f"{tree}: none of its {len(names)} images can be read.")
+        except _READ_ERRORS as error:
+            reasons.append(str(error))  # named, with all others, once every image has been tried
+    raise ValueError(
+        f"{tree}: none of its {len(names)} images can be read, first: {names[0]} ({reasons[0]}): "
+        "replace them."
+    )
 
 
 def _report(

@@ -41,7 +41,7 @@ def load_folder(
     """
     del data_root
     if path is None:
-        raise ValueError("dataset.path=null: dataset=folder needs a folder or zip file of images.")
+        raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
     if channels not in (1, 3):
         raise ValueError(f"dataset.channels={channels} must be 1 (grey) or 3 (RGB).")
     if image_size is not None and image_size < 1:

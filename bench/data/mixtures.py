@@ -65,7 +65,9 @@ def load_grid25(
 
 def _load(published: _Published, name: str, *, flip: bool) -> Dataset:
     if flip:
-        raise ValueError(f"dataset.flip=true: {name} holds points, which are not mirrored.")
+        raise ValueError(
+            f"dataset.flip=true: {name} holds points, which are not mirrored: set it to false."
+        )
     mixture = Mixture(
         np.asarray(published.centres) / published.unit, published.sigma / published.unit
     )

@@ -93,7 +93,10 @@ def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The array of a .npy file, mapped, or the one of an .npz file that holds the samples."""
     if not path.is_file():
-        raise FileNotFoundError(f"{_SETTING}={path}: there is no such file")
+        raise FileNotFoundError(
+            f"{_SETTING}={path}: there is no such file, give a folder or zip of images, an .npz or "
+            "an .npy"
+        )
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -134,7 +137,9 @@ def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
             "of that shape (nothing is resized or converted here, since that changes every score)"
         )
     if not len(array):
-        raise ValueError(f"{where} holds no samples: its shape is {array.shape}")
+        raise ValueError(
+            f"{where} holds no samples: its shape is {array.shape}, write it again with samples"
+        )
     if len(shape) == 3:
         return _channels_first(array, shape)
     points = array.astype(np.float32)

@@ -241,6 +241,12 @@ def _reader(source: _Published, data_root: Path) -> Callable[[Allocate], Decoded
                     f"{source.torchvision_name}'s: delete it to have it downloaded again."
                 )
             labels = np.asarray(data.targets, dtype=np.int64)
+            if not np.isin(labels, np.arange(len(source.classes))).all():
+                raise ValueError(
+                    f"{data_root / source.folder} holds labels {labels.min()} to {labels.max()} "
+                    f"instead of 0 to {len(source.classes) - 1}: delete it to have it downloaded "
+                    "again."
+                )
             splits.append(Split(np.ascontiguousarray(images), labels))
         return Decoded(splits[0], splits[1], source.classes)
 

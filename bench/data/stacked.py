@@ -61,7 +61,9 @@ def _load(
     flip: bool,
 ) -> Dataset:
     if flip:
-        raise ValueError(f"dataset.flip=true: {name} holds digits, which are not mirrored.")
+        raise ValueError(
+            f"dataset.flip=true: {name} holds digits, which are not mirrored: set it to false."
+        )
     base = load_base(data_root=data_root, cache_root=cache_root)
 
     def stack(allocate: Allocate) -> Decoded:

@@ -169,7 +169,8 @@ class _Zip(Tree):
                 raise self._refuse(info, "is encrypted", "zip the images without a password")
             if info.file_size > _MAX_FILE_BYTES:
                 size = f"unpacks to {info.file_size >> 20} MiB"
-                raise self._refuse(info, size, f"the limit is {_MAX_FILE_BYTES >> 20} MiB a file")
+                limit = f"the limit is {_MAX_FILE_BYTES >> 20} MiB a file, remove it"
+                raise self._refuse(info, size, limit)
             entries[name] = info
         return entries
 

@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from bench.metrics.resampling import METRICS_VERSION
+
 log = logging.getLogger(__name__)
 
 
@@ -26,7 +28,7 @@ def cached_tensors(
         key: all that the tensors depend on, with a stable repr.
         compute: gives named CPU tensors.
     """
-    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:24]
+    digest = hashlib.sha256(repr((METRICS_VERSION, *key)).encode()).hexdigest()[:24]
     path = cache_dir / "features" / f"{digest}.safetensors"
     if path.exists():
         try:

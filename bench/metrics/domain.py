@@ -116,7 +116,8 @@ def build_domain(
         if not _fits(weights, dataset):
             raise ValueError(
                 f"evaluator.weights.domain={weights} is not a classifier of the "
-                f"{dataset.num_classes} classes of {dataset.name}, shape {dataset.shape}"
+                f"{dataset.num_classes} classes of {dataset.name}, shape {dataset.shape}: give one "
+                "that scripts/train_classifiers.py wrote for it, or null"
             )
         return DomainExtractor(*_with_accuracy(weights))
     if shipped.exists() and _fits(shipped, dataset):

@@ -46,7 +46,9 @@ def build_extractor(
             f"set evaluator.extractor={next(iter(builders))}"
         )
     if weights is not None and not weights.is_file():
-        raise FileNotFoundError(f"evaluator.weights.{name}={weights}: there is no such file")
+        raise FileNotFoundError(
+            f"evaluator.weights.{name}={weights}: there is no such file, give its path or null"
+        )
     return builders[name](name, dataset, device, cache_dir, weights).to(device)
 
 

@@ -77,7 +77,9 @@ def clouds(*sets: Tensor) -> tuple[Cloud, ...]:
             raise ValueError(f"features have shapes {shapes}; must be (N, D), N ≥ 1, D the same")
     few = sets[0].shape[1] <= FEW_DIMENSIONS
     dtype = torch.float64 if few else torch.promote_types(sets[0].dtype, torch.float32)
-    centre = sets[0].mean(0, dtype=torch.float64).to(dtype)
+    # In blocks, as a sum in float64 would first copy the whole set into float64.
+    sums = [sets[0][rows].sum(0, dtype=torch.float64) for rows in _blocks(0, len(sets[0]), TILE)]
+    centre = (torch.stack(sums).sum(0) / len(sets[0])).to(dtype)  # (D,)
     return tuple(_cloud(features, centre) for features in sets)
 
 

@@ -40,7 +40,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of formats that are refused next
             tensors = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
+    except pickle.UnpicklingError as error:  # torch's message advises to run what is in it
+        raise ValueError("it is damaged, or holds more than tensors") from error
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
         raise ValueError(reason(error)) from error
     if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
         raise ValueError("it holds no tensors by name")

@@ -71,7 +71,7 @@ def quality(
     weights, which keeps their spread where covariances are singular (a resample would have lost
     rank). See `interval` for what becomes of bias.
 
-    Memory beyond the features, the subset of the real ones and six D × D matrices for FID: at
+    Memory beyond the features, the subset of the real ones and a dozen D × D matrices for FID: at
     50,000 samples of 2048 dimensions below 300 MiB, and 16 bytes more for each sample and resample.
 
     Args:

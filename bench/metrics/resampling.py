@@ -4,6 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+METRICS_VERSION = 1
+"""Raise it when the definition of any metric changes: rows of two versions share no table, and
+what was computed before is not read again."""
+
 METRIC_SEED = 2020
 """torch-fidelity's default. One for all runs, so that their spread is not that of the metrics."""
 

@@ -97,7 +97,7 @@ def ddim_timesteps(
         ValueError: if steps is out of range or spacing is unknown.
     """
     if not 1 <= steps <= num_timesteps:
-        raise ValueError(f"steps must be in [1, {num_timesteps}], got {steps}")
+        raise ValueError(f"DDIM steps must be in [1, {num_timesteps}], got {steps}")
     if spacing == "trailing":
         return [round(num_timesteps * (1 - k / steps)) - 1 for k in range(steps)]
     if spacing == "leading":

@@ -251,7 +251,10 @@ def _check(
 ) -> None:
     """Raise ValueError on sizes that `UNet` cannot build."""
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
-        raise ValueError(f"data_shape must be (C, H, W) with sides >= 8, got {data_shape}")
+        raise ValueError(
+            f"U-Net needs data_shape (C, H, W) with sides >= 8, got {data_shape}: choose another "
+            "model, or larger images"
+        )
     if channels < 4 or channels % 2:
         raise ValueError(f"channels must be even and at least 4, got {channels}")
     if not widths or any(width < 1 or width % groups for width in (channels, *widths)):

@@ -19,9 +19,14 @@ class Case:
         given: what it is, for readers; the arguments where they say it best.
         said: the sentence that the user sees, with placeholders in angle brackets; for an input
             that is accepted, what becomes of it.
-        arguments: of the program, with {folder} for the folder that was prepared.
+        arguments: of the program, with {folder} for the folder that was prepared and {run} for the
+            run in it.
         prepare: writes the input into the folder.
+        spoil: what is done to a finished run of the same command, copied into the folder; None for
+            no such run.
         program: what the arguments are given to.
+        exit_code: of the program.
+        own_process: whether the program is started as a user does, which takes seconds.
         check: for an input that is accepted, asserts of the run directory what `said` says.
     """
 
@@ -29,5 +34,8 @@ class Case:
     said: str
     arguments: tuple[str, ...]
     prepare: Prepare = nothing
+    spoil: Prepare | None = None
     program: str = "bench"
+    exit_code: int = 2
+    own_process: bool = False
     check: Callable[[Path], None] | None = None

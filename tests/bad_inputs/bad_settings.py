@@ -1,72 +1,250 @@
 """Bad settings: of evaluator, extractors, training and machine."""
 
+import shutil
+from pathlib import Path
+
 from bad_case import Case
 from bad_files import file, folder, pngs, trapped_weights
 
+import bench
+
+MNIST_CLASSIFIER = Path(bench.__file__).parent / "metrics" / "weights" / "mnist.safetensors"
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 
 
-def setting(*arguments: str, said: str = "") -> Case:
+def setting(said: str, *arguments: str) -> Case:
     """A case whose arguments say best what it is."""
     return Case(" ".join(f"`{argument}`" for argument in arguments), said, arguments)
 
 
 EVALUATOR = (
-    setting("evaluator.samples=5"),
-    setting("evaluator.samples=many"),
-    setting("evaluator.batch_size=0"),
-    setting("evaluator.cost_seconds=-1"),
-    setting("evaluator.cost_seconds=.inf"),
-    setting("evaluator.resamples=-1"),
-    setting("model=real", "evaluator.samples=701"),
+    setting("evaluator.samples must be at least 10, got 5", "evaluator.samples=5"),
+    setting(
+        "evaluator.samples must be a whole number or null, got 'many'", "evaluator.samples=many"
+    ),
+    setting("evaluator.batch_size must be at least 1, got 0", "evaluator.batch_size=0"),
+    setting("evaluator.cost_seconds must not be negative, got -1", "evaluator.cost_seconds=-1"),
+    setting("evaluator.resamples must not be negative, got -1", "evaluator.resamples=-1"),
+    setting(
+        "evaluator.samples=701, but held-out holds 700: set evaluator.samples to at most 700",
+        "model=real",
+        "evaluator.samples=701",
+    ),
 )
 
 EXTRACTORS = (
-    setting("evaluator.extractor=inceptoin"),
-    setting("evaluator.extractor=[]"),
-    setting("evaluator.extractor=[domain,domain]"),
-    setting("evaluator.extractor=identity"),
-    setting("dataset=ring8", "evaluator.extractor=inception"),
-    Case("unlabelled images for the domain extractor", "", (*UNLABELLED, "evaluator.extractor=domain"), folder("data", pngs(24))),
-    Case("weights for an extractor that is not used", "", ("evaluator.weights.inception={folder}/weights.pth",)),
-    Case("weights that do not exist", "", INCEPTION),
-    Case("text as weights of inception", "", INCEPTION, file("weights.pth", b"cat")),
-    Case("a pickle as weights of inception, which would create a file", "", INCEPTION, trapped_weights),
-    Case("text as weights of the domain extractor", "", ("evaluator.weights.domain={folder}/weights.safetensors",), file("weights.safetensors", b"cat")),
-    Case("the domain extractor of other data", "", ("evaluator.weights.domain=bench/metrics/weights/mnist.safetensors",)),
+    setting(
+        (
+            "evaluator.extractor is 'inceptoin'; must be one of ['clip-rn101', 'clip-rn50',"
+            " 'clip-rn50x16', 'clip-rn50x4', 'clip-rn50x64', 'clip-vit-b-16', "
+            "'clip-vit-b-32', 'clip-vit-l-14', 'clip-vit-l-14-336px', 'dinov2-vit-b-14', "
+            "'dinov2-vit-l-14', 'dinov2-vit-s-14', 'domain', 'efficientnet-lite0', "
+            "'identity', 'inception', 'vgg16']"
+        ),
+        "evaluator.extractor=inceptoin",
+    ),
+    setting("evaluator.extractor must name extractors once each, got []", "evaluator.extractor=[]"),
+    setting(
+        "evaluator.extractor must name extractors once each, got ['domain', 'domain']",
+        "evaluator.extractor=[domain,domain]",
+    ),
+    setting(
+        (
+            "evaluator.extractor=identity sees points, but digits has images: set "
+            "evaluator.extractor=domain"
+        ),
+        "evaluator.extractor=identity",
+    ),
+    setting(
+        (
+            "evaluator.extractor=inception sees images, but ring8 has points: set "
+            "evaluator.extractor=identity"
+        ),
+        "dataset=ring8",
+        "evaluator.extractor=inception",
+    ),
+    Case(
+        "unlabelled images for the domain extractor",
+        (
+            "folder has no class labels, so it has no domain classifier: choose "
+            "evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
+        ),
+        (*UNLABELLED, "evaluator.extractor=domain"),
+        folder("data", pngs(24)),
+    ),
+    Case(
+        "weights for an extractor that is not used",
+        (
+            "evaluator.weights are given for ['inception'], which evaluator.extractor "
+            "lacks: name the extractor there, or leave its weights out"
+        ),
+        ("evaluator.weights.inception={folder}/weights.pth",),
+    ),
+    Case(
+        "weights that do not exist",
+        (
+            "evaluator.weights.inception=<folder>/weights.pth: there is no such file, give "
+            "its path or null"
+        ),
+        INCEPTION,
+    ),
+    Case(
+        "text as weights of inception",
+        (
+            "evaluator.weights.inception: <folder>/weights.pth is not the state dict of "
+            "torch-fidelity's inception (it is damaged, or holds more than tensors); it is "
+            "published at https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+            "/weights-inception-2015-12-05-6726825d.pth"
+        ),
+        INCEPTION,
+        file("weights.pth", b"cat"),
+    ),
+    Case(
+        "a pickle as weights of inception, which would create a file",
+        (
+            "evaluator.weights.inception: <folder>/weights.pth is not the state dict of "
+            "torch-fidelity's inception (it is damaged, or holds more than tensors); it is "
+            "published at https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+            "/weights-inception-2015-12-05-6726825d.pth"
+        ),
+        INCEPTION,
+        trapped_weights,
+    ),
+    Case(
+        "text as weights of the domain extractor",
+        (
+            "<folder>/weights.safetensors is not a domain classifier (Error while "
+            "deserializing header: header too small): give a file that "
+            "scripts/train_classifiers.py wrote"
+        ),
+        ("evaluator.weights.domain={folder}/weights.safetensors",),
+        file("weights.safetensors", b"cat"),
+    ),
+    Case(
+        "the domain extractor of other data",
+        (
+            "evaluator.weights.domain=<folder>/weights.safetensors is not a classifier of "
+            "the 10 classes of digits, shape (1, 8, 8): give one that "
+            "scripts/train_classifiers.py wrote for it, or null"
+        ),
+        ("evaluator.weights.domain={folder}/weights.safetensors",),
+        lambda root: shutil.copy(MNIST_CLASSIFIER, root / "weights.safetensors"),
+    ),
 )
 
 TRAINING = (
-    setting("budget.images=0"),
-    setting("budget.seconds=-1"),
-    setting("budget.seconds=.inf"),
-    setting("budget.flops=.nan"),
-    setting("budget.images=many"),
-    setting("budget.checkpoints=0"),
-    setting("budget.images=null", "budget.images_by_default=0"),
-    setting("model.training.batch_size=0"),
-    setting("model.training.ema_decay=1.5"),
-    setting("model.training.optimizers.generator.lr=-1"),
-    setting("~model.training.optimizers.generator"),
-    setting("+model.build.speed=9"),
-    setting("trainer.log_every=0"),
-    setting("model=dcgan_small", "dataset=ring8"),
-    setting("model=ddpm_mlp", "dataset=digits"),
-    setting("model=ddpm_small", "model.build.ddim_steps=[2000]"),
+    setting("budget.images must be positive, got 0", "budget.images=0"),
+    setting("budget.seconds must be positive, got -1", "budget.seconds=-1"),
+    setting("budget.seconds must be finite, got inf: null is unlimited", "budget.seconds=inf"),
+    setting("budget.flops must be positive, got nan", "budget.flops=nan"),
+    setting("budget.images must be a number or null, got 'many'", "budget.images=many"),
+    setting("budget.checkpoints must be at least 1, got 0", "budget.checkpoints=0"),
+    setting(
+        "budget.images must be positive, got 0", "budget.images=null", "budget.images_by_default=0"
+    ),
+    setting("training.batch_size must be at least 1, got 0", "model.training.batch_size=0"),
+    setting("training.ema_decay must be in [0, 1), got 1.5", "model.training.ema_decay=1.5"),
+    setting(
+        "training.optimizers.generator: Invalid learning rate: -1",
+        "model.training.optimizers.generator.lr=-1",
+    ),
+    setting(
+        (
+            "training.optimizers must name the model's phases ['discriminator', "
+            "'generator'], got ['discriminator']"
+        ),
+        "~model.training.optimizers.generator",
+    ),
+    setting(
+        "model.build: GAN.__init__() got an unexpected keyword argument 'speed'",
+        "+model.build.speed=9",
+    ),
+    setting("trainer.log_every must be at least 1, got 0", "trainer.log_every=0"),
+    setting(
+        (
+            "DCGAN needs data_shape (C, H, W) with H and W at least 8, got (2,): choose "
+            "another model, or larger images"
+        ),
+        "model=dcgan_small",
+        "dataset=ring8",
+    ),
+    setting(
+        (
+            "U-Net needs data_shape (C, H, W) with sides >= 8, got (2,): choose another "
+            "model, or larger images"
+        ),
+        "model=ddpm_small",
+        "dataset=ring8",
+    ),
+    setting(
+        (
+            "training.optimizers.generator: Adam.__init__() got an unexpected keyword "
+            "argument 'speed'"
+        ),
+        "+model.training.optimizers.generator.speed=9",
+    ),
+    setting(
+        "DDIM steps must be in [1, 1000], got 2000",
+        "model=ddpm_small",
+        "model.build.ddim_steps=[2000]",
+    ),
 )
 
 MACHINE = (
-    setting("precision=fp8"),
-    setting("device=cuda"),
-    setting("device=abacus"),
-    setting("threads=0"),
-    setting("seed=-1"),
-    setting("seed=0.5"),
-    setting("logger.wandb=sometimes"),
+    setting("precision must be one of ('fp32', 'bf16'), got 'fp8'", "precision=fp8"),
+    setting("device=cuda, but torch sees no CUDA device: use device=cpu", "device=cuda"),
+    setting("device must be auto, cpu, cuda or cuda:N, got 'abacus'", "device=abacus"),
+    setting("threads must be at least 1 or null, got 0", "threads=0"),
+    setting("seed=-1 must not be negative.", "seed=-1"),
+    setting("seed must be a whole number, got 0.5", "seed=0.5"),
+    setting(
+        "logger.wandb is 'sometimes', must be one of offline, online, disabled",
+        "logger.wandb=sometimes",
+    ),
+)
+
+COMMAND_LINE = (
+    Case(
+        "a model that there is not",
+        (
+            "In 'config': Could not find 'model/gpt' Available options in 'model': dcgan "
+            "dcgan_small …"
+        ),
+        ("model=gpt",),
+        exit_code=1,
+        own_process=True,
+    ),
+    Case(
+        "a setting that there is not",
+        (
+            "Could not override 'budget.image'. To append to your config use "
+            "+budget.image=5 Key 'image' is not in struct …"
+        ),
+        ("budget.image=5",),
+        exit_code=1,
+        own_process=True,
+    ),
+    Case(
+        "a path with an unquoted `=` in it",
+        (
+            "mismatched input '=' expecting <EOF> See "
+            "https://hydra.cc/docs/1.2/advanced/override_grammar/basic for details …"
+        ),
+        ("model=samples", "model.path=seed=0/samples.npz"),
+        exit_code=1,
+        own_process=True,
+    ),
+    Case(
+        "a bad value, in a process of its own",
+        "evaluator.samples must be at least 10, got 5",
+        ("evaluator.samples=5",),
+        own_process=True,
+    ),
 )
 
 AREAS = {
+    "Command line": COMMAND_LINE,
     "Evaluator": EVALUATOR,
     "Extractors": EXTRACTORS,
     "Model and training": TRAINING,

@@ -173,7 +173,7 @@ def test_every_point_has_a_row_and_the_last_one_its_costs(digits: Dataset, tmp_p
     measured += [f"{metric}_domain" for metric in MEMORISATION]
     measured += [f"{m}_{side}_domain" for m in INTERVAL_METRICS for side in ("low", "high")]
     assert not any(rows[0][column] for column in measured)
-    optional = {"images_per_second_iqr", "train_memory_mib", "sampling_memory_mib"}
+    optional = {"images_per_second_iqr", "train_memory_mib", "sampling_memory_mib", "mifid_domain"}
     assert all(rows[1][column] for column in measured if column not in optional)
     assert float(rows[1]["train_flops"]) == pytest.approx(
         64e9 * float(rows[1]["train_gflops_per_image"])
@@ -260,3 +260,23 @@ def test_real_data_is_not_in_training_and_never_warned_of(digits: Dataset, tmp_p
         )
         trainer.fit(recorder)
         assert [row["warning"] for row in records.eval_rows()] == [""]
+
+
+def test_a_kill_between_warnings_and_rows_warns_once(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "append_eval", kill)
+        with pytest.raises(KilledError):
+            record(digits, tmp_path)
+    record(digits, tmp_path)
+    with (tmp_path / "train.csv").open() as file:
+        keys = [(row["step"], row["key"]) for row in csv.DictReader(file)]
+    assert ("4", "warning/modes/generator") in keys
+    assert len(keys) == len(set(keys))

@@ -39,6 +39,11 @@ def test_low_recall_of_samples_that_look_like_nothing_is_no_collapse():
     assert signs(HEALTHY | {"recall_domain": 0.0, "precision_domain": 0.0}) == []
 
 
+def test_points_that_hit_no_mode_are_blurred_and_not_collapsed():
+    assert signs(HEALTHY | {"modes": 3, "high_quality": 0.01}) == []
+    assert signs(HEALTHY | {"modes": 3, "high_quality": 0.9}) == ["warning/modes"]
+
+
 def test_the_first_point_has_no_best_to_fall_behind():
     assert signs(HEALTHY | {"fid_domain": 1e6}, earlier=()) == []
 

@@ -21,16 +21,17 @@ def model() -> StoredSamples:
 
 def test_nothing_is_trained_and_the_cost_is_unknown(model):
     assert model.phases == ()
-    assert list(model.samplers) == ["stored"]
-    assert model.samplers["stored"].nfe is None
-    assert model.samplers["stored"].network is None
-    assert model.samplers["stored"].limit == 7
+    assert list(model.samplers) == ["stored-abc"]
+    assert model.samplers["stored-abc"].nfe is None
+    assert model.samplers["stored-abc"].network is None
+    assert model.samplers["stored-abc"].limit == 7
+    assert model.samplers["stored-abc"].ordered
 
 
 @pytest.mark.parametrize("sizes", [(7,), (3, 3, 1), (1, 6)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_samples_are_dealt_out_as_stored(model, sizes, seed):
-    generator, sampler = torch.Generator().manual_seed(seed), model.samplers["stored"]
+    generator, sampler = torch.Generator().manual_seed(seed), model.samplers["stored-abc"]
     state = generator.get_state()
     assert torch.equal(torch.cat([sampler.draw(n, generator, None) for n in sizes]), VALUES)
     assert torch.equal(generator.get_state(), state)
@@ -38,7 +39,7 @@ def test_samples_are_dealt_out_as_stored(model, sizes, seed):
 
 def test_every_access_of_samplers_starts_a_fresh_pass(model):
     for _ in range(2):
-        first = model.samplers["stored"].draw(2, torch.Generator(), None)
+        first = model.samplers["stored-abc"].draw(2, torch.Generator(), None)
         assert torch.equal(first, VALUES[:2])
 
 
@@ -48,4 +49,4 @@ def test_a_copy_shares_the_samples(model):
 
 def test_more_than_is_stored_is_refused(model):
     with pytest.raises(ValueError, match=r"only 7 samples, 8 were.*samples to at most 7"):
-        model.samplers["stored"].draw(8, torch.Generator(), None)
+        model.samplers["stored-abc"].draw(8, torch.Generator(), None)

@@ -117,3 +117,41 @@ def test_an_empty_split_and_a_negative_batch_are_refused():
         stream(Split(np.zeros((0, 1, 2, 2), np.uint8)), 2)
     with pytest.raises(ValueError, match="k=-1"):
         stream(numbered(4), 2)(-1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(1, 30),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 2**32),
+    asked=st.lists(st.integers(0, 60), min_size=1, max_size=8),
+)
+def test_a_batch_is_the_same_whatever_was_asked_for_before(n, batch_size, seed, asked):
+    split = numbered(n)
+    used = stream(split, batch_size, seed, flip=True)
+    for k in asked:
+        assert torch.equal(used(k).x, stream(split, batch_size, seed, flip=True)(k).x)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n=st.integers(1, 30),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    k=st.integers(0, 9),
+)
+def test_a_flip_mirrors_or_keeps_and_does_not_choose(n, batch_size, seed, k):
+    split = numbered(n)
+    plain, flipped = (stream(split, batch_size, seed, flip=flip)(k) for flip in (False, True))
+    mirrored = (flipped.x == plain.x.flip(-1)).flatten(1).all(1)
+    kept = (flipped.x == plain.x).flatten(1).all(1)
+    assert (mirrored ^ kept).all()
+    assert torch.equal(flipped.y, plain.y)
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 30), batch_size=st.integers(1, 40), k=st.integers(0, 50))
+def test_points_are_as_stored(n, batch_size, k):
+    points = np.random.default_rng(n).uniform(-1, 1, (n, 2)).astype(np.float32)
+    batches = stream(Split(points), batch_size)
+    assert np.array_equal(batches(k).x.numpy(), points[batches.indices(k)])

@@ -1,0 +1,99 @@
+"""A recorded run, built again from its directory: the model with the weights that were scored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from bench import checkpoint
+from bench.build import build_dataset, build_model, build_options
+from bench.distributed import World
+from bench.evaluator import EvaluatorOptions
+from bench.machine import choose_device, set_threads
+from bench.records import RunDirectory
+from models.base import GenerativeModel
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """What a run directory holds, ready to draw from.
+
+    Attributes:
+        name: <dataset>/<model>/<variant>/seed=<seed>.
+        shape: shape of one sample.
+        model: the model with the weights that its evaluator scored.
+        weights: which these are, "ema" or "raw".
+        step: the training step that they are from.
+        options: how the evaluator drew.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    model: GenerativeModel
+    weights: str
+    step: int
+    options: EvaluatorOptions
+
+
+def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
+    """Build the model of a recorded run with the weights of its newest checkpoint.
+
+    Args:
+        run: the run directory.
+        device: where the model shall be, see `choose_device`.
+        data_root: where data sets lie; None for where they lay when the run was made.
+
+    Raises:
+        FileNotFoundError: it is not a run directory.
+        RunInUseError: the run is being trained.
+        ValueError: there is no checkpoint yet, or it does not fit the model or the data.
+    """
+    cfg = _recorded(run)
+    if data_root is not None:
+        cfg.data_root = str(data_root)
+    set_threads(cfg.threads)
+    dataset = build_dataset(cfg, World())
+    if dataset.hash != cfg.data_hash:
+        raise ValueError(
+            f"{run} was made with other data: the hash of {dataset.name} was {cfg.data_hash} and "
+            f"is {dataset.hash}, name a folder of the former with --data-root"
+        )
+    model = build_model(cfg, dataset, choose_device(device))
+    weights, step = _load_evaluated(model, run)
+    name = "/".join(run.resolve().parts[-4:])
+    return RecordedRun(name, dataset.shape, model, weights, step, build_options(cfg, dataset))
+
+
+def _recorded(run: Path) -> DictConfig:
+    """The configuration that a run was made with."""
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run} is not a run directory, it has no config.yaml: name one such as "
+            "results/runs/<dataset>/<model>/<variant>/seed=<seed>"
+        )
+    remedy = "delete the run and give its command again"
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
+    if not isinstance(written, dict) or "data_hash" not in written:
+        raise ValueError(f"{path} is not the configuration of a run: {remedy}")
+    return OmegaConf.create(written)
+
+
+def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
+    """Load the weights that `Trainer.evaluated` had: which they are, and their training step."""
+    with RunDirectory(run) as records:  # nobody may be writing checkpoints meanwhile
+        state = checkpoint.load_latest(records.checkpoints, model.progress.device)
+    if state is None:
+        if model.phases:
+            raise ValueError(f"{run} has no checkpoint: run its command again to train it")
+        return "raw", 0
+    averaged = state["ema"]
+    try:
+        model.load_state_dict(state["model"] if averaged is None else averaged)
+    except RuntimeError as error:
+        raise ValueError(f"{run}: its weights do not fit the model ({error})") from error
+    return ("raw" if averaged is None else "ema"), state["spent"]["step"]

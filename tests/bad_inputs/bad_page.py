@@ -1,0 +1,38 @@
+"""The table of all bad inputs, and the page that it makes."""
+
+import bad_data
+import bad_records
+import bad_samples
+import bad_settings
+from bad_case import Case
+
+AREAS = bad_settings.AREAS | bad_data.AREAS | bad_samples.AREAS | bad_records.AREAS
+CASES = {f"{area}: {case.given}": case for area, cases in AREAS.items() for case in cases}
+
+INTRODUCTION = """\
+# Bad inputs
+
+What you see when an input is not what it should be. Every line is a test
+(`tests/bad_inputs/test_bad_inputs.py`, which also writes this page): the input is given to the
+program as you would give it, the sentence is compared word for word, and nothing may have been
+trained, evaluated, unpickled or written. The exit code is 2, for Hydra's own sentences 1.
+
+`<folder>` stands for the folder that holds the input, `<run>` for a run directory, `<runs>` for a
+folder of runs, `<hash>` for the hash of samples, and … for the rest of a message. `python -m bench` works on `dataset=digits` and
+`model=mlp_gan` where a line does not say otherwise; `bench.export` and `bench.compare` work on
+small runs of these.
+"""
+
+
+def page() -> str:
+    """All cases by area, in Markdown."""
+    blocks = [INTRODUCTION]
+    for area, cases in AREAS.items():
+        rows = "".join(f"| {case.given} | {_said(case)} |\n" for case in cases)
+        blocks.append(f"## {area}\n\n| input | what you see |\n|---|---|\n{rows}")
+    return "\n".join(blocks)
+
+
+def _said(case: Case) -> str:
+    """What the user sees, as code; what becomes of an accepted input, as text."""
+    return case.said if case.check else f"`{case.said}`"

@@ -1,0 +1,411 @@
+"""Bad records: runs to resume, to export and to compare whose files are not what they should be."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bad_case import Case, nothing
+from bad_files import Prepare, file, folder
+
+from bench.protocol import eval_columns
+from bench.records import RunDirectory, Status
+
+RUNS = "runs/digits/mlp_gan/default"
+"""Where the runs to compare are, in the folder."""
+
+TABLES = ("--out", "{folder}/tables")
+COMPARED = ("{folder}/runs", *TABLES)
+EXPORTED = ("{run}", "--device", "cpu", "--out", "{folder}/out.npz")
+COLUMNS = eval_columns(("domain",))
+PROTOCOL = {"budget": "images=64", "device": "cpu: Example CPU", "precision": "fp32"}
+
+
+def no_change(run: Path) -> None:
+    """Leave the finished run as it is."""
+
+
+def unfinished(name: str, content: bytes) -> Prepare:
+    """Another content of one of its files, and no status: the run is resumed."""
+
+    def spoil(run: Path) -> None:
+        (run / "status.json").unlink()
+        (run / name).write_bytes(content)
+
+    return spoil
+
+
+def with_config(old: str, new: str) -> Prepare:
+    def spoil(run: Path) -> None:
+        config = (run / "config.yaml").read_text()
+        assert old in config
+        (run / "config.yaml").write_text(config.replace(old, new))
+
+    return spoil
+
+
+def damage_checkpoints(run: Path) -> None:
+    (run / "status.json").unlink()
+    for checkpoint in (run / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"cat")
+
+
+def write_run(root: Path, seed: int = 0, **values: Any) -> Path:
+    """A finished run for the comparison, with one row."""
+    path = root / RUNS / f"seed={seed}"
+    identity = {"dataset": "digits", "model": "mlp_gan", "variant": "default", "seed": seed}
+    point = {"sampler": "generator", "weights": "raw", "checkpoint": 1, "checkpoints": 1}
+    with RunDirectory(path) as run:
+        run.append_eval([identity | point | PROTOCOL | {"fid_domain": 5.5} | values], COLUMNS)
+        run.write_status(Status("finished", step=1))
+    return path
+
+
+def with_file(name: str, content: bytes) -> Prepare:
+    return lambda root: (write_run(root) / name).write_bytes(content)
+
+
+def with_words(old: bytes, new: bytes) -> Prepare:
+    def write(root: Path) -> None:
+        table = write_run(root) / "eval.csv"
+        assert old in table.read_bytes()
+        table.write_bytes(table.read_bytes().replace(old, new))
+
+    return write
+
+
+def cut_short(root: Path) -> None:
+    table = write_run(root) / "eval.csv"
+    table.write_bytes(table.read_bytes()[:-12])
+
+
+def without_table(root: Path) -> None:
+    (write_run(root) / "eval.csv").unlink()
+
+
+def copied(root: Path) -> None:
+    shutil.copytree(write_run(root), root / "runs" / "copy")
+
+
+def two_budgets(root: Path) -> None:
+    write_run(root, 0)
+    write_run(root, 1, budget="images=128")
+
+
+def two_runs_in_one_table(root: Path) -> None:
+    first, second = (write_run(root, seed) / "eval.csv" for seed in (0, 1))
+    row = second.read_text().splitlines(keepends=True)[1].replace("generator", "other")
+    first.write_text(first.read_text() + row)
+
+
+def without_name(root: Path) -> None:
+    (root / "runs").mkdir()
+    (root / "runs" / "status.json").write_text(json.dumps({"status": "running"}))
+
+
+RESUMED = (
+    Case(
+        "another configuration in the same place",
+        (
+            "run <run> was made with another configuration (trainer.log_every: 49 → 50): "
+            "delete the directory or change results_root"
+        ),
+        (),
+        spoil=with_config("log_every: 50", "log_every: 49"),
+    ),
+    Case(
+        "a damaged `config.yaml`",
+        "<run>/config.yaml is damaged: delete <run> and run again",
+        (),
+        spoil=unfinished("config.yaml", b"model: ["),
+    ),
+    Case(
+        "a damaged `status.json`",
+        (
+            "<run>/status.json is not the status of a run: Expecting property name enclosed"
+            " in double quotes: line 1 column 2 (char 1): delete <run> and run again"
+        ),
+        (),
+        spoil=lambda run: (run / "status.json").write_text("{"),
+    ),
+    Case(
+        "an unknown status",
+        (
+            "<run>/status.json: status is 'done', must be 'running', 'finished' or "
+            "'failed': delete <run> and run again"
+        ),
+        (),
+        spoil=lambda run: (run / "status.json").write_text('{"status": "done"}'),
+    ),
+    Case(
+        "an `eval.csv` that is not UTF-8",
+        (
+            "<run>/eval.csv is damaged ('utf-8' codec can't decode byte 0xff in position 8:"
+            " invalid start byte): delete <run> and run again"
+        ),
+        (),
+        spoil=unfinished("eval.csv", b"dataset\n\xff\n"),
+    ),
+    Case(
+        "an `eval.csv` that is cut short",
+        "<run>/eval.csv has rows that are not whole: delete <run> and run again",
+        (),
+        spoil=unfinished("eval.csv", b"dataset,model\ndigits\n"),
+    ),
+    Case(
+        "an `eval.csv` with other columns",
+        "<run>/eval.csv has other columns: delete <run> and run again",
+        (),
+        spoil=unfinished("eval.csv", b"checkpoint,model\n1,mlp_gan\n"),
+    ),
+    Case(
+        "a `train.csv` with words for numbers",
+        (
+            "<run>/train.csv is damaged (invalid literal for int() with base 10: 'one'): "
+            "delete <run> and run again"
+        ),
+        (),
+        spoil=unfinished("train.csv", b"step,images,train_seconds,key,value\none,64,0,loss,1\n"),
+    ),
+    Case(
+        "checkpoints that are all damaged",
+        "every checkpoint in <run>/checkpoints is damaged: delete the run to repeat it",
+        (),
+        spoil=damage_checkpoints,
+    ),
+)
+
+
+def export(
+    given: str,
+    said: str,
+    arguments: tuple[str, ...],
+    spoil: Prepare | None = no_change,
+    prepare: Prepare = nothing,
+) -> Case:
+    return Case(given, said, arguments, prepare, spoil, "bench.export")
+
+
+EXPORT = (
+    export(
+        "not a run",
+        (
+            "<folder> is not a run directory, it has no config.yaml: name one such as "
+            "results/runs/<dataset>/<model>/<variant>/seed=<seed>"
+        ),
+        ("{folder}", "--out", "{folder}/out.npz"),
+        None,
+    ),
+    export(
+        "a run that has trained nothing yet",
+        "<run> has no checkpoint: run its command again to train it",
+        EXPORTED,
+        lambda run: shutil.rmtree(run / "checkpoints"),
+    ),
+    export(
+        "checkpoints that are all damaged",
+        "every checkpoint in <run>/checkpoints is damaged: delete the run to repeat it",
+        EXPORTED,
+        damage_checkpoints,
+    ),
+    export(
+        "a damaged `config.yaml`",
+        (
+            "<run>/config.yaml is not the configuration of a run: delete the run and give "
+            "its command again"
+        ),
+        EXPORTED,
+        lambda run: (run / "config.yaml").write_text(""),
+    ),
+    export(
+        "a run made with other data",
+        (
+            "<run> was made with other data: the hash of digits was 047cf09e6d70eaea3 and "
+            "is 47cf09e6d70eaea3, name a folder of the former with --data-root"
+        ),
+        EXPORTED,
+        with_config("data_hash: ", "data_hash: 0"),
+    ),
+    export(
+        "an unknown sampler",
+        "--sampler must be one of ['generator'], got 'ddim-50'",
+        (*EXPORTED, "--sampler", "ddim-50"),
+    ),
+    export("no samples", "--samples must be at least 1, got 0", (*EXPORTED, "--samples", "0")),
+    export(
+        "a device that is none",
+        "device must be auto, cpu, cuda or cuda:N, got 'abacus'",
+        ("{run}", "--device", "abacus", "--out", "{folder}/out.npz"),
+    ),
+    export(
+        "a file that exists",
+        "<folder>/out.npz exists: choose another --out, or give --force to replace it",
+        EXPORTED,
+        prepare=file("out.npz", b"mine"),
+    ),
+    export(
+        "a folder with other files, by force",
+        (
+            "<folder>/mine holds other files (cat.png): choose another --out, --force "
+            "replaces only samples"
+        ),
+        ("{run}", "--out", "{folder}/mine", "--force"),
+        prepare=folder("mine", {"cat.png": b"mine"}),
+    ),
+)
+
+
+def compared(
+    given: str, said: str, prepare: Prepare = nothing, arguments: tuple[str, ...] = COMPARED
+) -> Case:
+    return Case(given, said, arguments, prepare, program="bench.compare")
+
+
+COMPARE = (
+    compared(
+        "no runs at all",
+        "results/runs does not exist: name run directories or folders of runs",
+        arguments=(),
+    ),
+    compared(
+        "a folder without runs",
+        (
+            "<folder>/runs holds no run, there is no status.json or eval.csv below it: name"
+            " run directories or folders of runs"
+        ),
+        folder("runs", {"notes.txt": b"cats"}),
+    ),
+    compared(
+        "a finished run without `eval.csv`",
+        (
+            "<runs>/seed=0/eval.csv has no rows although the run is finished: delete "
+            "<runs>/seed=0 and run it again, or name other runs"
+        ),
+        without_table,
+    ),
+    compared(
+        "an empty `eval.csv`",
+        (
+            "<runs>/seed=0/eval.csv is empty: delete <runs>/seed=0 and run it again, or "
+            "name other runs"
+        ),
+        with_file("eval.csv", b""),
+    ),
+    compared(
+        "a header without rows",
+        (
+            "<runs>/seed=0/eval.csv has no rows although the run is finished: delete "
+            "<runs>/seed=0 and run it again, or name other runs"
+        ),
+        with_file("eval.csv", (",".join(COLUMNS) + "\n").encode()),
+    ),
+    compared(
+        "an `eval.csv` that is cut short",
+        (
+            "<runs>/seed=0/eval.csv is half-written: line 2 has 73 of 81 values; delete "
+            "<runs>/seed=0 and run it again, or name other runs"
+        ),
+        cut_short,
+    ),
+    compared(
+        "an `eval.csv` without its last line end",
+        (
+            "<runs>/seed=0/eval.csv is half-written: its last line does not end; delete "
+            "<runs>/seed=0 and run it again, or name other runs"
+        ),
+        lambda root: (table := write_run(root) / "eval.csv").write_bytes(table.read_bytes()[:-1]),
+    ),
+    compared(
+        "an `eval.csv` that is not UTF-8",
+        (
+            "<runs>/seed=0/eval.csv cannot be read as CSV ('utf-8' codec can't decode byte "
+            "0xe9 in position 1216: invalid continuation byte): delete <runs>/seed=0 and "
+            "run it again, or name other runs"
+        ),
+        with_words(b"Example", b"\xe9xample"),
+    ),
+    compared(
+        "an `eval.csv` of another version",
+        (
+            "<runs>/seed=0/eval.csv is not an eval.csv of this version: it lacks the "
+            "columns recall_domain, recall_low_domain, recall_high_domain; delete "
+            "<runs>/seed=0 and run it again"
+        ),
+        with_words(b"recall_", b"rec_"),
+    ),
+    compared(
+        "words for a number",
+        (
+            "<runs>/seed=0/eval.csv: a value of fid_domain is no number (could not convert "
+            "string to float: 'low'): delete <runs>/seed=0 and run it again, or name other "
+            "runs"
+        ),
+        with_words(b",5.5,", b",low,"),
+    ),
+    compared(
+        "the rows of two runs in one file",
+        (
+            "<runs>/seed=0/eval.csv mixes the rows of 2 runs: delete <runs>/seed=0 and run "
+            "it again, or name other runs"
+        ),
+        two_runs_in_one_table,
+    ),
+    compared(
+        "a run and its copy",
+        (
+            "<folder>/runs/copy and <runs>/seed=0 are the same run (digits, mlp_gan, "
+            "default, seed 0): name the one to compare"
+        ),
+        copied,
+    ),
+    compared(
+        "a damaged `status.json`",
+        (
+            "<runs>/seed=0/status.json is not the status of a run: Expecting property name "
+            "enclosed in double quotes: line 1 column 2 (char 1): delete <runs>/seed=0 and "
+            "run it again, or name other runs"
+        ),
+        with_file("status.json", b"{"),
+    ),
+    compared(
+        "a run that has no rows and no name",
+        (
+            "<folder>/runs has no evaluation yet and its path does not end in "
+            "<dataset>/<model>/<variant>/seed=<seed>: cannot tell which run it is, move it "
+            "to such a path or name other runs"
+        ),
+        without_name,
+    ),
+    compared(
+        "runs of different budgets",
+        (
+            "runs on digits that differ in budget cannot share a table: 'images=64' in "
+            "<runs>/seed=0, 'images=128' in <runs>/seed=1; name the runs to compare, as in "
+            "python -m bench.compare <runs>/seed=1, or split the tables with --allow-mixed "
+            "budget"
+        ),
+        two_budgets,
+    ),
+    compared(
+        "an unknown field to be mixed",
+        (
+            "--allow-mixed budgte: there is no such field, choose from data_hash, "
+            "image_shape, reference, reference_size, samples, extractors, preprocessing, "
+            "metric_backend, budget, precision, device, threads, processes"
+        ),
+        two_budgets,
+        (*COMPARED, "--allow-mixed", "budgte"),
+    ),
+    compared(
+        "a page in another folder",
+        "--page '../modes' must be a file name of letters, digits, '-' and '_'",
+        two_budgets,
+        (*COMPARED, "--page", "../modes"),
+    ),
+)
+
+AREAS = {
+    "Runs to resume": RESUMED,
+    "Runs to export": EXPORT,
+    "Runs to compare": COMPARE,
+}

@@ -1,0 +1,142 @@
+"""Every bad input and the one sentence that the user sees, before anything is trained."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from bad_case import Case
+from bad_files import SPRUNG
+from bad_page import AREAS, CASES, page
+from bad_records import RUNS
+
+from bench import export
+from bench.compare import cli as compare
+from bench.errors import RunError
+from bench.identity import run_directory
+from bench.run import run
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_inputs.md"
+
+USUAL = (
+    "model=mlp_gan",
+    "dataset=digits",
+    "evaluator.samples=10",
+    "evaluator.cost_seconds=0",
+    "evaluator.resamples=0",
+    "budget.images=64",
+    "threads=1",
+)
+"""What the command line says unless a case says something else."""
+
+
+def overrides(case: Case, root: Path) -> list[str]:
+    """The command line of a case; all that it writes stays in the folder."""
+    own = [argument.format(folder=root) for argument in case.arguments]
+    places = (f"results_root={root}/results", f"cache_root={root}/cache")
+    named = {argument.partition("=")[0] for argument in own}
+    return [usual for usual in (*USUAL, *places) if usual.partition("=")[0] not in named] + own
+
+
+def bench(arguments: list[str]) -> Path:
+    """Do what `python -m bench` does; the run directory."""
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        cfg = hydra.compose("config", arguments)
+    return run(cfg, arguments).directory
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the usual command."""
+    return bench(overrides(Case("", "", ()), tmp_path_factory.mktemp("trained")))
+
+
+def place(case: Case, root: Path, trained: Path) -> Path:
+    """Copy the finished run to where the case's command will find it, spoiled."""
+    own = overrides(Case("", "", ()), root)
+    target = run_directory(root / "results", "digits", "mlp_gan", own, 0)
+    if case.spoil is not None:
+        shutil.copytree(trained, target)
+        case.spoil(target)
+    return target
+
+
+def files(root: Path) -> dict[Path, bytes]:
+    """Content of all files but locks and what is cached."""
+    found = (path for path in root.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path: path.read_bytes() for path in found if root / "cache" not in path.parents}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_bad_input_is_one_clear_sentence(
+    name: str,
+    tmp_path: Path,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    case = CASES[name]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    case.prepare(tmp_path)
+    directory = place(case, tmp_path, trained)
+    before = files(tmp_path)
+    if case.check is not None:
+        case.check(bench(overrides(case, tmp_path)))
+        assert not (tmp_path / SPRUNG).exists()
+        return
+    said = with_placeholders(refusal(case, tmp_path, directory, capsys), tmp_path, directory)
+    assert said.startswith(case.said[:-1]) if case.said.endswith("…") else said == case.said
+    assert len(said.splitlines()) == 1
+    assert files(tmp_path) == before  # no results, no checkpoint, and no pickle was run
+
+
+def with_placeholders(said: str, root: Path, directory: Path) -> str:
+    """What differs from machine to machine replaced by what the page explains."""
+    places = {directory: "<run>", root / RUNS: "<runs>", root: "<folder>"}
+    for path, placeholder in places.items():
+        said = said.replace(str(path), placeholder)
+    return re.sub(r"stored-[0-9a-f]{8}", "stored-<hash>", said)
+
+
+def refusal(case: Case, root: Path, directory: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the case's program: the sentence on standard error."""
+    arguments = [argument.format(folder=root, run=directory) for argument in case.arguments]
+    if case.own_process:
+        return refusal_of_process(case, arguments)
+    if case.program == "bench":
+        with pytest.raises(RunError) as refused:  # bench.cli shows it and exits with 2
+            bench(overrides(case, root))
+        return str(refused.value)
+    main = {"bench.export": export.main, "bench.compare": compare.main}[case.program]
+    capsys.readouterr()
+    assert main(arguments) == case.exit_code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    return shown.err.removeprefix(f"{case.program}: ").removesuffix("\n")
+
+
+def refusal_of_process(case: Case, arguments: list[str]) -> str:
+    """The same in a process of its own; Hydra's sentences have several lines, which are joined."""
+    command = [sys.executable, "-m", case.program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == case.exit_code
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("▶")]
+    return " ".join(" ".join(lines).split()).removeprefix("✗ ").removeprefix(f"{case.program}: ")
+
+
+def test_the_page_is_the_table() -> None:
+    if os.environ.get("UPDATE_GOLDEN"):
+        PAGE.write_text(page(), encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+def test_enough_is_tried_and_every_sentence_is_there() -> None:
+    assert len(CASES) == sum(map(len, AREAS.values())) >= 40  # no name twice
+    assert all(case.said for case in CASES.values())
