@@ -15,8 +15,8 @@ from bench.data.dataset import Dataset
 from bench.distributed import World
 from bench.errors import type_errors_name
 from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data
-from bench.metrics.extractors import build_extractor, default_extractors
-from bench.metrics.features import Extractor
+from bench.extractors.base import Extractor
+from bench.extractors.table import build_extractor, default_extractors
 from bench.recipe import Recipe, TrainerOptions
 from bench.reference import Reference
 from bench.trainer import Trainer

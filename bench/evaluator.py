@@ -11,8 +11,9 @@ from torch import Tensor
 from bench.cost import sampling_cost
 from bench.data.dataset import Dataset, as_drawn
 from bench.drawing import batch_sizes, draw
+from bench.extractors.base import Extractor, extract
 from bench.machine import autocast
-from bench.metrics.features import Extractor, Features, extract
+from bench.metrics.features import Features
 from bench.metrics.fid import fid_infinity
 from bench.metrics.memorisation import memorisation
 from bench.metrics.modes import class_histogram, mixture_modes

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from bench.data.dataset import Dataset, Split
-from bench.metrics.cache import cached_tensors
-from bench.metrics.features import Extractor, Features, cached_features
+from bench.extractors.base import Extractor, cached_features
+from bench.extractors.cache import cached_tensors
+from bench.metrics.features import Features
 from bench.metrics.memorisation import nearest_distances
 from bench.metrics.modes import perfect_sampler
 
@@ -109,7 +110,9 @@ class Reference:
             known |= perfect_sampler(dataset.frequencies, samples, dimensions=dimensions)
         for extractor in self.extractors:
             if extractor.names_classes and extractor.test_accuracy is not None:
-                parts = dataset.shape[0] if dataset.stacked else 1  # all must be read correctly
+                parts = (
+                    dataset.shape[0] if dataset.stacked_from else 1
+                )  # all must be read correctly
                 known["classifier_error"] = 1 - extractor.test_accuracy**parts
         return known
 

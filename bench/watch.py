@@ -63,9 +63,9 @@ def collapse_signs(
         for metric in ("duplicates", "precision", "recall", "fid")
     )
     signs = []
-    few = modes is not None and expected_modes and modes < FEWEST_MODES * expected_modes
-    if few and not blurred:
-        words = f"only {modes:.0f} of {expected_modes:.0f} modes"
+    expected = 0 if blurred else expected_modes or 0
+    if modes is not None and modes < FEWEST_MODES * expected:
+        words = f"only {modes:.0f} of {expected:.0f} modes"
         signs.append(Sign(f"{PREFIX}modes", modes, words))
     if duplicates is not None and duplicates > MOST_DUPLICATES:
         words = f"{duplicates:.0%} near-duplicates"

@@ -66,6 +66,10 @@ def test_the_bench_knows_no_family():
     assert offenders("bench", "models.gan", "models.diffusion", "conf") == {}
 
 
+def test_metrics_are_functions_of_features():
+    assert offenders("bench/metrics", "bench.data", "bench.extractors", "bench.progress") == {}
+
+
 def test_only_the_entry_and_the_run_see_hydra():
     entries = tuple(f"bench/{n}.py" for n in ("build", "cli", "errors", "recorded", "run"))
     assert offenders("bench", "hydra", "omegaconf", but=entries) == {}

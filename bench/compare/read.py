@@ -192,7 +192,7 @@ def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
     if len(parts) < 4 or not parts[3].startswith("seed="):
         raise ValueError(
             f"{path} has no evaluation yet and its path does not end in "
-            "<dataset>/<model>/<variant>/seed=<seed>: cannot tell which run it is, move it to such a "
-            "path or name other runs"
+            "<dataset>/<model>/<variant>/seed=<seed>: cannot tell which run it is, move it to such "
+            "a path or name other runs"
         )
     return parts[0], parts[1], parts[2], parts[3].removeprefix("seed=")

@@ -55,8 +55,8 @@ class Dataset:
         flip: whether training batches are mirrored at random.
         hash: first 16 hex digits of `content_hash` of both splits.
         mixture: what points are drawn from; None for images.
-        stacked: whether the three channels are grey images with classes of their own, whose
-            combinations are the K classes.
+        stacked_from: name of the data set whose grey images are stacked as three channels, the
+            combinations of their classes being the K classes; None for other data.
         frequencies: probability of each class, (K,), where the data is drawn by design; else None.
     """
 
@@ -67,7 +67,7 @@ class Dataset:
     flip: bool
     hash: str
     mixture: Mixture | None = None
-    stacked: bool = False
+    stacked_from: str | None = None
     frequencies: np.ndarray | None = None
 
     @property

@@ -83,7 +83,7 @@ def _load(
     counts = np.bincount(np.asarray(base.train.labels), minlength=base.num_classes)
     digit = counts / counts.sum()  # (10,)
     triple = np.einsum("a,b,c->abc", digit, digit, digit).reshape(-1)  # (1000,)
-    return replace(dataset, stacked=True, frequencies=triple)
+    return replace(dataset, stacked_from=base.name, frequencies=triple)
 
 
 def _stack(

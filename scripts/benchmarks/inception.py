@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from bench.metrics.pictures import PictureExtractor
+from bench.extractors.colour import PictureExtractor
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 SIDE = 299

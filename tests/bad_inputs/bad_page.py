@@ -18,9 +18,9 @@ program as you would give it, the sentence is compared word for word, and nothin
 trained, evaluated, unpickled or written. The exit code is 2, for Hydra's own sentences 1.
 
 `<folder>` stands for the folder that holds the input, `<run>` for a run directory, `<runs>` for a
-folder of runs, `<hash>` for the hash of samples, and … for the rest of a message. `python -m bench` works on `dataset=digits` and
-`model=mlp_gan` where a line does not say otherwise; `bench.export` and `bench.compare` work on
-small runs of these.
+folder of runs, `<hash>` for the hash of samples, and … for the rest of a message. `python -m bench`
+works on `dataset=digits` and `model=mlp_gan` where a line does not say otherwise; `bench.export`
+and `bench.compare` work on small runs of these.
 """
 
 

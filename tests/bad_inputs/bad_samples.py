@@ -302,7 +302,7 @@ def scored_as_constant(run: Path) -> None:
 
 def kid_subsets_named(run: Path) -> None:
     scored_finitely(run)
-    assert "KID subsets min(1000; n/2)" in scores(run)["metric_backend"]
+    assert "KID (100 subsets of min(1000; n/2))" in scores(run)["metric_backend"]
 
 
 def copies(image: Image.Image, kind: str = "PNG", suffix: str = "png", **options) -> Files:

@@ -15,11 +15,11 @@ from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
 from bench.drawing import SamplesNotFiniteError
 from bench.evaluator import Evaluator, EvaluatorOptions
+from bench.extractors.base import IdentityExtractor
+from bench.extractors.classifier import DomainClassifier
+from bench.extractors.domain import DomainExtractor
 from bench.loggers import WandbLogger
 from bench.memory import PeakMemory
-from bench.metrics.classifier import DomainClassifier
-from bench.metrics.domain import DomainExtractor
-from bench.metrics.features import IdentityExtractor
 from bench.observer import SilentObserver
 from bench.progress import TrainingProgress
 from bench.protocol import COST, INTERVAL_METRICS, MEMORISATION

@@ -12,9 +12,9 @@ from bench.data.dataset import Dataset
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
 from bench.data.stacked import load_stacked_digits
-from bench.metrics.classifier import DomainClassifier
-from bench.metrics.domain import DomainExtractor, StackedExtractor
-from bench.metrics.features import IdentityExtractor
+from bench.extractors.base import IdentityExtractor
+from bench.extractors.classifier import DomainClassifier
+from bench.extractors.domain import DomainExtractor, StackedExtractor
 from bench.reference import Reference
 
 CPU = torch.device("cpu")

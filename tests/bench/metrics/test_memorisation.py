@@ -3,10 +3,9 @@ import pytest
 import torch
 from torchmetrics.image.mifid import _mifid_compute
 
-from bench.metrics import memorisation
 from bench.metrics.features import Features
 from bench.metrics.fid import frechet_distance, statistics
-from bench.metrics.memorisation import nearest_distances
+from bench.metrics.memorisation import memorisation, nearest_distances
 
 
 def draw(n: int, seed: int, d: int = 16, *, mean: float = 0, dtype=torch.float64) -> Features:

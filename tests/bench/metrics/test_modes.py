@@ -7,8 +7,7 @@ import torch
 
 from bench.data.mixtures import load_grid25, load_ring8
 from bench.data.stacked import load_stacked_digits
-from bench.metrics import class_histogram
-from bench.metrics.modes import mixture_modes, perfect_sampler
+from bench.metrics.modes import class_histogram, mixture_modes, perfect_sampler
 from bench.protocol import MODES, PERFECT
 
 

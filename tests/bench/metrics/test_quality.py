@@ -7,8 +7,8 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bench.metrics import quality
 from bench.metrics.features import Features
+from bench.metrics.quality import quality
 from bench.metrics.resampling import subset
 from bench.protocol import INTERVAL_METRICS, QUALITY
 

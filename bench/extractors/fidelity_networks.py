@@ -21,8 +21,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
 )
 from torch_fidelity.feature_extractor_vgg16 import FeatureExtractorVGG16
 
-from bench.metrics.dinov2 import DinoV2
-from bench.metrics.published import file_sha256, read_tensors
+from bench.extractors.dinov2 import DinoV2
+from bench.extractors.downloads import file_sha256, read_tensors
 
 _VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 _DINOV2_URL = "https://dl.fbaipublicfiles.com/dinov2/{0}/{0}_pretrain.pth"

@@ -1,6 +1,5 @@
 """The domain classifier: a small network trained on a dataset, whose features score samples."""
 
-import hashlib
 import math
 import os
 from pathlib import Path
@@ -113,15 +112,6 @@ def accuracy(classifier: DomainClassifier, test: Split, batch_size: int = 500) -
         predicted = classifier(images.to(device))[1].argmax(1).cpu()
         correct += int((predicted == labels[start : start + batch_size]).sum())
     return correct / len(labels)
-
-
-def weights_hash(module: nn.Module) -> str:
-    """First 16 hex digits of the SHA-256 of a module's parameters and buffers, names included."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def save_classifier(path: Path, classifier: DomainClassifier, metadata: dict[str, str]) -> None:

@@ -11,16 +11,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bench.data.dataset import Dataset
-from bench.files import locked
-from bench.metrics.classifier import (
+from bench.extractors.base import Extractor
+from bench.extractors.classifier import (
     DomainClassifier,
     accuracy,
     load_classifier,
     save_classifier,
 )
-from bench.metrics.classifier_training import default_recipe, train_classifier
-from bench.metrics.features import Extractor
-from bench.metrics.published import reason
+from bench.extractors.classifier_training import default_recipe, train_classifier
+from bench.extractors.downloads import reason
+from bench.files import locked
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def build_domain(
             which no classifier is shipped.
     """
     del name
-    if dataset.stacked:
+    if dataset.stacked_from is not None:
         return StackedExtractor(*_stacked_classifier(dataset, weights))
     shipped = SHIPPED / f"{dataset.name}.safetensors"
     if weights is not None:
@@ -199,11 +199,11 @@ def _stacked_classifier(
     dataset: Dataset, weights: Path | None
 ) -> tuple[DomainClassifier, float | None]:
     """The classifier of the single images that a dataset stacks."""
-    path = SHIPPED / f"{dataset.name.removeprefix('stacked_')}.safetensors"
+    path = SHIPPED / f"{dataset.stacked_from}.safetensors"
     if weights is None and not path.exists():
         raise ValueError(
-            f"no classifier is shipped for the images that {dataset.name} stacks: give one as "
-            "evaluator.weights.domain=<path>, or name the dataset stacked_digits or stacked_mnist"
+            f"no classifier is shipped for {dataset.stacked_from}, whose images {dataset.name} "
+            "stacks: give one as evaluator.weights.domain=<path>"
         )
     classifier, test_accuracy = _with_accuracy(path if weights is None else weights)
     shape = (1, *dataset.shape[1:])

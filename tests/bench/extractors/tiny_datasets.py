@@ -27,9 +27,10 @@ def tiny_points() -> Dataset:
     return Dataset("ring", *parts, (), False, content_hash(*parts))
 
 
-def tiny_stack(num_classes=1000, name="stacked_digits", side=8) -> Dataset:
+def tiny_stack(num_classes=1000, base="digits", side=8) -> Dataset:
     classes = tuple(map(str, range(num_classes)))
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (12, 3, side, side), dtype=np.uint8)
     split = Split(images, np.arange(12, dtype=np.int64))
-    return Dataset(name, split, split, classes, False, content_hash(split), stacked=True)
+    fields = (f"stacked_{base}", split, split, classes, False, content_hash(split))
+    return Dataset(*fields, stacked_from=base)

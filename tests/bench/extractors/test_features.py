@@ -6,10 +6,10 @@ from stub_extractor import StubExtractor
 from tiny_datasets import tiny_dataset, tiny_points
 
 from bench.data.dataset import Split
-from bench.metrics import features as features_module
-from bench.metrics.classifier import DomainClassifier
-from bench.metrics.domain import DomainExtractor
-from bench.metrics.features import IdentityExtractor, cached_features, extract
+from bench.extractors import base as features_module
+from bench.extractors.base import IdentityExtractor, cached_features, extract
+from bench.extractors.classifier import DomainClassifier
+from bench.extractors.domain import DomainExtractor
 
 
 @pytest.fixture

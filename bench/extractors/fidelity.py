@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from bench.data.dataset import Dataset
-from bench.metrics.features import Extractor
-from bench.metrics.pictures import PictureExtractor, checked_channels
-from bench.metrics.published import published_file, reason
+from bench.extractors.base import Extractor
+from bench.extractors.colour import PictureExtractor, checked_channels
+from bench.extractors.downloads import published_file, reason
 
 NAMES = (
     "inception",
@@ -57,7 +57,7 @@ def build_fidelity(
 
 def _network(name: str, weights: Path | None) -> tuple[nn.Module, int]:
     # Imported here: it takes seconds, and runs with other extractors do not need it.
-    from bench.metrics.fidelity_networks import NETWORKS
+    from bench.extractors.fidelity_networks import NETWORKS
 
     source = NETWORKS[name]
     try:

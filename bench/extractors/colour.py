@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bench.data.dataset import Dataset
-from bench.metrics.features import Extractor
+from bench.extractors.base import Extractor
 
 
 class PictureExtractor(Extractor):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bench.metrics.dinov2 import DinoV2, _resized
+from bench.extractors.dinov2 import DinoV2, _resized
 
 
 def by_hand(tensors, images):

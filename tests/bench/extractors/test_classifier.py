@@ -8,20 +8,20 @@ import torch
 
 from bench.data import sources
 from bench.data.dataset import Split
-from bench.metrics.classifier import (
+from bench.extractors.base import weights_hash
+from bench.extractors.classifier import (
     DomainClassifier,
     accuracy,
     load_classifier,
     save_classifier,
-    weights_hash,
 )
-from bench.metrics.classifier_training import (
+from bench.extractors.classifier_training import (
     ClassifierRecipe,
     augment,
     default_recipe,
     train_classifier,
 )
-from bench.metrics.domain import SHIPPED
+from bench.extractors.domain import SHIPPED
 
 REQUIRED = {"digits": 0.97, "mnist": 0.99, "fashion_mnist": 0.92, "cifar10": 0.85}
 RECIPE = ClassifierRecipe(epochs=3, batch_size=16, peak_lr=0.05, width=4, flip=True, shift=1)

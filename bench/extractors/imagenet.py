@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.dataset import Dataset
-from bench.metrics.features import Extractor
-from bench.metrics.pictures import PictureExtractor, checked_channels
-from bench.metrics.published import read_tensors, reason
+from bench.extractors.base import Extractor
+from bench.extractors.colour import PictureExtractor, checked_channels
+from bench.extractors.downloads import read_tensors, reason
 
 NAME = "efficientnet-lite0"
 SIDE = 224

@@ -7,12 +7,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from tiny_datasets import tiny_dataset
 
-from bench.metrics import imagenet
-from bench.metrics.classifier import weights_hash
-from bench.metrics.extractors import build_extractor
-from bench.metrics.features import extract
-from bench.metrics.imagenet import EfficientNetLite0, installed
-from bench.metrics.published import read_tensors
+from bench.extractors import imagenet
+from bench.extractors.base import extract, weights_hash
+from bench.extractors.downloads import read_tensors
+from bench.extractors.imagenet import EfficientNetLite0, installed
+from bench.extractors.table import build_extractor
 
 PALACE, DAISY, MILITARY_UNIFORM, MONASTERY = 698, 985, 652, 663
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from bench.data.dataset import Dataset
-from bench.metrics import domain, fidelity, imagenet
-from bench.metrics.features import Extractor, IdentityExtractor
+from bench.extractors import domain, fidelity, imagenet
+from bench.extractors.base import Extractor, IdentityExtractor
 
 Builder = Callable[[str, Dataset, torch.device | str, Path, Path | None], Extractor]
 
@@ -65,7 +65,7 @@ def default_extractors(dataset: Dataset) -> tuple[str, ...]:
     if _is_points(dataset):
         return ("identity",)
     labelled = dataset.num_classes >= 2
-    if dataset.stacked or (labelled and dataset.shape[0] != 3):
+    if dataset.stacked_from or (labelled and dataset.shape[0] != 3):
         return ("domain",)
     pictures = (imagenet.NAME,) if imagenet.installed() else ()
     names = ("domain", *pictures) if labelled else pictures

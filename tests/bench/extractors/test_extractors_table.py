@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from tiny_datasets import tiny_dataset, tiny_points, tiny_stack, unlabelled
 
-from bench.metrics import imagenet
-from bench.metrics.extractors import IMAGE_BUILDERS, build_extractor, default_extractors
+from bench.extractors import imagenet
+from bench.extractors.table import IMAGE_BUILDERS, build_extractor, default_extractors
 
 
 def build(name, dataset, cache_dir, weights=None):

@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Generator, Tensor
 
 from bench.data.dataset import Split
-from bench.metrics.classifier import DomainClassifier, checked_labels, initialised
+from bench.extractors.classifier import DomainClassifier, checked_labels, initialised
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, Tensor, nn
 
-from bench.metrics.features import Extractor
+from bench.extractors.base import Extractor
 
 
 class _Projection(nn.Module):

@@ -4,11 +4,11 @@ from safetensors.torch import save_file
 from tiny_datasets import tiny_dataset, tiny_stack, unlabelled
 
 from bench.data.sources import load_digits
-from bench.metrics import domain
-from bench.metrics.classifier import DomainClassifier, load_classifier, save_classifier
-from bench.metrics.domain import SHIPPED, StackedExtractor
-from bench.metrics.extractors import build_extractor
-from bench.metrics.features import extract
+from bench.extractors import domain
+from bench.extractors.base import extract
+from bench.extractors.classifier import DomainClassifier, load_classifier, save_classifier
+from bench.extractors.domain import SHIPPED, StackedExtractor
+from bench.extractors.table import build_extractor
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +112,11 @@ def test_a_stack_of_digits_is_named_by_its_digits(digits, tmp_path):
 
 def test_a_stack_needs_a_classifier_of_its_images(tmp_path):
     with pytest.raises(ValueError, match=r"stacked_letters.*evaluator\.weights\.domain"):
-        build(tiny_stack(name="stacked_letters"), tmp_path)
+        build(tiny_stack(base="letters"), tmp_path)
     for stack in (tiny_stack(side=9), tiny_stack(num_classes=8)):
         with pytest.raises(ValueError, match="cube root"):
             build(stack, tmp_path)
-    given = build(tiny_stack(name="letters"), tmp_path, SHIPPED / "digits.safetensors")
+    given = build(tiny_stack(base="letters"), tmp_path, SHIPPED / "digits.safetensors")
     assert given.hash == build(tiny_stack(), tmp_path).hash
 
 

@@ -17,14 +17,13 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.feature_extractor_vgg16 import FeatureExtractorVGG16
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from bench.metrics import fidelity_networks
-from bench.metrics.classifier import weights_hash
-from bench.metrics.dinov2 import DinoV2
-from bench.metrics.extractors import build_extractor
-from bench.metrics.features import extract
-from bench.metrics.fidelity import NAMES
-from bench.metrics.fidelity_networks import NETWORKS
-from bench.metrics.published import file_sha256, published_file
+from bench.extractors import fidelity_networks
+from bench.extractors.base import extract, weights_hash
+from bench.extractors.dinov2 import DinoV2
+from bench.extractors.downloads import file_sha256, published_file
+from bench.extractors.fidelity import NAMES
+from bench.extractors.fidelity_networks import NETWORKS
+from bench.extractors.table import build_extractor
 from bench.metrics.quality import quality
 
 

@@ -1,0 +1,1 @@
+"""What sees samples: networks that turn images into features, and where their weights come from."""
