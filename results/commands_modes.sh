@@ -18,10 +18,10 @@ ten_steps='model.build.ddim_steps=[10]' # 26000 samples of 50 evaluations would 
 
 # Of the stacked sets every held-out image is drawn, whatever the seed.
 first() {
-  sweep 0 modes_stacked_mnist stacked_mnist ddpm_small 0,1,2 "$ten_steps"
+  sweep 0 modes_stacked_mnist stacked_mnist ddpm_small 0 "$ten_steps" # half an hour of drawing
+  sweep 0 modes_points ring8 mlp_gan_points "$ten"
   sweep 0 modes_stacked_mnist stacked_mnist real 0
   sweep 0 modes_points ring8,grid25 real 0,1,2
-  sweep 0 modes_points ring8 mlp_gan_points "$ten"
 }
 
 second() {

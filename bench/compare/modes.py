@@ -10,7 +10,8 @@ from bench.compare.statistics import Comparison
 from bench.compare.tables import MODE_COLUMNS, Cell, Table, build
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-"""Figures of others by data set, as they print them; high quality in percent, KL in nats."""
+"""Figures of others by data set and number of samples, as they print them; high quality in
+percent, KL in nats."""
 
 PUBLISHED_COLUMNS = {
     "modes": "published: modes",
@@ -32,7 +33,7 @@ def mode_table(comparison: Comparison) -> Table:
         shown = with_values(comparison, measures)
         values = [Cell(perfect.get(m.name, NOTHING)) for m in shown]
         rows.append((Cell(PERFECT_LABEL), blank, blank, *values))
-    figures = published(comparison.dataset)
+    figures = published(comparison)
     names = [name for name in PUBLISHED_COLUMNS if any(figure[name] for figure in figures)]
     rows = [(*row, *[blank] * len(names)) for row in rows]
     for figure in figures:
@@ -58,7 +59,7 @@ def mode_sentences(comparison: Comparison) -> list[str]:
             f"The classifier that counts modes misreads {computed(100 * error)} % of held-out "
             "samples."
         )
-    if published(comparison.dataset):
+    if published(comparison):
         sentences.append(
             "Published figures are of other networks and budgets, and for images of another "
             "classifier: to be read beside the measured ones, not ranked with them."
@@ -76,10 +77,12 @@ def perfect_scores(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def published(dataset: str) -> list[dict[str, str]]:
-    """The published figures of a data set, in the order of the file."""
+def published(comparison: Comparison) -> list[dict[str, str]]:
+    """The published figures of a data set from as many samples, in the order of the file."""
+    counts = {entry.protocol["samples"] for entry in comparison.entries if entry.finished}
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["dataset"] == dataset]
+        figures = [row for row in csv.DictReader(file) if row["dataset"] == comparison.dataset]
+    return [figure for figure in figures if figure["samples"] in counts]
 
 
 def _computed_mean(comparison: Comparison, column: str) -> float:

@@ -252,8 +252,8 @@ def _check(
     """Raise ValueError on sizes that `UNet` cannot build."""
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
         raise ValueError(
-            f"U-Net needs data_shape (C, H, W) with sides >= 8, got {data_shape}: choose another "
-            "model, or larger images"
+            f"U-Net: data_shape must be (C, H, W) with sides >= 8, got {data_shape}: choose "
+            "another model, or larger images"
         )
     if channels < 4 or channels % 2:
         raise ValueError(f"channels must be even and at least 4, got {channels}")

@@ -171,7 +171,7 @@ TRAINING = (
     ),
     setting(
         (
-            "U-Net needs data_shape (C, H, W) with sides >= 8, got (2,): choose another "
+            "U-Net: data_shape must be (C, H, W) with sides >= 8, got (2,): choose another "
             "model, or larger images"
         ),
         "model=ddpm_small",
