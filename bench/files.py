@@ -15,14 +15,27 @@ FLUSH_ROWS = 512
 """Rows of train.csv held in memory before they are appended to the file."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by `text` so that a reader, or a crash, sees the old file or the new one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` on leaving; nothing is left after an error.
+
+    Parent folders are created. A reader sees the old file or the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by `text`, safe from a crash of the machine as well."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)  # without it the rename itself may be lost with the power

@@ -1,12 +1,13 @@
 """Owns the conversion between uint8 images and the float tensors of models, and the grid writer."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from bench.files import replacing
 
 _CELL_PIXELS = 64
 _GAP_PIXELS = 2
@@ -74,11 +75,5 @@ def save_grid(x: Tensor, path: Path, columns: int = 8) -> None:
         left = _GAP_PIXELS + i % columns * step_x
         canvas[top : top + height, left : left + width] = image
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(Path(path)) as temporary:
         Image.fromarray(canvas.squeeze(2) if channels == 1 else canvas).save(temporary, "PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
 """Owns the picture of points: samples over the modes that they should hit."""
 
-import os
 from pathlib import Path
 
 from torch import Tensor
 
 from bench.data.dataset import Mixture
+from bench.files import replacing
 from bench.metrics.modes import HIGH_QUALITY_SIGMAS
 
 _INCHES, _DPI = 5.0, 110
@@ -54,10 +54,5 @@ def save_scatter(points: Tensor, mixture: Mixture, path: Path) -> None:
     axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
     axes.set_title(f"{len(x):,} samples, {good.mean():.1%} within 3σ of a mode", fontsize=10)
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

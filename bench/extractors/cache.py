@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from bench.files import replacing
 from bench.metrics.resampling import METRICS_VERSION
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,6 @@ def cached_tensors(
         except (SafetensorError, OSError) as error:
             log.warning("%s is damaged (%s): computing it again", path, error)
     tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(save(tensors, metadata={"key": repr(key)}))
-    partial.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"key": repr(key)}))
     return tensors

@@ -1,7 +1,6 @@
 """The domain classifier: a small network trained on a dataset, whose features score samples."""
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.data.dataset import Split
+from bench.files import replacing
 from bench.images import from_uint8
 
 FEATURES = 64
@@ -132,10 +132,8 @@ def save_classifier(path: Path, classifier: DomainClassifier, metadata: dict[str
         "num_classes": str(classifier.num_classes),
         "width": str(classifier.width),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(save(tensors, metadata=metadata | built))
-    partial.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata=metadata | built))
 
 
 def load_classifier(path: Path) -> tuple[DomainClassifier, dict[str, str]]:

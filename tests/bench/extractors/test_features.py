@@ -75,7 +75,7 @@ def test_cached_features_are_extracted_once(extractor, tmp_path, monkeypatch):
     assert first.logits is again.logits is None  # no metric asks for those of a reference
     assert len(other) == 10
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.tmp"))
     with pytest.raises(TypeError):  # other data is another key
         cached_features(extractor, data.train, **at | {"data_hash": "0"})
     with pytest.raises(ValueError, match=r"1\.\.48"):
