@@ -72,7 +72,7 @@ def quality(
     rank). See `interval` for what becomes of bias.
 
     Memory beyond the features, the subset of the real ones and a dozen D × D matrices for FID: at
-    50,000 samples of 2048 dimensions below 300 MiB, and 16 bytes more for each sample and resample.
+    50,000 samples of 2048 dimensions below 400 MiB, and 16 bytes more for each sample and resample.
 
     Args:
         real: the reference.
