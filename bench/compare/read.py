@@ -120,7 +120,7 @@ def _read_eval(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         names = ", ".join(missing[:5] or ["fid_<extractor>"]) + (", …" if len(missing) > 5 else "")
         raise ValueError(
             f"{file} is not an eval.csv of this version: it lacks the columns {names}; "
-            f"delete {file.parent} and run it again"
+            f"name other runs, or delete {file.parent} and run it again"
         )
     measured = measured_columns(extractors)
     numbers = {column: _numbers(table[column].to_list(), column, file) for column in measured}

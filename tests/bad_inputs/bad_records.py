@@ -328,8 +328,8 @@ COMPARE = (
         "an `eval.csv` of another version",
         (
             "<runs>/seed=0/eval.csv is not an eval.csv of this version: it lacks the "
-            "columns recall_domain, recall_low_domain, recall_high_domain; delete "
-            "<runs>/seed=0 and run it again"
+            "columns recall_domain, recall_low_domain, recall_high_domain; name "
+            "other runs, or delete <runs>/seed=0 and run it again"
         ),
         with_words(b"recall_", b"rec_"),
     ),
