@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-_ADM_KEY = "arr_0"
+ADM_KEY = "arr_0"
+"""Name of the array of images in an .npz of ADM (Dhariwal & Nichol 2021)."""
 _OURS = re.compile(r"\d{6,}\.png")
 
 Batches = Iterable[np.ndarray]
@@ -86,7 +87,7 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
 
 def _write_npz(path: Path, batches: Batches, total: int, about: Mapping[str, str]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        with archive.open(zipfile.ZipInfo(f"{_ADM_KEY}.npy"), "w", force_zip64=True) as member:
+        with archive.open(zipfile.ZipInfo(f"{ADM_KEY}.npy"), "w", force_zip64=True) as member:
             _write_array(member, batches, total)
         with archive.open(zipfile.ZipInfo("metadata.npy"), "w") as member:
             lines = np.array([f"{key}: {value}" for key, value in about.items()])

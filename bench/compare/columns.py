@@ -16,15 +16,13 @@ SCALES = {"kid": 1e3, "high_quality": 100.0}
 NAMES_EXTRACTOR = frozenset({"fid", "kid", "is", "fid_infinity", "mifid"})
 """Metrics that mean little without the extractor: their headings name it."""
 
-TRAINING_COLUMNS = frozenset(
-    {
-        "parameters",
-        "train_seconds",
-        "images",
-        "train_images_per_second",
-        "train_gflops_per_image",
-        "train_memory_mib",
-    }
+TRAINING_COLUMNS = (
+    "parameters",
+    "train_seconds",
+    "images",
+    "train_images_per_second",
+    "train_gflops_per_image",
+    "train_memory_mib",
 )
 """Columns that say nothing of a model that is not trained."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.columns import (
+    TRAINING_COLUMNS,
     Measure,
     best_entries,
     best_fid_measure,
@@ -37,12 +38,7 @@ COST_COLUMNS = (
     "images_per_second",
     "gflops_per_sample",
     "sampling_memory_mib",
-    "parameters",
-    "train_seconds",
-    "images",
-    "train_images_per_second",
-    "train_gflops_per_image",
-    "train_memory_mib",
+    *TRAINING_COLUMNS,
 )
 
 MEMORY_COLUMNS = frozenset({"sampling_memory_mib", "train_memory_mib"})

@@ -2,9 +2,6 @@
 
 import io
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -12,23 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bench.data.tree import Tree
+from bench.data.tree import UNREADABLE, Tree
 from bench.progress import shown_progress
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _CHUNK = 64  # images per task: one future each would cost more than decoding a small image
 _MAX_THREADS = 16
-_READ_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,  # Pillow's PNG reader
-    EOFError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    NotImplementedError,  # zipfile: unknown compression
-    Image.DecompressionBombError,
-)
+_READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,6 @@
 """Owns reading samples that other systems made: folders and zips of images, NumPy's files."""
 
 import logging
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 from tokenize import TokenError
 
@@ -13,25 +10,18 @@ from torch import Tensor
 from bench.data.dataset import Split, content_hash, gather
 from bench.data.decode import Format, decode_into
 from bench.data.layout import image_names
-from bench.data.tree import open_tree
+from bench.data.tree import UNREADABLE, open_tree
+from bench.sample_files import ADM_KEY
 from models.stored import Stored
 
 _LOGGER = logging.getLogger(__name__)
 _SETTING = "model.path"
-_ADM_KEY = "arr_0"
 _DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
+    *UNREADABLE,
     TokenError,  # NumPy parses headers with Python's tokenizer
     KeyError,
     OverflowError,
     MemoryError,  # a damaged header can ask for any size
-    NotImplementedError,  # zipfile: unknown compression
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
 )
 
 
@@ -102,8 +92,8 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded as archive:
-            if _ADM_KEY in archive.files:
-                return archive[_ADM_KEY]
+            if ADM_KEY in archive.files:
+                return archive[ADM_KEY]
             arrays = {name: archive[name] for name in archive.files}
     except _DAMAGE as error:
         reason = str(error).split("\n")[0] or type(error).__name__
@@ -115,7 +105,7 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if len(fitting) != 1:
         raise ValueError(
             f"{_SETTING}={path} holds {len(fitting)} arrays of samples of shape {_wanted(shape)} "
-            f"among {sorted(arrays)}: name the one to evaluate {_ADM_KEY}"
+            f"among {sorted(arrays)}: name the one to evaluate {ADM_KEY}"
         )
     return fitting[0]
 

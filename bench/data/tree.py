@@ -2,13 +2,27 @@
 
 import hashlib
 import os
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from bench.data.cache import files_key
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,  # Pillow's PNG reader, NumPy's header
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    NotImplementedError,  # zipfile: unknown compression
+)
+"""What reading a damaged file raises, whatever its format."""
 
 _MAX_FILE_BYTES = 1 << 28  # 256 MiB: no image is larger, a zip bomb is
 
