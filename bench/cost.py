@@ -3,21 +3,18 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
 
 from bench.memory import PeakMemory
+from bench.network_calls import NetworkCall, capture_calls, flop_counter
 from bench.untouched import eval_mode, untouched_random_state
 from models.base import Batch, GenerativeModel, Sampler
-
-if TYPE_CHECKING:
-    from torch.utils.flop_counter import FlopCounterMode
 
 MAX_REPETITIONS = 100
 MEMORY_BATCH = 64
@@ -56,8 +53,8 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def step_flops(model: GenerativeModel, batch: Batch) -> int:
-    """Floating point operations of one training step: forward and backward of every phase.
+def step_flops(model: GenerativeModel, batch: Batch, *, progress: float = 0.0) -> int:
+    """Floating point operations of one training step: forward and backward of the active phases.
 
     Works on a copy, so that weights, buffers, gradients and the global random state stay as they
     are. Optimizer updates are not counted. The model must not be compiled: the counter cannot
@@ -66,13 +63,15 @@ def step_flops(model: GenerativeModel, batch: Batch) -> int:
     Args:
         model: the model to train, on the device of the batch.
         batch: real data of the size of a training batch.
+        progress: the share of the budget at which the step is taken, in [0, 1).
 
     Returns:
         FLOPs of the whole batch, two per multiply-add; 0 for a model without phases.
     """
     copy = deepcopy(model).train()
-    with untouched_random_state(copy.progress.device), _flop_counter() as counter:
-        for phase in copy.phases:
+    copy.progress.fill_(progress)
+    with untouched_random_state(copy.progress.device), flop_counter() as counter:
+        for phase in (phase for phase in copy.phases if phase.active(progress)):
             copy.requires_grad_(False)
             phase.module.requires_grad_(True)
             for _ in range(phase.repeats):
@@ -92,8 +91,8 @@ def sampling_cost(
     Latency takes half of the time budget: 3 to 100 draws of one sample. The best batch size is
     found by timing single network calls, growing the batch while throughput still gains 5 % and the
     memory suffices; then whole draws at that size take the other half. Where one would outlast the
-    budget, throughput is that of the network calls alone, times nfe. The minimum numbers of draws
-    and calls may overrun the budget.
+    budget, throughput is that of the network calls alone, as often as declared. The minimum numbers
+    of draws and calls may overrun the budget.
 
     The model's mode, weights and buffers and the global random state are left as they were.
 
@@ -107,52 +106,68 @@ def sampling_cost(
         The cost; only nfe is known for a sampler without a network, such as real data.
 
     Raises:
-        ValueError: if a draw does not call the network as often as sampler.nfe declares.
+        ValueError: if a draw does not call a network as often as sampler.calls declares.
     """
-    network, nfe = sampler.network, sampler.nfe
-    if network is None or nfe is None:
-        return SamplingCost(nfe=nfe)
+    if not sampler.calls:
+        return SamplingCost(nfe=sampler.nfe)
     generator = Generator(device=device).manual_seed(0)
 
     def draw(n: int) -> Tensor:
         return sampler.draw(n, generator, None)
 
     with eval_mode(model), untouched_random_state(device), torch.inference_mode():
-        call = _capture_call(network, lambda: draw(1), nfe)
-        gflops = _gflops_of_one_more(network, call)
+        calls = capture_calls(sampler.calls, lambda: draw(1))
+        gflops = sum(call.times * call.gflops_of_one_more() for call in calls)
         latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
-        batch_size, call_seconds = _best_batch_size(network, call, seconds, device)
-        draws = [call_seconds * nfe]
-        if draws[0] <= seconds:
+        batch_size, calls_seconds = _best_batch_size(calls, seconds, device)
+        draws = [calls_seconds]
+        if calls_seconds <= seconds:
             draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
         memory = PeakMemory(device)
-        call.run(network, MEMORY_BATCH)
+        for call in calls:
+            call.run(MEMORY_BATCH)
         memory_mib = memory.mib()
     latency_ms = [1000 * t for t in latency]
     images_per_second = [batch_size / t for t in draws]
     return SamplingCost(
-        nfe=nfe,
+        nfe=sampler.nfe,
         latency_ms=statistics.median(latency_ms),
         latency_iqr_ms=_interquartile_range(latency_ms),
         images_per_second=statistics.median(images_per_second),
         images_per_second_iqr=_interquartile_range(images_per_second),
         best_batch_size=batch_size,
-        gflops_per_sample=gflops * nfe,
+        gflops_per_sample=gflops,
         sampling_memory_mib=memory_mib,
     )
 
 
-def _gflops_of_one_more(network: nn.Module, call: "_Call") -> float:
-    """10^9 FLOPs that one more sample in the batch costs in one network call.
+def _best_batch_size(
+    calls: Sequence[NetworkCall], seconds: float, device: torch.device
+) -> tuple[int, float]:
+    """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time.
 
-    The difference of two batch sizes, so that work done once per call is not taken for a sample's.
+    Returns:
+        The batch size, and the seconds of all network calls of one draw at it, from medians.
     """
-    counts = []
-    for batch_size in (1, 2):
-        with _flop_counter() as counter:
-            call.run(network, batch_size)
-        counts.append(counter.get_total_flops())
-    return (counts[1] - counts[0]) / 1e9
+    best, best_rate, best_seconds = 1, 0.0, math.inf
+    share = seconds / 20 / len(calls)
+    for batch_size in BATCH_SIZES:
+        least, median = 0.0, 0.0
+        try:
+            warm_up = sum(_seconds(partial(call.run, batch_size), device) for call in calls)
+            if batch_size > 1 and 4 * warm_up > seconds:
+                break
+            for call in calls:
+                times = _repeat(partial(call.run, batch_size), device, share, at_least=3)
+                least += call.times * min(times)
+                median += call.times * statistics.median(times)
+        except torch.OutOfMemoryError:
+            break
+        rate = batch_size / least  # of the least disturbed calls: this only picks a size
+        if rate <= 1.05 * best_rate:
+            break
+        best, best_rate, best_seconds = batch_size, rate, median
+    return best, best_seconds
 
 
 def synchronize(device: torch.device) -> None:
@@ -161,81 +176,6 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-@dataclass(frozen=True)
-class _Call:
-    """The arguments of one network call for one sample."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def run(self, network: nn.Module, batch_size: int) -> None:
-        """Call the network with every batched argument repeated batch_size times."""
-
-        def expand(value: object) -> object:
-            if isinstance(value, Tensor) and value.ndim > 0:
-                return value.repeat_interleave(batch_size, dim=0)  # (rows * batch_size, …)
-            return value
-
-        network(*map(expand, self.args), **{k: expand(v) for k, v in self.kwargs.items()})
-
-
-def _capture_call(network: nn.Module, draw: Callable[[], Tensor], declared_nfe: int) -> _Call:
-    """Run one draw, check its number of network calls and return the arguments of the first.
-
-    Raises:
-        ValueError: if the number is not declared_nfe, or is zero.
-    """
-    calls = 0
-    first: _Call | None = None
-
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        nonlocal calls, first
-        calls += 1
-        if first is None:  # samplers may overwrite their state in place later
-            first = _Call(tuple(map(_snapshot, args)), {k: _snapshot(v) for k, v in kwargs.items()})
-
-    handle = network.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        draw()
-    finally:
-        handle.remove()
-    if calls != declared_nfe or first is None:
-        raise ValueError(
-            f"the sampler declares nfe={declared_nfe}, but a draw called its network {calls} times"
-        )
-    return first
-
-
-def _snapshot(value: object) -> object:
-    return value.clone() if isinstance(value, Tensor) else value
-
-
-def _best_batch_size(
-    network: nn.Module, call: _Call, seconds: float, device: torch.device
-) -> tuple[int, float]:
-    """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time.
-
-    Returns:
-        The batch size, and the median seconds of one network call at it.
-    """
-    best, best_rate, best_seconds = 1, 0.0, math.inf
-    for batch_size in BATCH_SIZES:
-        try:
-            warm_up = _seconds(lambda b=batch_size: call.run(network, b), device)
-            if batch_size > 1 and 4 * warm_up > seconds:
-                break
-            times = _repeat(
-                lambda b=batch_size: call.run(network, b), device, seconds / 20, at_least=3
-            )
-        except torch.OutOfMemoryError:
-            break
-        rate = batch_size / min(times)  # the least disturbed call: this only picks a size
-        if rate <= 1.05 * best_rate:
-            break
-        best, best_rate, best_seconds = batch_size, rate, statistics.median(times)
-    return best, best_seconds
 
 
 def _repeat(
@@ -266,18 +206,3 @@ def _interquartile_range(values: list[float]) -> float | None:
         return None
     lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
     return upper - lower
-
-
-@contextmanager
-def _flop_counter() -> Iterator["FlopCounterMode"]:
-    """Count FLOPs, with attention as plain matrix products.
-
-    The counter does not know the fused attention kernel of CPUs and would count it as nothing, and
-    the fused backward passes recompute; so the count would depend on the device.
-    """
-    # Imported here: it imports triton, and training starts before anything is counted.
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        yield counter

@@ -12,6 +12,7 @@ from bench.cost import sampling_cost
 from bench.data.dataset import Dataset, as_drawn
 from bench.drawing import batch_sizes, draw
 from bench.extractors.base import Extractor, extract
+from bench.held_out import held_out_scores
 from bench.machine import autocast
 from bench.metrics.features import Features
 from bench.metrics.fid import fid_infinity
@@ -176,10 +177,25 @@ class Evaluator:
         """
         device = model.progress.device
         with eval_mode(model), untouched_random_state(device), torch.inference_mode():
-            return [
+            evaluations = [
                 self._evaluate_sampler(model, name, sampler, last=last, on_draw=on_draw)
                 for name, sampler in model.samplers.items()
             ]
+            said = self._held_out_scores(model) if last else {}
+        for evaluation in evaluations:
+            evaluation.values.update(said)
+        return evaluations
+
+    def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
+        """What the model says about the test split; the same in the rows of all its samplers."""
+        options = self.options
+        return held_out_scores(
+            model,
+            self.reference.dataset,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            precision=options.precision,
+        )
 
     def _evaluate_sampler(
         self,
@@ -205,7 +221,7 @@ class Evaluator:
             values |= self._classes(extractor, fake)
         if (mixture := self.reference.dataset.mixture) is not None:
             values |= mixture_modes(stored, torch.from_numpy(mixture.centres), mixture.sigma)
-        if last and options.cost_seconds > 0 and sampler.network is not None:
+        if last and options.cost_seconds > 0 and sampler.calls:
             seconds = options.cost_seconds
             with autocast(device, options.precision):
                 measured = sampling_cost(model, sampler, seconds=seconds, device=device)

@@ -38,6 +38,18 @@ PERFECT = ("modes_perfect", "high_quality_perfect", "reverse_kl_perfect", "class
 """What a perfect sampler of the data would score, computed and not measured, where it is known; and
 how often the classifier that counts modes errs."""
 
+HELD_OUT = (
+    "bits_per_dim",
+    "bits_prior",
+    "bits_kl",
+    "bits_reconstruction",
+    "accuracy",
+    "accuracy_supervised",
+)
+"""What the model says about held-out data, at the last checkpoint: a bound on its negative
+log-likelihood and its parts; how often it tells the class, and how often the same network does that
+was trained on the labels alone. Empty for a model that only draws."""
+
 WATCH = ("warning",)
 """Signs of collapse at this evaluation point, in words; empty where there are none."""
 
@@ -107,6 +119,12 @@ COLUMNS = {
     "reverse_kl": Column("reverse KL", "lower", "nats"),
     "class_kl": Column("class KL", "lower", "nats"),
     "class_tv": Column("class TV", "lower"),
+    "bits_per_dim": Column("bits/dim ≤", "lower"),
+    "bits_prior": Column("prior", "neither", "bits/dim"),
+    "bits_kl": Column("KL", "neither", "bits/dim"),
+    "bits_reconstruction": Column("reconstruction", "neither", "bits/dim"),
+    "accuracy": Column("test accuracy", "higher", "%"),
+    "accuracy_supervised": Column("supervised alone", "neither", "%"),
     "nfe": Column("NFE", "lower"),
     "latency_ms": Column("latency", "lower", "ms"),
     "images_per_second": Column("sampling", "higher", "samples/s"),
@@ -130,7 +148,7 @@ def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
 
 def measured_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv that hold numbers, in order."""
-    return (*POINT, *quality_columns(extractors), *MODES, *PERFECT, *COST)
+    return (*POINT, *quality_columns(extractors), *MODES, *PERFECT, *HELD_OUT, *COST)
 
 
 def eval_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:

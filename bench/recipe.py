@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from torch import nn
 from torch.optim import Optimizer
 
+from bench.lr_schedules import Schedule, constant
+
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
@@ -19,6 +21,7 @@ class Recipe:
         ema_decay: decay of the averaged weights that are evaluated; None evaluates the raw ones.
         clip_norm: largest gradient norm of an update; None does not clip.
         warmup_images: images over which the learning rate rises linearly from zero.
+        lr_schedule: factor of the learning rate at each phase's progress through its span.
     """
 
     batch_size: int = 64
@@ -26,6 +29,7 @@ class Recipe:
     ema_decay: float | None = None
     clip_norm: float | None = None
     warmup_images: int = 0
+    lr_schedule: Schedule = field(default_factory=constant)
 
     def __post_init__(self) -> None:
         """Refuse a batch size, clipping norm or warm-up that no training could use."""

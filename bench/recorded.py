@@ -1,9 +1,11 @@
 """A recorded run, built again from its directory: the model with the weights that were scored."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bench import checkpoint
@@ -12,7 +14,7 @@ from bench.distributed import World
 from bench.evaluator import EvaluatorOptions
 from bench.machine import choose_device, set_threads
 from bench.records import RunDirectory
-from models.base import GenerativeModel
+from models.base import DataSpec, GenerativeModel
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,32 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
     return RecordedRun(name, dataset.shape, model, weights, step, build_options(cfg, dataset))
+
+
+def trained_or(
+    build: Callable[[DataSpec], GenerativeModel], run: str | None
+) -> Callable[[DataSpec], GenerativeModel]:
+    """A model for a larger one to be made of: trained in an earlier run, or to be trained with it.
+
+    Args:
+        build: makes the model with fresh weights.
+        run: a finished run's directory, whose model is taken with the weights that were scored;
+            None for the fresh one.
+
+    Returns:
+        What makes the model; it raises as `rebuild` does where the run cannot be used.
+    """
+    if run is None:
+        return build
+
+    def load(data: DataSpec) -> GenerativeModel:
+        cfg = _recorded(Path(run))
+        model = instantiate(cfg.model.build, _convert_="all")(data)
+        _load_evaluated(model, Path(run))
+        model.trained = True
+        return model
+
+    return load
 
 
 def _recorded(run: Path) -> DictConfig:

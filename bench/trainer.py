@@ -21,6 +21,7 @@ from bench.losses import LossRecord
 from bench.machine import autocast
 from bench.observer import Observer
 from bench.recipe import Recipe, TrainerOptions
+from bench.training_flops import TrainingFlops
 from models.base import Batch, GenerativeModel, Phase
 
 CLOCK_EVERY = 10
@@ -64,7 +65,8 @@ class Trainer:
         self.device = model.progress.device
         self.phases = self._check_phases()
         self.world.synchronise_module(model)
-        self.ema = None if recipe.ema_decay is None else EMA(model, recipe.ema_decay)
+        decay = recipe.ema_decay if self.phases else None
+        self.ema = None if decay is None else EMA(model, decay)
         self.optimizers = {phase.name: self._make_optimizer(phase) for phase in self.phases}
         self._parameters = {phase.name: list(phase.module.parameters()) for phase in self.phases}
         self._losses: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
@@ -72,8 +74,7 @@ class Trainer:
             for phase in self.phases
         }
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
-        self._images_per_step = recipe.batch_size * (self.phases[0].repeats if self.phases else 0)
-        self._step_flops: float | None = None
+        self._flops = TrainingFlops(self._flops_of_step)
         self.spent = Spent()
         self.losses = LossRecord([phase.name for phase in self.phases], self.device)
 
@@ -104,7 +105,7 @@ class Trainer:
             TrainingFailedError: a loss was not finite.
         """
         if self.budget.flops is not None and self.phases:
-            self._read_flops()  # before the clock starts
+            self._flops_of_step(self.progress)  # its imports, before the clock starts
         if self.spent.point:
             observer.on_point()  # a kill may have come between its checkpoint and its evaluation
         while self.spent.point < self.points:
@@ -115,18 +116,16 @@ class Trainer:
             observer.on_point()
             self.world.barrier()
 
-    def _read_flops(self) -> None:
-        """Set the FLOPs spent, all steps costing alike; counted no earlier than needed."""
-        if self._step_flops is None:
-            self._step_flops = self._flops_of_step()
-        self.spent.flops = self.spent.step * self._step_flops
-
-    def _flops_of_step(self) -> float:
+    def _flops_of_step(self, progress: float) -> float:
         """FLOPs of one step over all ranks, extrapolated from few samples to save time."""
         batch = self._to_device(self.batches(0))
         sizes = [min(n, len(batch.x)) for n in (2, 4)]
         few, more = (
-            step_flops(self.model, Batch(batch.x[:n], None if batch.y is None else batch.y[:n]))
+            step_flops(
+                self.model,
+                Batch(batch.x[:n], None if batch.y is None else batch.y[:n]),
+                progress=progress,
+            )
             for n in sizes
         )
         if sizes[0] == sizes[1]:  # nothing to extrapolate from: that is the whole batch
@@ -155,7 +154,7 @@ class Trainer:
             synchronize(self.device)
             self.spent.seconds = self.world.broadcast(time.perf_counter() - clock)
             self.losses.raise_failure(self.world)
-            self._read_flops()
+            self.spent.flops = self._flops.total(self.spent.step)
             if logs:
                 observer.on_log(self.losses.take_means())
             if saves and not done:
@@ -164,23 +163,38 @@ class Trainer:
             clock = time.perf_counter() - self.spent.seconds
 
     def step(self) -> None:
-        """One pass over the phases: each updates its own module, the others frozen."""
+        """One pass over the active phases: each updates its own module, the others frozen."""
         self._seed()
-        self.model.progress.fill_(self.progress)
+        progress = self.progress
+        self.model.progress.fill_(progress)
+        active = [phase for phase in self.phases if phase.active(progress)]
+        kind = f"{self.model.stage} {' '.join(phase.name for phase in active)}"
+        self._flops.enter(kind, self.spent.step, progress)
         shown: dict[int, Batch] = {}
-        for phase in self.phases:
+        for phase in active:
             self._freeze_all_but(phase)
+            self._set_learning_rate(phase, progress)
             for update in range(phase.repeats):
                 if update not in shown:
                     k = self.spent.step * self._updates_per_step + update
                     shown[update] = self._to_device(self.batches(k))
                 self._update(phase, shown[update])
         self.spent.step += 1
-        self.spent.images += self._images_per_step
+        self.spent.images += self.recipe.batch_size * active[0].repeats
         if self.budget.flops is not None:
-            self._read_flops()
+            self.spent.flops = self._flops.total(self.spent.step)
         if self.ema is not None:
             self.ema.update(self.spent.step)
+
+    def _set_learning_rate(self, phase: Phase, progress: float) -> None:
+        """The optimizer's learning rate × schedule, a function of progress, × warm-up."""
+        start, end = phase.span
+        factor = self.recipe.lr_schedule((progress - start) / (end - start))
+        if self.recipe.warmup_images:
+            images = self.spent.images + self.recipe.batch_size
+            factor *= min(1.0, images / self.recipe.warmup_images)
+        for group in self.optimizers[phase.name].param_groups:
+            group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
 
     def _update(self, phase: Phase, batch: Batch) -> None:
         """Minimise one phase's loss on one batch."""
@@ -192,12 +206,6 @@ class Trainer:
         self.world.average_gradients(parameters)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
-        if self.recipe.warmup_images:
-            scale = min(
-                1.0, (self.spent.images + self.recipe.batch_size) / self.recipe.warmup_images
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = scale * group.setdefault("initial_lr", group["lr"])
         optimizer.step()
         self.losses.add(phase.name, values, self.spent.step + 1)
 
@@ -226,11 +234,14 @@ class Trainer:
     def _check_phases(self) -> tuple[Phase, ...]:
         phases = self.model.phases
         names = [phase.name for phase in phases]
-        if set(names) != set(self.recipe.optimizers):
+        if names and set(names) != set(self.recipe.optimizers):
             raise ValueError(
                 f"training.optimizers must name the model's phases {sorted(names)}, "
                 f"got {sorted(self.recipe.optimizers)}"
             )
+        for moment in (0.0, *(phase.span[1] for phase in phases)):
+            if phases and moment < 1 and not any(phase.active(moment) for phase in phases):
+                raise ValueError(f"no phase of the model is trained at {moment:.0%} of the budget")
         return phases
 
     def _make_optimizer(self, phase: Phase) -> Optimizer:
@@ -259,7 +270,7 @@ class Trainer:
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
             "spent": asdict(self.spent),
             "processes": self.world.size,
-            "step_flops": self._step_flops,
+            "flops": self._flops.state_dict(),
             "losses": self.losses.state_dict(),
         }
 
@@ -280,5 +291,5 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.spent = Spent(**state["spent"])
-        self._step_flops = state["step_flops"]
+        self._flops.load_state_dict(state["flops"])
         self.losses.load_state_dict(state["losses"])

@@ -14,24 +14,6 @@ from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True)
-class DataSpec:
-    """What a model may know about the data it is built for.
-
-    Attributes:
-        shape: shape of one sample, (C, H, W) for images, (D,) for points.
-        num_classes: K, the number of classes; 0 for unlabelled data.
-        held_out: maps indices, (B,) int64 in [0, held_out_size), to samples that no model is
-            trained on, (B, *shape) float32 in [-1, 1].
-        held_out_size: number of such samples.
-    """
-
-    shape: tuple[int, ...]
-    num_classes: int
-    held_out: Callable[[Tensor], Tensor]
-    held_out_size: int
-
-
-@dataclass(frozen=True)
 class Batch:
     """Real data shown to a phase.
 
@@ -45,6 +27,35 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class DataSpec:
+    """What a model may know about the data it is built for.
+
+    Attributes:
+        shape: shape of one sample, (C, H, W) for images, (D,) for points.
+        num_classes: K, the number of classes; 0 for unlabelled data.
+        held_out: maps indices, (B,) int64 in [0, held_out_size), to samples that no model is
+            trained on, (B, *shape) float32 in [-1, 1].
+        held_out_size: number of such samples.
+        labelled: maps n to n training samples with their labels, as many of every class, always
+            the same ones; raises ValueError if there are not so many. None for unlabelled data.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int
+    held_out: Callable[[Tensor], Tensor]
+    held_out_size: int
+    labelled: Callable[[int], Batch] | None = None
+
+    def require_labels(self, what: str) -> None:
+        """Raise ValueError if there are no labels and `what`, named in the message, needs them."""
+        if self.num_classes < 1:
+            raise ValueError(
+                f"{what} needs class labels, and this data has none: choose an unconditional "
+                "model, or sort the images into one sub-folder per class"
+            )
+
+
+@dataclass(frozen=True)
 class Phase:
     """One optimisation problem inside a training step.
 
@@ -54,12 +65,19 @@ class Phase:
         loss: maps a batch to named scalars; "loss" is minimised, every key is logged as
             <phase>/<key>. Random numbers come from torch's global generator.
         repeats: updates per step, each on a fresh batch (critic steps).
+        span: (start, end), the part of the budget, in [0, 1], during which it is trained: a phase
+            that builds on another's result starts where that one ends.
     """
 
     name: str
     module: nn.Module
     loss: Callable[[Batch], dict[str, Tensor]]
     repeats: int = 1
+    span: tuple[float, float] = (0.0, 1.0)
+
+    def active(self, progress: float) -> bool:
+        """Whether it is trained at this share of the budget, in [0, 1)."""
+        return self.span[0] <= progress < self.span[1]
 
 
 @dataclass(frozen=True)
@@ -68,19 +86,24 @@ class Sampler:
 
     Attributes:
         draw: (n, generator, y) -> (n, *data_shape) float32 in [-1, 1]. Every random number comes
-            from the generator, which lives on the model's device; y is (n,) int64 or None.
-        nfe: network evaluations per sample; None if unknown (samples that were drawn elsewhere).
-        network: the module whose forward calls nfe counts; None if drawing calls no network.
+            from the generator, which lives on the model's device; y is (n,) int64 or None. A
+            class-conditional model that is given no y draws uniform classes from the generator.
+        calls: how often one draw calls the forward of each network, for any n; empty if it calls
+            none, None if unknown (samples that were drawn elsewhere).
         limit: most samples that can be drawn; None for as many as one likes.
         ordered: whether draws go through a stored list in its own order, so that only all of them
             are a fair sample.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
-    nfe: int | None
-    network: nn.Module | None = None
+    calls: Mapping[nn.Module, int] | None
     limit: int | None = None
     ordered: bool = False
+
+    @property
+    def nfe(self) -> int | None:
+        """Network evaluations per sample; None if unknown."""
+        return None if self.calls is None else sum(self.calls.values())
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -93,9 +116,11 @@ class GenerativeModel(nn.Module, ABC):
         progress: 0-dim float64 buffer in [0, 1], the share of the training budget spent. The
             trainer sets it before every step. Whatever changes during training is a function of it
             alone, so that a resumed run continues exactly.
+        trained: whether its weights came from elsewhere and are not to be trained further.
     """
 
     progress: Tensor
+    trained: bool = False
 
     def __init__(self, data_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -114,3 +139,26 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def samplers(self) -> Mapping[str, Sampler]:
         """Samplers by name, such as "generator" or "ddim-50"; a property for the same reason."""
+
+    @property
+    def stage(self) -> int:
+        """Which stage of training `progress` lies in: within one, every step costs the same.
+
+        Reading it may wait for the device, so only models with several stages look at `progress`.
+        """
+        return 0
+
+    def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
+        """What the model says about real data that it was not trained on, where it says anything.
+
+        Args:
+            batch: held-out samples, with labels where the data has them.
+            generator: source of every random number, on the model's device.
+
+        Returns:
+            One value per sample, (B,), by column: "accuracy", 1 where the class is told
+            correctly, "accuracy_supervised", the same of the network trained on the labels alone;
+            "bits_per_dim", a bound on the negative log-likelihood, and its parts "bits_prior",
+            "bits_kl" and "bits_reconstruction". Empty for a model that only draws.
+        """
+        return {}

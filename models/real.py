@@ -21,4 +21,4 @@ class RealData(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """A fresh pass over the held-out split, shuffled, at every access."""
         held_out_pass = StoredPass(self.held_out, self.progress.device, shuffle=True)
-        return {"held-out": Sampler(held_out_pass.draw, nfe=0, limit=self.held_out.size)}
+        return {"held-out": Sampler(held_out_pass.draw, {}, limit=self.held_out.size)}

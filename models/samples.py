@@ -27,4 +27,4 @@ class StoredSamples(GenerativeModel):
         stored_pass = StoredPass(self.stored, self.progress.device, shuffle=False)
         name = "-".join(filter(None, ("stored", self.stored.hash[:8])))
         size = self.stored.size
-        return {name: Sampler(stored_pass.draw, nfe=None, limit=size, ordered=True)}
+        return {name: Sampler(stored_pass.draw, calls=None, limit=size, ordered=True)}

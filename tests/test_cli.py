@@ -57,10 +57,10 @@ def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
         "dataset=digits",
         "budget.images=512",
         "budget.checkpoints=2",
-        "model.build.ddim_steps=[2]",
+        "model.build.samplers=[ddim-2]",
     ]
-    # ddim_steps belongs to one model only, so that model runs on its own
-    gan = [override for override in sweep if "ddim" not in override]
+    # samplers belong to one family only, so that model runs on its own
+    gan = [override for override in sweep if "samplers" not in override]
     gan[1] = "model=mlp_gan,real"
     sweep[1] = "model=ddpm_small"
     for arguments in (gan, sweep):

@@ -17,6 +17,7 @@ from bench.compare.tables import (
     bias_table,
     cost_table,
     counts_modes,
+    held_out_table,
     interval_table,
     main_table,
     quality_table,
@@ -34,6 +35,17 @@ BIAS_SENTENCES = {
     "real ones are to each other: about 0.01 for real samples, less for noise.",
 }
 """What the metrics of bias and memorisation are."""
+
+HELD_OUT_SENTENCES = {
+    "bits/dim": "Bits/dim bounds the negative log-likelihood of held-out images from above: the "
+    "sum of what the last noise level tells of the image (prior), of the divergences of the "
+    "reverse steps (KL) and of the last step to 8-bit values (reconstruction). It depends on the "
+    "model, not on the sampler.",
+    "test accuracy": "Test accuracy is that of a discriminator that also tells classes, from few "
+    "labels and all images; supervised alone, that of the same network trained on the labels "
+    "alone.",
+}
+"""What models say about held-out data."""
 
 HINDSIGHT_SENTENCE = (
     "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
@@ -98,6 +110,8 @@ def section_blocks(section: Section) -> Iterator[tuple[str, ...]]:
     for extractor in comparison.extractors[1:]:
         yield f"Quality ({extractor})", table_text(quality_table(comparison, extractor))
     yield "Cost", table_text(cost_table(comparison))
+    if table := held_out_table(comparison):
+        yield "Held-out data", table_text(table), *bullets(held_out_sentences(table))
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
         if table := bias_table(comparison, extractor):
@@ -118,6 +132,15 @@ def bias_sentences(comparison: Comparison, extractor: str) -> list[str]:
         sentence
         for metric, sentence in BIAS_SENTENCES.items()
         if with_values(comparison, [quality_measure(metric, extractor)])
+    ]
+
+
+def held_out_sentences(table: Table) -> list[str]:
+    """What the columns are that the table of held-out data shows."""
+    return [
+        sentence
+        for title, sentence in HELD_OUT_SENTENCES.items()
+        if any(heading.startswith(title) for heading in table.headings)
     ]
 
 

@@ -13,7 +13,7 @@ from bench.compare.course import BEST_FID, Course, course
 from bench.compare.notation import natural
 from bench.compare.protocols import ProtocolError, check_protocol, split_title
 from bench.compare.read import Run
-from bench.protocol import COST, MODES, PERFECT, PROTOCOL, quality_columns
+from bench.protocol import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
 
 WARNING = "⚠"
 """Marks an entry whose samples show signs of collapse."""
@@ -144,7 +144,7 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
 
 def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """The columns that are averaged over seeds, in order."""
-    return (*quality_columns(extractors), *MODES, *PERFECT, *COST, *CONSUMED, BEST_FID)
+    return (*quality_columns(extractors), *MODES, *PERFECT, *HELD_OUT, *COST, *CONSUMED, BEST_FID)
 
 
 def _check_recipe(group: pd.DataFrame) -> None:

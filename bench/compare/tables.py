@@ -15,7 +15,7 @@ from bench.compare.columns import (
 )
 from bench.compare.notation import NOTHING
 from bench.compare.statistics import Comparison
-from bench.protocol import INTERVAL_METRICS, Column
+from bench.protocol import HELD_OUT, INTERVAL_METRICS, Column
 
 QUALITY_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
 """Metrics of the quality table, for one extractor."""
@@ -98,6 +98,12 @@ def bias_table(comparison: Comparison, extractor: str) -> Table | None:
 def interval_table(comparison: Comparison, extractor: str) -> Table | None:
     """Metrics with their intervals over samples; None where there are none."""
     measures = [interval_measure(metric, extractor) for metric in INTERVAL_METRICS]
+    return build(comparison, measures) if with_values(comparison, measures) else None
+
+
+def held_out_table(comparison: Comparison) -> Table | None:
+    """What models say about held-out data; None where none says anything."""
+    measures = [measure(name) for name in HELD_OUT]
     return build(comparison, measures) if with_values(comparison, measures) else None
 
 

@@ -2,13 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.images import from_uint8, to_uint8
-from models.base import DataSpec
+from models.base import Batch, DataSpec
 
 _HASH_CHUNK_BYTES = 1 << 26
 
@@ -88,7 +89,32 @@ class Dataset:
         def held_out(indices: Tensor) -> Tensor:
             return gather(images, indices.detach().cpu().numpy())
 
-        return DataSpec(self.shape, self.num_classes, held_out, len(images))
+        labelled = None
+        if self.num_classes and self.train.labels is not None:
+            labelled = partial(_labelled, self.train, self.num_classes)
+        return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled)
+
+
+def _labelled(split: Split, num_classes: int, n: int) -> Batch:
+    """The first n / K samples of every class, in the order of the split.
+
+    Raises:
+        ValueError: n is not a positive multiple of K, or a class has too few samples.
+    """
+    labels = split.labels
+    if labels is None or n < 1 or n % num_classes:
+        raise ValueError(
+            f"labels must be a positive multiple of the number of classes, {num_classes}, got {n}"
+        )
+    each = n // num_classes
+    chosen = [np.flatnonzero(labels == k)[:each] for k in range(num_classes)]
+    if min(map(len, chosen)) < each:
+        raise ValueError(
+            f"labels={n} needs {each} images of every class, and one has "
+            f"{min(map(len, chosen))}: ask for fewer labels"
+        )
+    indices = np.sort(np.concatenate(chosen))
+    return Batch(gather(split.images, indices), torch.from_numpy(labels[indices]))
 
 
 def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:

@@ -1,159 +1,186 @@
-"""Samplers of discrete-time diffusion: pure functions from pure noise x_T to x_0.
+"""Samplers of diffusion models: pure functions along a path of noise levels.
 
-Every coefficient is a Python float computed in float64 before the loop, so that no step waits for
-the device. Denoisers predict the noise, eps = denoiser(x_t, t), with t (B,) int64 in {0, …, T - 1}.
+Every coefficient is a Python float computed in float64, so that no step waits for the device.
+Each starts from x at the first level of its path and returns x_0, float32, clipped only where the
+denoiser clips.
 """
 
-from collections.abc import Callable, Sequence
+import math
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
-from models.diffusion.schedules import (
-    cumulative_alphas,
-    posterior_mean_coefficients,
-    posterior_variances,
-)
+from models.diffusion.path import Denoiser, Path, Prediction
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-VARIANCES = ("fixed_large", "fixed_small")
-
-
-def predict_x0(x_t: Tensor, eps: Tensor, alpha_bar: float) -> Tensor:
-    """Recover the clean image from predicted noise, clipped to [-1, 1] (Ho et al. 2020, Eq. 15).
-
-    Args:
-        x_t: noisy images, (B, *shape).
-        eps: predicted noise, same shape.
-        alpha_bar: cumulative signal power, in (0, 1].
-    """
-    x_0 = x_t * alpha_bar**-0.5 - eps * (1.0 / alpha_bar - 1.0) ** 0.5
-    return x_0.clamp_(-1.0, 1.0)
+Variance = Literal["fixed_large", "fixed_small", "learned"]
+VARIANCES = ("fixed_large", "fixed_small", "learned")
 
 
 @torch.no_grad()
 def sample_ancestral(
     denoiser: Denoiser,
-    x_T: Tensor,
-    betas: Tensor,
+    x: Tensor,
+    path: Path,
     generator: Generator,
     *,
-    variance: Literal["fixed_large", "fixed_small"] = "fixed_large",
+    variance: Variance = "fixed_large",
 ) -> Tensor:
-    """Draw by all T steps of the learned reverse process (Ho et al. 2020, Algorithm 2 and Eq. 7).
+    """Draw by the learned reverse process (Ho et al. 2020, Algorithm 2 and Eq. 7).
 
-    The mean is computed from a clipped x_0, as in the authors' code; where nothing is clipped it
-    is Eq. 11.
+    On a path of fewer steps than the model has, betas are re-spaced (Nichol & Dhariwal 2021,
+    Sec. 4, Eq. 19). The mean is computed from x_0, clipped where the denoiser clips.
 
     Args:
-        denoiser: predicts the noise.
-        x_T: pure noise, (B, *shape) float32.
-        betas: variances of the forward process, (T,) float64.
-        generator: source of the noise of every step, on the device of x_T.
-        variance: sigma_t^2, beta_t ("fixed_large") or beta~_t ("fixed_small"), Sec. 3.2.
-
-    Returns:
-        Samples, (B, *shape) float32 in [-1, 1].
+        denoiser: predicts x_0, and the variance where that is learned.
+        x: noise, (B, *shape) float32.
+        path: a variance-preserving path.
+        generator: source of the noise of every step, on the device of x.
+        variance: sigma_t², beta_t ("fixed_large") or beta~_t ("fixed_small"), Sec. 3.2, or what
+            the model says ("learned", Nichol & Dhariwal 2021, Eq. 15).
 
     Raises:
         ValueError: if variance is unknown.
     """
-    variances = {"fixed_large": betas, "fixed_small": posterior_variances(betas)}
-    if variance not in variances:
-        raise ValueError(f"variance must be one of {sorted(variances)}, got {variance!r}")
-    sigmas = variances[variance].sqrt().tolist()
-    alpha_bars = cumulative_alphas(betas).tolist()
-    weights_x_0, weights_x_t = (weights.tolist() for weights in posterior_mean_coefficients(betas))
-
-    x = x_T
-    for t in reversed(range(len(sigmas))):
-        eps = denoiser(x, _timestep(t, x)).to(x.dtype)
-        x_0 = predict_x0(x, eps, alpha_bars[t])
-        x = weights_x_0[t] * x_0 + weights_x_t[t] * x
-        if t > 0:
-            x += sigmas[t] * _noise_like(x, generator)
-    return x.clamp_(-1.0, 1.0)
-
-
-def ddim_timesteps(
-    num_timesteps: int, steps: int, spacing: Literal["trailing", "leading"] = "trailing"
-) -> list[int]:
-    """Choose which of the T timesteps DDIM visits, in the order of sampling (descending).
-
-    Both are named as in diffusers and Lin et al. 2024, Table 2. "trailing" starts at the last
-    timestep, where x_T is the pure noise that sampling starts from; "leading" is the paper's linear
-    choice (Song et al. 2021, App. D.2), which starts up to T / steps short of it.
-
-    Args:
-        num_timesteps: T.
-        steps: number of timesteps to visit, in [1, T].
-        spacing: "trailing", T - 1, T - 1 - T / steps, …; "leading", …, T // steps, 0.
-
-    Returns:
-        Distinct timesteps, descending.
-
-    Raises:
-        ValueError: if steps is out of range or spacing is unknown.
-    """
-    if not 1 <= steps <= num_timesteps:
-        raise ValueError(f"DDIM steps must be in [1, {num_timesteps}], got {steps}")
-    if spacing == "trailing":
-        return [round(num_timesteps * (1 - k / steps)) - 1 for k in range(steps)]
-    if spacing == "leading":
-        return [k * (num_timesteps // steps) for k in reversed(range(steps))]
-    raise ValueError(f"spacing must be 'trailing' or 'leading', got {spacing!r}")
+    if variance not in VARIANCES:
+        raise ValueError(f"variance must be one of {VARIANCES}, got {variance!r}")
+    powers = [alpha**2 for alpha in path.alphas]
+    for k in range(path.steps):
+        a, a_next = powers[k], powers[k + 1]
+        beta = 1.0 - a / a_next
+        prediction = _predict(denoiser, x, path.times[k])
+        if k == path.steps - 1:
+            return prediction.x_0
+        posterior = beta * (1.0 - a_next) / (1.0 - a)
+        weight_x_0 = beta * math.sqrt(a_next) / (1.0 - a)
+        weight_x = math.sqrt(1.0 - beta) * (1.0 - a_next) / (1.0 - a)
+        x = weight_x_0 * prediction.x_0 + weight_x * x
+        noise = _noise_like(x, generator)
+        if variance == "learned":
+            if prediction.fraction is None:
+                raise ValueError("variance='learned' needs a denoiser that predicts a variance")
+            low, high = math.log(posterior), math.log(beta)
+            x += (0.5 * (low + (high - low) * prediction.fraction)).exp() * noise
+        else:
+            x += math.sqrt(beta if variance == "fixed_large" else posterior) * noise
+    return x
 
 
 @torch.no_grad()
 def sample_ddim(
-    denoiser: Denoiser,
-    x_T: Tensor,
-    alpha_bar: Tensor,
-    timesteps: Sequence[int],
-    generator: Generator,
-    *,
-    eta: float = 0.0,
+    denoiser: Denoiser, x: Tensor, path: Path, generator: Generator, *, eta: float = 0.0
 ) -> Tensor:
     """Draw by the non-Markovian process of DDIM (Song et al. 2021, Eq. 12, Eq. 16 for sigma).
 
-    The predicted x_0 is clipped and alpha_bar behind the last timestep is 1, so that sampling ends
-    on a predicted x_0.
+    The noise is recomputed from x_0, so that clipping x_0 changes it, as in guided-diffusion. With
+    eta = 0 this is Euler's method on the probability flow in the noise-to-signal ratio.
 
     Args:
-        denoiser: predicts the noise.
-        x_T: pure noise, (B, *shape) float32.
-        alpha_bar: cumulative signal power, (T,) float64.
-        timesteps: timesteps to visit, descending, as from `ddim_timesteps`.
-        generator: source of the noise where eta > 0, on the device of x_T.
+        denoiser: predicts x_0.
+        x: noise, (B, *shape) float32.
+        path: any path.
+        generator: source of the noise where eta > 0, on the device of x.
         eta: in [0, 1]; 0 is deterministic DDIM, 1 has DDPM's posterior variance.
-
-    Returns:
-        Samples, (B, *shape) float32 in [-1, 1].
 
     Raises:
         ValueError: if eta is not in [0, 1].
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta must be in [0, 1], got {eta}")
-    signal = alpha_bar.tolist()
-    powers = [signal[t] for t in timesteps] + [1.0]
-
-    x = x_T
-    for k, t in enumerate(timesteps):
-        a, a_prev = powers[k], powers[k + 1]
-        sigma = eta * ((1 - a_prev) / (1 - a) * (1 - a / a_prev)) ** 0.5
-        eps = denoiser(x, _timestep(t, x)).to(x.dtype)
-        x_0 = predict_x0(x, eps, a)
-        x = a_prev**0.5 * x_0 + (1 - a_prev - sigma**2) ** 0.5 * eps
-        if sigma > 0:
-            x += sigma * _noise_like(x, generator)
-    return x.clamp_(-1.0, 1.0)
+    for k in range(path.steps):
+        (alpha, alpha_next), (sigma, sigma_next) = path.alphas[k : k + 2], path.sigmas[k : k + 2]
+        x_0 = _predict(denoiser, x, path.times[k]).x_0
+        eps = (x - alpha * x_0) / sigma
+        added = sigma**2 - (alpha / alpha_next * sigma_next) ** 2  # variance of this step's noise
+        noise = eta * sigma_next / sigma * math.sqrt(max(0.0, added))
+        x = alpha_next * x_0 + math.sqrt(sigma_next**2 - noise**2) * eps
+        if noise > 0:
+            x += noise * _noise_like(x, generator)
+    return x
 
 
-def _timestep(t: int, x: Tensor) -> Tensor:
-    """The timestep of every image of a batch, (B,) int64."""
-    return torch.full((x.shape[0],), t, device=x.device, dtype=torch.int64)
+@torch.no_grad()
+def sample_dpmpp_2m(denoiser: Denoiser, x: Tensor, path: Path) -> Tensor:
+    """Draw by DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2).
+
+    Second order with one network call a step, by the prediction of the step before. The first step
+    and the last one, which ends without noise, are of first order.
+
+    Args:
+        denoiser: predicts x_0.
+        x: noise, (B, *shape) float32.
+        path: any path.
+    """
+    before: Tensor | None = None  # x_0 of the step before
+    h_before = 0.0
+    for k in range(path.steps):
+        (alpha, alpha_next), (sigma, sigma_next) = path.alphas[k : k + 2], path.sigmas[k : k + 2]
+        x_0 = _predict(denoiser, x, path.times[k]).x_0
+        if sigma_next == 0.0:
+            return alpha_next * x_0
+        decay = alpha * sigma_next / (alpha_next * sigma)  # exp(-h), h the step in log(alpha/sigma)
+        h = -math.log(decay)
+        direction = x_0 if before is None else x_0 + h / (2 * h_before) * (x_0 - before)
+        x = sigma_next / sigma * x + alpha_next * (1.0 - decay) * direction
+        before, h_before = x_0, h
+    return x
+
+
+@torch.no_grad()
+def sample_heun(
+    denoiser: Denoiser,
+    x: Tensor,
+    path: Path,
+    generator: Generator,
+    *,
+    churn: float = 0.0,
+    churn_from: float = 0.0,
+    churn_to: float = math.inf,
+    noise_factor: float = 1.0,
+) -> Tensor:
+    """Draw by Heun's method of second order (Karras et al. 2022, Algorithm 2; 1 without churn).
+
+    Two network calls a step, one in the last.
+
+    Args:
+        denoiser: predicts x_0; its time is sigma.
+        x: noise of standard deviation sigma_0, (B, *shape) float32.
+        path: a path without scaling, all alphas 1.
+        generator: source of the noise where churn > 0, on the device of x.
+        churn: S_churn, at least 0; noise is added and removed again in every step.
+        churn_from: S_tmin, the least sigma at which this is done.
+        churn_to: S_tmax, the largest.
+        noise_factor: S_noise, standard deviation of the added noise.
+
+    Raises:
+        ValueError: if churn is negative or the path scales the signal.
+    """
+    if churn < 0:
+        raise ValueError(f"churn must not be negative, got {churn}")
+    if any(alpha != 1.0 for alpha in path.alphas):
+        raise ValueError("Heun's method needs a path whose alphas are all 1, see without_scaling")
+    for k in range(path.steps):
+        sigma, sigma_next = path.sigmas[k : k + 2]
+        gamma = 0.0
+        if churn_from <= sigma <= churn_to:
+            gamma = min(churn / path.steps, math.sqrt(2.0) - 1.0)
+        sigma_hat = sigma * (1.0 + gamma)
+        if gamma > 0:
+            added = noise_factor * math.sqrt(sigma_hat**2 - sigma**2)
+            x = x + added * _noise_like(x, generator)
+        slope = (x - _predict(denoiser, x, sigma_hat).x_0) / sigma_hat
+        euler = x + (sigma_next - sigma_hat) * slope
+        if sigma_next == 0.0:
+            return euler
+        slope_next = (euler - _predict(denoiser, euler, sigma_next).x_0) / sigma_next
+        x = x + (sigma_next - sigma_hat) * 0.5 * (slope + slope_next)
+    return x
+
+
+def _predict(denoiser: Denoiser, x: Tensor, time: float) -> Prediction:
+    """The denoiser's prediction for a batch at one time."""
+    times = torch.full((x.shape[0],), time, device=x.device, dtype=torch.float32)  # (B,)
+    return denoiser(x, times)
 
 
 def _noise_like(x: Tensor, generator: Generator) -> Tensor:

@@ -31,6 +31,53 @@ def linear_betas(num_timesteps: int, beta_first: float = 1e-4, beta_last: float 
     return torch.linspace(beta_first, beta_last, num_timesteps, dtype=torch.float64)
 
 
+def cosine_betas(num_timesteps: int, offset: float = 0.008, beta_max: float = 0.999) -> Tensor:
+    """Variances under which alpha_bar is a squared cosine (Nichol & Dhariwal 2021, Eq. 17).
+
+    Args:
+        num_timesteps: T, at least 2.
+        offset: s, which keeps the first betas from vanishing.
+        beta_max: largest beta, in (0, 1), against a singular end.
+
+    Returns:
+        betas, (T,) float64.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if num_timesteps < 2:
+        raise ValueError(f"num_timesteps must be at least 2, got {num_timesteps}")
+    if not offset >= 0 or not 0 < beta_max < 1:
+        raise ValueError(f"need offset >= 0 and beta_max in (0, 1), got {offset}, {beta_max}")
+    share = torch.linspace(0, 1, num_timesteps + 1, dtype=torch.float64)
+    signal = torch.cos((share + offset) / (1 + offset) * torch.pi / 2).square()
+    return (1 - signal[1:] / signal[:-1]).clamp(max=beta_max)
+
+
+def sigmoid_betas(
+    num_timesteps: int, beta_first: float = 1e-4, beta_last: float = 0.02, width: float = 6.0
+) -> Tensor:
+    """Variances that rise as a sigmoid (the schedule of GeoDiff, Xu et al. 2022; in diffusers too).
+
+    Args:
+        num_timesteps: T, at least 2.
+        beta_first: the lower asymptote, in (0, 1).
+        beta_last: the upper asymptote, in [beta_first, 1).
+        width: the sigmoid is taken from -width to width, positive.
+
+    Returns:
+        betas, (T,) float64.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    linear_betas(num_timesteps, beta_first, beta_last)  # the same conditions
+    if not width > 0:
+        raise ValueError(f"width must be positive, got {width}")
+    rise = torch.sigmoid(torch.linspace(-width, width, num_timesteps, dtype=torch.float64))
+    return beta_first + (beta_last - beta_first) * rise
+
+
 def cumulative_alphas(betas: Tensor) -> Tensor:
     """Cumulative signal power alpha_bar_t = prod_s (1 - beta_s) (Ho et al. 2020, Eq. 4).
 

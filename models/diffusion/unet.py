@@ -32,11 +32,14 @@ class UNet(nn.Module):
         attention_levels: Sequence[int] = (1,),
         dropout: float = 0.1,
         groups: int = 32,
+        num_classes: int = 0,
+        out_channels: int | None = None,
+        latent_dim: int = 0,
     ) -> None:
         """Build the network; the last convolution of each residual branch starts near zero.
 
         Args:
-            data_shape: (C, H, W), sides at least 8.
+            data_shape: (C, H, W), sides at least 4.
             channels: width at the first level, even.
             channel_mult: width of each level in multiples of channels.
             num_res_blocks: residual blocks per level on the way down.
@@ -44,6 +47,9 @@ class UNet(nn.Module):
                 always has it. Level 1 is 16x16 for 32x32 images.
             dropout: dropout inside the residual blocks.
             groups: groups of every group norm; must divide all widths.
+            num_classes: K; if positive, the network is told a class in {0, …, K}, K for none.
+            out_channels: channels of the output; None for those of the data.
+            latent_dim: length of a further input vector; 0 for none.
 
         Raises:
             ValueError: if an argument is out of its range.
@@ -60,6 +66,8 @@ class UNet(nn.Module):
         self.time_mlp = nn.Sequential(
             nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
+        self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
+        self.latent_mlp = _latent_mlp(latent_dim, embedding) if latent_dim else None
         self.conv_in = nn.Conv2d(data_shape[0], channels, 3, padding=1)
 
         self.down = nn.ModuleList()
@@ -92,7 +100,7 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
 
         self.norm_out = nn.GroupNorm(groups, width, eps=1e-6)
-        self.conv_out = nn.Conv2d(width, data_shape[0], 3, padding=1)
+        self.conv_out = nn.Conv2d(width, out_channels or data_shape[0], 3, padding=1)
 
         blocks = [m for m in self.modules() if isinstance(m, ResidualBlock)]
         self.block_widths = [block.conv1.out_channels for block in blocks]
@@ -100,18 +108,26 @@ class UNet(nn.Module):
         self._initialise()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Predict the noise in x_t.
+    def forward(
+        self, x_t: Tensor, t: Tensor, y: Tensor | None = None, z: Tensor | None = None
+    ) -> Tensor:
+        """Predict the noise in x_t, or whatever it is trained to.
 
         Args:
             x_t: noisy images, (B, C, H, W).
-            t: timesteps, (B,) int64.
+            t: timesteps, (B,), float or integer.
+            y: classes, (B,) int64 in {0, …, K}, if the network has them.
+            z: the further input, (B, latent_dim), if the network has one.
 
         Returns:
-            eps, (B, C, H, W).
+            The prediction, (B, out_channels, H, W).
         """
         angles = t.float()[:, None] * self.frequencies  # (B, channels / 2)
         embedding = self.time_mlp(torch.cat([angles.sin(), angles.cos()], dim=1))  # (B, E)
+        if self.classes is not None and y is not None:
+            embedding = embedding + self.classes(y)
+        if self.latent_mlp is not None and z is not None:
+            embedding = embedding + self.latent_mlp(z)
         projections = self.time_projections(embedding).split(self.block_widths, dim=1)
         shifts = iter(projections)  # each (B, width of its block)
 
@@ -147,6 +163,13 @@ class UNet(nn.Module):
                     nn.init.xavier_uniform_(weight)
                 nn.init.xavier_uniform_(module.to_out.weight, gain=1e-5)
         nn.init.xavier_uniform_(self.conv_out.weight, gain=1e-5)
+
+
+def _latent_mlp(latent_dim: int, embedding: int) -> nn.Module:
+    """Maps normalised latents to the embedding (DDGAN, Xiao et al. 2022, App. C)."""
+    return nn.Sequential(
+        nn.Linear(latent_dim, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+    )
 
 
 class Stage(nn.Module):
@@ -250,9 +273,9 @@ def _check(
     groups: int,
 ) -> None:
     """Raise ValueError on sizes that `UNet` cannot build."""
-    if len(data_shape) != 3 or min(data_shape[1:]) < 8:
+    if len(data_shape) != 3 or min(data_shape[1:]) < 4:
         raise ValueError(
-            f"U-Net: data_shape must be (C, H, W) with sides >= 8, got {data_shape}: choose "
+            f"U-Net: data_shape must be (C, H, W) with sides >= 4, got {data_shape}: choose "
             "another model, or larger images"
         )
     if channels < 4 or channels % 2:

@@ -7,9 +7,17 @@ normalised except in the generator's output and the discriminator's input layer.
 width 128 the generator is the paper's.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+    "none": lambda channels: nn.Identity(),
+}
+"""Normalisations of the discriminator's hidden layers."""
 
 
 class Generator(nn.Module):
@@ -59,13 +67,20 @@ class Discriminator(nn.Module):
     Args:
         data_shape: (C, H, W), H and W at least 8.
         width: channels of the first layer; they double with every halving of the image.
+        norm: "batch", as in the paper; "layer", of one sample over all its values, for critics with
+            gradient penalties; or "none".
+        outputs: logits per image; 1 gives (B,).
 
     Raises:
-        ValueError: if data_shape is not an image of at least 8x8.
+        ValueError: if data_shape is not an image of at least 8x8, or norm is unknown.
     """
 
-    def __init__(self, data_shape: tuple[int, ...], width: int = 64) -> None:
+    def __init__(
+        self, data_shape: tuple[int, ...], width: int = 64, *, norm: str = "batch", outputs: int = 1
+    ) -> None:
         super().__init__()
+        if norm not in NORMS:
+            raise ValueError(f"norm must be one of {sorted(NORMS)}, got {norm!r}")
         sizes = halvings(data_shape)
         channels = [width * 2**level for level in range(len(sizes) - 1)]
         layers: list[nn.Module] = [
@@ -74,19 +89,24 @@ class Discriminator(nn.Module):
         ]
         for before, after in pairwise(channels):
             layers += [
-                nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
+                nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=norm == "none"),
+                NORMS[norm](after),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         height, breadth = sizes[-1]
         self.layers = nn.Sequential(*layers)
-        self.output = nn.Sequential(nn.Flatten(), nn.Linear(channels[-1] * height * breadth, 1))
+        features = channels[-1] * height * breadth
+        self.output = nn.Sequential(nn.Flatten(), nn.Linear(features, outputs))
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images, (B, C, H, W), to logits of being real, (B,)."""
+        """Map images, (B, C, H, W), to logits of being real, (B,), or several, (B, outputs)."""
         h = self.layers(x)  # (B, width * 2^(L-1), H / 2^L, W / 2^L)
         return self.output(h).squeeze(1)  # (B,)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map images, (B, C, H, W), to what the last layer sees, (B, D)."""
+        return self.layers(x).flatten(1)
 
 
 def halvings(data_shape: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -1,21 +1,24 @@
 """The generative adversarial network: two phases and a one-step sampler around any two networks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.gan.objectives import Objective
+from models.gan.regularisers import Regulariser
 
 
 class GAN(GenerativeModel):
     """A generator and a discriminator playing a game (Goodfellow et al. 2014, Algorithm 1).
 
-    Batch normalisation: the discriminator sees real and fake samples in separate batches, so each
-    has its own statistics, as DCGAN's authors did. Sampling expects eval mode, hence running
-    statistics, so that a sample does not depend on the others in its batch. Class labels are
-    ignored: the model is unconditional.
+    Networks, objective and regularisers are independent parts. Batch normalisation: the
+    discriminator sees real and fake samples in separate batches, so each has its own statistics, as
+    DCGAN's authors did. Sampling expects eval mode, hence running statistics, so that a sample does
+    not depend on the others in its batch. Class labels are ignored here; `fake`, `judge` and
+    `draw` are what a conditional model overrides.
 
     Args:
         data: what the data looks like.
@@ -24,49 +27,87 @@ class GAN(GenerativeModel):
         discriminator: data_shape to a network from (B, *data_shape) to logits, (B,).
         objective: the losses of the two players.
         latent_dim: length of z ~ N(0, I).
+        regularisers: penalties that are added to the discriminator's loss.
+        critic_repeats: discriminator updates per generator update, each on a fresh batch.
+
+    Raises:
+        ValueError: critic_repeats is below 1, or a discriminator with penalties has batch norm.
     """
 
     def __init__(
         self,
         data: DataSpec,
-        generator: Callable[[int, tuple[int, ...]], nn.Module],
-        discriminator: Callable[[tuple[int, ...]], nn.Module],
+        generator: Callable[..., nn.Module],
+        discriminator: Callable[..., nn.Module],
         objective: Objective,
         latent_dim: int = 100,
+        regularisers: Sequence[Regulariser] = (),
+        critic_repeats: int = 1,
     ) -> None:
         super().__init__(data.shape)
+        if critic_repeats < 1:
+            raise ValueError(f"critic_repeats must be at least 1, got {critic_repeats}")
         self.latent_dim = latent_dim
         self.objective = objective
+        self.regularisers = tuple(regularisers)
+        self.critic_repeats = critic_repeats
         self.generator = generator(latent_dim, self.data_shape)
         self.discriminator = discriminator(self.data_shape)
+        if regularisers and any(isinstance(m, _BatchNorm) for m in self.discriminator.modules()):
+            raise ValueError(
+                "a gradient penalty needs each sample's own gradient, and batch norm mixes the "
+                "samples of a batch: set the discriminator's norm to none or layer, or leave "
+                "model.build.regularisers out"
+            )
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """One discriminator update, then one generator update."""
+        """The discriminator's updates, then one generator update."""
+        repeats = self.critic_repeats
         return (
-            Phase("discriminator", self.discriminator, self.discriminator_loss),
+            Phase("discriminator", self.discriminator, self.discriminator_loss, repeats),
             Phase("generator", self.generator, self.generator_loss),
         )
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:
         """One pass through the generator."""
-        return {"generator": Sampler(self.draw, nfe=1, network=self.generator)}
+        return {"generator": Sampler(self.draw, {self.generator: 1})}
+
+    def fake(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """Generated samples, (B, *data_shape), of latents (B, latent_dim); y is ignored here."""
+        return self.generator(z)
+
+    def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The discriminator's logits of samples, (B,) float32; y is ignored here."""
+        return self.discriminator(x).float()
+
+    def real(self, batch: Batch) -> Tensor:
+        """The real samples as the discriminator sees them, (B, *shape)."""
+        return batch.x
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss of telling batch.x, (B, *data_shape), from as many fresh fakes.
+        """Loss of telling batch.x, (B, *data_shape), from as many fresh fakes, with penalties.
 
         Returns:
-            "loss", and the mean logits "real_logit" and "fake_logit", detached; all 0-dim.
+            "loss", the mean logits "real_logit" and "fake_logit", and every penalty by its name,
+            detached; all 0-dim.
         """
+        real, y = self.real(batch), batch.y
         with torch.no_grad():
-            fake = self.generator(self._latents(batch.x))  # (B, *data_shape)
-        real_logits = self.discriminator(batch.x).float()  # (B,)
-        fake_logits = self.discriminator(fake).float()  # (B,)
+            fake = self.fake(self.latents(real), y)  # (B, *data_shape)
+        real_logits = self.judge(real, y)  # (B,)
+        fake_logits = self.judge(fake, y)  # (B,)
+        penalties = {
+            regulariser.name: regulariser(lambda x: self.judge(x, y), real, fake)
+            for regulariser in self.regularisers
+        }
+        loss = self.objective.discriminator(real_logits, fake_logits)
         return {
-            "loss": self.objective.discriminator(real_logits, fake_logits),
+            "loss": loss + sum(penalties.values()),
             "real_logit": real_logits.detach().mean(),
             "fake_logit": fake_logits.detach().mean(),
+            **{name: penalty.detach() for name, penalty in penalties.items()},
         }
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -75,21 +116,24 @@ class GAN(GenerativeModel):
         Returns:
             "loss", and the mean logit "fake_logit", detached; both 0-dim.
         """
-        fake_logits = self.discriminator(self.generator(self._latents(batch.x))).float()  # (B,)
+        y = batch.y
+        real = self.real(batch)
+        fake_logits = self.judge(self.fake(self.latents(real), y), y)  # (B,)
+        real_logits = self.judge(real, y) if self.objective.paired else None
         return {
-            "loss": self.objective.generator(fake_logits),
+            "loss": self.objective.generator(fake_logits, real_logits),
             "fake_logit": fake_logits.detach().mean(),
         }
 
     def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-        """Draw n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
+        """Draw n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored here.
 
         The model should be in eval mode. The latents come from `generator`, which lives on the
         model's device.
         """
         z = torch.randn(n, self.latent_dim, generator=generator, device=self.progress.device)
-        return self.generator(z).float()  # (n, *data_shape)
+        return self.fake(z, y).float().clamp(-1.0, 1.0)  # (n, *data_shape)
 
-    def _latents(self, x: Tensor) -> Tensor:
+    def latents(self, x: Tensor) -> Tensor:
         """As many latents as there are samples in x, from torch's global generator."""
         return torch.randn(x.shape[0], self.latent_dim, device=x.device)  # (B, latent_dim)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,14 @@ class Objective:
     Attributes:
         discriminator: (real_logits, fake_logits), each (B,), to a scalar the discriminator
             minimises.
-        generator: fake_logits, (B,), to a scalar the generator minimises.
+        generator: (fake_logits, real_logits), (B,) each, to a scalar the generator minimises;
+            real_logits are None unless `paired`.
+        paired: whether the generator's loss looks at real samples.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor | None], Tensor]
+    paired: bool = False
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -68,11 +71,83 @@ def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     return softplus(-fake_logits).mean()
 
 
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))] (Miyato et al. 2018, Eq. 16), at least 0."""
+    return relu(1.0 - real_logits).mean() + relu(1.0 + fake_logits).mean()
+
+
+def critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E[D(G(z))] - E[D(x)], an estimate of minus a distance if D is 1-Lipschitz.
+
+    Arjovsky et al. 2017, Eq. 2, with the sign of what is minimised.
+    """
+    return fake_logits.mean() - real_logits.mean()
+
+
+def raise_logits(fake_logits: Tensor) -> Tensor:
+    """-E[D(G(z))], the generator's side of the Wasserstein and of the hinge game."""
+    return -fake_logits.mean()
+
+
+def least_squares_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """(E[(D(x) - 1)²] + E[D(G(z))²]) / 2 (Mao et al. 2017, Eq. 9), at least 0."""
+    return 0.5 * ((real_logits - 1.0).square().mean() + fake_logits.square().mean())
+
+
+def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
+    """E[(D(G(z)) - 1)²] / 2 (Mao et al. 2017, Eq. 9), at least 0."""
+    return 0.5 * (fake_logits - 1.0).square().mean()
+
+
+def paired_loss(higher: Tensor, lower: Tensor) -> Tensor:
+    """E[softplus(lower - higher)]: each sample is judged against one of the other kind.
+
+    The relativistic pairing game (Jolicoeur-Martineau 2019; Huang et al. 2024, Eq. 2), whose
+    landscape has no local minima in which modes are missing.
+
+    Args:
+        higher: logits that shall be higher, (B,).
+        lower: logits that shall be lower, (B,).
+    """
+    return softplus(lower - higher).mean()
+
+
 def minimax() -> Objective:
     """The min-max game as printed: both players share one value function (Eq. 1)."""
-    return Objective(discriminator_loss, saturating_generator_loss)
+    return Objective(discriminator_loss, _alone(saturating_generator_loss))
 
 
 def non_saturating() -> Objective:
     """The same discriminator, with the generator loss that does not saturate (Section 3)."""
-    return Objective(discriminator_loss, non_saturating_generator_loss)
+    return Objective(discriminator_loss, _alone(non_saturating_generator_loss))
+
+
+def hinge() -> Objective:
+    """The hinge game of SNGAN (Miyato et al. 2018, Eq. 16 and 17)."""
+    return Objective(hinge_discriminator_loss, _alone(raise_logits))
+
+
+def least_squares() -> Objective:
+    """LSGAN with the 0-1 coding (Mao et al. 2017, Eq. 9)."""
+    return Objective(least_squares_discriminator_loss, _alone(least_squares_generator_loss))
+
+
+def wasserstein() -> Objective:
+    """The Wasserstein game, for critics kept Lipschitz by other means (Arjovsky et al. 2017)."""
+    return Objective(critic_loss, _alone(raise_logits))
+
+
+def relativistic() -> Objective:
+    """The relativistic pairing game of R3GAN (Huang et al. 2024, Eq. 2)."""
+
+    def generator(fake_logits: Tensor, real_logits: Tensor | None) -> Tensor:
+        if real_logits is None:
+            raise ValueError("the relativistic game pairs fake logits with real ones, got None")
+        return paired_loss(fake_logits, real_logits)
+
+    return Objective(paired_loss, generator, paired=True)
+
+
+def _alone(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """A generator loss that needs no real samples."""
+    return lambda fake_logits, real_logits: loss(fake_logits)

@@ -171,7 +171,7 @@ TRAINING = (
     ),
     setting(
         (
-            "U-Net: data_shape must be (C, H, W) with sides >= 8, got (2,): choose another "
+            "U-Net: data_shape must be (C, H, W) with sides >= 4, got (2,): choose another "
             "model, or larger images"
         ),
         "model=ddpm_small",
@@ -185,9 +185,43 @@ TRAINING = (
         "+model.training.optimizers.generator.speed=9",
     ),
     setting(
-        "DDIM steps must be in [1, 1000], got 2000",
+        "sampler steps must be in [1, 1000], got 2000",
         "model=ddpm_small",
-        "model.build.ddim_steps=[2000]",
+        "model.build.samplers=[ddim-2000]",
+    ),
+    setting(
+        (
+            "samplers: 'euler-20' is not <method>-<steps>[-uniform|-quadratic][-eta<η>]"
+            "[-churn<S>][-cfg<w>] with a method of ddpm, ddim, dpmpp, heun, such as ddim-50"
+        ),
+        "model=ddpm_small",
+        "model.build.samplers=[euler-20]",
+    ),
+    setting(
+        "samplers: ddim-50-cfg3 is guided, which needs a conditional model",
+        "model=ddpm_small",
+        "model.build.samplers=[ddim-50-cfg3]",
+    ),
+    setting(
+        "predicts must be one of ('eps', 'x_0', 'v'), got 'noise'",
+        "model=ddpm_small",
+        "model.build.predicts=noise",
+    ),
+    setting(
+        "betas must satisfy 0 < beta_first <= beta_last < 1, got 0.0001, 2",
+        "model=ddpm_small",
+        "model.build.betas.beta_last=2",
+    ),
+    setting(
+        "variance='learned' needs a positive bound_weight, which alone trains it",
+        "model=ddpm_small",
+        "model.build.variance=learned",
+    ),
+    setting(
+        "nowhere/config.json does not exist: name a directory that diffusers' save_pretrained "
+        "wrote",
+        "model=ddpm",
+        "model.pretrained=nowhere",
     ),
 )
 

@@ -33,7 +33,7 @@ class Linear(GenerativeModel):
 
     @property
     def samplers(self) -> dict[str, Sampler]:
-        return {"linear": Sampler(self.draw, self.declared_nfe, self.a)}
+        return {"linear": Sampler(self.draw, {self.a: self.declared_nfe})}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         return {"loss": self.b(self.a(batch.x)).sum()}
@@ -115,7 +115,7 @@ def test_attention_is_counted():
 
     L, E = 16, 8
     model, network = Linear(), Attention()
-    sampler = Sampler(lambda n, generator, y: network(torch.ones(n, L * E)), 1, network)
+    sampler = Sampler(lambda n, generator, y: network(torch.ones(n, L * E)), {network: 1})
     cost = sampling_cost(model, sampler, seconds=0.01, device=CPU)
     assert cost.gflops_per_sample == pytest.approx(2 * (2 * L * L * E) / 1e9)
 
@@ -150,7 +150,7 @@ def test_throughput_of_a_slow_sampler_is_that_of_its_network_calls():
             x = network(x)
         return x
 
-    cost = sampling_cost(Linear(), Sampler(draw, 50, network), seconds=0.05, device=CPU)
+    cost = sampling_cost(Linear(), Sampler(draw, {network: 50}), seconds=0.05, device=CPU)
     assert set(drawn) == {1}
     assert cost.best_batch_size is not None
     assert cost.best_batch_size > 1
@@ -167,7 +167,9 @@ def test_real_data_costs_nothing():
 
 def test_a_wrong_declaration_of_nfe_is_refused():
     model = Linear(declared_nfe=2)
-    with pytest.raises(ValueError, match="declares nfe=2, but a draw called its network 3 times"):
+    with pytest.raises(
+        ValueError, match="declares 2 calls of its Linear, but a draw called it 3 times"
+    ):
         sampling_cost(model, model.samplers["linear"], device=CPU)
 
 

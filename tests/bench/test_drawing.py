@@ -24,7 +24,7 @@ def sampler(value: float = 0.5, shape: tuple[int, ...] = (1, 2, 2)) -> Sampler:
     def noise(n, generator, y):
         return value * torch.randn(n, *shape, generator=generator)
 
-    return Sampler(noise, nfe=1)
+    return Sampler(noise, None)
 
 
 def stored(one: Sampler, sizes: list[int], seed: int = 0, shape=(1, 2, 2)) -> torch.Tensor:

@@ -121,7 +121,7 @@ def test_samples_that_are_not_finite_or_of_another_shape_are_refused(
 
         @property
         def samplers(self) -> dict[str, Sampler]:
-            return {"broken": Sampler(lambda n, generator, y: self.value.expand(n, -1, -1, -1), 0)}
+            return {"broken": Sampler(lambda n, generator, y: self.value.expand(n, -1, -1, -1), {})}
 
     evaluator = make_evaluator(digits, tmp_path)
     with pytest.raises(SamplesNotFiniteError, match="sampler broken drew values"):

@@ -30,7 +30,7 @@ DDPM = (
     "model=ddpm_small",
     "dataset=digits",
     "budget.images=256",
-    "model.build.ddim_steps=[2,3]",
+    "model.build.samplers=[ddim-2,ddim-3]",
     "precision=bf16",
 )
 REAL = ("model=real", "dataset=digits")

@@ -12,6 +12,7 @@ from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
 from bench.losses import TrainingFailedError
+from bench.lr_schedules import linear_to_zero
 from bench.observer import SilentObserver
 from bench.recipe import Recipe, TrainerOptions
 from bench.trainer import Trainer
@@ -41,7 +42,7 @@ class Two(GenerativeModel):
         def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
             return torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1
 
-        return {"noise": Sampler(draw, 0)}
+        return {"noise": Sampler(draw, {})}
 
     def first_loss(self, batch: Batch) -> dict[str, Tensor]:
         self.calls.append("first")
@@ -152,29 +153,29 @@ def test_logs_are_means_and_points_lie_along_the_budget(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad_step", [1, 5])
 def test_a_loss_that_is_not_finite_ends_the_run_with_step_and_phase(
-    tmp_path: Path, bad_step: int
+    tmp_path: Path, bad_step: int, monkeypatch
 ) -> None:
+    monkeypatch.setattr(Trainer, "_flops_of_step", lambda *_: 1.0)  # it would call the loss
     trainer = make(tmp_path, Two(), Budget(images=800))
-    trainer._step_flops = 1.0  # counting FLOPs would call the loss once more
     trainer.model.bad_step = bad_step
     with pytest.raises(TrainingFailedError) as failure:
         trainer.fit(SilentObserver())
     assert (failure.value.step, failure.value.phase) == (bad_step, "first")
 
 
-def test_seconds_and_flops_end_training(tmp_path: Path) -> None:
+def test_seconds_and_flops_end_training(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "_flops_of_step", lambda *_: 10.0)
     trainer = make(tmp_path / "a", Two(), Budget(seconds=0.2, images=10**9))
     trainer.fit(SilentObserver())
     assert 0.2 <= trainer.spent.seconds < 1
     trainer = make(tmp_path / "b", Two(), Budget(flops=100.0))
-    trainer._step_flops = 10.0
     trainer.fit(SilentObserver())
     assert trainer.spent.step == 10
 
 
 def test_flops_are_counted_when_first_needed(tmp_path: Path, monkeypatch) -> None:
     counts = []
-    monkeypatch.setattr(Trainer, "_flops_of_step", lambda _: counts.append(1) or 10.0)
+    monkeypatch.setattr(Trainer, "_flops_of_step", lambda *_: counts.append(1) or 10.0)
     trainer = make(tmp_path / "a", Two(), Budget(images=40))
     trainer.step()
     assert not counts
@@ -182,6 +183,62 @@ def test_flops_are_counted_when_first_needed(tmp_path: Path, monkeypatch) -> Non
     assert (trainer.spent.step, trainer.spent.flops, len(counts)) == (5, 50.0, 1)
     make(tmp_path / "b", Two(), Budget(flops=100.0)).step()
     assert len(counts) == 2
+
+
+class InTurn(Two):
+    """The first player has the first half of the budget, the second the rest."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("first", self.first, self.first_loss, span=(0.0, 0.5)),
+            Phase("second", self.second, self.second_loss, span=(0.5, 1.0)),
+        )
+
+
+def test_phases_are_trained_within_their_spans(tmp_path: Path, monkeypatch) -> None:
+    counted_at = []
+    monkeypatch.setattr(
+        Trainer, "_flops_of_step", lambda _, at: counted_at.append(at) or 10.0 + 100 * at
+    )
+    model = InTurn()
+    trainer = make(tmp_path, model, Budget(images=64))
+    trainer.fit(SilentObserver())
+    assert model.calls == ["first"] * 4 + ["second"] * 4
+    assert trainer.spent.images == 64  # those of the phase that was active
+    assert counted_at == [0.0, 0.5]
+    assert trainer.spent.flops == 4 * 10.0 + 4 * 60.0
+
+
+def test_a_budget_with_a_gap_between_phases_is_refused(tmp_path: Path) -> None:
+    model = InTurn()
+    late = Phase("second", model.second, model.second_loss, span=(0.6, 1.0))
+    monkeypatched = type("Gap", (InTurn,), {"phases": (model.phases[0], late)})
+    with pytest.raises(ValueError, match="no phase of the model is trained at 50% of the budget"):
+        make(tmp_path, monkeypatched(), Budget(images=64))
+
+
+def test_resuming_within_a_later_span_continues_flops(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "_flops_of_step", lambda _, at: 10.0 + 100 * at)
+    trainer = make(tmp_path / "a", InTurn(), Budget(images=64))
+    for _ in range(6):
+        trainer.step()
+    resumed = make(tmp_path / "b", InTurn(), Budget(images=64))
+    resumed.load_state_dict(copy.deepcopy(trainer.state_dict()))
+    resumed.fit(SilentObserver())
+    assert resumed.spent.flops == 4 * 10.0 + 4 * 60.0
+    assert resumed.model.calls == ["second"] * 2
+
+
+def test_the_learning_rate_is_a_function_of_progress(tmp_path: Path) -> None:
+    trainer = make(tmp_path, InTurn(), Budget(images=64), lr_schedule=linear_to_zero())
+    rates = []
+    for _ in range(8):
+        trainer.step()
+        rates.append([trainer.optimizers[n].param_groups[0]["lr"] for n in ("first", "second")])
+    # each phase decays over its own span
+    assert [first for first, _ in rates[:4]] == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert [second for _, second in rates[4:]] == pytest.approx([0.1, 0.075, 0.05, 0.025])
 
 
 @pytest.mark.parametrize(

@@ -1,44 +1,64 @@
 """Every conf/model/*.yaml keeps the contract of models/base.py."""
 
 import re
+from collections import Counter
 from copy import deepcopy
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import conf
-from models.base import Batch, DataSpec, GenerativeModel
+from bench.protocol import HELD_OUT as HELD_OUT_COLUMNS
+from models.base import Batch, DataSpec, GenerativeModel, Phase
 
 CONFIGS = sorted((Path(conf.__file__).parent / "model").glob("*.yaml"))
 NAMES = [path.stem for path in CONFIGS]
 CASES = {
-    "8x8": ((1, 8, 8), 0),
     "8x8-labelled": ((1, 8, 8), 3),
-    "28x28": ((1, 28, 28), 0),
+    "8x8": ((1, 8, 8), 0),
+    "28x28-labelled": ((1, 28, 28), 3),
     "points": ((2,), 0),
 }
+REFUSALS = {"points": r"data_shape .*got \(2,\)|needs class labels", "8x8": "needs class labels"}
 FIRST = next(iter(CASES))
-LARGE = 10_000_000  # parameters; larger models are checked in the first case only
+LARGE = 2_000_000  # parameters; larger models are checked in the first case only
 MAX_NFE = 50  # of the samplers whose calls are counted
 HELD_OUT = 12
+PROGRESS = (0.0, *(k / 20 + 1e-3 for k in range(20)))
+"""Shares of the budget at which phases are tried, until all parameters were reached."""
+
+
+@cache
+def composed(name: str) -> DictConfig:
+    """The configuration with this model."""
+    with initialize_config_module("conf", version_base="1.3"):
+        return compose("config", [f"model={name}"])
 
 
 def load(name: str) -> DictConfig:
-    """A model's file, at the place that it has in the composed configuration."""
-    return OmegaConf.create({"model": OmegaConf.load(CONFIGS[NAMES.index(name)])}).model
+    """A copy of a model's part of the composed configuration, at its place."""
+    return deepcopy(composed(name)).model
 
 
 @lru_cache(maxsize=4)
 def build(name: str, case: str) -> GenerativeModel:
     shape, num_classes = CASES[case]
     held_out = torch.rand(HELD_OUT, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    data = DataSpec(shape, num_classes, lambda index: held_out[index], HELD_OUT)
+    labelled = lambda n: Batch(torch.rand(n, *shape) * 2 - 1, labels(n, num_classes))  # noqa: E731
+    data = DataSpec(
+        shape,
+        num_classes,
+        lambda index: held_out[index],
+        HELD_OUT,
+        labelled if num_classes else None,
+    )
     config = load(name)
     torch.manual_seed(0)
     with TemporaryDirectory() as folder:
@@ -62,9 +82,9 @@ def case(request: pytest.FixtureRequest) -> tuple[str, str]:
     try:
         build(name, case)
     except ValueError as error:
-        if case != "points" or not re.search(r"data_shape .*got \(2,\)", str(error)):
+        if case not in REFUSALS or not re.search(REFUSALS[case], str(error)):
             raise
-        pytest.skip("model of images, which says so")
+        pytest.skip("model of other data, which says so")
     return name, case
 
 
@@ -125,37 +145,53 @@ def test_declared_nfe_is_counted(model, case):
     }
     assert cheap, f"no sampler with NFE up to {MAX_NFE}"
     for name, sampler in cheap.items():
-        if sampler.network is None:
-            assert not sampler.nfe, name  # none, or unknown
-            continue
         calls = []
-        handle = sampler.network.register_forward_pre_hook(
-            lambda module, _, calls=calls: calls.append(module)
-        )
+        handles = [
+            network.register_forward_pre_hook(lambda module, _, calls=calls: calls.append(module))
+            for network in sampler.calls or {}
+        ]
         with torch.inference_mode():
             sampler.draw(1, torch.Generator().manual_seed(0), labels(1, CASES[case[1]][1]))
-        handle.remove()
-        assert len(calls) == sampler.nfe, name
+        for handle in handles:
+            handle.remove()
+        assert Counter(calls) == (sampler.calls or {}), name
 
 
 def test_losses_are_finite_scalars_and_reach_only_the_phase_module(model, batch):
+    """Every parameter is reached at some progress, none at any by another phase."""
     model.train()
-    for phase in model.phases:
-        own = {id(parameter) for parameter in phase.module.parameters()}
-        assert own, phase.name
-        for parameter in model.parameters():
-            parameter.grad = None
-            parameter.requires_grad_(id(parameter) in own)
-        logs = phase.loss(batch)
-        assert all(value.ndim == 0 and torch.isfinite(value) for value in logs.values())
-        assert not any(value.requires_grad for key, value in logs.items() if key != "loss")
-        logs["loss"].backward()
-        for name, parameter in model.named_parameters():
-            if id(parameter) in own:
-                assert parameter.grad is not None, f"{phase.name} does not reach {name}"
-                assert torch.isfinite(parameter.grad).all(), name
-            else:
-                assert parameter.grad is None, f"{phase.name} reaches {name}"
+    missed = {
+        (phase.name, name)
+        for phase in model.phases
+        for name, parameter in model.named_parameters()
+        if any(parameter is own for own in phase.module.parameters())
+    }
+    assert bool(missed) == bool(model.phases)
+    for progress in PROGRESS:
+        model.progress.fill_(progress)
+        for phase in (phase for phase in model.phases if phase.active(progress)):
+            missed -= {(phase.name, name) for name in reached_by(phase, model, batch)}
+        if not missed:
+            break
+    assert not missed
+
+
+def reached_by(phase: Phase, model: GenerativeModel, batch: Batch) -> list[str]:
+    """Names of the parameters that the phase's loss reaches, all its own."""
+    own = {id(parameter) for parameter in phase.module.parameters()}
+    assert own, phase.name
+    for parameter in model.parameters():
+        parameter.grad = None
+        parameter.requires_grad_(id(parameter) in own)
+    logs = phase.loss(batch)
+    assert all(value.ndim == 0 and torch.isfinite(value) for value in logs.values())
+    assert not any(value.requires_grad for key, value in logs.items() if key != "loss")
+    logs["loss"].backward()
+    reached = [(n, p) for n, p in model.named_parameters() if p.grad is not None]
+    for name, parameter in reached:
+        assert id(parameter) in own, f"{phase.name} reaches {name}"
+        assert torch.isfinite(parameter.grad).all(), name
+    return [name for name, _ in reached]
 
 
 def test_losses_train_under_bfloat16_autocast(model, batch):
@@ -197,7 +233,7 @@ def test_a_copy_binds_to_its_own_modules(model, batch):
         assert phase.module in copied
         assert phase.module not in own
     for sampler in copy.samplers.values():
-        assert sampler.network is None or sampler.network in copied
+        assert all(network in copied for network in sampler.calls or {})
     for phase in copy.phases:
         phase.loss(batch)["loss"].backward()
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -211,3 +247,20 @@ def test_each_phase_has_its_optimizer(name):
     for phase in model.phases:
         optimizer = instantiate(optimizers[phase.name], _convert_="all")(phase.module.parameters())
         assert isinstance(optimizer, torch.optim.Optimizer)
+
+
+def test_every_moment_of_training_has_a_phase(model):
+    for progress in PROGRESS if model.phases else ():
+        assert any(phase.active(progress) for phase in model.phases), progress
+
+
+def test_held_out_scores_are_one_value_per_sample_and_leave_the_global_generator(model, batch):
+    model.eval()
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        scores = model.held_out_scores(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(state, torch.get_rng_state())
+    assert scores.keys() <= set(HELD_OUT_COLUMNS)
+    for name, values in scores.items():
+        assert values.shape == (len(batch.x),), name
+        assert torch.isfinite(values).all(), name

@@ -14,7 +14,7 @@ def model() -> RealData:
 def test_nothing_is_trained_and_nothing_is_called(model):
     assert model.phases == ()
     assert model.samplers["held-out"].nfe == 0
-    assert model.samplers["held-out"].network is None
+    assert model.samplers["held-out"].calls == {}
 
 
 def test_successive_draws_are_one_pass_without_replacement(model):

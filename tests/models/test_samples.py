@@ -23,7 +23,7 @@ def test_nothing_is_trained_and_the_cost_is_unknown(model):
     assert model.phases == ()
     assert list(model.samplers) == ["stored-abc"]
     assert model.samplers["stored-abc"].nfe is None
-    assert model.samplers["stored-abc"].network is None
+    assert model.samplers["stored-abc"].calls is None
     assert model.samplers["stored-abc"].limit == 7
     assert model.samplers["stored-abc"].ordered
 

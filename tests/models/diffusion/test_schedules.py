@@ -1,11 +1,15 @@
+import math
+
 import pytest
 import torch
 
 from models.diffusion.schedules import (
+    cosine_betas,
     cumulative_alphas,
     linear_betas,
     posterior_mean_coefficients,
     posterior_variances,
+    sigmoid_betas,
 )
 
 
@@ -54,8 +58,53 @@ def test_last_step_returns_x0():
     assert weight_x_t[0].item() == 0
 
 
-def test_matches_diffusers():
+@pytest.mark.parametrize(
+    ("name", "betas"),
+    [
+        ("linear", linear_betas(1000)),
+        ("squaredcos_cap_v2", cosine_betas(1000)),
+        ("sigmoid", sigmoid_betas(1000)),
+    ],
+)
+def test_matches_diffusers(name, betas):
     diffusers = pytest.importorskip("diffusers")
-    scheduler = diffusers.DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02)
-    alpha_bar = cumulative_alphas(linear_betas(1000))
-    torch.testing.assert_close(alpha_bar.float(), scheduler.alphas_cumprod, rtol=1e-4, atol=1e-7)
+    scheduler = diffusers.DDPMScheduler(
+        1000, beta_start=1e-4, beta_end=0.02, beta_schedule=name
+    )
+    torch.testing.assert_close(betas.float(), scheduler.betas, rtol=1e-5, atol=2e-7)
+    alpha_bar = cumulative_alphas(betas)
+    torch.testing.assert_close(alpha_bar.float(), scheduler.alphas_cumprod, rtol=1e-3, atol=1e-7)
+
+
+def test_cosine_schedule_is_a_squared_cosine_until_it_is_capped():
+    """Nichol & Dhariwal 2021, Eq. 17."""
+    betas = cosine_betas(1000)
+    share = torch.arange(1, 1001, dtype=torch.float64) / 1000
+    f = torch.cos((share + 0.008) / 1.008 * torch.pi / 2) ** 2
+    f_0 = torch.cos(torch.tensor(0.008 / 1.008 * torch.pi / 2, dtype=torch.float64)) ** 2
+    torch.testing.assert_close(cumulative_alphas(betas)[:-1], (f / f_0)[:-1])
+    assert betas[-1].item() == 0.999
+    assert (betas[1:] > betas[:-1]).all()
+
+
+def test_sigmoid_schedule_rises_symmetrically():
+    betas = sigmoid_betas(101, 1e-4, 0.02, width=4.0)
+    torch.testing.assert_close(betas + betas.flip(0), torch.full_like(betas, 0.0201))
+    assert (betas[1:] > betas[:-1]).all()
+    assert betas[0].item() == pytest.approx(1e-4 + 0.0199 / (1 + math.exp(4)))
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: cosine_betas(1), "num_timesteps"),
+        (lambda: cosine_betas(10, offset=-0.1), "offset"),
+        (lambda: cosine_betas(10, beta_max=1.0), "beta_max"),
+        (lambda: sigmoid_betas(1), "num_timesteps"),
+        (lambda: sigmoid_betas(10, 0.03, 0.02), "beta_first"),
+        (lambda: sigmoid_betas(10, width=0.0), "width"),
+    ],
+)
+def test_arguments_are_checked(call, named):
+    with pytest.raises(ValueError, match=named):
+        call()

@@ -1,0 +1,107 @@
+"""The network calls of one draw: how many there are, what they cost, and running them alone."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class NetworkCall:
+    """A network, and the arguments with which a draw of one sample first called it.
+
+    Attributes:
+        network: the network.
+        times: how often one draw calls it.
+        args: positional arguments for one sample.
+        kwargs: named arguments for one sample.
+    """
+
+    network: nn.Module
+    times: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def run(self, batch_size: int) -> None:
+        """Call the network once, with every batched argument repeated batch_size times."""
+
+        def expand(value: object) -> object:
+            if isinstance(value, Tensor) and value.ndim > 0:
+                return value.repeat_interleave(batch_size, dim=0)  # (rows * batch_size, …)
+            return value
+
+        self.network(*map(expand, self.args), **{k: expand(v) for k, v in self.kwargs.items()})
+
+    def gflops_of_one_more(self) -> float:
+        """10^9 FLOPs that one more sample in the batch costs in one call.
+
+        The difference of two batch sizes, so that work done once per call is not a sample's.
+        """
+        counts = []
+        for batch_size in (1, 2):
+            with flop_counter() as counter:
+                self.run(batch_size)
+            counts.append(counter.get_total_flops())
+        return (counts[1] - counts[0]) / 1e9
+
+
+def capture_calls(
+    declared: Mapping[nn.Module, int], draw: Callable[[], Tensor]
+) -> list[NetworkCall]:
+    """Run one draw, check its numbers of network calls and keep the arguments of the first ones.
+
+    Args:
+        declared: how often one draw calls each network.
+        draw: draws one sample.
+
+    Raises:
+        ValueError: if a network is not called as often as declared, or not at all.
+    """
+    counted = dict.fromkeys(declared, 0)
+    first: dict[nn.Module, NetworkCall] = {}
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        counted[module] += 1
+        if module not in first:  # samplers may overwrite their state in place later
+            copied = {name: _snapshot(value) for name, value in kwargs.items()}
+            first[module] = NetworkCall(
+                module, declared[module], tuple(map(_snapshot, args)), copied
+            )
+
+    handles = [network.register_forward_pre_hook(hook, with_kwargs=True) for network in declared]
+    try:
+        draw()
+    finally:
+        for handle in handles:
+            handle.remove()
+    for network, times in declared.items():
+        if counted[network] != times or not times:
+            raise ValueError(
+                f"the sampler declares {times} calls of its {type(network).__name__}, but a draw "
+                f"called it {counted[network]} times"
+            )
+    return list(first.values())
+
+
+def _snapshot(value: object) -> object:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+@contextmanager
+def flop_counter() -> Iterator["FlopCounterMode"]:
+    """Count FLOPs, with attention as plain matrix products.
+
+    The counter does not know the fused attention kernel of CPUs and would count it as nothing, and
+    the fused backward passes recompute; so the count would depend on the device.
+    """
+    # Imported here: it imports triton, and training starts before anything is counted.
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        yield counter

@@ -1,0 +1,1 @@
+"""Autoencoders with Gaussian latents: the algorithm apart from its networks."""

@@ -1,0 +1,221 @@
+"""The denoising diffusion GAN (Xiao et al. 2022): diffusion in few steps, each made by a GAN.
+
+The true reverse step is Gaussian only where steps are small. Here there are few large ones, and a
+generator draws the clean image that each is completed from, so that its distribution can have
+several modes; a discriminator tells the result from a truly diffused one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.diffusion.schedules import (
+    cumulative_alphas,
+    posterior_mean_coefficients,
+    posterior_variances,
+)
+from models.gan.objectives import Objective
+from models.gan.regularisers import Regulariser
+
+
+class DDGAN(GenerativeModel):
+    """A generator and a discriminator of the steps of a short variance-preserving diffusion.
+
+    Timesteps are 0-based: step t leads from x_t back to x_{t-1}, and x_{-1} is the clean x_0.
+    """
+
+    alpha_bar_prev: Tensor
+    betas: Tensor
+    weight_x_0: Tensor
+    weight_x_t: Tensor
+    variances: Tensor
+
+    def __init__(
+        self,
+        data: DataSpec,
+        generator: Callable[..., nn.Module],
+        discriminator: Callable[[tuple[int, ...], int], nn.Module],
+        objective: Objective,
+        *,
+        betas: Tensor,
+        latent_dim: int = 100,
+        regularisers: Sequence[Regulariser] = (),
+    ) -> None:
+        """Build the networks and the schedule.
+
+        Args:
+            data: what the data looks like.
+            generator: (data_shape, latent_dim=…) to a network called as (x_t, t, z=z), whose
+                output, (B, *data_shape), becomes x_0 through a tanh.
+            discriminator: (data_shape, T) to a network from (x_prev, x_t, t) to logits, (B,).
+            objective: the losses of the two players; the paper's is the non-saturating one.
+            betas: variances of the forward process, (T,) float64, as from `vp_betas`.
+            latent_dim: length of z ~ N(0, I), drawn anew at every step.
+            regularisers: penalties of the discriminator as a function of x_prev alone.
+
+        Raises:
+            ValueError: latent_dim is below 1.
+        """
+        super().__init__(data.shape)
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        self.num_timesteps = len(betas)
+        self.latent_dim = latent_dim
+        self.objective = objective
+        self.regularisers = tuple(regularisers)
+        alpha_bar = cumulative_alphas(betas)
+        weight_x_0, weight_x_t = posterior_mean_coefficients(betas)
+        constants = {
+            "betas": betas,
+            "alpha_bar_prev": torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]]),
+            "weight_x_0": weight_x_0,
+            "weight_x_t": weight_x_t,
+            "variances": posterior_variances(betas),
+        }
+        for name, constant in constants.items():
+            self.register_buffer(name, constant.float(), persistent=False)  # (T,)
+        self.generator = generator(self.data_shape, latent_dim=latent_dim)
+        self.discriminator = discriminator(self.data_shape, self.num_timesteps)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """One discriminator update, then one generator update."""
+        return (
+            Phase("discriminator", self.discriminator, self.discriminator_loss),
+            Phase("generator", self.generator, self.generator_loss),
+        )
+
+    @property
+    def samplers(self) -> Mapping[str, Sampler]:
+        """All T steps, from pure noise."""
+        steps = self.num_timesteps
+        return {f"ddgan-{steps}": Sampler(self.draw, {self.generator: steps})}
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss of telling diffused from generated x_{t-1}, given x_t (Xiao et al. 2022, Eq. 5).
+
+        Returns:
+            "loss", and the mean logits "real_logit" and "fake_logit" and each regulariser's value
+            by its name, detached; all 0-dim.
+        """
+        x_prev, x_t, t = self.diffuse(batch.x)
+        with torch.no_grad():
+            fake = self.fake(x_t, t)  # (B, *data_shape)
+
+        def critic(x: Tensor) -> Tensor:
+            return self.discriminator(x, x_t, t).float()  # (B,)
+
+        real_logits, fake_logits = critic(x_prev), critic(fake)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        logs = {
+            "real_logit": real_logits.detach().mean(),
+            "fake_logit": fake_logits.detach().mean(),
+        }
+        for regulariser in self.regularisers:
+            penalty = regulariser(critic, x_prev, fake)
+            loss, logs[regulariser.name] = loss + penalty, penalty.detach()
+        return {"loss": loss, **logs}
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss of fooling the discriminator, given x_t (Xiao et al. 2022, Eq. 6).
+
+        Returns:
+            "loss", and the mean logit "fake_logit", detached; both 0-dim.
+        """
+        x_prev, x_t, t = self.diffuse(batch.x)
+        fake_logits = self.discriminator(self.fake(x_t, t), x_t, t).float()  # (B,)
+        real_logits = None
+        if self.objective.paired:
+            real_logits = self.discriminator(x_prev, x_t, t).float()  # (B,)
+        return {
+            "loss": self.objective.generator(fake_logits, real_logits),
+            "fake_logit": fake_logits.detach().mean(),
+        }
+
+    def diffuse(self, x_0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw t uniformly and (x_{t-1}, x_t) from q given x_0, (B, *data_shape).
+
+        Returns:
+            x_prev, x_t, each as x_0, and t, (B,) int64 in {0, …, T - 1}.
+        """
+        t = torch.randint(self.num_timesteps, (len(x_0),), device=x_0.device)  # (B,)
+        signal = _per_sample(self.alpha_bar_prev, t, x_0)
+        x_prev = signal.sqrt() * x_0 + (1 - signal).sqrt() * torch.randn_like(x_0)
+        beta = _per_sample(self.betas, t, x_0)
+        x_t = (1 - beta).sqrt() * x_prev + beta.sqrt() * torch.randn_like(x_0)
+        return x_prev, x_t, t
+
+    def fake(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Draw x_{t-1} given x_t: x_0 by the generator, then q(x_{t-1} | x_t, x_0) (Eq. 7).
+
+        Args:
+            x_t: noisy images, (B, *data_shape).
+            t: their timesteps, (B,) int64.
+
+        Returns:
+            x_{t-1}, (B, *data_shape) float32.
+        """
+        z = torch.randn(len(x_t), self.latent_dim, device=x_t.device)  # (B, latent_dim)
+        x_0 = self.predict(x_t, t, z)
+        mean = _per_sample(self.weight_x_0, t, x_0) * x_0 + _per_sample(
+            self.weight_x_t, t, x_0
+        ) * x_t.to(x_0.dtype)
+        return mean + _per_sample(self.variances, t, x_0).sqrt() * torch.randn_like(x_0)
+
+    def predict(self, x_t: Tensor, t: Tensor, z: Tensor) -> Tensor:
+        """One of the clean images that x_t may come from, (B, *data_shape) float32 in [-1, 1]."""
+        return self.generator(x_t, t, z=z).float().tanh()
+
+    def draw(self, n: int, generator: Generator, y: Tensor | None = None) -> Tensor:
+        """Draw n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
+
+        The model should be in eval mode. Every random number comes from `generator`, which lives on
+        the model's device.
+        """
+
+        def noise(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=generator.device)
+
+        x = noise(n, *self.data_shape)
+        for t in reversed(range(self.num_timesteps)):
+            times = torch.full((n,), t, device=x.device, dtype=torch.int64)  # (n,)
+            x_0 = self.predict(x, times, noise(n, self.latent_dim))
+            x = self.weight_x_0[t] * x_0 + self.weight_x_t[t] * x  # x_0 itself at the last step
+            if t > 0:
+                x = x + self.variances[t].sqrt() * noise(*x.shape)
+        return x.clamp(-1.0, 1.0)
+
+
+def vp_betas(num_timesteps: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> Tensor:
+    """Variances of T steps of the continuous VP process (Xiao et al. 2022, App. C).
+
+    beta_t = 1 - exp(-beta_min / T - (beta_max - beta_min) (2 t - 1) / (2 T^2)) for t = 1, …, T.
+
+    Args:
+        num_timesteps: T, at least 1.
+        beta_min: rate of the process at its beginning, positive.
+        beta_max: rate at its end, at least beta_min.
+
+    Returns:
+        betas, (T,) float64.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if num_timesteps < 1:
+        raise ValueError(f"num_timesteps must be at least 1, got {num_timesteps}")
+    if not 0 < beta_min <= beta_max:
+        raise ValueError(
+            f"beta_min and beta_max must satisfy 0 < beta_min <= beta_max, got {beta_min}, "
+            f"{beta_max}"
+        )
+    t = torch.arange(1, num_timesteps + 1, dtype=torch.float64)
+    rise = (beta_max - beta_min) * (2 * t - 1) / (2 * num_timesteps**2)
+    return -torch.expm1(-beta_min / num_timesteps - rise)
+
+
+def _per_sample(constants: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    """Each sample's constant, (B, 1, …), of as many dimensions as x."""
+    return constants[t].view(-1, *(1,) * (x.dim() - 1))

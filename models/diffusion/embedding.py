@@ -1,0 +1,33 @@
+"""The embedding of a timestep: sinusoids of geometric frequencies, then two linear layers."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+MAX_PERIOD = 10_000.0
+
+
+class TimeEmbedding(nn.Module):
+    """Maps t, (B,), to (B, width) (Ho et al. 2020, App. B)."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        """Build for a width that is even and at least 4.
+
+        Raises:
+            ValueError: it is not.
+        """
+        super().__init__()
+        if width < 4 or width % 2:
+            raise ValueError(f"width of a time embedding must be even and at least 4, got {width}")
+        exponents = torch.arange(width // 2, dtype=torch.float64) / (width // 2 - 1)
+        frequencies = torch.exp(-math.log(MAX_PERIOD) * exponents).float()  # (width / 2,)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Map timesteps, (B,), float or integer, to their embeddings, (B, width)."""
+        angles = t.float()[:, None] * self.frequencies  # (B, width / 2)
+        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))  # (B, width)

@@ -1,0 +1,71 @@
+"""A GAN whose generator is told a class, and whose discriminator judges sample and class as one."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from models.base import DataSpec
+from models.gan.gan import GAN
+from models.gan.objectives import Objective
+from models.gan.regularisers import Regulariser
+
+
+class ConditionalGAN(GAN):
+    """min max over pairs of samples and classes (Mirza & Osindero 2014, Eq. 2).
+
+    In training fakes get the classes of the batch that they are judged beside, as in the paper
+    (Sec. 3.2): real and fake pairs then have the same classes, whatever their frequencies, and so
+    do the two ends of a gradient penalty. Miyato & Koyama 2018 draw uniform ones, the same
+    distribution where classes are balanced. Drawing without classes takes uniform ones.
+
+    Args:
+        data: what the data looks like; it must have classes.
+        generator: as of `GAN`, called with `num_classes` as well; forward takes (z, y).
+        discriminator: as of `GAN`, called with `num_classes` as well; forward takes (x, y).
+        objective: the losses of the two players.
+        latent_dim: length of z ~ N(0, I).
+        regularisers: penalties that are added to the discriminator's loss.
+        critic_repeats: discriminator updates per generator update.
+
+    Raises:
+        ValueError: as `GAN`, or the data has no classes.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        generator: Callable[..., nn.Module],
+        discriminator: Callable[..., nn.Module],
+        objective: Objective,
+        latent_dim: int = 100,
+        regularisers: Sequence[Regulariser] = (),
+        critic_repeats: int = 1,
+    ) -> None:
+        data.require_labels("a conditional GAN")
+        super().__init__(
+            data,
+            partial(generator, num_classes=data.num_classes),
+            partial(discriminator, num_classes=data.num_classes),
+            objective,
+            latent_dim,
+            regularisers,
+            critic_repeats,
+        )
+        self.num_classes = data.num_classes
+
+    def fake(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """Generated samples, (B, *data_shape), of latents (B, latent_dim) and classes (B,)."""
+        return self.generator(z, y)
+
+    def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The discriminator's logits of samples as ones of these classes, (B,) float32."""
+        return self.discriminator(x, y).float()
+
+    def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+        """Draw n samples of classes y, (n,), or of uniform ones."""
+        if y is None:
+            device = self.progress.device
+            y = torch.randint(self.num_classes, (n,), generator=generator, device=device)
+        return super().draw(n, generator, y)

@@ -1,0 +1,88 @@
+"""Progressive growing: a GAN whose game grows from small images to large ones with progress."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.base import Batch, DataSpec
+from models.gan.gan import GAN
+from models.gan.objectives import Objective
+from models.gan.progressive import Place, place_at
+from models.gan.regularisers import Regulariser
+
+
+class ProGAN(GAN):
+    """The game at the size of a level, which progress alone decides (Karras et al. 2018, Sec. 2).
+
+    Until the last level is reached samples are enlarged to the size of the data.
+
+    Args:
+        data: what the data looks like.
+        generator: as of `GAN`; forward takes (z, place); `sizes`, the smallest first.
+        discriminator: as of `GAN`; its forward takes (x, place).
+        objective: the losses of the two players.
+        latent_dim: length of z ~ N(0, I).
+        regularisers: penalties that are added to the discriminator's loss.
+        critic_repeats: discriminator updates per generator update.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        generator: Callable[..., nn.Module],
+        discriminator: Callable[..., nn.Module],
+        objective: Objective,
+        latent_dim: int = 512,
+        regularisers: Sequence[Regulariser] = (),
+        critic_repeats: int = 1,
+    ) -> None:
+        super().__init__(
+            data, generator, discriminator, objective, latent_dim, regularisers, critic_repeats
+        )
+        self.sizes: list[tuple[int, int]] = list(self.generator.sizes)  # type: ignore[arg-type]
+        self._place = Place(0, 1.0)
+
+    @property
+    def stage(self) -> int:
+        """Twice the level, one less while it fades in."""
+        place = self.place()
+        return 2 * place.level - (place.alpha < 1.0)
+
+    def place(self) -> Place:
+        """Where growing stands; reads `progress`, and so may wait for the device."""
+        return place_at(self.progress.item(), len(self.sizes))
+
+    def real(self, batch: Batch) -> Tensor:
+        """The images at the level's size, blended while it fades in with what the one below has."""
+        level, alpha = self._place
+        x = F.adaptive_avg_pool2d(batch.x, self.sizes[level])
+        if alpha < 1.0:
+            small = F.adaptive_avg_pool2d(x, self.sizes[level - 1])
+            x = torch.lerp(F.interpolate(small, self.sizes[level]), x, alpha)
+        return x  # (B, C, *sizes[level])
+
+    def fake(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """Generated images at the level's size."""
+        return self.generator(z, self._place)
+
+    def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The discriminator's logits of images at the level's size, (B,) float32."""
+        return self.discriminator(x, self._place).float()
+
+    def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """As of `GAN`, at the level's size."""
+        self._place = self.place()
+        return super().discriminator_loss(batch)
+
+    def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """As of `GAN`, at the level's size."""
+        self._place = self.place()
+        return super().generator_loss(batch)
+
+    def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+        """Draw n samples, (n, C, H, W) float32 in [-1, 1], enlarged where they are small yet."""
+        self._place = self.place()
+        x = super().draw(n, generator, y)
+        return F.interpolate(x, self.data_shape[1:])  # nearest neighbour

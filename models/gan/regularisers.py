@@ -1,0 +1,131 @@
+"""Penalties on the discriminator: of its gradients at chosen samples, and of its values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Critic = Callable[[Tensor], Tensor]
+"""Maps samples, (B, *shape), to logits, (B,)."""
+
+
+class Regulariser(Protocol):
+    """A penalty on the discriminator, 0-dim float32, that is added to its loss."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it is logged."""
+        ...
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty for real and fake samples, each (B, *shape)."""
+        ...
+
+
+@dataclass(frozen=True)
+class GradientPenalty:
+    """WGAN-GP's penalty: gradients between real and fake samples shall have norm 1.
+
+    weight · E[(|∇D(x̂)| - 1)²], x̂ uniform on the line from a real to a fake sample (Gulrajani et al.
+    2017, Eq. 3).
+
+    Attributes:
+        weight: λ; 10 in the paper.
+    """
+
+    weight: float = 10.0
+    name: str = "gradient_penalty"
+
+    def __post_init__(self) -> None:
+        _check(self.weight)
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty; the places between come from torch's global generator."""
+        share = torch.rand(len(real), *(1,) * (real.dim() - 1), device=real.device)
+        between = torch.lerp(real.float(), fake.float(), share)
+        return self.weight * (gradient_norms(critic, between).sqrt() - 1.0).square().mean()
+
+
+@dataclass(frozen=True)
+class R1:
+    """weight / 2 · E[|∇D(x)|²] at real samples (Mescheder et al. 2018, Eq. 9).
+
+    Attributes:
+        weight: γ; 10 in the paper.
+    """
+
+    weight: float = 10.0
+    name: str = "r1"
+
+    def __post_init__(self) -> None:
+        _check(self.weight)
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty; fake samples are not looked at."""
+        return 0.5 * self.weight * gradient_norms(critic, real).mean()
+
+
+@dataclass(frozen=True)
+class R2:
+    """weight / 2 · E[|∇D(G(z))|²] at fake samples (Mescheder et al. 2018, Eq. 10).
+
+    Attributes:
+        weight: γ.
+    """
+
+    weight: float = 10.0
+    name: str = "r2"
+
+    def __post_init__(self) -> None:
+        _check(self.weight)
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty; real samples are not looked at."""
+        return 0.5 * self.weight * gradient_norms(critic, fake).mean()
+
+
+@dataclass(frozen=True)
+class Drift:
+    """weight · E[D(x)²] at real samples, which keeps a Wasserstein critic near zero.
+
+    Karras et al. 2018, App. A.1.
+
+    Attributes:
+        weight: 0.001 in the paper.
+    """
+
+    weight: float = 0.001
+    name: str = "drift"
+
+    def __post_init__(self) -> None:
+        _check(self.weight)
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty; fake samples are not looked at."""
+        return self.weight * critic(real).square().mean()
+
+
+def gradient_norms(critic: Critic, x: Tensor) -> Tensor:
+    """Squared norm of the critic's gradient at each sample, differentiable in its weights.
+
+    The critic must judge each sample by itself: then the gradient of the sum is every sample's own.
+
+    Args:
+        critic: maps samples to logits.
+        x: where to take the gradient, (B, *shape).
+
+    Returns:
+        (B,) float32.
+    """
+    with torch.enable_grad():
+        x = x.detach().float().requires_grad_()
+        # A view, because torch's FLOP counter cannot follow gradients at a module's leaf input.
+        (gradient,) = torch.autograd.grad(critic(x.view_as(x)).sum(), x, create_graph=True)
+    return gradient.float().flatten(1).square().sum(dim=1)  # (B,)
+
+
+def _check(weight: float) -> None:
+    if not weight > 0:
+        raise ValueError(f"weight of a penalty must be positive, got {weight}")

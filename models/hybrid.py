@@ -1,0 +1,120 @@
+"""A GAN drafts, a diffusion model refines: two models joined at drawing time.
+
+The draft is noised to the level from which the last k steps of a diffusion sampler remain, and
+these are run (SDEdit, Meng et al. 2022, Algorithm 1). Few steps mend what is fine and keep the
+GAN's composition, at a cost between the two parents'; with all steps the draft is forgotten.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Generator, Tensor
+
+from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.diffusion.edm import EDM
+from models.diffusion.gaussian import GaussianDiffusion
+from models.diffusion.sampler_names import parse
+
+Loss = Callable[[Batch], dict[str, Tensor]]
+
+
+class Hybrid(GenerativeModel):
+    """Two parents, each usable by itself, and samplers that go through both.
+
+    Parents that are fresh are trained side by side under one budget, each by its own phases; if
+    both were trained before, nothing is.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        draft: Callable[[DataSpec], GenerativeModel],
+        refine: Callable[[DataSpec], GaussianDiffusion | EDM],
+        *,
+        sampler: str = "ddim-20",
+        steps: Sequence[int] = (2, 5, 10),
+    ) -> None:
+        """Build both parents.
+
+        Args:
+            data: the data to model.
+            draft: builds the model that drafts with its cheapest sampler.
+            refine: builds the diffusion model.
+            sampler: name of a sampler of the diffusion model, whose last steps are taken.
+            steps: numbers k of these steps, one sampler each, in [1, the sampler's steps].
+
+        Raises:
+            ValueError: a number of steps is out of its range or given twice, only one parent was
+                trained before, or their phases share a name.
+        """
+        super().__init__(data.shape)
+        self.num_classes = data.num_classes
+        self.draft = draft(data)
+        self.refine = refine(data)
+        self.sampler = sampler
+        self.steps = tuple(steps)
+        total = self.refine.path(sampler).steps
+        if not self.steps or len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"steps must be one or more different numbers, got {list(steps)}")
+        if not 1 <= min(self.steps) <= max(self.steps) <= total:
+            raise ValueError(f"steps must be in [1, {total}] of {sampler}, got {list(steps)}")
+        if self.draft.trained != self.refine.trained:
+            raise ValueError(
+                "hybrid needs both parents trained before or neither: give both model.draft_run "
+                "and model.refine_run, or none"
+            )
+        names = [phase.name for phase in (*self.draft.phases, *self.refine.phases)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"hybrid needs parents whose phases differ in name, got {names}")
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Both parents' phases; none of a parent that was trained before."""
+        return tuple(
+            Phase(
+                phase.name,
+                phase.module,
+                partial(self._loss, parent, phase.loss),
+                phase.repeats,
+                phase.span,
+            )
+            for parent in (self.draft, self.refine)
+            if not parent.trained
+            for phase in parent.phases
+        )
+
+    @property
+    def samplers(self) -> Mapping[str, Sampler]:
+        """The draft alone, the draft refined by k steps for every k, and the sampler alone."""
+        draft = min(self.draft.samplers.values(), key=lambda sampler: sampler.nfe or 0)
+        spec = parse(self.sampler)
+        samplers = {"draft": draft}
+        for steps in self.steps:
+            calls = {**(draft.calls or {}), self.refine.network: spec.evaluations(steps)}
+            draw = partial(self._draw, draft, steps)
+            samplers[f"hybrid-{self.sampler}-last-{steps}"] = Sampler(draw, calls)
+        return {**samplers, self.sampler: self.refine.sampler(self.sampler)}
+
+    @property
+    def stage(self) -> int:
+        """It changes when either parent's does."""
+        self._pass_progress_on()
+        return self.draft.stage + self.refine.stage
+
+    def _draw(
+        self, draft: Sampler, steps: int, n: int, generator: Generator, y: Tensor | None = None
+    ) -> Tensor:
+        if y is None and self.num_classes:  # both parents shall draw the same class
+            y = torch.randint(self.num_classes, (n,), generator=generator, device=generator.device)
+        x = draft.draw(n, generator, y)  # (n, *data_shape)
+        return self.refine.refine(x, self.sampler, steps, generator, y)
+
+    def _loss(self, parent: GenerativeModel, loss: Loss, batch: Batch) -> dict[str, Tensor]:
+        self._pass_progress_on()
+        return loss(batch)
+
+    def _pass_progress_on(self) -> None:
+        for parent in (self.draft, self.refine):
+            if not parent.trained:
+                parent.progress.copy_(self.progress)

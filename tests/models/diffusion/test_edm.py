@@ -1,0 +1,114 @@
+import pytest
+import torch
+from torch import nn
+
+from models.base import Batch, DataSpec
+from models.diffusion.edm import EDM, coefficients
+
+SIGMA_DATA = 0.5
+SHAPE = (1, 4, 4)
+
+
+def spec():
+    return DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 10)
+
+
+class Optimal(nn.Module):
+    """F of the optimal denoiser of data N(0, s²), in closed form, from the noise code."""
+
+    def __init__(self, data_shape, std=SIGMA_DATA):
+        super().__init__()
+        self.std = std
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x, code):
+        sigma = (code / 250).exp()
+        c_skip, c_out, c_in = (c.view(-1, 1, 1, 1) for c in coefficients(sigma, SIGMA_DATA))
+        sigma = sigma.view(-1, 1, 1, 1)
+        x = x / c_in
+        denoised = self.std**2 / (self.std**2 + sigma**2) * x
+        return (denoised - c_skip * x) / c_out + 0 * self.unused
+
+
+def model(network=Optimal, **options):
+    return EDM(spec(), network, **({"samplers": ["heun-18"]} | options))
+
+
+SIGMAS = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0])
+
+
+def test_inputs_and_targets_have_unit_variance():
+    """Karras et al. 2022, App. B.6: Eq. 114 and 117 for data of variance sigma_data²."""
+    generator = torch.Generator().manual_seed(0)
+    y = SIGMA_DATA * torch.randn(200_000, 1, generator=generator)
+    n = torch.randn(200_000, 1, generator=generator)
+    c_skip, c_out, c_in = coefficients(SIGMAS, SIGMA_DATA)
+    x = y + SIGMAS * n  # (N, 5)
+    torch.testing.assert_close((c_in * x).std(0), torch.ones(5), rtol=0.01, atol=0)
+    target = (y - c_skip * x) / c_out
+    torch.testing.assert_close(target.std(0), torch.ones(5), rtol=0.01, atol=0)
+
+
+def test_c_skip_minimises_c_out():
+    c_skip, c_out, _ = coefficients(SIGMAS, SIGMA_DATA)
+    for other in (0.9 * c_skip, 1.1 * c_skip):  # Eq. 122: c_out² of any c_skip
+        assert ((1 - other) ** 2 * SIGMA_DATA**2 + other**2 * SIGMAS**2 > c_out**2).all()
+    torch.testing.assert_close((1 - c_skip) ** 2 * SIGMA_DATA**2 + c_skip**2 * SIGMAS**2, c_out**2)
+
+
+class Zero(Optimal):
+    def forward(self, x, code):
+        return torch.zeros_like(x) + self.unused
+
+
+def test_the_first_loss_is_one_at_every_level():
+    """With F = 0 the weighted error is the variance of F's target, which is 1."""
+    torch.manual_seed(0)
+    x = SIGMA_DATA * torch.randn(4000, *SHAPE)
+    loss = model(Zero).denoiser_loss(Batch(x))["loss"]
+    assert loss.item() == pytest.approx(1.0, rel=0.03)
+
+
+def test_noise_levels_are_log_normal(monkeypatch):
+    seen = []
+    edm = model()
+    monkeypatch.setattr(edm, "denoise", lambda x, sigma: seen.append(sigma) or x)
+    torch.manual_seed(0)
+    edm.denoiser_loss(Batch(torch.zeros(20_000, *SHAPE)))
+    assert seen[0].log().mean().item() == pytest.approx(-1.2, abs=0.03)
+    assert seen[0].log().std().item() == pytest.approx(1.2, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["heun-50", "heun-50-churn10", "dpmpp-80", "ddim-200"])
+def test_the_optimal_denoiser_draws_the_data(name):
+    edm = model(lambda shape: Optimal(shape, std=0.2), samplers=[name]).eval()
+    with torch.inference_mode():
+        x = edm.samplers[name].draw(2000, torch.Generator().manual_seed(0), None)
+    assert x.std().item() == pytest.approx(0.2, rel=0.05)
+    assert x.mean().item() == pytest.approx(0.0, abs=0.01)
+
+
+def test_refining_keeps_more_of_the_input_the_fewer_steps_it_takes():
+    edm = model().eval()
+    x = torch.full((64, *SHAPE), 0.3)
+    distances = [
+        (edm.refine(x, "heun-18", steps, torch.Generator().manual_seed(0)) - x).abs().mean().item()
+        for steps in (2, 8, 18)
+    ]
+    assert distances[0] < 0.01
+    assert distances == sorted(distances)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"samplers": []}, "samplers"),
+        ({"samplers": ["ddpm-10"]}, "EDM has"),
+        ({"samplers": ["ddim-10-cfg2"]}, "EDM has"),
+        ({"sigma_data": 0.0}, "sigma_data"),
+        ({"sigma_min": 3.0, "sigma_max": 1.0}, "sigma_min"),
+    ],
+)
+def test_bad_arguments_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        model(**options)
