@@ -36,7 +36,9 @@ def held_out_scores(
     generator = torch.Generator(device).manual_seed(seed)
     split = dataset.test
     size = min(len(split), MOST_SAMPLES)
-    labels = None if split.labels is None else torch.from_numpy(split.labels[:size].copy()).to(device)
+    labels = None
+    if split.labels is not None:
+        labels = torch.from_numpy(split.labels[:size].copy()).to(device)  # (size,)
     parts: dict[str, list[Tensor]] = {}
     for indices in torch.arange(size).split(batch_size):
         x = gather(split.images, indices.numpy()).to(device)  # (B, *shape)

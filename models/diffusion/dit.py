@@ -98,9 +98,10 @@ class DiT(nn.Module):
         if self.classes is not None:
             nn.init.normal_(self.classes.weight, std=0.02)
         for layer in (self.time.mlp[0], self.time.mlp[2]):
-            nn.init.normal_(layer.weight, std=0.02)
-        for modulation in (self.modulation, *(block.modulation for block in self.blocks)):
-            nn.init.zeros_(modulation[1].weight)
+            nn.init.normal_(layer.weight, std=0.02)  # type: ignore[arg-type]
+        blocks = [module for module in self.modules() if isinstance(module, Block)]
+        for modulation in (self.modulation, *(block.modulation for block in blocks)):
+            nn.init.zeros_(modulation[1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.output.weight)
 
 

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.diffusion.path import Denoiser, Path, Prediction, karras_path
 from models.diffusion.sampler_names import SamplerSpec, parse, run
+from models.diffusion.samplers import ANYWHERE, Churning
 
 TIME_SCALE = 250.0
 """c_noise is ln(sigma) / 4 in the paper, and here 1000 times that: our U-Net's sinusoids, like
@@ -34,6 +35,7 @@ class EDM(GenerativeModel):
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
         rho: float = 7.0,
+        churning: Churning = ANYWHERE,
     ) -> None:
         """Build the network.
 
@@ -48,6 +50,7 @@ class EDM(GenerativeModel):
             sigma_min: least noise level of the samplers.
             sigma_max: greatest.
             rho: see `karras_path`.
+            churning: where and how samplers with churn add noise.
 
         Raises:
             ValueError: a number is out of its range, or a sampler's name does not fit.
@@ -62,6 +65,7 @@ class EDM(GenerativeModel):
         self.p_mean = p_mean
         self.p_std = p_std
         self.levels = (sigma_min, sigma_max, rho)
+        self.churning = churning
         self.specs = {name: self._spec(name) for name in samplers}
         for name in samplers:
             self.path(name)  # refuses bad levels
@@ -138,7 +142,7 @@ class EDM(GenerativeModel):
         path = self.path(name).last(steps)
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         x_t = x + path.sigmas[0] * noise
-        return run(self._spec(name), self.denoiser(), x_t, path, generator).clamp(-1.0, 1.0)
+        return self._sample(self._spec(name), path, x_t, generator)
 
     def _draw(
         self, spec: SamplerSpec, n: int, generator: Generator, y: Tensor | None = None
@@ -146,8 +150,12 @@ class EDM(GenerativeModel):
         path = self.path(spec.name)
         device = self.progress.device
         noise = torch.randn((n, *self.data_shape), generator=generator, device=device)
-        x = run(spec, self.denoiser(), path.noise_scale * noise, path, generator)
-        return x.clamp(-1.0, 1.0)
+        return self._sample(spec, path, path.noise_scale * noise, generator)
+
+    def _sample(self, spec: SamplerSpec, path: Path, x: Tensor, generator: Generator) -> Tensor:
+        """Run a sampler from x at the first level of a path."""
+        x_0 = run(spec, self.denoiser(), x, path, generator, churning=self.churning)
+        return x_0.clamp(-1.0, 1.0)
 
     def _spec(self, name: str) -> SamplerSpec:
         """What a sampler's name says, checked against the model."""

@@ -4,17 +4,21 @@
 
 Methods are ddpm (ancestral), ddim, dpmpp (DPM-Solver++ 2M) and heun (EDM). Without a spacing
 timesteps are trailing; without -cfg there is no guidance. Examples: ddim-50, ddpm-1000,
-ddim-20-quadratic-eta0.5, heun-18-churn40, ddim-50-cfg3.
+ddim-20-quadratic-eta0.5, heun-18-churn40, ddim-50-cfg3. A sampler has one name only: what is not
+asked for is left out, and numbers have no needless digits.
 """
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import cast
 
 from torch import Generator, Tensor
 
 from models.diffusion.path import Denoiser, Path, Spacing
 from models.diffusion.samplers import (
+    ANYWHERE,
+    Churning,
     Variance,
     sample_ancestral,
     sample_ddim,
@@ -63,7 +67,7 @@ class SamplerSpec:
             ("cfg", self.guidance, 1.0),
         ):
             if value != default:
-                name += f"-{key}{value:g}"
+                name += f"-{key}{_digits(value)}"
         return name
 
     def evaluations(self, steps: int | None = None) -> int:
@@ -77,7 +81,8 @@ def parse(name: str) -> SamplerSpec:
     """Read a sampler's name.
 
     Raises:
-        ValueError: it is not one, or names an option that its method does not have.
+        ValueError: it is not one, names an option that its method does not have, or is not spelled
+            as it should be.
     """
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
@@ -97,6 +102,8 @@ def parse(name: str) -> SamplerSpec:
         raise ValueError(f"samplers: {name!r} sets eta, which only ddim has, in [0, 1]")
     if match["churn"] and spec.method != "heun":
         raise ValueError(f"samplers: {name!r} sets churn, which only heun has")
+    if name != spec.name:
+        raise ValueError(f"samplers: {name!r} must be spelled {spec.name!r}, its only name")
     return spec
 
 
@@ -108,6 +115,7 @@ def run(
     generator: Generator,
     *,
     variance: Variance = "fixed_large",
+    churning: Churning = ANYWHERE,
 ) -> Tensor:
     """Run the sampler that a name stands for along a path.
 
@@ -118,6 +126,7 @@ def run(
         path: noise levels to visit; without scaling for heun.
         generator: source of noise, on the device of x.
         variance: of the ancestral sampler.
+        churning: of heun, where its churn is positive.
 
     Returns:
         x_0, (B, *shape) float32.
@@ -130,5 +139,10 @@ def run(
         case "dpmpp":
             return sample_dpmpp_2m(denoiser, x, path)
         case "heun":
-            return sample_heun(denoiser, x, path, generator, churn=spec.churn)
+            return sample_heun(denoiser, x, path, generator, churn=spec.churn, churning=churning)
     raise ValueError(f"method must be one of {METHODS}, got {spec.method!r}")
+
+
+def _digits(value: float) -> str:
+    """The shortest decimal digits that are read as this number, without an exponent."""
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")

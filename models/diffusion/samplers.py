@@ -6,6 +6,7 @@ denoiser clips.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -15,6 +16,35 @@ from models.diffusion.path import Denoiser, Path, Prediction
 
 Variance = Literal["fixed_large", "fixed_small", "learned"]
 VARIANCES = ("fixed_large", "fixed_small", "learned")
+
+
+@dataclass(frozen=True)
+class Churning:
+    """Where and how Heun's sampler adds noise, if its churn is positive (Karras et al. 2022).
+
+    Attributes:
+        least: S_tmin, the least sigma at which noise is added.
+        most: S_tmax, the greatest.
+        noise: S_noise, the standard deviation of the noise, in units of what theory asks for.
+
+    Raises:
+        ValueError: the levels or the noise are out of their range.
+    """
+
+    least: float = 0.0
+    most: float = math.inf
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers without a meaning."""
+        if not 0 <= self.least <= self.most or not self.noise > 0:
+            raise ValueError(
+                "churning must satisfy 0 <= least <= most and 0 < noise, got "
+                f"{self.least}, {self.most}, {self.noise}"
+            )
+
+
+ANYWHERE = Churning()
 
 
 @torch.no_grad()
@@ -93,7 +123,7 @@ def sample_ddim(
         eps = (x - alpha * x_0) / sigma
         added = sigma**2 - (alpha / alpha_next * sigma_next) ** 2  # variance of this step's noise
         noise = eta * sigma_next / sigma * math.sqrt(max(0.0, added))
-        x = alpha_next * x_0 + math.sqrt(sigma_next**2 - noise**2) * eps
+        x = alpha_next * x_0 + math.sqrt(max(0.0, sigma_next**2 - noise**2)) * eps
         if noise > 0:
             x += noise * _noise_like(x, generator)
     return x
@@ -134,9 +164,7 @@ def sample_heun(
     generator: Generator,
     *,
     churn: float = 0.0,
-    churn_from: float = 0.0,
-    churn_to: float = math.inf,
-    noise_factor: float = 1.0,
+    churning: Churning = ANYWHERE,
 ) -> Tensor:
     """Draw by Heun's method of second order (Karras et al. 2022, Algorithm 2; 1 without churn).
 
@@ -148,9 +176,7 @@ def sample_heun(
         path: a path without scaling, all alphas 1.
         generator: source of the noise where churn > 0, on the device of x.
         churn: S_churn, at least 0; noise is added and removed again in every step.
-        churn_from: S_tmin, the least sigma at which this is done.
-        churn_to: S_tmax, the largest.
-        noise_factor: S_noise, standard deviation of the added noise.
+        churning: at which levels this is done, and with how much noise.
 
     Raises:
         ValueError: if churn is negative or the path scales the signal.
@@ -162,11 +188,11 @@ def sample_heun(
     for k in range(path.steps):
         sigma, sigma_next = path.sigmas[k : k + 2]
         gamma = 0.0
-        if churn_from <= sigma <= churn_to:
+        if churning.least <= sigma <= churning.most:
             gamma = min(churn / path.steps, math.sqrt(2.0) - 1.0)
         sigma_hat = sigma * (1.0 + gamma)
         if gamma > 0:
-            added = noise_factor * math.sqrt(sigma_hat**2 - sigma**2)
+            added = churning.noise * math.sqrt(sigma_hat**2 - sigma**2)
             x = x + added * _noise_like(x, generator)
         slope = (x - _predict(denoiser, x, sigma_hat).x_0) / sigma_hat
         euler = x + (sigma_next - sigma_hat) * slope

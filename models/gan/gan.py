@@ -31,7 +31,8 @@ class GAN(GenerativeModel):
         critic_repeats: discriminator updates per generator update, each on a fresh batch.
 
     Raises:
-        ValueError: critic_repeats is below 1, or a discriminator with penalties has batch norm.
+        ValueError: critic_repeats is below 1, two penalties have one name, or a discriminator with
+            penalties has batch norm.
     """
 
     def __init__(
@@ -47,6 +48,9 @@ class GAN(GenerativeModel):
         super().__init__(data.shape)
         if critic_repeats < 1:
             raise ValueError(f"critic_repeats must be at least 1, got {critic_repeats}")
+        names = [regulariser.name for regulariser in regularisers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"regularisers must have distinct names, got {names}: set their name")
         self.latent_dim = latent_dim
         self.objective = objective
         self.regularisers = tuple(regularisers)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 from torch.nn.functional import relu, softplus
@@ -89,14 +90,24 @@ def raise_logits(fake_logits: Tensor) -> Tensor:
     return -fake_logits.mean()
 
 
-def least_squares_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """(E[(D(x) - 1)²] + E[D(G(z))²]) / 2 (Mao et al. 2017, Eq. 9), at least 0."""
-    return 0.5 * ((real_logits - 1.0).square().mean() + fake_logits.square().mean())
+def least_squares_discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, real_code: float = 1.0, fake_code: float = 0.0
+) -> Tensor:
+    """(E[(D(x) - b)²] + E[(D(G(z)) - a)²]) / 2 (Mao et al. 2017, Eq. 2), at least 0.
+
+    Args:
+        real_logits: discriminator outputs on real samples, (B,).
+        fake_logits: discriminator outputs on generated samples, (B,).
+        real_code: b.
+        fake_code: a.
+    """
+    real_loss = (real_logits - real_code).square().mean()
+    return 0.5 * (real_loss + (fake_logits - fake_code).square().mean())
 
 
-def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
-    """E[(D(G(z)) - 1)²] / 2 (Mao et al. 2017, Eq. 9), at least 0."""
-    return 0.5 * (fake_logits - 1.0).square().mean()
+def least_squares_generator_loss(fake_logits: Tensor, wanted_code: float = 1.0) -> Tensor:
+    """E[(D(G(z)) - c)²] / 2 (Mao et al. 2017, Eq. 2), c being `wanted_code`; at least 0."""
+    return 0.5 * (fake_logits - wanted_code).square().mean()
 
 
 def paired_loss(higher: Tensor, lower: Tensor) -> Tensor:
@@ -127,9 +138,28 @@ def hinge() -> Objective:
     return Objective(hinge_discriminator_loss, _alone(raise_logits))
 
 
-def least_squares() -> Objective:
-    """LSGAN with the 0-1 coding (Mao et al. 2017, Eq. 9)."""
-    return Objective(least_squares_discriminator_loss, _alone(least_squares_generator_loss))
+def least_squares(
+    fake_code: float = 0.0, real_code: float = 1.0, wanted_code: float = 1.0
+) -> Objective:
+    """LSGAN (Mao et al. 2017, Eq. 2); by default the paper's 0-1 coding (Eq. 9).
+
+    With b - c = 1 and b - a = 2, as -1, 1 and 0 (Eq. 8), the generator minimises a Pearson χ²
+    divergence.
+
+    Args:
+        fake_code: a, the discriminator's target for fakes.
+        real_code: b, its target for real samples.
+        wanted_code: c, what the generator wants of it.
+
+    Raises:
+        ValueError: a equals b: nothing would be told apart.
+    """
+    if fake_code == real_code:
+        raise ValueError(f"fake_code must differ from real_code, got {fake_code} for both")
+    return Objective(
+        partial(least_squares_discriminator_loss, real_code=real_code, fake_code=fake_code),
+        _alone(partial(least_squares_generator_loss, wanted_code=wanted_code)),
+    )
 
 
 def wasserstein() -> Objective:

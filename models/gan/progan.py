@@ -1,6 +1,7 @@
 """Progressive growing: a GAN whose game grows from small images to large ones with progress."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -9,14 +10,17 @@ from torch import Tensor, nn
 from models.base import Batch, DataSpec
 from models.gan.gan import GAN
 from models.gan.objectives import Objective
-from models.gan.progressive import Place, place_at
+from models.gan.progressive import LAST_LENGTH, Generator, Place, place_at
 from models.gan.regularisers import Regulariser
 
 
 class ProGAN(GAN):
     """The game at the size of a level, which progress alone decides (Karras et al. 2018, Sec. 2).
 
-    Until the last level is reached samples are enlarged to the size of the data.
+    Until the last level is reached samples are enlarged to the size of the data. Departures:
+    growing is counted in shares of the budget instead of images, and optimizers are not reset as a
+    level begins. With the minibatch standard deviation a sample's gradient, which a penalty looks
+    at, has a part from the others in its batch; so it is in the paper.
 
     Args:
         data: what the data looks like.
@@ -26,6 +30,11 @@ class ProGAN(GAN):
         latent_dim: length of z ~ N(0, I).
         regularisers: penalties that are added to the discriminator's loss.
         critic_repeats: discriminator updates per generator update.
+        last_length: how long the last level is trained once it is in, where fading in, and every
+            other level, takes 1.
+
+    Raises:
+        ValueError: as `GAN`, or last_length is not positive.
     """
 
     def __init__(
@@ -37,12 +46,16 @@ class ProGAN(GAN):
         latent_dim: int = 512,
         regularisers: Sequence[Regulariser] = (),
         critic_repeats: int = 1,
+        last_length: float = LAST_LENGTH,
     ) -> None:
+        if not last_length > 0:
+            raise ValueError(f"last_length must be positive, got {last_length}")
         super().__init__(
             data, generator, discriminator, objective, latent_dim, regularisers, critic_repeats
         )
-        self.sizes: list[tuple[int, int]] = list(self.generator.sizes)  # type: ignore[arg-type]
-        self._place = Place(0, 1.0)
+        self.last_length = last_length
+        self.sizes = cast(Generator, self.generator).sizes
+        self._place = Place(0, 1.0)  # set by each loss and draw, which so wait for the device once
 
     @property
     def stage(self) -> int:
@@ -52,10 +65,13 @@ class ProGAN(GAN):
 
     def place(self) -> Place:
         """Where growing stands; reads `progress`, and so may wait for the device."""
-        return place_at(self.progress.item(), len(self.sizes))
+        return place_at(self.progress.item(), len(self.sizes), self.last_length)
 
     def real(self, batch: Batch) -> Tensor:
-        """The images at the level's size, blended while it fades in with what the one below has."""
+        """The images at the level's size, blended while it fades in with what the one below sees.
+
+        They are averages over squares of pixels, as are those of the authors' code.
+        """
         level, alpha = self._place
         x = F.adaptive_avg_pool2d(batch.x, self.sizes[level])
         if alpha < 1.0:

@@ -167,9 +167,10 @@ def stage_widths(width: int, stages: int, full_stages: int, group_width: int) ->
 def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize x, (B, W, H, W), by bilinear interpolation, with a low-pass filter if it shrinks."""
     shrinks = size[0] < x.shape[2]
-    if shrinks:  # torch has this filter on the CPU in float32 alone
-        return F.interpolate(x.float(), size, mode="bilinear", antialias=True).to(x.dtype)
-    return F.interpolate(x, size, mode="bilinear")
+    if not shrinks:
+        return F.interpolate(x, size, mode="bilinear")
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # the CPU has no filter in bfloat16
+    return F.interpolate(wide, size, mode="bilinear", antialias=True).to(x.dtype)
 
 
 def embedded(classes: nn.Embedding, y: Tensor | None) -> Tensor:

@@ -190,10 +190,7 @@ TRAINING = (
         "model.build.samplers=[ddim-2000]",
     ),
     setting(
-        (
-            "samplers: 'euler-20' is not <method>-<steps>[-uniform|-quadratic][-eta<η>]"
-            "[-churn<S>][-cfg<w>] with a method of ddpm, ddim, dpmpp, heun, such as ddim-50"
-        ),
+        "samplers: 'euler-20' is not <method>-<steps>…",
         "model=ddpm_small",
         "model.build.samplers=[euler-20]",
     ),

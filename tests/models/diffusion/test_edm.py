@@ -1,9 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 from models.base import Batch, DataSpec
-from models.diffusion.edm import EDM, coefficients
+from models.diffusion.edm import EDM, TIME_SCALE, coefficients
+from models.diffusion.samplers import Churning
 
 SIGMA_DATA = 0.5
 SHAPE = (1, 4, 4)
@@ -22,7 +25,7 @@ class Optimal(nn.Module):
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, x, code):
-        sigma = (code / 250).exp()
+        sigma = (code / TIME_SCALE).exp()
         c_skip, c_out, c_in = (c.view(-1, 1, 1, 1) for c in coefficients(sigma, SIGMA_DATA))
         sigma = sigma.view(-1, 1, 1, 1)
         x = x / c_in
@@ -30,8 +33,8 @@ class Optimal(nn.Module):
         return (denoised - c_skip * x) / c_out + 0 * self.unused
 
 
-def model(network=Optimal, **options):
-    return EDM(spec(), network, **({"samplers": ["heun-18"]} | options))
+def model(network: Callable[..., nn.Module] = Optimal, samplers=("heun-18",), **options):
+    return EDM(spec(), network, samplers=samplers, **options)
 
 
 SIGMAS = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0])
@@ -88,6 +91,71 @@ def test_the_optimal_denoiser_draws_the_data(name):
     assert x.mean().item() == pytest.approx(0.0, abs=0.01)
 
 
+class Smooth(nn.Module):
+    """Some smooth F of both arguments, in a precision of one's choice."""
+
+    def __init__(self, data_shape, dtype=torch.float32):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.8))
+        self.dtype = dtype
+
+    def forward(self, x, code):
+        code = code.view(-1, *(1,) * (x.dim() - 1)) / TIME_SCALE
+        return 0.3 * torch.tanh(self.scale * x + torch.sin(code)).to(self.dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler"),
+    [("ddim-12", "EDMEulerScheduler"), ("dpmpp-12", "EDMDPMSolverMultistepScheduler")],
+)
+def test_samples_match_diffusers(name, scheduler):
+    """Levels, preconditioning and steps; diffusers' network is told ln(sigma) / 4."""
+    diffusers = pytest.importorskip("diffusers")
+    edm = model(Smooth, samplers=[name]).eval()
+    scheduler = getattr(diffusers, scheduler)(
+        sigma_min=0.002, sigma_max=80.0, sigma_data=SIGMA_DATA, rho=7.0
+    )
+    scheduler.set_timesteps(12)
+    x = 80 * torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours = edm.samplers[name].draw(3, torch.Generator().manual_seed(0), None)
+        for t in scheduler.timesteps:
+            scaled = scheduler.scale_model_input(x, t)
+            output = edm.network(scaled, 4 * TIME_SCALE * t.expand(3))
+            x = scheduler.step(output, t, x).prev_sample
+    torch.testing.assert_close(ours, x.clamp(-1, 1), rtol=0, atol=1e-5)
+    assert (ours.abs() < 1).float().mean() > 0.5  # the clamp does not hide much
+
+
+def test_a_network_of_half_precision_gives_float32():
+    edm = model(lambda shape: Smooth(shape, torch.bfloat16))
+    x = 0.5 * torch.ones(4, *SHAPE)
+    assert edm.denoise(x, torch.full((4,), 1.0)).dtype == torch.float32
+    assert edm.denoiser_loss(Batch(x))["loss"].dtype == torch.float32
+    assert edm.sampler("dpmpp-4").draw(2, torch.Generator(), None).dtype == torch.float32
+
+
+def test_churn_acts_where_the_model_says():
+    """Levels that no step visits: nothing is added, whatever the name asks for."""
+    nowhere = model(Smooth, churning=Churning(least=100.0))
+    everywhere = model(Smooth)
+
+    def drawn(edm, name):
+        return edm.sampler(name).draw(2, torch.Generator().manual_seed(0), None)
+
+    assert torch.equal(drawn(nowhere, "heun-6-churn3"), drawn(everywhere, "heun-6"))
+    assert not torch.equal(drawn(everywhere, "heun-6-churn3"), drawn(everywhere, "heun-6"))
+
+
+@pytest.mark.parametrize(("name", "nfe"), [("heun-18", 35), ("dpmpp-10", 10), ("ddim-7", 7)])
+def test_evaluations_are_counted(name, nfe):
+    edm = model(Smooth, samplers=[name])
+    calls = []
+    edm.network.register_forward_hook(lambda *_: calls.append(1))
+    edm.samplers[name].draw(2, torch.Generator(), None)
+    assert len(calls) == edm.samplers[name].nfe == nfe
+
+
 def test_refining_keeps_more_of_the_input_the_fewer_steps_it_takes():
     edm = model().eval()
     x = torch.full((64, *SHAPE), 0.3)
@@ -105,6 +173,7 @@ def test_refining_keeps_more_of_the_input_the_fewer_steps_it_takes():
         ({"samplers": []}, "samplers"),
         ({"samplers": ["ddpm-10"]}, "EDM has"),
         ({"samplers": ["ddim-10-cfg2"]}, "EDM has"),
+        ({"samplers": ["ddim-10-uniform"]}, "EDM has"),
         ({"sigma_data": 0.0}, "sigma_data"),
         ({"sigma_min": 3.0, "sigma_max": 1.0}, "sigma_min"),
     ],

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from models.base import Batch, DataSpec
-from models.diffusion.ddpm import DDPM
+from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.mlp import DenoiserMLP
+from models.diffusion.schedules import linear_betas
 
 
 def test_it_starts_by_predicting_no_noise():
@@ -47,7 +48,7 @@ def test_it_learns_one_gaussian():
     torch.manual_seed(0)
     spec = DataSpec((1,), 0, lambda i: torch.zeros(len(i), 1), 1)
     build = partial(DenoiserMLP, width=64, layers=2)
-    model = DDPM(spec, build, ancestral=False, ddim_steps=(50,))
+    model = GaussianDiffusion(spec, build, betas=linear_betas(1000), samplers=["ddim-50"])
     adam = torch.optim.Adam(model.network.parameters(), lr=3e-3)
     for _ in range(500):
         adam.zero_grad()

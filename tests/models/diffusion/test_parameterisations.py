@@ -32,9 +32,7 @@ def test_choices_are_the_types():
 def test_the_target_stands_for_the_clean_sample(predicts):
     x_0, eps, x_t, alpha, sigma = noised(torch.tensor([0, 10, 500, 900]))
     wanted = target(predicts, x_0, eps, alpha, sigma)
-    torch.testing.assert_close(
-        to_x_0(predicts, wanted, x_t, alpha, sigma), x_0, rtol=0, atol=1e-10
-    )
+    torch.testing.assert_close(to_x_0(predicts, wanted, x_t, alpha, sigma), x_0, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("predicts", PARAMETERISATIONS)
@@ -71,8 +69,7 @@ def test_velocity_is_the_derivative_by_the_angle():
     """Salimans & Ho 2022, App. D: v = d x_t / d phi, with alpha = cos phi and sigma = sin phi."""
     x_0, eps, *_ = noised(torch.tensor([0, 0]))
     phi, h = torch.tensor(0.7, dtype=torch.float64), 1e-6
-    slope = (
-        (phi + h).cos() * x_0 + (phi + h).sin() * eps - (phi - h).cos() * x_0 - (phi - h).sin() * eps
-    ) / (2 * h)
+    after = (phi + h).cos() * x_0 + (phi + h).sin() * eps
+    before = (phi - h).cos() * x_0 + (phi - h).sin() * eps
     v = target("v", x_0, eps, phi.cos(), phi.sin())
-    torch.testing.assert_close(v, slope, rtol=0, atol=1e-8)
+    torch.testing.assert_close(v, (after - before) / (2 * h), rtol=0, atol=1e-8)

@@ -68,9 +68,7 @@ def test_last_step_returns_x0():
 )
 def test_matches_diffusers(name, betas):
     diffusers = pytest.importorskip("diffusers")
-    scheduler = diffusers.DDPMScheduler(
-        1000, beta_start=1e-4, beta_end=0.02, beta_schedule=name
-    )
+    scheduler = diffusers.DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02, beta_schedule=name)
     torch.testing.assert_close(betas.float(), scheduler.betas, rtol=1e-5, atol=2e-7)
     alpha_bar = cumulative_alphas(betas)
     torch.testing.assert_close(alpha_bar.float(), scheduler.alphas_cumprod, rtol=1e-3, atol=1e-7)

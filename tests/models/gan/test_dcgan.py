@@ -52,3 +52,44 @@ def test_batch_norm_is_absent_at_the_output_of_g_and_the_input_of_d():
         sum(isinstance(m, nn.BatchNorm2d) for m in n.modules()) for n in (generator, discriminator)
     ]
     assert counts == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"), [("batch", nn.BatchNorm2d), ("layer", nn.GroupNorm), ("none", None)]
+)
+def test_the_hidden_layers_are_normalised_as_asked(norm, expected):
+    network = Discriminator((3, 32, 32), width=4, norm=norm)
+    kinds = nn.BatchNorm2d | nn.GroupNorm
+    found = [type(m) for m in network.modules() if isinstance(m, kinds)]
+    assert found == ([expected] * 2 if expected else [])
+    biases = [m.bias is not None for m in network.layers if isinstance(m, nn.Conv2d)]
+    assert biases == [True, *[norm == "none"] * 2], "a norm's shift makes a bias needless"
+
+
+def test_a_norm_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match=r"norm must be one of \['batch', 'layer', 'none'\], got"):
+        Discriminator((1, 28, 28), norm="instance")
+
+
+@pytest.mark.parametrize("norm", ["layer", "none"])
+def test_without_batch_norm_each_sample_is_judged_by_itself(norm):
+    torch.manual_seed(0)
+    network = Discriminator((1, 28, 28), width=4, norm=norm)
+    x = torch.randn(5, 1, 28, 28)
+    torch.testing.assert_close(network(x)[:2], network(x[:2]))
+
+
+def test_layer_norm_is_over_all_values_of_a_sample():
+    """As torch's own layer norm over (C, H, W), with a scale and shift per channel."""
+    norm = Discriminator((3, 32, 32), width=4, norm="layer").layers[3]
+    x = torch.randn(2, 8, 8, 8) * 3 + 1
+    torch.testing.assert_close(norm(x), nn.functional.layer_norm(x, x.shape[1:]))
+
+
+def test_the_logits_are_linear_in_the_features():
+    torch.manual_seed(0)
+    network = Discriminator((1, 28, 28), width=4, outputs=3)
+    x = torch.randn(5, 1, 28, 28)
+    network.eval()
+    assert network(x).shape == (5, 3)
+    torch.testing.assert_close(network.output[-1](network.features(x)), network(x))

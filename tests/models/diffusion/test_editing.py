@@ -1,0 +1,51 @@
+import math
+
+import pytest
+import torch
+from known_diffusion import exact, recorded, seeded
+
+
+def test_an_edit_goes_further_the_stronger_it_is():
+    """Meng et al. 2022, Fig. 3: a trade of faithfulness for realism."""
+    model = exact(samplers=["ddim-1000"])
+    x = 0.1 + 0.2 * torch.randn(20, 100, generator=seeded(5))
+    distances = [
+        (model.edit(x, "ddim-100", strength, seeded()) - x).square().mean().sqrt().item()
+        for strength in (0.01, 0.1, 0.3, 0.6, 1.0)
+    ]
+    assert distances == sorted(distances)
+    assert (model.edit(x, "ddim-1000", 1e-6, seeded()) - x).abs().mean() < 0.02
+    # The strongest leaves nothing of what was given: two independent samples are sqrt(2) std apart.
+    assert distances[-1] == pytest.approx(math.sqrt(2) * 0.2, rel=0.1)
+
+
+def test_an_edit_ends_among_the_data():
+    """Samples far from the data are brought to it; a weak edit leaves them where they were."""
+    model = exact()
+    strangers = torch.full((50, 100), -0.8)
+    weak, strong = (model.edit(strangers, "ddim-50", s, seeded()).mean() for s in (0.02, 1.0))
+    assert weak < -0.6
+    assert strong.item() == pytest.approx(0.1, abs=0.02)
+
+
+def test_refining_takes_the_last_steps():
+    model = recorded(samplers=["ddim-50"])
+    x = model.refine(torch.zeros(3, 2), "ddim-20", 4, seeded())
+    assert [t[0].item() for _, t, _ in model.network.calls] == [199, 149, 99, 49]
+    assert x.abs().max() <= 1
+    first = model.network.calls[0][0]
+    assert first.std() < 2 * model.path("ddim-20").sigmas[16]
+
+
+def test_an_edit_of_full_strength_takes_every_step_and_the_weakest_one():
+    model = recorded()
+    for strength, steps in ((1.0, 10), (0.5, 5), (1e-9, 1)):
+        model.network.calls.clear()
+        model.edit(torch.zeros(1, 2), "dpmpp-10", strength, seeded())
+        assert len(model.network.calls) == steps
+
+
+@pytest.mark.parametrize("strength", [0.0, -0.1, 1.1, float("nan")])
+def test_strength_is_checked(strength):
+    with pytest.raises(ValueError, match="strength"):
+        recorded().edit(torch.zeros(1, 2), "ddim-5", strength, seeded())

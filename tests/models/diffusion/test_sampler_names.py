@@ -1,0 +1,177 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.diffusion.path import SPACINGS, Prediction, karras_path, spaced, vp_path
+from models.diffusion.sampler_names import METHODS, SamplerSpec, parse, run
+from models.diffusion.samplers import (
+    sample_ancestral,
+    sample_ddim,
+    sample_dpmpp_2m,
+    sample_heun,
+)
+from models.diffusion.schedules import cumulative_alphas, linear_betas
+
+
+@st.composite
+def specs(draw):
+    """Any specification that some model could run."""
+    method = draw(st.sampled_from(METHODS))
+    number = st.floats(0, 1e6, allow_subnormal=False).map(abs)
+    return SamplerSpec(
+        method=method,
+        steps=draw(st.integers(1, 10_000)),
+        spacing=draw(st.sampled_from(SPACINGS)),
+        eta=draw(st.floats(0, 1).map(abs)) if method == "ddim" else 0.0,
+        churn=draw(number) if method == "heun" else 0.0,
+        guidance=draw(number),
+    )
+
+
+@given(specs())
+@settings(max_examples=200, deadline=None)
+def test_a_name_is_read_as_what_it_names(spec):
+    assert parse(spec.name) == spec
+
+
+@given(specs(), specs())
+@settings(max_examples=100, deadline=None)
+def test_equal_samplers_alone_have_equal_names(one, other):
+    assert (one.name == other.name) == (one == other)
+
+
+@given(specs())
+@settings(max_examples=100, deadline=None)
+def test_names_can_be_file_names(spec):
+    assert set(spec.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("ddim-50", SamplerSpec("ddim", 50)),
+        ("ddpm-1000", SamplerSpec("ddpm", 1000)),
+        ("dpmpp-10-uniform", SamplerSpec("dpmpp", 10, "uniform")),
+        ("heun-18-churn40", SamplerSpec("heun", 18, churn=40.0)),
+        ("ddim-20-quadratic-eta0.5-cfg3", SamplerSpec("ddim", 20, "quadratic", 0.5, 0.0, 3.0)),
+        ("ddim-20-eta1-cfg0", SamplerSpec("ddim", 20, eta=1.0, guidance=0.0)),
+    ],
+)
+def test_names_of_the_documentation(name, spec):
+    assert parse(name) == spec
+    assert spec.name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "ddim",
+        "ddim-0",
+        "ddim--5",
+        "euler-5",
+        "ddim-5-leading",
+        "ddim-5-cfg-1",
+        "ddim-5 ",
+        "5",
+        "DDIM-5",
+        "ddim-5-eta",
+        "ddim-5-cfg3-eta0.5",
+        "ddim-5-eta0.5-uniform",
+        "ddim-5-cfgnan",
+        "ddim-5-cfg1e3",
+    ],
+)
+def test_what_is_no_name_is_refused_with_the_forms(name):
+    with pytest.raises(ValueError, match=r"<method>-<steps>\[-uniform.*ddpm, ddim, dpmpp, heun"):
+        parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("ddpm-5-eta0.5", "eta, which only ddim has"),
+        ("ddim-5-eta1.5", r"in \[0, 1\]"),
+        ("ddim-5-churn3", "churn, which only heun has"),
+    ],
+)
+def test_options_of_other_methods_are_refused(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [
+        ("ddim-5-eta0", "ddim-5"),
+        ("heun-5-churn0.0", "heun-5"),
+        ("ddim-5-cfg1.0", "ddim-5"),
+        ("ddim-5-cfg3.0", "ddim-5-cfg3"),
+        ("ddim-5-eta0.50", "ddim-5-eta0.5"),
+        ("ddim-1٢", "ddim-12"),  # an Arabic digit
+    ],
+)
+def test_a_sampler_has_one_name_only(name, spelled):
+    with pytest.raises(ValueError, match=f"must be spelled '{spelled}'"):
+        parse(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "all_steps", "last_three"),
+    [("ddim-50", 50, 3), ("heun-18", 35, 5), ("dpmpp-10-cfg2", 20, 6), ("heun-5-cfg2", 18, 10)],
+)
+def test_evaluations(name, all_steps, last_three):
+    """Heun takes two a step and one in the last, guidance doubles: 18 steps are NFE 35 (EDM)."""
+    assert parse(name).evaluations() == all_steps
+    assert parse(name).evaluations(3) == last_three
+
+
+VP_PATH = vp_path(cumulative_alphas(linear_betas(1000)), spaced(1000, 5))
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("guidance", ["", "-cfg2"])
+@pytest.mark.parametrize("name", ["ddpm-5", "ddim-5-eta0.5", "dpmpp-5", "heun-5-churn2"])
+def test_run_calls_the_denoiser_as_often_as_declared(name, guidance):
+    calls = []
+
+    def denoiser(x, t):
+        calls.append(t)
+        return Prediction(torch.tanh(x))
+
+    path = karras_path(5) if name.startswith("heun") else VP_PATH
+    run(parse(name), denoiser, torch.randn(2, 3), path, seeded())
+    assert len(calls) == parse(name).evaluations()
+    spec = parse(name + guidance)
+    assert spec.evaluations() == len(calls) * (2 if guidance else 1)
+
+
+def test_run_is_the_sampler_that_is_named():
+    def denoiser(x, t):
+        return Prediction(torch.tanh(0.7 * x + t[:, None] / 500), torch.full_like(x, 0.3))
+
+    x = torch.randn(8, 3, generator=seeded())
+    karras = karras_path(5)
+    expected = {
+        "ddpm-5": sample_ancestral(denoiser, x, VP_PATH, seeded(), variance="learned"),
+        "ddim-5": sample_ddim(denoiser, x, VP_PATH, seeded()),
+        "ddim-5-eta0.5": sample_ddim(denoiser, x, VP_PATH, seeded(), eta=0.5),
+        "dpmpp-5": sample_dpmpp_2m(denoiser, x, VP_PATH),
+        "heun-5": sample_heun(denoiser, 80 * x, karras, seeded()),
+        "heun-5-churn2": sample_heun(denoiser, 80 * x, karras, seeded(), churn=2.0),
+    }
+    for name, samples in expected.items():
+        heun = name.startswith("heun")
+        start, path = (80 * x, karras) if heun else (x, VP_PATH)
+        drawn = run(parse(name), denoiser, start, path, seeded(), variance="learned")
+        assert torch.equal(drawn, samples), name
+    assert len({tuple(samples.flatten().tolist()) for samples in expected.values()}) == 6
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ValueError, match="method must be one of"):
+        run(SamplerSpec("euler", 5), Prediction, torch.zeros(1, 1), VP_PATH, seeded())
