@@ -160,9 +160,10 @@ class Recorder:
             **evaluation.values,
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        if last:
+            row["parameters"] = parameters(self.trainer.model) or None
         if last and spent.images:
             row |= {
-                "parameters": parameters(self.trainer.model),
                 "train_images_per_second": spent.images / spent.seconds,
                 "train_gflops_per_image": spent.flops / spent.images / 1e9,
                 "train_memory_mib": self._train_memory_mib,

@@ -239,8 +239,8 @@ COMMAND_LINE = (
     Case(
         "a model that there is not",
         (
-            "In 'config': Could not find 'model/gpt' Available options in 'model': dcgan "
-            "dcgan_small …"
+            "In 'config': Could not find 'model/gpt' Available options in 'model': cgan "
+            "cgan_small …"
         ),
         ("model=gpt",),
         exit_code=1,
