@@ -1,6 +1,8 @@
 """The machine that a run is on: its device, its threads, its arithmetic."""
 
+import ctypes
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -45,6 +47,18 @@ def set_threads(threads: int | None) -> None:
     if threads < 1:
         raise ValueError(f"threads must be at least 1 or null, got {threads}")
     torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Have the allocator reuse freed memory, not give it back at once; with glibc only.
+
+    Else every new large tensor costs a page fault for each 4 KiB.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:
+        largest = 2**31 - 1  # the options are C ints
+        set_option(-3, 2**30)  # M_MMAP_THRESHOLD: below it, allocate from the heap
+        set_option(-1, largest)  # M_TRIM_THRESHOLD: free memory at the heap's end that is kept
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

@@ -26,7 +26,7 @@ from bench.evaluator import check_limits, check_settings
 from bench.identity import Origin, recipe_hash, run_directory, varied
 from bench.loggers import WandbLogger, check_mode, lasting_id
 from bench.losses import TrainingFailedError
-from bench.machine import choose_device, set_threads
+from bench.machine import choose_device, keep_freed_memory, set_threads
 from bench.memory import PeakMemory
 from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
@@ -83,6 +83,7 @@ def run(
         device = choose_device(cfg.device)
         budget = build_budget(cfg.budget)
         set_threads(cfg.threads)
+        keep_freed_memory()
         check_settings(
             cfg.evaluator.samples,
             cfg.evaluator.batch_size,

@@ -318,10 +318,7 @@ COMPARE = (
     ),
     compared(
         "an `eval.csv` that is not UTF-8",
-        (
-            "<runs>/seed=0/eval.csv cannot be read as CSV ('utf-8' codec can't decode byte "
-            "0xe9 in …"
-        ),
+        ("<runs>/seed=0/eval.csv cannot be read as CSV ('utf-8' codec can't decode byte 0xe9 in …"),
         with_words(b"Example", b"\xe9xample"),
     ),
     compared(

@@ -238,10 +238,7 @@ MACHINE = (
 COMMAND_LINE = (
     Case(
         "a model that there is not",
-        (
-            "In 'config': Could not find 'model/gpt' Available options in 'model': cgan "
-            "cgan_small …"
-        ),
+        ("In 'config': Could not find 'model/gpt' Available options in 'model': cgan cgan_small …"),
         ("model=gpt",),
         exit_code=1,
         own_process=True,

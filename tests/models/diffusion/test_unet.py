@@ -189,3 +189,18 @@ def test_bf16_autocast_stays_close_to_fp32():
 def test_bad_arguments_are_refused(data_shape, change):
     with pytest.raises(ValueError, match="must"):
         UNet(data_shape, **{**SMALL, **change})
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 13)])
+def test_a_wide_network_is_the_same_function_where_nothing_is_trained(size):
+    torch.manual_seed(0)
+    network = UNet((3, *size), **{**SMALL, "channels": 96})
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    x, t = torch.randn(2, 3, *size), torch.tensor([3, 700])
+    expected = network(x, t).detach()
+    with torch.no_grad():
+        sampled = network(x, t)
+    assert expected.abs().max() > 0.1
+    assert (sampled - expected).norm() < 1e-5 * expected.norm()
