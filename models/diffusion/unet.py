@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.diffusion.winograd import Conv3x3, pays
+from models.diffusion.winograd import Conv3x3
 
 
 class UNet(nn.Module):
@@ -246,28 +246,24 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     """Doubles the sides (nearest neighbour), then convolves.
 
-    Both at once, unless Winograd's convolution pays: a transposed convolution with 4x4 kernel, whose
-    taps are sums of the 3x3 kernel's, computes the same function with 4 instead of 9 products per
-    output and no enlarged copy. Where the skip to meet has an odd side, the last row or column is
-    dropped.
+    Both at once: a transposed convolution with 4x4 kernel, whose taps are sums of the 3x3 kernel's,
+    computes the same function with 4 instead of 9 products per output and no enlarged copy. Where
+    the skip to meet has an odd side, the last row or column is dropped.
     """
 
     taps: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = Conv3x3(width, width)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
         taps = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
         self.register_buffer("taps", taps, persistent=False)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Map x, (B, W, h, w), to (B, W, *size), the size of the skip to meet."""
-        if pays(x, x.shape[1]):
-            h = self.conv(F.interpolate(x, scale_factor=2))
-        else:
-            weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
-            weight = weight.contiguous(memory_format=torch.channels_last)  # (W, W, 4, 4)
-            h = F.conv_transpose2d(x, weight, self.conv.bias, stride=2, padding=1)  # (B, W, 2h, 2w)
+        weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
+        weight = weight.contiguous(memory_format=torch.channels_last)  # (W, W, 4, 4)
+        h = F.conv_transpose2d(x, weight, self.conv.bias, stride=2, padding=1)  # (B, W, 2h, 2w)
         return h[:, :, : size[0], : size[1]]
 
 

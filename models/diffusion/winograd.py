@@ -9,6 +9,7 @@ times those of the plain sum.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 TILE = 4
 WINDOW = TILE + 2
@@ -73,8 +74,12 @@ def pays(x: Tensor, *channels: int) -> bool:
     )
 
 
+@torch.library.custom_op("models::winograd", mutates_args=())
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`conv2d` with zero padding of 1, by F(4x4, 3x3). Not differentiable, on CPUs only.
+
+    It is an operator of its own, so that its FLOPs are counted as a convolution's: what a sample
+    costs must not depend on the machine.
 
     Args:
         x: (B, C_in, H, W) float32.
@@ -104,4 +109,16 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         halves = (OUTPUT @ products.view(WINDOW, -1)).view(TILE, WINDOW, -1)
         outputs = (OUTPUT @ halves).view(TILE, TILE, len(part), rows, columns, channels)
         torch.add(outputs.permute(2, 3, 1, 4, 0, 5), bias, out=into)
-    return y[:, :height, :width].permute(0, 3, 1, 2)
+    y = y[:, :height, :width].permute(0, 3, 1, 2)
+    return y.contiguous(memory_format=torch.channels_last)
+
+
+@convolve.register_fake
+def _shaped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    y = x.new_empty((len(x), len(weight), *x.shape[2:]))
+    return y.contiguous(memory_format=torch.channels_last)
+
+
+@register_flop_formula(torch.ops.models.winograd)
+def _flops(x: torch.Size, weight: torch.Size, bias: torch.Size, *, out_shape: torch.Size) -> int:
+    return conv_flop_count(x, weight, out_shape)

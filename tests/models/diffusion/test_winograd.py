@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.diffusion import winograd
 from models.diffusion.winograd import Conv3x3, convolve, pays
@@ -21,6 +22,7 @@ def test_it_is_the_convolution(batch, size):
     y = convolve(x, weight, bias)
     assert y.shape == expected.shape
     assert (y - expected).norm() < 5e-6 * expected.norm()
+    torch.library.opcheck(torch.ops.models.winograd, (x, weight, bias))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -46,3 +48,13 @@ def test_it_is_left_alone_where_it_does_not_pay():
         with torch.autocast("cpu", torch.bfloat16):
             assert not pays(x, WIDE)
     assert not pays(x, WIDE)
+
+
+def test_its_flops_are_the_convolutions():
+    layer, x = Conv3x3(WIDE, WIDE + 4), torch.randn(2, WIDE, 9, 12)
+    counts = []
+    for training in (True, False):
+        with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
+            layer(x)
+        counts.append(counter.get_total_flops())
+    assert counts == [2 * 2 * 9 * 12 * 9 * WIDE * (WIDE + 4)] * 2
