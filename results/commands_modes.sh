@@ -14,7 +14,7 @@ sweep() { # core, experiment, dataset, models, seeds, further overrides
     results_root="$results" "${@:6}" || [[ $? -eq 1 ]]
 }
 
-ten_steps='model.build.ddim_steps=[10]' # 26000 samples of 50 evaluations would outlast the training
+ten_steps='model.build.samplers=[ddim-10]' # 26000 samples of 50 evaluations would outlast the training
 
 # Of the stacked sets every held-out image is drawn, whatever the seed.
 first() {

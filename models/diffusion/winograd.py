@@ -121,4 +121,4 @@ def _shaped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 @register_flop_formula(torch.ops.models.winograd)
 def _flops(x: torch.Size, weight: torch.Size, bias: torch.Size, *, out_shape: torch.Size) -> int:
-    return conv_flop_count(x, weight, out_shape)
+    return conv_flop_count(list(x), list(weight), list(out_shape))
