@@ -75,6 +75,11 @@ class Trainer:
         }
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
         self._flops = TrainingFlops(self._flops_of_step)
+        if budget.flops is not None and self.phases and not self._flops_of_step(0.0):
+            raise ValueError(
+                "budget.flops would never be spent, since torch counts no FLOPs in this model's "
+                "steps: give budget.images or budget.seconds instead"
+            )
         self.spent = Spent()
         self.losses = LossRecord([phase.name for phase in self.phases], self.device)
 
@@ -104,8 +109,6 @@ class Trainer:
         Raises:
             TrainingFailedError: a loss was not finite.
         """
-        if self.budget.flops is not None and self.phases:
-            self._flops_of_step(self.progress)  # its imports, before the clock starts
         if self.spent.point:
             observer.on_point()  # a kill may have come between its checkpoint and its evaluation
         while self.spent.point < self.points:

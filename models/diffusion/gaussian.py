@@ -1,5 +1,6 @@
 """Discrete-time Gaussian diffusion: one network, what it predicts, how it is trained and drawn."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -96,7 +97,7 @@ class GaussianDiffusion(GenerativeModel):
         options = {"num_classes": self.num_classes} if conditional else {}
         if variance == "learned":
             options["out_channels"] = 2 * data.shape[0]
-        self.network = network(self.data_shape, **options)
+        self.network = _build(network, self.data_shape, options)
         self.specs = {name: self._spec(name) for name in samplers}
         if pretrained is not None:
             load_diffusers(self.network, pretrained)
@@ -262,6 +263,21 @@ class GaussianDiffusion(GenerativeModel):
         if spec.guidance != 1.0 and not self.num_classes:
             raise ValueError(f"samplers: {name} is guided, which needs a conditional model")
         return spec
+
+
+def _build(
+    network: Callable[..., nn.Module], data_shape: tuple[int, ...], options: dict[str, int]
+) -> nn.Module:
+    """The denoiser; ValueError where it does not take what the model needs of it."""
+    known = inspect.signature(network).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        missing = set(options) - {parameter.name for parameter in known}
+        if missing:
+            raise ValueError(
+                f"the network does not take {' and '.join(sorted(missing))}, which a conditional "
+                "model or a learned variance needs: choose UNet or DiT"
+            )
+    return network(data_shape, **options)
 
 
 def _check(predicts: str, variance: str, bound_weight: float, samplers: Sequence[str]) -> None:

@@ -117,8 +117,8 @@ def halvings(data_shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
         raise ValueError(
-            f"DCGAN needs data_shape (C, H, W) with H and W at least 8, got {tuple(data_shape)}: "
-            "choose another model, or larger images"
+            "data_shape must be (C, H, W) with H and W at least 8, since the networks halve them, "
+            f"got {tuple(data_shape)}: choose another model, or larger images"
         )
     height, breadth = data_shape[1:]
     sizes = [(height, breadth)]

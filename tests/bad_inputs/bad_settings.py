@@ -163,8 +163,8 @@ TRAINING = (
     setting("trainer.log_every must be at least 1, got 0", "trainer.log_every=0"),
     setting(
         (
-            "DCGAN needs data_shape (C, H, W) with H and W at least 8, got (2,): choose "
-            "another model, or larger images"
+            "data_shape must be (C, H, W) with H and W at least 8, since the networks halve "
+            "them, got (2,): choose another model, or larger images"
         ),
         "model=dcgan_small",
         "dataset=ring8",

@@ -237,3 +237,15 @@ def test_pretrained_weights_are_loaded_and_not_trained(tmp_path):
     with torch.inference_mode():
         expected = theirs(x_t, t).sample
         torch.testing.assert_close(model.network(x_t, t), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"variance": "learned", "bound_weight": 0.001}, "out_channels"),
+        ({"conditional": True}, "num_classes"),
+    ],
+)
+def test_a_network_that_cannot_do_what_the_model_needs_is_refused(options, missing):
+    with pytest.raises(ValueError, match=f"does not take {missing}, .*choose UNet or DiT"):
+        GaussianDiffusion(spec((2,), 3), DenoiserMLP, betas=BETAS, samplers=["ddim-10"], **options)
