@@ -248,4 +248,6 @@ def test_pretrained_weights_are_loaded_and_not_trained(tmp_path):
 )
 def test_a_network_that_cannot_do_what_the_model_needs_is_refused(options, missing):
     with pytest.raises(ValueError, match=f"does not take {missing}, .*choose UNet or DiT"):
-        GaussianDiffusion(spec((2,), 3), DenoiserMLP, betas=BETAS, samplers=["ddim-10"], **options)
+        GaussianDiffusion(
+            spec(2, num_classes=3), DenoiserMLP, betas=BETAS, samplers=["ddim-10"], **options
+        )
