@@ -49,6 +49,9 @@ def held_out_scores(
             return {}
         for name, values in scores.items():
             if name not in HELD_OUT or values.shape != (len(x),):
-                raise ValueError(f"held_out_scores gave {name} of shape {tuple(values.shape)}")
+                raise ValueError(
+                    f"held_out_scores gave {name} of shape {tuple(values.shape)}: it must give "
+                    f"columns of {HELD_OUT}, each of shape ({len(x)},)"
+                )
             parts.setdefault(name, []).append(values.double())
     return {name: torch.cat(values).mean().item() for name, values in parts.items()}

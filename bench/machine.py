@@ -55,10 +55,11 @@ def keep_freed_memory() -> None:
     Else every new large tensor costs a page fault for each 4 KiB.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if set_option is not None:
-        largest = 2**31 - 1  # the options are C ints
-        set_option(-3, 2**30)  # M_MMAP_THRESHOLD: below it, allocate from the heap
-        set_option(-1, largest)  # M_TRIM_THRESHOLD: free memory at the heap's end that is kept
+    if set_option is None:
+        return
+    from_heap, kept = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of <malloc.h>
+    if set_option(from_heap, 2**30) or set_option(from_heap, 2**25):  # older ones refuse more
+        set_option(kept, 2**31 - 1)  # the largest C int
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

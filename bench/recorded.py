@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import yaml
 from hydra.utils import instantiate
@@ -13,7 +14,7 @@ from bench.build import build_dataset, build_model, build_options
 from bench.distributed import World
 from bench.evaluator import EvaluatorOptions
 from bench.machine import choose_device, set_threads
-from bench.records import RunDirectory
+from bench.records import RunDirectory, read_status
 from models.base import DataSpec, GenerativeModel
 
 
@@ -78,19 +79,34 @@ def trained_or(
             None for the fresh one.
 
     Returns:
-        What makes the model; it raises as `rebuild` does where the run cannot be used.
+        What makes the model; it raises as `rebuild` does where the run cannot be used, and
+        ValueError where it has not finished or its data was of another shape.
     """
     if run is None:
         return build
 
     def load(data: DataSpec) -> GenerativeModel:
         cfg = _recorded(Path(run))
+        _check_finished(Path(run), data.shape)
         model = instantiate(cfg.model.build, _convert_="all")(data)
         _load_evaluated(model, Path(run))
         model.trained = True
         return model
 
     return load
+
+
+def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the run has finished, on data of this shape."""
+    with RunDirectory(run) as records:
+        status, rows = read_status(run), records.eval_rows()
+    if status is None or status.status != "finished":
+        raise ValueError(f"{run} has not finished: run its command again, or name another run")
+    wanted = "x".join(map(str, shape))
+    if others := {row["image_shape"] for row in rows} - {wanted}:  # a U-Net's weights fit any size
+        raise ValueError(
+            f"{run} was made with data of shape {min(others)}, not {wanted}: name one on this data"
+        )
 
 
 def _recorded(run: Path) -> DictConfig:
@@ -123,5 +139,6 @@ def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
     try:
         model.load_state_dict(state["model"] if averaged is None else averaged)
     except RuntimeError as error:
-        raise ValueError(f"{run}: its weights do not fit the model ({error})") from error
+        what = shorten(str(error), 300, placeholder=" …")  # torch names every tensor
+        raise ValueError(f"{run}: its weights do not fit the model ({what})") from error
     return ("raw" if averaged is None else "ema"), state["spent"]["step"]

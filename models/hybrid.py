@@ -45,13 +45,19 @@ class Hybrid(GenerativeModel):
             steps: numbers k of these steps, one sampler each, in [1, the sampler's steps].
 
         Raises:
-            ValueError: a number of steps is out of its range or given twice, only one parent was
-                trained before, or their phases share a name.
+            ValueError: the model that refines is no diffusion model, a number of steps is out of
+                its range or given twice, only one parent was trained before, or their phases share
+                a name.
         """
         super().__init__(data.shape)
         self.num_classes = data.num_classes
         self.draft = draft(data)
         self.refine = refine(data)
+        if not isinstance(self.refine, GaussianDiffusion | EDM):
+            raise ValueError(
+                f"hybrid refines by a diffusion model, got {type(self.refine).__name__}: exchange "
+                "model.draft_run and model.refine_run, or name another run"
+            )
         self.sampler = sampler
         self.steps = tuple(steps)
         total = self.refine.path(sampler).steps

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 METHODS = {
     "ddpm": ("ancestral", "C3"),
@@ -116,6 +117,8 @@ def main() -> None:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks([5, 10, 20, 50, 100], labels=["5", "10", "20", "50", "100"])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.minorticks_off()
         axes.set_xlabel("network evaluations per sample")
         axes.grid(alpha=0.3)

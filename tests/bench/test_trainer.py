@@ -1,6 +1,8 @@
 """The trainer on toy models with known answers; kills and resumption on real ones."""
 
 import copy
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,8 +183,10 @@ def test_flops_are_counted_when_first_needed(tmp_path: Path, monkeypatch) -> Non
     assert not counts
     trainer.fit(SilentObserver())
     assert (trainer.spent.step, trainer.spent.flops, len(counts)) == (5, 50.0, 1)
-    make(tmp_path / "b", Two(), Budget(flops=100.0)).step()
-    assert len(counts) == 2
+    trainer = make(tmp_path / "b", Two(), Budget(flops=100.0))
+    assert len(counts) == 2  # whether there are any
+    trainer.step()
+    assert len(counts) == 3
 
 
 class InTurn(Two):
@@ -359,3 +363,100 @@ def test_evaluating_between_steps_changes_nothing(tmp_path: Path) -> None:
 def test_a_deep_copy_of_the_model_is_bound_to_itself() -> None:
     model = Two()
     assert copy.deepcopy(model).phases[0].module is not model.first
+
+
+def adam(parameters) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=0.1)
+
+
+def make_in_turn(path: Path, model: GenerativeModel) -> Trainer:
+    """Optimizers with momentum and an average: both go on by themselves once they have begun."""
+    batches = BatchStream(split(), 8, seed=0, flip=False)
+    recipe = Recipe(8, {"first": adam, "second": adam}, ema_decay=0.5)
+    return Trainer(model, recipe, Budget(images=64), batches, path, seed=0)
+
+
+def test_weights_move_within_the_span_of_their_phase_only(tmp_path: Path) -> None:
+    model = InTurn()
+    trainer = make_in_turn(tmp_path, model)
+    weights = [(model.first.weight.item(), model.second.weight.item())]
+    for _ in range(8):
+        trainer.step()
+        weights.append((model.first.weight.item(), model.second.weight.item()))
+    moved = [[a != b for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(weights)]
+    assert moved == [[True, False]] * 4 + [[False, True]] * 4
+
+
+def test_a_phase_outside_its_span_has_no_gradient_and_is_not_logged(tmp_path: Path) -> None:
+    log = Log()
+    model = InTurn()
+    make(tmp_path, model, Budget(images=64)).fit(log)
+    assert [sorted(values) for values in log.values] == [
+        *[["first/loss", "first/weight"]] * 2,
+        *[["second/loss"]] * 2,
+    ]
+    assert not model.first.weight.requires_grad
+
+
+class Overlapping(Two):
+    """The first player is trained throughout, the second joins in for the last quarter."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        first, second = super().phases
+        return first, replace(second, span=(0.75, 1.0))
+
+
+def test_spans_may_overlap(tmp_path: Path) -> None:
+    model = Overlapping()
+    trainer = make(tmp_path, model, Budget(images=64))
+    for _ in range(8):
+        trainer.step()
+    assert model.calls == ["first"] * 6 + ["first", "second"] * 2
+    assert trainer.spent.images == 64
+
+
+@pytest.mark.parametrize("killed_at", [3, 4, 5])
+def test_a_run_killed_around_the_change_of_phases_ends_with_the_same_weights(
+    tmp_path: Path, killed_at: int
+) -> None:
+    torch.manual_seed(0)
+    start = InTurn()
+    whole = make_in_turn(tmp_path / "whole", copy.deepcopy(start))
+    whole.fit(SilentObserver())
+    killed = make_in_turn(tmp_path / "killed", copy.deepcopy(start))
+    for _ in range(killed_at):
+        killed.step()
+    resumed = make_in_turn(tmp_path / "killed", InTurn())
+    resumed.load_state_dict(copy.deepcopy(killed.state_dict()))
+    resumed.fit(SilentObserver())
+    for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
+        other = b.state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+
+
+class Untrained(Two):
+    """Has parameters, and no phase to train them: weights from elsewhere."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return ()
+
+
+@pytest.mark.parametrize("optimizers", [{}, {"first": sgd, "second": sgd}], ids=["none", "some"])
+def test_a_model_without_phases_is_not_trained_whatever_its_recipe(
+    tmp_path: Path, optimizers: dict
+) -> None:
+    model, log = Untrained(), Log()
+    before = copy.deepcopy(model.state_dict())
+    recipe = Recipe(8, optimizers, ema_decay=0.9, warmup_images=16)
+    batches = BatchStream(split(), 8, seed=0, flip=False)
+    budget = Budget(flops=100.0, checkpoints=4)
+    trainer = Trainer(model, recipe, budget, batches, tmp_path / "c", seed=0)
+    trainer.fit(log)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
+    assert (trainer.evaluated, trainer.weights) == (model, "raw")
+    assert (trainer.points, log.points, log.values) == (1, 1, [])
+    assert (trainer.spent.step, trainer.spent.images, trainer.spent.flops) == (0, 0, 0)
+    assert not trainer.optimizers
+    assert not list(tmp_path.iterdir())

@@ -214,3 +214,8 @@ def test_its_configurations_are_made_of_the_parents_own(name):
     recipe = instantiate(cfg.model.training)
     assert recipe.batch_size == parents[1].model.training.batch_size
     assert set(recipe.optimizers) == {"discriminator", "generator", "denoiser"}
+
+
+def test_a_gan_cannot_refine():
+    with pytest.raises(ValueError, match="refines by a diffusion model, got GAN: exchange"):
+        Hybrid(DATA, draft, draft)

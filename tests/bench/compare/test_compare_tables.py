@@ -17,6 +17,7 @@ from bench.compare.notes import notes
 from bench.compare.protocols import ProtocolError
 from bench.compare.read import read_runs
 from bench.compare.statistics import Comparison, compare_runs
+from bench.compare.tables import held_out_table
 from bench.compare.terminal import show, show_files
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -290,3 +291,92 @@ def test_computed_numbers_have_four_digits():
 
 def test_numbers_within_a_text_sort_by_size():
     assert sorted(["seed 10", "seed 2", "a", ""], key=natural) == ["", "a", "seed 2", "seed 10"]
+
+
+BOUND = {"bits_per_dim": 3.5, "bits_prior": 0.01, "bits_kl": 3.2, "bits_reconstruction": 0.29}
+CLASSES = {"accuracy": 0.9, "accuracy_supervised": 0.825}
+
+
+def held_out(text: str) -> tuple[list[str], dict[tuple[str, str], list[str]], list[str]]:
+    """Headings of the table of held-out data, its cells by (model, sampler), its sentences."""
+    section = text.split("## Held-out data\n")[1].split("\n## ")[0]
+    lines = section.splitlines()
+    cells = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in lines
+        if line.startswith("| ") and not line.startswith("| -")
+    ]
+    rows = {(row[0], row[1]): row[2:] for row in cells[1:]}
+    return cells[0], rows, [line for line in lines if line.startswith("- ")]
+
+
+def test_what_models_say_about_held_out_data_has_a_table(make_run):
+    runs = []
+    for seed, shift in enumerate((-0.25, 0.0, 0.25)):
+        bound = BOUND | {"bits_per_dim": 3.5 + shift}
+        runs.append(make_run("ddpm", seed, {"ddim-50": scores(4.0) | bound}))
+        worse = BOUND | {"bits_per_dim": 4.5 + shift}
+        runs.append(make_run("ddpm_vlb", seed, {"ddim-50": scores(4.0) | worse}))
+        told = CLASSES | {"accuracy": 0.9 + shift / 20}
+        runs.append(make_run("semi_gan", seed, {"generator": scores(5.0) | told}))
+        runs.append(make_run("dcgan", seed, {"generator": scores(6.0)}))
+    headings, rows, sentences = held_out(one_page(compare_runs(read_runs(runs))))
+    assert headings == [
+        "model",
+        "sampler",
+        "seeds",
+        "bits/dim ≤ ↓",
+        "prior (bits/dim)",
+        "KL (bits/dim)",
+        "reconstruction (bits/dim)",
+        "test accuracy (%) ↑",
+        "supervised alone (%)",
+    ]
+    nothing = ["–"] * 6
+    assert rows["ddpm", "ddim-50"][1] == "**3.50 ± 0.25**"
+    assert rows["ddpm_vlb", "ddim-50"][1] == "4.50 ± 0.25"
+    parts = [cell.split(" ± ")[0] for cell in rows["ddpm_vlb", "ddim-50"][2:5]]
+    assert [float(part) for part in parts] == [0.01, 3.2, 0.29]
+    assert rows["ddpm", "ddim-50"][5:] == nothing[:2]
+    assert rows["semi_gan", "generator"][1:5] == nothing[:4]
+    assert rows["semi_gan", "generator"][5:] == ["90.0 ± 1.2", "82.5 ± 0.0"]
+    assert rows["dcgan", "generator"] == ["3", *nothing]
+    assert [sentence[:10] for sentence in sentences] == ["- Bits/dim", "- Test acc"]
+
+
+@pytest.mark.parametrize(
+    ("said", "heading", "absent"),
+    [(BOUND, "bits/dim", "accuracy"), (CLASSES, "test accuracy", "bits/dim")],
+    ids=["bound", "classes"],
+)
+def test_columns_and_sentences_of_what_no_model_says_are_left_out(make_run, said, heading, absent):
+    path = make_run("ddpm", 0, {"ddim-50": scores(4.0) | said, "ddim-10": scores(5.0) | said})
+    headings, rows, sentences = held_out(one_page(compare_runs(read_runs([path]))))
+    assert headings[3].startswith(heading)
+    assert not any(absent in text for text in headings)
+    assert len(sentences) == 1
+    assert len(rows) == 2
+
+
+def test_models_that_only_draw_have_no_table_of_held_out_data(study):
+    comparison = compare_runs(read_runs([study]))
+    assert held_out_table(comparison) is None
+    assert "## Held-out data" not in one_page(comparison)
+
+
+def test_a_run_that_failed_stands_in_the_table_of_held_out_data(make_run):
+    from bench.records import Status
+
+    runs = [
+        make_run("ddpm", 0, {"ddim-50": scores(4.0) | BOUND}),
+        make_run("edm", 0, {}, status=Status("failed", "out of memory", 3)),
+    ]
+    _, rows, _ = held_out(one_page(compare_runs(read_runs(runs))))
+    assert rows["edm", "–"] == ["seed 0", "failed", "–", "–", "–"]
+
+
+def test_held_out_columns_reach_the_csv(make_run):
+    path = make_run("ddpm", 0, {"ddim-50": scores(4.0) | BOUND | CLASSES})
+    row = to_frame(compare_runs(read_runs([path]))).iloc[0]
+    for name, value in (BOUND | CLASSES).items():
+        assert row[f"{name}_mean"] == pytest.approx(value)  # as measured, shares included
