@@ -204,3 +204,23 @@ def test_a_wide_network_is_the_same_function_where_nothing_is_trained(size):
         sampled = network(x, t)
     assert expected.abs().max() > 0.1
     assert (sampled - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs"),
+    [
+        ({"num_classes": 3}, ({"y": torch.tensor([0])}, {"y": torch.tensor([3])})),
+        ({"latent_dim": 5}, ({"z": torch.zeros(1, 5)}, {"z": torch.ones(1, 5)})),
+    ],
+    ids=["class", "latent"],
+)
+def test_further_inputs_change_the_output(options, inputs):
+    torch.manual_seed(0)
+    network = UNet((3, 8, 8), **SMALL, **options, out_channels=6)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        x, t = torch.randn(1, 3, 8, 8), torch.tensor([3])
+        first, second = (network(x, t, **given) for given in inputs)
+    assert first.shape == (1, 6, 8, 8)
+    assert (first - second).abs().max() > 1e-3
