@@ -35,6 +35,8 @@ second
 wait "$lanes"
 # A hybrid of two finished runs is not trained: its own budget buys nothing.
 draft="$(finished dcgan_small)" refine="$(finished ddpm_small)"
-zoo 0 hybrid_small "'model.draft_run=\"$draft\"'" "'model.refine_run=\"$refine\"'"
+zoo 0 hybrid_small "model.draft_run=\"$draft\"" "model.refine_run=\"$refine\""
 $bench.compare "$results/zoo/runs" --page zoo --out "$results"
 $bench.compare "$results/samplers/runs" --page samplers --out "$results"
+"${PYTHON:-.venv/bin/python}" scripts/plot_samplers.py "$results/samplers.csv" \
+  "$results/samplers/fid_against_nfe.png"
