@@ -1,7 +1,7 @@
 """Statistics → tables of text: which columns stand in which table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.compare.columns import (
     TRAINING_COLUMNS,
@@ -9,6 +9,7 @@ from bench.compare.columns import (
     best_entries,
     best_fid_measure,
     interval_measure,
+    is_shown,
     measure,
     quality_measure,
     with_values,
@@ -102,9 +103,19 @@ def interval_table(comparison: Comparison, extractor: str) -> Table | None:
 
 
 def held_out_table(comparison: Comparison) -> Table | None:
-    """What models say about held-out data; None where none says anything."""
+    """What models say about held-out data; None where none says anything.
+
+    Models that only draw are left out; of runs without result it is not known.
+    """
     measures = [measure(name) for name in HELD_OUT]
-    return build(comparison, measures) if with_values(comparison, measures) else None
+    speaking = tuple(
+        entry
+        for entry in comparison.entries
+        if not entry.finished or any(is_shown(entry, m) for m in measures)
+    )
+    if not any(entry.finished for entry in speaking):
+        return None
+    return build(replace(comparison, entries=speaking), measures)
 
 
 def counts_modes(comparison: Comparison) -> bool:

@@ -340,7 +340,7 @@ def test_what_models_say_about_held_out_data_has_a_table(make_run):
     assert rows["ddpm", "ddim-50"][5:] == nothing[:2]
     assert rows["semi_gan", "generator"][1:5] == nothing[:4]
     assert rows["semi_gan", "generator"][5:] == ["90.0 ± 1.2", "82.5 ± 0.0"]
-    assert rows["dcgan", "generator"] == ["3", *nothing]
+    assert not any(model == "dcgan" for model, _ in rows)  # it only draws
     assert [sentence[:10] for sentence in sentences] == ["- Bits/dim", "- Test acc"]
 
 
