@@ -17,7 +17,10 @@ TILES_AT_ONCE = 256
 """Tiles whose transforms fill a second-level cache; at half or twice as many it is as fast."""
 
 FEWEST_CHANNELS = 96
-"""Below, transforming costs more than the products that it saves."""
+"""Below, transforming tiles costs more than the products that it saves."""
+
+FEWEST_TILES = 64
+"""Below, transforming the weights does."""
 
 # Lavin & Gray 2016, Eq. 12 and Sec. 4.1: data, weights, output.
 DATA = torch.tensor(
@@ -64,11 +67,12 @@ class Conv3x3(nn.Conv2d):
 
 
 def pays(x: Tensor, *channels: int) -> bool:
-    """Whether `convolve` may be used and is faster: on a CPU, float32, wide, no gradients."""
+    """Whether `convolve` may be used (on CPUs, in float32, without gradients) and is faster."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and min(channels) >= FEWEST_CHANNELS
+        and len(x) * x.shape[2] * x.shape[3] >= FEWEST_TILES * TILE**2
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )

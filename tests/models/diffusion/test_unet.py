@@ -198,7 +198,7 @@ def test_a_wide_network_is_the_same_function_where_nothing_is_trained(size):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    x, t = torch.randn(2, 3, *size), torch.tensor([3, 700])
+    x, t = torch.randn(16, 3, *size), torch.tensor([3, 700]).repeat(8)
     expected = network(x, t).detach()
     with torch.no_grad():
         sampled = network(x, t)

@@ -29,7 +29,7 @@ def test_it_is_the_convolution(batch, size):
 def test_the_layer_gives_the_same_with_and_without_gradients(memory_format, monkeypatch):
     torch.manual_seed(0)
     layer = Conv3x3(WIDE, WIDE)
-    x = torch.randn(2, WIDE, 9, 12).contiguous(memory_format=memory_format)
+    x = torch.randn(10, WIDE, 9, 12).contiguous(memory_format=memory_format)
     trained = layer(x)
     calls = []
     monkeypatch.setattr(winograd, "convolve", lambda *given: calls.append(1) or convolve(*given))
@@ -40,10 +40,11 @@ def test_the_layer_gives_the_same_with_and_without_gradients(memory_format, monk
 
 
 def test_it_is_left_alone_where_it_does_not_pay():
-    x = torch.zeros(1, WIDE, 8, 8)
+    x = torch.zeros(16, WIDE, 8, 8)
     with torch.no_grad():
         assert pays(x, WIDE, WIDE)
         assert not pays(x, WIDE, WIDE - 1)
+        assert not pays(x[:15], WIDE)
         assert not pays(x.double(), WIDE)
         with torch.autocast("cpu", torch.bfloat16):
             assert not pays(x, WIDE)
@@ -51,10 +52,10 @@ def test_it_is_left_alone_where_it_does_not_pay():
 
 
 def test_its_flops_are_the_convolutions():
-    layer, x = Conv3x3(WIDE, WIDE + 4), torch.randn(2, WIDE, 9, 12)
+    layer, x = Conv3x3(WIDE, WIDE + 4), torch.randn(10, WIDE, 9, 12)
     counts = []
     for training in (True, False):
         with torch.set_grad_enabled(training), FlopCounterMode(display=False) as counter:
             layer(x)
         counts.append(counter.get_total_flops())
-    assert counts == [2 * 2 * 9 * 12 * 9 * WIDE * (WIDE + 4)] * 2
+    assert counts == [2 * 10 * 9 * 12 * 9 * WIDE * (WIDE + 4)] * 2
