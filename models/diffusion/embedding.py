@@ -8,8 +8,8 @@ from torch import Tensor, nn
 MAX_PERIOD = 10_000.0
 
 
-class TimeEmbedding(nn.Module):
-    """Maps t, (B,), to (B, width) (Ho et al. 2020, App. B)."""
+class Sinusoids(nn.Module):
+    """Maps t, (B,), to sines and cosines of geometric frequencies, (B, width)."""
 
     frequencies: Tensor
 
@@ -25,9 +25,26 @@ class TimeEmbedding(nn.Module):
         exponents = torch.arange(width // 2, dtype=torch.float64) / (width // 2 - 1)
         frequencies = torch.exp(-math.log(MAX_PERIOD) * exponents).float()  # (width / 2,)
         self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Map timesteps, (B,), float or integer, to (B, width) float32."""
+        angles = t.float()[:, None] * self.frequencies  # (B, width / 2)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """Maps t, (B,), to (B, width) (Ho et al. 2020, App. B)."""
+
+    def __init__(self, width: int) -> None:
+        """Build for a width that is even and at least 4.
+
+        Raises:
+            ValueError: it is not.
+        """
+        super().__init__()
+        self.sinusoids = Sinusoids(width)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
         """Map timesteps, (B,), float or integer, to their embeddings, (B, width)."""
-        angles = t.float()[:, None] * self.frequencies  # (B, width / 2)
-        return self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))  # (B, width)
+        return self.mlp(self.sinusoids(t))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MAX_PERIOD = 10_000.0
+from models.diffusion.embedding import Sinusoids
 
 
 class DenoiserMLP(nn.Module):
@@ -19,7 +19,6 @@ class DenoiserMLP(nn.Module):
     layer starts at zero, so that the first prediction is no noise at all.
     """
 
-    frequencies: Tensor
     octaves: Tensor
 
     def __init__(
@@ -43,10 +42,7 @@ class DenoiserMLP(nn.Module):
             raise ValueError(f"layers must be at least 1, got {layers}")
         if octaves < 0:
             raise ValueError(f"octaves must not be negative, got {octaves}")
-        half = width // 2
-        exponents = torch.arange(half, dtype=torch.float64) / (half - 1)
-        frequencies = torch.exp(-math.log(MAX_PERIOD) * exponents).float()  # (width / 2,)
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.sinusoids = Sinusoids(width)
         self.time_mlp = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
@@ -70,8 +66,7 @@ class DenoiserMLP(nn.Module):
         Returns:
             The noise, (B, *data_shape).
         """
-        angles = t[:, None].float() * self.frequencies  # (B, width / 2)
-        embedding = self.time_mlp(torch.cat([angles.sin(), angles.cos()], dim=1))  # (B, width)
+        embedding = self.time_mlp(self.sinusoids(t))  # (B, width)
         x = x_t.flatten(1)  # (B, D)
         phases = (x[:, :, None] * self.octaves).flatten(1)  # (B, D · octaves)
         h = self.first(torch.cat([x, phases.sin(), phases.cos()], dim=1))  # (B, width)

@@ -5,13 +5,13 @@ function computed; all residual blocks' time projections are one matrix product,
 that are odd at some level are supported (TensorFlow's "SAME" padding down, the skip's size up).
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.diffusion.embedding import Sinusoids
 from models.diffusion.winograd import Conv3x3
 
 
@@ -21,8 +21,6 @@ class UNet(nn.Module):
     Level l works at size ceil(H / 2^l) with channels * channel_mult[l] channels. The way down has
     num_res_blocks residual blocks per level, the way up one more.
     """
-
-    frequencies: Tensor
 
     def __init__(
         self,
@@ -59,11 +57,7 @@ class UNet(nn.Module):
         super().__init__()
         widths = [channels * mult for mult in channel_mult]
         _check(data_shape, channels, widths, attention_levels, groups)
-        half = channels // 2
-        exponents = torch.arange(half, dtype=torch.float64) / (half - 1)
-        self.register_buffer(
-            "frequencies", torch.exp(-math.log(10000.0) * exponents).float(), persistent=False
-        )
+        self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
         self.time_mlp = nn.Sequential(
             nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
@@ -124,8 +118,7 @@ class UNet(nn.Module):
         Returns:
             The prediction, (B, out_channels, H, W).
         """
-        angles = t.float()[:, None] * self.frequencies  # (B, channels / 2)
-        embedding = self.time_mlp(torch.cat([angles.sin(), angles.cos()], dim=1))  # (B, E)
+        embedding = self.time_mlp(self.sinusoids(t))  # (B, E)
         if self.classes is not None and y is not None:
             embedding = embedding + self.classes(y)
         if self.latent_mlp is not None and z is not None:
