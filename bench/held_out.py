@@ -1,5 +1,6 @@
 """What a model itself says about held-out data: the likelihood it gives, the classes it tells."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,9 @@ MOST_SAMPLES = 2000
 def held_out_scores(
     model: GenerativeModel, dataset: Dataset, *, batch_size: int, seed: int, precision: str
 ) -> dict[str, float]:
-    """Means of what the model says about the first `MOST_SAMPLES` held-out samples.
+    """Means of what the model says about held-out samples, at most `MOST_SAMPLES` of them.
+
+    They are taken at equal distances, since a folder's samples are sorted by class.
 
     Call it in eval mode and without gradients.
 
@@ -36,13 +39,13 @@ def held_out_scores(
     generator = torch.Generator(device).manual_seed(seed)
     split = dataset.test
     size = min(len(split), MOST_SAMPLES)
-    labels = None
-    if split.labels is not None:
-        labels = torch.from_numpy(split.labels[:size].copy()).to(device)  # (size,)
+    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (size,)
     parts: dict[str, list[Tensor]] = {}
-    for indices in torch.arange(size).split(batch_size):
-        x = gather(split.images, indices.numpy()).to(device)  # (B, *shape)
-        batch = Batch(x, None if labels is None else labels[indices.to(device)])
+    for first in range(0, size, batch_size):
+        indices = chosen[first : first + batch_size]  # (B,)
+        x = gather(split.images, indices).to(device)  # (B, *shape)
+        y = None if split.labels is None else torch.from_numpy(split.labels[indices]).to(device)
+        batch = Batch(x, y)
         with autocast(device, precision):
             scores = model.held_out_scores(batch, generator)
         if not scores:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -103,5 +104,33 @@ def flop_counter() -> Iterator["FlopCounterMode"]:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    own = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False, custom_mapping=own) as counter,
+    ):
         yield counter
+
+
+def _convolution_backward_flops(
+    grad: list[int],
+    x: list[int],
+    weight: list[int],
+    _bias: object,
+    _stride: object,
+    _padding: object,
+    _dilation: object,
+    transposed: bool,
+    _output_padding: object,
+    _groups: object,
+    output_mask: list[bool],
+    **_: object,
+) -> int:
+    """A convolution's backward pass: its forward's FLOPs for each of both gradients asked for.
+
+    torch's own formula counts a grouped convolution's weight gradient as if it had one
+    group.
+    """
+    from torch.utils.flop_counter import conv_flop_count
+
+    return sum(output_mask[:2]) * conv_flop_count(x, weight, grad, transposed=transposed)

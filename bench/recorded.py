@@ -98,7 +98,7 @@ def trained_or(
 
 def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless the run has finished, on data of this shape."""
-    with RunDirectory(run) as records:
+    with RunDirectory(run, reading=True) as records:
         status, rows = read_status(run), records.eval_rows()
     if status is None or status.status != "finished":
         raise ValueError(f"{run} has not finished: run its command again, or name another run")
@@ -129,7 +129,7 @@ def _recorded(run: Path) -> DictConfig:
 
 def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
     """Load the weights that `Trainer.evaluated` had: which they are, and their training step."""
-    with RunDirectory(run) as records:  # nobody may be writing checkpoints meanwhile
+    with RunDirectory(run, reading=True) as records:  # nobody may be writing checkpoints meanwhile
         state = checkpoint.load_latest(records.checkpoints, model.progress.device)
     if state is None:
         if model.phases:

@@ -67,12 +67,13 @@ def read_status(directory: Path) -> Status | None:
 
 
 class RunDirectory:
-    """One run on disk, open for writing by this process alone.
+    """One run on disk, open for writing by this process alone, or for reading by several.
 
-    Use it as a context manager, or call `close`. Under torchrun only rank 0 opens it.
+    Use it as a context manager, or call `close`. Under torchrun only rank 0 opens it for writing.
 
     Args:
         path: the run directory; it is created when missing.
+        reading: whether it is only read, which others may do at the same time.
 
     Attributes:
         path: the run directory.
@@ -81,22 +82,22 @@ class RunDirectory:
         train: the training log.
 
     Raises:
-        RunInUseError: another process has it open.
+        RunInUseError: another process has it open for writing, or, if it shall be written, at all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         for folder in (path, self.samples, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._acquire()
+        self._lock = self._acquire(fcntl.LOCK_SH if reading else fcntl.LOCK_EX)
         self.train = TrainLog(path / "train.csv")
 
-    def _acquire(self) -> int:
+    def _acquire(self, kind: int) -> int:
         lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.read(lock, 32).decode().strip() or "unknown"
             os.close(lock)

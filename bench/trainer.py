@@ -75,6 +75,7 @@ class Trainer:
         }
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
         self._flops = TrainingFlops(self._flops_of_step)
+        self._started = 0.0  # what the clock showed at the start of training, less all pauses
         if budget.flops is not None and self.phases and not self._flops_of_step(0.0):
             raise ValueError(
                 "budget.flops would never be spent, since torch counts no FLOPs in this model's "
@@ -120,6 +121,15 @@ class Trainer:
             self.world.barrier()
 
     def _flops_of_step(self, progress: float) -> float:
+        """FLOPs of one step over all ranks; counting them is not training time."""
+        synchronize(self.device)
+        start = time.perf_counter()
+        flops = self._count_flops(progress)
+        synchronize(self.device)
+        self._started += time.perf_counter() - start
+        return flops
+
+    def _count_flops(self, progress: float) -> float:
         """FLOPs of one step over all ranks, extrapolated from few samples to save time."""
         batch = self._to_device(self.batches(0))
         sizes = [min(n, len(batch.x)) for n in (2, 4)]
@@ -140,14 +150,15 @@ class Trainer:
     def _train_until(self, target: float, observer: Observer) -> None:
         """Step until the share `target` of the budget is spent.
 
-        The device is waited for only where something is logged or saved.
+        The device is waited for only where something is logged or saved (and in every step of a
+        model with several stages, which looks at `progress` to know its own).
         """
         saved_at = self.spent.seconds
-        clock = time.perf_counter() - self.spent.seconds
+        self._started = time.perf_counter() - self.spent.seconds
         done = self.progress >= target
         while not done:
             self.step()
-            self._read_clock(clock)
+            self._read_clock()
             observer.on_step()
             done = self.progress >= target
             logs = done or self.spent.step % self.options.log_every == 0
@@ -155,15 +166,15 @@ class Trainer:
             if not logs and not saves:
                 continue
             synchronize(self.device)
-            self.spent.seconds = self.world.broadcast(time.perf_counter() - clock)
-            self.losses.raise_failure(self.world)
             self.spent.flops = self._flops.total(self.spent.step)
+            self.spent.seconds = self.world.broadcast(time.perf_counter() - self._started)
+            self.losses.raise_failure(self.world)
             if logs:
                 observer.on_log(self.losses.take_means())
             if saves and not done:
                 self._save(observer)
                 saved_at = self.spent.seconds
-            clock = time.perf_counter() - self.spent.seconds
+            self._started = time.perf_counter() - self.spent.seconds
 
     def step(self) -> None:
         """One pass over the active phases: each updates its own module, the others frozen."""
@@ -212,10 +223,10 @@ class Trainer:
         optimizer.step()
         self.losses.add(phase.name, values, self.spent.step + 1)
 
-    def _read_clock(self, clock: float) -> None:
+    def _read_clock(self) -> None:
         """Set the training time; ranks agree on it, since it decides when they stop and save."""
         if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
-            self.spent.seconds = self.world.broadcast(time.perf_counter() - clock)
+            self.spent.seconds = self.world.broadcast(time.perf_counter() - self._started)
 
     def _seed(self) -> None:
         entropy = (self.seed, self.spent.step, self.world.rank)

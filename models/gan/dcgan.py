@@ -4,7 +4,7 @@ The discriminator's 4x4 convolutions of stride 2 halve the image, rounding down,
 side is 4 to 7 pixels (28 -> 14 -> 7, 64 -> 32 -> 16 -> 8 -> 4); the generator retraces the same
 sizes upwards, with output padding where the size is odd. As in the paper, both are batch
 normalised except in the generator's output and the discriminator's input layer. At 64x64 and
-width 128 the generator is the paper's.
+width 128 the generator has the paper's sizes; its kernels are 5x5 in the authors' code.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Generator(nn.Module):
 
     def __init__(self, latent_dim: int, data_shape: tuple[int, ...], width: int = 64) -> None:
         super().__init__()
-        sizes = halvings(data_shape)
+        sizes = halvings(data_shape, width=width)
         channels = [width * 2**level for level in range(len(sizes) - 1)]  # finest first
         height, breadth = sizes[-1]
         self.project = nn.Sequential(
@@ -81,7 +81,7 @@ class Discriminator(nn.Module):
         super().__init__()
         if norm not in NORMS:
             raise ValueError(f"norm must be one of {sorted(NORMS)}, got {norm!r}")
-        sizes = halvings(data_shape)
+        sizes = halvings(data_shape, width=width)
         channels = [width * 2**level for level in range(len(sizes) - 1)]
         layers: list[nn.Module] = [
             nn.Conv2d(data_shape[0], width, kernel_size=4, stride=2, padding=1),
@@ -109,12 +109,19 @@ class Discriminator(nn.Module):
         return self.layers(x).flatten(1)
 
 
-def halvings(data_shape: tuple[int, ...]) -> list[tuple[int, int]]:
+def halvings(data_shape: tuple[int, ...], **widths: int) -> list[tuple[int, int]]:
     """Image sizes from full resolution down to a shorter side of 4 to 7, finest first.
 
+    Args:
+        data_shape: (C, H, W).
+        widths: numbers of channels by the name of their setting, which are checked as well.
+
     Raises:
-        ValueError: if data_shape is not (C, H, W) with H and W at least 8.
+        ValueError: if data_shape is not (C, H, W) with H and W at least 8, or a width is below 1.
     """
+    for name, width in widths.items():
+        if width < 1:
+            raise ValueError(f"{name} must be at least 1, got {width}")
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
         raise ValueError(
             "data_shape must be (C, H, W) with H and W at least 8, since the networks halve them, "

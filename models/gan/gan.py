@@ -31,8 +31,8 @@ class GAN(GenerativeModel):
         critic_repeats: discriminator updates per generator update, each on a fresh batch.
 
     Raises:
-        ValueError: critic_repeats is below 1, two penalties have one name, or a discriminator with
-            penalties has batch norm.
+        ValueError: latent_dim or critic_repeats is not a whole number from 1, two penalties have
+            one name, or a discriminator with penalties has batch norm.
     """
 
     def __init__(
@@ -46,8 +46,9 @@ class GAN(GenerativeModel):
         critic_repeats: int = 1,
     ) -> None:
         super().__init__(data.shape)
-        if critic_repeats < 1:
-            raise ValueError(f"critic_repeats must be at least 1, got {critic_repeats}")
+        for name, value in (("latent_dim", latent_dim), ("critic_repeats", critic_repeats)):
+            if value < 1 or value != int(value):
+                raise ValueError(f"{name} must be a whole number, at least 1, got {value}")
         names = [regulariser.name for regulariser in regularisers]
         if len(set(names)) < len(names):
             raise ValueError(f"regularisers must have distinct names, got {names}: set their name")
@@ -84,7 +85,10 @@ class GAN(GenerativeModel):
 
     def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The discriminator's logits of samples, (B,) float32; y is ignored here."""
-        return self.discriminator(x).float()
+        logits = self.discriminator(x).float()
+        if logits.dim() != 1:
+            raise ValueError(f"a discriminator must give (B,) logits, got {tuple(logits.shape)}")
+        return logits
 
     def real(self, batch: Batch) -> Tensor:
         """The real samples as the discriminator sees them, (B, *shape)."""

@@ -162,9 +162,24 @@ def least_squares(
     )
 
 
-def wasserstein() -> Objective:
-    """The Wasserstein game, for critics kept Lipschitz by other means (Arjovsky et al. 2017)."""
-    return Objective(critic_loss, _alone(raise_logits))
+def wasserstein(drift: float = 0.0) -> Objective:
+    """The Wasserstein game, for critics kept Lipschitz by other means (Arjovsky et al. 2017).
+
+    Args:
+        drift: weight of E[D(x)²] at real samples in the critic's loss, which keeps it near zero;
+            0.001 in Karras et al. 2018, App. A.1.
+
+    Raises:
+        ValueError: drift is negative.
+    """
+    if not drift >= 0:
+        raise ValueError(f"drift must not be negative, got {drift}")
+
+    def critic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        loss = critic_loss(real_logits, fake_logits)
+        return loss + drift * real_logits.square().mean() if drift else loss
+
+    return Objective(critic, _alone(raise_logits))
 
 
 def relativistic() -> Objective:

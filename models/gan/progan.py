@@ -1,5 +1,6 @@
 """Progressive growing: a GAN whose game grows from small images to large ones with progress."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -34,7 +35,7 @@ class ProGAN(GAN):
             other level, takes 1.
 
     Raises:
-        ValueError: as `GAN`, or last_length is not positive.
+        ValueError: as `GAN`, or last_length is not positive and finite.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class ProGAN(GAN):
         critic_repeats: int = 1,
         last_length: float = LAST_LENGTH,
     ) -> None:
-        if not last_length > 0:
-            raise ValueError(f"last_length must be positive, got {last_length}")
+        if not 0 < last_length < math.inf:
+            raise ValueError(f"last_length must be positive and finite, got {last_length}")
         super().__init__(
             data, generator, discriminator, objective, latent_dim, regularisers, critic_repeats
         )

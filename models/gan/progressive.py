@@ -79,7 +79,7 @@ class Generator(nn.Module):
             ValueError: if data_shape is not an image of at least 8x8.
         """
         super().__init__()
-        self.sizes = halvings(data_shape)[::-1]
+        self.sizes = halvings(data_shape, width=width, max_width=max_width)[::-1]
         widths = _widths(width, max_width, len(self.sizes))
         height, breadth = self.sizes[0]
         self.project = Equalised(nn.Linear(latent_dim, widths[0] * height * breadth), FIRST_GAIN)
@@ -124,7 +124,7 @@ class Discriminator(nn.Module):
     ) -> None:
         """Build all levels; arguments and errors are the generator's."""
         super().__init__()
-        self.sizes = halvings(data_shape)[::-1]
+        self.sizes = halvings(data_shape, width=width, max_width=max_width)[::-1]
         widths = _widths(width, max_width, len(self.sizes))
         self.from_image = nn.ModuleList(Equalised(nn.Conv2d(data_shape[0], w, 1)) for w in widths)
         self.blocks = nn.ModuleList(

@@ -53,9 +53,13 @@ class Generator(nn.Module):
             ValueError: data_shape is not an image of at least 8x8, or group_width does not divide.
         """
         super().__init__()
-        self.sizes = halvings(data_shape)[::-1]  # coarsest first
+        self.sizes = halvings(data_shape, width=width, group_width=group_width)[
+            ::-1
+        ]  # coarsest first
         widths = stage_widths(width, len(self.sizes), full_stages, group_width)
         self.classes = nn.Embedding(num_classes, latent_dim) if num_classes else None
+        if self.classes is not None:  # as the authors' linear layer of one-hot classes
+            nn.init.normal_(self.classes.weight, 0.0, num_classes**-0.5)
         inputs = latent_dim * (2 if num_classes else 1)
         self.weights = _linear(inputs, widths[0])
         self.basis = nn.Parameter(torch.randn(widths[0], *self.sizes[0]))
@@ -97,7 +101,7 @@ class Discriminator(nn.Module):
             ValueError: data_shape is not an image of at least 8x8, or group_width does not divide.
         """
         super().__init__()
-        self.sizes = halvings(data_shape)  # finest first
+        self.sizes = halvings(data_shape, width=width, group_width=group_width)  # finest first
         widths = stage_widths(width, len(self.sizes), full_stages, group_width)[::-1]
         self.input = _convolution(data_shape[0], widths[0])
         self.stages = _stages(widths, blocks, group_width)
@@ -109,7 +113,7 @@ class Discriminator(nn.Module):
         self.output = _linear(widths[-1], widths[-1] if num_classes else 1)
         self.classes = nn.Embedding(num_classes, widths[-1]) if num_classes else None
         if self.classes is not None:
-            nn.init.normal_(self.classes.weight, 0.0, widths[-1] ** -0.5)
+            nn.init.normal_(self.classes.weight, 0.0, (num_classes * widths[-1]) ** -0.5)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Map images, (B, C, H, W), and classes, (B,), to logits of being real, (B,)."""

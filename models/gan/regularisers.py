@@ -1,4 +1,4 @@
-"""Penalties on the discriminator: of its gradients at chosen samples, and of its values."""
+"""Penalties on the discriminator's gradients at chosen samples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,27 +89,6 @@ class R2:
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty; real samples are not looked at."""
         return 0.5 * self.weight * gradients(critic, fake).square().sum(dim=1).mean()
-
-
-@dataclass(frozen=True)
-class Drift:
-    """weight · E[D(x)²] at real samples, which keeps a Wasserstein critic near zero.
-
-    Karras et al. 2018, App. A.1.
-
-    Attributes:
-        weight: 0.001 in the paper.
-    """
-
-    weight: float = 0.001
-    name: str = "drift"
-
-    def __post_init__(self) -> None:
-        _check(self.weight)
-
-    def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        """The weighted penalty; fake samples are not looked at."""
-        return self.weight * critic(real).square().mean()
 
 
 def gradients(critic: Critic, x: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """The residual networks of SNGAN, for any image size, with or without classes.
 
-Miyato et al. 2018, App. B.4, Table 4 (32x32) and, with `doubling`, Table 5 (48x48, and 64x64 in the
-authors' code), and Miyato & Koyama 2018 for classes: conditional batch norm in the generator, a
-projection in the discriminator. Spectral normalisation is added
-around the discriminator by `models.gan.spectral`. Sizes are those of `models.gan.dcgan.halvings`.
+Miyato et al. 2018, App. B.4, Table 4 (32x32) and, with `doubling`, Table 5's generator (48x48, and
+64x64 in the authors' code), and Miyato & Koyama 2018 for classes: conditional batch norm in the
+generator, a projection in the discriminator. The doubling discriminator halves to 4 to 7 pixels,
+once less than theirs: at 48x48 it lacks Table 5's block of 1024 channels, at 64x64 its last block
+does not halve. Spectral normalisation is added around the discriminator by `models.gan.spectral`.
+Sizes are those of `models.gan.dcgan.halvings`.
 """
 
 import torch
@@ -38,7 +40,7 @@ class Generator(nn.Module):
             ValueError: if data_shape is not an image of at least 8x8.
         """
         super().__init__()
-        self.sizes = halvings(data_shape)  # finest first
+        self.sizes = halvings(data_shape, width=width)  # finest first
         levels = len(self.sizes) - 1
         widths = [width * 2**level if doubling else width for level in range(levels + 1)]
         height, breadth = self.sizes[-1]
@@ -86,7 +88,7 @@ class Discriminator(nn.Module):
             ValueError: if data_shape is not an image of at least 8x8.
         """
         super().__init__()
-        levels = len(halvings(data_shape)) - 1
+        levels = len(halvings(data_shape, width=width)) - 1
         downs, flat = (levels, 1) if doubling else (levels - 1, 2)
         blocks: list[nn.Module] = []
         before = data_shape[0]

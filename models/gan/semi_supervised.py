@@ -13,7 +13,7 @@ from models.gan.gan import GAN
 from models.gan.objectives import non_saturating
 
 LABELLED_BATCH = 50
-"""Labelled samples shown in one update, drawn with replacement."""
+"""Labelled samples shown in one update of each process, drawn with replacement."""
 
 
 class SemiSupervisedGAN(GAN):

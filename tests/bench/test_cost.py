@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bench import protocol
 from bench.cost import SamplingCost, parameters, sampling_cost, step_flops
+from bench.network_calls import flop_counter
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
@@ -182,3 +183,24 @@ def test_sampling_cost_leaves_everything_untouched():
     assert model.generator.training
     assert not model.discriminator.training
     assert not model.generator._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        torch.nn.Conv2d(8, 12, 3, padding=1),
+        torch.nn.Conv2d(8, 12, 3, padding=1, groups=4),
+        torch.nn.Conv2d(8, 12, 4, stride=2, padding=1),
+        torch.nn.ConvTranspose2d(8, 12, 4, stride=2, padding=1),
+    ],
+    ids=["plain", "grouped", "strided", "transposed"],
+)
+def test_a_convolutions_backward_pass_costs_twice_its_forward_pass(layer):
+    x = torch.randn(2, 8, 6, 6, requires_grad=True)
+    with flop_counter() as counter:
+        y = layer(x)
+    forward = counter.get_total_flops()
+    with flop_counter() as counter:
+        y.sum().backward()
+    assert forward > 0
+    assert counter.get_total_flops() == 2 * forward

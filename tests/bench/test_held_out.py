@@ -107,13 +107,13 @@ def test_a_model_that_only_draws_is_asked_once_and_has_no_columns():
     assert len(model.batches) == 1
 
 
-def test_only_the_first_samples_of_a_large_split_are_shown(monkeypatch):
+def test_of_a_large_split_some_samples_are_shown_at_equal_distances(monkeypatch):
     monkeypatch.setattr(held_out, "MOST_SAMPLES", 7)
     dataset, model = data(), Says(bits_and_accuracy)
     scores = scored(model, dataset)
     assert [len(batch.x) for batch in model.batches] == [5, 2]
-    first = (dataset.test.images[:7].astype(np.float64) ** 2).sum(1).mean()
-    assert scores["bits_per_dim"] == pytest.approx(first)
+    chosen = dataset.test.images[[0, 4, 7, 11, 15, 18, 22]].astype(np.float64)
+    assert scores["bits_per_dim"] == pytest.approx((chosen**2).sum(1).mean())
 
 
 def test_means_are_exact_where_float32_cannot_add():
@@ -212,3 +212,16 @@ def test_columns_are_empty_before_the_end_and_of_a_model_that_only_draws(tmp_pat
     assert len(rows) == 2
     assert not any(row[name] for row in rows for name in HELD_OUT)
     assert all(row["fid_identity"] for row in rows)
+
+
+def test_samples_sorted_by_class_are_seen_from_all_classes(monkeypatch):
+    """A folder's own test split is sorted; the first samples would be of the first class only."""
+    monkeypatch.setattr(held_out, "MOST_SAMPLES", 6)
+    dataset = data(held_out=30)
+    assert dataset.test.labels is not None
+    dataset.test.labels.sort()
+    model = Says(bits_and_accuracy)
+    scored(model, dataset, batch_size=4)
+    seen = torch.cat([batch.y for batch in model.batches if batch.y is not None])
+    assert len(seen) == 6
+    assert seen.unique().tolist() == [0, 1, 2]

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -460,3 +461,18 @@ def test_a_model_without_phases_is_not_trained_whatever_its_recipe(
     assert (trainer.spent.step, trainer.spent.images, trainer.spent.flops) == (0, 0, 0)
     assert not trainer.optimizers
     assert not list(tmp_path.iterdir())
+
+
+def test_counting_flops_is_not_training_time(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "_count_flops", lambda *_: time.sleep(0.3) or 10.0)
+    for budget in (Budget(images=40), Budget(flops=50.0)):
+        trainer = make(tmp_path / str(budget.images), Two(), budget)
+        trainer.fit(SilentObserver())
+        assert trainer.spent.flops == 50.0
+        assert trainer.spent.seconds < 0.25
+
+
+def test_a_flops_budget_that_no_step_spends_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "_count_flops", lambda *_: 0.0)
+    with pytest.raises(ValueError, match=r"torch counts no FLOPs .* give budget\.images"):
+        make(tmp_path, Two(), Budget(flops=100.0))

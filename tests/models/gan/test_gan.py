@@ -19,8 +19,7 @@ def make(objective: Objective, kind: type[GAN] = GAN, **options) -> GAN:
         partial(Generator, width=8),
         partial(Discriminator, width=8),
         objective,
-        latent_dim=6,
-        **options,
+        **{"latent_dim": 6} | options,
     )
 
 
@@ -42,10 +41,18 @@ def test_the_critic_is_updated_as_often_as_asked_per_generator_update():
     ]
 
 
-@pytest.mark.parametrize("repeats", [0, -1])
-def test_fewer_than_one_critic_update_is_refused(repeats):
-    with pytest.raises(ValueError, match=f"critic_repeats must be at least 1, got {repeats}"):
-        make(wasserstein(), critic_repeats=repeats)
+@pytest.mark.parametrize("name", ["critic_repeats", "latent_dim"])
+@pytest.mark.parametrize("number", [0, -1, 1.5])
+def test_what_must_be_counted_is_a_whole_number(name, number):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1, got"):
+        make(wasserstein(), **{name: number})
+
+
+def test_logits_of_another_shape_are_refused():
+    gan = make(wasserstein())
+    gan.discriminator = nn.Flatten()
+    with pytest.raises(ValueError, match=r"must give \(B,\) logits, got \(4, "):
+        gan.discriminator_loss(Batch(torch.rand(4, *gan.data_shape)))
 
 
 @pytest.mark.parametrize(

@@ -206,3 +206,12 @@ def test_only_the_min_max_game_saturates_when_the_discriminator_is_sure():
         gradients.append(fake.grad.abs().item())
     assert gradients[0] < 1e-4
     assert gradients[1] > 0.99
+
+
+def test_drift_is_the_weighted_mean_square_of_the_real_logits():
+    real, fake = torch.tensor([1.0, -3.0]), torch.tensor([2.0, 0.0])
+    plain, kept = wasserstein(), wasserstein(drift=0.01)
+    assert kept.discriminator(real, fake) == pytest.approx(plain.discriminator(real, fake) + 0.05)
+    assert kept.generator(fake, None) == plain.generator(fake, None)
+    with pytest.raises(ValueError, match="drift must not be negative"):
+        wasserstein(drift=-1.0)

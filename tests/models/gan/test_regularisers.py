@@ -11,11 +11,11 @@ from models.base import Batch, DataSpec
 from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
 from models.gan.objectives import wasserstein
-from models.gan.regularisers import R1, R2, Drift, GradientPenalty, Regulariser
+from models.gan.regularisers import R1, R2, GradientPenalty, Regulariser
 
 SHAPE = (1, 8, 8)
 W = torch.tensor([3.0, -4.0])
-PENALTIES: list[Regulariser] = [GradientPenalty(), R1(), R2(), Drift()]
+PENALTIES: list[Regulariser] = [GradientPenalty(), R1(), R2()]
 
 
 def name_of(penalty: Regulariser) -> str:
@@ -116,12 +116,6 @@ def test_every_sample_has_its_own_place_on_its_own_line():
     assert len(shares[:, 0].unique()) == 6
 
 
-def test_drift_is_the_mean_square_of_the_real_logits(points):
-    real, fake = points
-    expected = 0.01 * (real @ W).square().mean()
-    torch.testing.assert_close(Drift(0.01)(lambda x: x @ W, real, fake), expected)
-
-
 @pytest.mark.parametrize("penalty", [GradientPenalty(), R1(), R2()], ids=name_of)
 def test_a_critic_that_says_the_same_everywhere_gets_a_finite_gradient(penalty, points):
     """A norm has no derivative at zero; there it must not be nan."""
@@ -182,7 +176,7 @@ def test_samples_get_no_gradient(penalty, images, critic):
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
-@pytest.mark.parametrize("penalty", [GradientPenalty, R1, R2, Drift])
+@pytest.mark.parametrize("penalty", [GradientPenalty, R1, R2])
 def test_a_weight_that_is_not_positive_is_refused(penalty, weight):
     with pytest.raises(ValueError, match="weight of a penalty must be positive, got"):
         penalty(weight)
@@ -235,9 +229,9 @@ def test_penalties_of_one_name_are_refused_and_of_two_are_both_added():
 
 def test_penalties_are_added_to_the_loss_and_logged_by_their_names():
     torch.manual_seed(0)
-    gan = gan_with("none", GradientPenalty(), R1(), R2(), Drift())
+    gan = gan_with("none", GradientPenalty(), R1(), R2())
     values = gan.discriminator_loss(Batch(torch.rand(4, 1, 16, 16)))
-    names = ["gradient_penalty", "r1", "r2", "drift"]
+    names = ["gradient_penalty", "r1", "r2"]
     assert list(values) == ["loss", "real_logit", "fake_logit", *names]
     expected = values["fake_logit"] - values["real_logit"] + sum(values[name] for name in names)
     torch.testing.assert_close(values["loss"].detach(), expected)
