@@ -20,7 +20,7 @@ class Recipe:
         optimizers: one optimizer factory per phase, by the phase's name.
         ema_decay: decay of the averaged weights that are evaluated; None evaluates the raw ones.
         clip_norm: largest gradient norm of an update; None does not clip.
-        warmup_images: images over which the learning rate rises linearly from zero.
+        warmup_images: of the run, over which the learning rate rises linearly from zero.
         lr_schedule: factor of the learning rate at each phase's progress through its span.
     """
 

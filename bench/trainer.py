@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from bench import checkpoint
 from bench.budget import Budget, Spent
-from bench.cost import step_flops, synchronize
+from bench.cost import synchronize
 from bench.data.batches import BatchStream
 from bench.distributed import World
 from bench.ema import EMA
@@ -21,7 +21,7 @@ from bench.losses import LossRecord
 from bench.machine import autocast
 from bench.observer import Observer
 from bench.recipe import Recipe, TrainerOptions
-from bench.training_flops import TrainingFlops
+from bench.training_flops import TrainingFlops, count_step
 from models.base import Batch, GenerativeModel, Phase
 
 CLOCK_EVERY = 10
@@ -124,28 +124,16 @@ class Trainer:
         """FLOPs of one step over all ranks; counting them is not training time."""
         synchronize(self.device)
         start = time.perf_counter()
-        flops = self._count_flops(progress)
+        flops = count_step(
+            self.model,
+            self._to_device(self.batches(0)),
+            batch_size=self.recipe.batch_size,
+            processes=self.world.size,
+            progress=progress,
+        )
         synchronize(self.device)
         self._started += time.perf_counter() - start
         return flops
-
-    def _count_flops(self, progress: float) -> float:
-        """FLOPs of one step over all ranks, extrapolated from few samples to save time."""
-        batch = self._to_device(self.batches(0))
-        sizes = [min(n, len(batch.x)) for n in (2, 4)]
-        few, more = (
-            step_flops(
-                self.model,
-                Batch(batch.x[:n], None if batch.y is None else batch.y[:n]),
-                progress=progress,
-            )
-            for n in sizes
-        )
-        if sizes[0] == sizes[1]:  # nothing to extrapolate from: that is the whole batch
-            return few * self.world.size
-        per_sample = (more - few) / (sizes[1] - sizes[0])  # the rest is done once per rank
-        once = few - sizes[0] * per_sample
-        return once * self.world.size + per_sample * self.recipe.batch_size
 
     def _train_until(self, target: float, observer: Observer) -> None:
         """Step until the share `target` of the budget is spent.

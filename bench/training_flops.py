@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.cost import step_flops
+from models.base import Batch, GenerativeModel
+
 
 @dataclass
 class _Kind:
@@ -51,3 +54,37 @@ class TrainingFlops:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict`."""
         self._kind = _Kind(**state)
+
+
+def count_step(
+    model: GenerativeModel, batch: Batch, *, batch_size: int, processes: int, progress: float
+) -> float:
+    """FLOPs of one training step, extrapolated from few samples to save time.
+
+    What a step costs is taken to be linear in the number of samples, as it is but for work that is
+    done once per process, such as spectral normalisation.
+
+    Args:
+        model: the model to train, on the device of the batch.
+        batch: real data of one process.
+        batch_size: samples of a step, over all processes.
+        processes: how many there are.
+        progress: the share of the budget at which the step is taken, in [0, 1).
+
+    Returns:
+        FLOPs of all processes together, two per multiply-add; 0 for a model without phases.
+    """
+    sizes = [min(n, len(batch.x)) for n in (2, 4)]
+    few, more = (
+        step_flops(
+            model,
+            Batch(batch.x[:n], None if batch.y is None else batch.y[:n]),
+            progress=progress,
+        )
+        for n in sizes
+    )
+    if sizes[0] == sizes[1]:  # nothing to extrapolate from: that is the whole batch
+        return few * processes
+    per_sample = (more - few) / (sizes[1] - sizes[0])
+    once = few - sizes[0] * per_sample
+    return once * processes + per_sample * batch_size

@@ -47,7 +47,7 @@ class VAE(GenerativeModel):
         super().__init__(data.shape)
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
-        if kl_weight < 0:
+        if not kl_weight >= 0:
             raise ValueError(f"kl_weight must not be negative, got {kl_weight}")
         if decoder_variance is not None and not decoder_variance > 0:
             raise ValueError(f"decoder_variance must be positive or null, got {decoder_variance}")
@@ -55,6 +55,7 @@ class VAE(GenerativeModel):
         self.decoder_variance = decoder_variance
         self.encoder = encoder(latent_dim, self.data_shape)
         self.decoder = decoder(latent_dim, self.data_shape)
+        self._check_decoder()
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -104,6 +105,21 @@ class VAE(GenerativeModel):
         """
         z = torch.randn((n, *self.latent_shape), generator=generator, device=generator.device)
         return self.decoder(z).float()  # (n, *data_shape)
+
+    @torch.no_grad()
+    def _check_decoder(self) -> None:
+        """Raise ValueError where the decoder does not lead from the latents to the data."""
+        training = self.decoder.training
+        try:
+            shape = self.decoder.eval()(torch.zeros(1, *self.latent_shape)).shape[1:]
+        except RuntimeError:
+            shape = None
+        self.decoder.train(training)
+        if shape != self.data_shape:
+            raise ValueError(
+                f"the decoder does not map the encoder's latents {self.latent_shape} to data_shape "
+                f"{self.data_shape}: give both the same kind of latents and as many levels"
+            )
 
 
 def reparameterise(mean: Tensor, log_variance: Tensor) -> Tensor:

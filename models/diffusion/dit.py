@@ -40,6 +40,10 @@ class DiT(nn.Module):
             ValueError: an argument is out of its range or the patches do not fit.
         """
         super().__init__()
+        if patch_size < 1 or heads < 1:
+            raise ValueError(
+                f"DiT: patch_size and heads must be at least 1, got {patch_size} and {heads}"
+            )
         if len(data_shape) != 3 or any(side % patch_size for side in data_shape[1:]):
             raise ValueError(
                 f"DiT: data_shape must be (C, H, W) with sides that are multiples of patch_size="

@@ -1,5 +1,6 @@
 """EDM (Karras et al. 2022): diffusion over continuous noise levels, a preconditioned network."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -59,6 +60,8 @@ class EDM(GenerativeModel):
         for name, value in (("sigma_data", sigma_data), ("p_std", p_std)):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if not math.isfinite(p_mean):
+            raise ValueError(f"p_mean must be finite, got {p_mean}")
         if isinstance(samplers, str) or not samplers:
             raise ValueError(f"samplers must be a list of at least one name, got {samplers!r}")
         self.sigma_data = sigma_data

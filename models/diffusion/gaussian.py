@@ -22,8 +22,8 @@ from models.diffusion.path import (
     Prediction,
     in_sigma,
     spaced,
+    vp_karras_path,
     vp_path,
-    without_scaling,
 )
 from models.diffusion.process import ForwardProcess
 from models.diffusion.sampler_names import SamplerSpec, parse, run
@@ -83,7 +83,7 @@ class GaussianDiffusion(GenerativeModel):
                 fit, there is none, or the data has no labels for a conditional model.
         """
         super().__init__(data.shape)
-        _check(predicts, variance, bound_weight, samplers)
+        _check(data.shape, predicts, variance, bound_weight, clip, samplers)
         if conditional:
             data.require_labels("a conditional diffusion model")
         self.predicts: Parameterisation = predicts
@@ -168,9 +168,10 @@ class GaussianDiffusion(GenerativeModel):
     def path(self, name: str) -> Path:
         """The noise levels that a sampler of this name visits."""
         spec = self._spec(name)
+        if spec.method == "heun":
+            return vp_karras_path(self.process.alpha_bar, spec.steps)
         timesteps = spaced(self.process.num_timesteps, spec.steps, spec.spacing)
-        path = vp_path(self.process.alpha_bar, timesteps)
-        return without_scaling(path) if spec.method == "heun" else path
+        return vp_path(self.process.alpha_bar, timesteps)
 
     def refine(
         self, x: Tensor, name: str, steps: int, generator: Generator, y: Tensor | None = None
@@ -184,7 +185,7 @@ class GaussianDiffusion(GenerativeModel):
             name: of the sampler.
             steps: how many of its last steps to take, in [1, its steps].
             generator: source of the noise, on the model's device.
-            y: classes of a conditional model, (B,); random ones if None.
+            y: classes of a conditional model, (B,); None if they are not known.
 
         Returns:
             Samples, (B, *data_shape) float32, in [-1, 1] if the model clips.
@@ -193,19 +194,6 @@ class GaussianDiffusion(GenerativeModel):
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         x_t = path.alphas[0] * x + path.sigmas[0] * noise
         return self._sample(self._spec(name), path, x_t, generator, y)
-
-    def edit(
-        self, x: Tensor, name: str, strength: float, generator: Generator, y: Tensor | None = None
-    ) -> Tensor:
-        """`refine` by the share `strength` of a sampler's steps, in (0, 1], at least one.
-
-        Raises:
-            ValueError: strength is out of its range.
-        """
-        if not 0 < strength <= 1:
-            raise ValueError(f"strength of an edit must be in (0, 1], got {strength}")
-        steps = max(1, round(strength * self._spec(name).steps))
-        return self.refine(x, name, steps, generator, y)
 
     def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The variational bound of 8-bit images, its divergences estimated at few timesteps."""
@@ -241,15 +229,14 @@ class GaussianDiffusion(GenerativeModel):
         path = self.path(spec.name)
         device = self.progress.device
         noise = torch.randn((n, *self.data_shape), generator=generator, device=device)
+        if self.num_classes and y is None:
+            y = torch.randint(self.num_classes, (n,), generator=generator, device=device)
         return self._sample(spec, path, path.noise_scale * noise, generator, y)
 
     def _sample(
         self, spec: SamplerSpec, path: Path, x: Tensor, generator: Generator, y: Tensor | None
     ) -> Tensor:
         """Run a sampler from x at the first level of a path."""
-        if self.num_classes and y is None:
-            shape = (len(x),)
-            y = torch.randint(self.num_classes, shape, generator=generator, device=x.device)
         denoise = self.denoiser(y if self.num_classes else None, spec.guidance)
         if spec.method == "heun":
             denoise = in_sigma(denoise, self.process.alpha_bar)
@@ -259,7 +246,8 @@ class GaussianDiffusion(GenerativeModel):
     def _spec(self, name: str) -> SamplerSpec:
         """What a sampler's name says, checked against the model."""
         spec = parse(name)
-        spaced(self.process.num_timesteps, spec.steps, spec.spacing)
+        if spec.method != "heun":
+            spaced(self.process.num_timesteps, spec.steps, spec.spacing)
         if spec.guidance != 1.0 and not self.num_classes:
             raise ValueError(f"samplers: {name} is guided, which needs a conditional model")
         return spec
@@ -280,7 +268,14 @@ def _build(
     return network(data_shape, **options)
 
 
-def _check(predicts: str, variance: str, bound_weight: float, samplers: Sequence[str]) -> None:
+def _check(
+    data_shape: tuple[int, ...],
+    predicts: str,
+    variance: str,
+    bound_weight: float,
+    clip: bool,
+    samplers: Sequence[str],
+) -> None:
     """Raise ValueError on options of `GaussianDiffusion` that are none."""
     if predicts not in PARAMETERISATIONS:
         raise ValueError(f"predicts must be one of {PARAMETERISATIONS}, got {predicts!r}")
@@ -290,5 +285,12 @@ def _check(predicts: str, variance: str, bound_weight: float, samplers: Sequence
         raise ValueError(f"bound_weight must not be negative, got {bound_weight}")
     if variance == "learned" and not bound_weight:
         raise ValueError("variance='learned' needs a positive bound_weight, which alone trains it")
+    if bound_weight and not clip:
+        raise ValueError("bound_weight is for 8-bit images in [-1, 1]: it needs clip=true")
+    if bound_weight and len(data_shape) != 3:
+        raise ValueError(
+            "data_shape must be (C, H, W) where bound_weight is positive, since the bound is "
+            f"that of 8-bit images, got {data_shape}"
+        )
     if isinstance(samplers, str) or not samplers:
         raise ValueError(f"samplers must be a list of at least one name, got {samplers!r}")

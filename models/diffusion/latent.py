@@ -1,7 +1,8 @@
 """Latent diffusion (Rombach et al. 2022): a diffusion model of the latents of an autoencoder.
 
 The autoencoder is trained in the first part of the budget; after it the diffusion model, on the
-latents that the autoencoder then gives. Whatever keeps the contract can model the latents.
+latents that the autoencoder then gives. What models them must draw without bounds, since they have
+none: `GaussianDiffusion` with clip=false.
 """
 
 from collections.abc import Callable, Mapping
@@ -123,7 +124,8 @@ class Standardise(nn.Module):
 
     The statistics are those of all latents seen while these are few, then an exponential average
     over about a hundred batches. (Rombach et al. 2022, App. G, divide by the deviation of the first
-    batch.)
+    batch.) Under torchrun each process averages over its own batches, and the average of the first
+    is what is saved and drawn with.
 
     Args:
         channels: of the latents.

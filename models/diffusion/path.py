@@ -11,6 +11,9 @@ from torch import Tensor
 Spacing = Literal["trailing", "uniform", "quadratic"]
 SPACINGS = ("trailing", "uniform", "quadratic")
 
+MAX_SIGMA = 80.0
+"""Noise beside which data in [-1, 1] cannot be seen (Karras et al. 2022, Table 1)."""
+
 
 class Prediction(NamedTuple):
     """What a denoiser says about a noisy sample.
@@ -92,9 +95,11 @@ def spaced(num_timesteps: int, steps: int, spacing: Spacing = "trailing") -> lis
     if spacing == "uniform":
         return [k * (num_timesteps // steps) for k in reversed(range(steps))]
     if spacing == "quadratic":
+        if steps == 1:
+            return [num_timesteps - 1]
         visited = [-1]
         for k in range(steps):
-            square = int((num_timesteps - 1) * (k / max(1, steps - 1)) ** 2)
+            square = int((num_timesteps - 1) * (k / (steps - 1)) ** 2)
             visited.append(max(square, visited[-1] + 1))
         return visited[:0:-1]
     raise ValueError(f"spacing must be one of {SPACINGS}, got {spacing!r}")
@@ -141,10 +146,18 @@ def karras_path(
     return Path(alphas=(1.0,) * (steps + 1), sigmas=(*sigmas, 0.0), times=tuple(sigmas))
 
 
-def without_scaling(path: Path) -> Path:
-    """The same levels with x divided by alpha: sigma is then the noise-to-signal ratio."""
-    sigmas = tuple(sigma / alpha for sigma, alpha in zip(path.sigmas, path.alphas, strict=True))
-    return Path(alphas=(1.0,) * len(sigmas), sigmas=sigmas, times=sigmas[:-1])
+def vp_karras_path(alpha_bar: Tensor, steps: int) -> Path:
+    """Karras's levels among those of a variance-preserving process, for a denoiser `in_sigma`.
+
+    They begin at `MAX_SIGMA` where the process goes on beyond, as the cosine schedule does: there
+    data cannot be told from noise, and a step would magnify the network's error as much.
+
+    Args:
+        alpha_bar: cumulative signal power, (T,) float64.
+        steps: at least 1.
+    """
+    least, most = ((1.0 - alpha_bar[[0, -1]]) / alpha_bar[[0, -1]]).sqrt().tolist()
+    return karras_path(steps, least, min(most, MAX_SIGMA))
 
 
 def in_sigma(denoiser: Denoiser, alpha_bar: Tensor) -> Denoiser:

@@ -2,10 +2,10 @@
 
     <method>-<steps>[-uniform | -quadratic][-eta<η>][-churn<S>][-cfg<w>]
 
-Methods are ddpm (ancestral), ddim, dpmpp (DPM-Solver++ 2M) and heun (EDM). Without a spacing
-timesteps are trailing; without -cfg there is no guidance. Examples: ddim-50, ddpm-1000,
-ddim-20-quadratic-eta0.5, heun-18-churn40, ddim-50-cfg3. A sampler has one name only: what is not
-asked for is left out, and numbers have no needless digits.
+Methods are ddpm (ancestral), ddim, dpmpp (DPM-Solver++ 2M) and heun (EDM), which has noise levels
+of its own. Without a spacing timesteps are trailing; without -cfg there is no guidance. Examples:
+ddim-50, ddpm-1000, ddim-20-quadratic-eta0.5, heun-18-churn40, ddim-50-cfg3. A sampler has one
+name only: what is not asked for is left out, and numbers have no needless digits.
 """
 
 import re
@@ -100,6 +100,8 @@ def parse(name: str) -> SamplerSpec:
     )
     if match["eta"] and (spec.method != "ddim" or spec.eta > 1):
         raise ValueError(f"samplers: {name!r} sets eta, which only ddim has, in [0, 1]")
+    if match["spacing"] and spec.method == "heun":
+        raise ValueError(f"samplers: {name!r} sets a spacing of timesteps, which heun has not")
     if match["churn"] and spec.method != "heun":
         raise ValueError(f"samplers: {name!r} sets churn, which only heun has")
     if name != spec.name:
@@ -123,7 +125,7 @@ def run(
         spec: what its name says; guidance is the denoiser's business.
         denoiser: predicts x_0 at the times of the path.
         x: noise at the path's first level, (B, *shape) float32.
-        path: noise levels to visit; without scaling for heun.
+        path: noise levels to visit, all or the last ones; without scaling for heun.
         generator: source of noise, on the device of x.
         variance: of the ancestral sampler.
         churning: of heun, where its churn is positive.
@@ -139,7 +141,9 @@ def run(
         case "dpmpp":
             return sample_dpmpp_2m(denoiser, x, path)
         case "heun":
-            return sample_heun(denoiser, x, path, generator, churn=spec.churn, churning=churning)
+            # The last steps of a path add as much noise each as they do in the whole of it.
+            churn = spec.churn * path.steps / spec.steps
+            return sample_heun(denoiser, x, path, generator, churn=churn, churning=churning)
     raise ValueError(f"method must be one of {METHODS}, got {spec.method!r}")
 
 

@@ -184,7 +184,7 @@ def sample_heun(
     if churn < 0:
         raise ValueError(f"churn must not be negative, got {churn}")
     if any(alpha != 1.0 for alpha in path.alphas):
-        raise ValueError("Heun's method needs a path whose alphas are all 1, see without_scaling")
+        raise ValueError("Heun's method needs a path whose alphas are all 1, see karras_path")
     for k in range(path.steps):
         sigma, sigma_next = path.sigmas[k : k + 2]
         gamma = 0.0

@@ -56,7 +56,7 @@ class UNet(nn.Module):
         """
         super().__init__()
         widths = [channels * mult for mult in channel_mult]
-        _check(data_shape, channels, widths, attention_levels, groups)
+        _check(data_shape, channels, widths, num_res_blocks, attention_levels, groups)
         self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
         self.time_mlp = nn.Sequential(
@@ -161,7 +161,7 @@ class UNet(nn.Module):
 
 
 def _latent_mlp(latent_dim: int, embedding: int) -> nn.Module:
-    """Maps normalised latents to the embedding (DDGAN, Xiao et al. 2022, App. C)."""
+    """Maps latents to the embedding, as DDGAN's mapping network does (Xiao et al. 2022, App. C)."""
     return nn.Sequential(
         nn.Linear(latent_dim, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
     )
@@ -264,6 +264,7 @@ def _check(
     data_shape: tuple[int, ...],
     channels: int,
     widths: Sequence[int],
+    num_res_blocks: int,
     attention_levels: Sequence[int],
     groups: int,
 ) -> None:
@@ -272,6 +273,10 @@ def _check(
         raise ValueError(
             f"U-Net: data_shape must be (C, H, W) with sides >= 4, got {data_shape}: choose "
             "another model, or larger images"
+        )
+    if groups < 1 or num_res_blocks < 1:
+        raise ValueError(
+            f"groups and num_res_blocks must be at least 1, got {groups} and {num_res_blocks}"
         )
     if channels < 4 or channels % 2:
         raise ValueError(f"channels must be even and at least 4, got {channels}")

@@ -464,7 +464,7 @@ def test_a_model_without_phases_is_not_trained_whatever_its_recipe(
 
 
 def test_counting_flops_is_not_training_time(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Trainer, "_count_flops", lambda *_: time.sleep(0.3) or 10.0)
+    monkeypatch.setattr("bench.trainer.count_step", lambda *_, **__: time.sleep(0.3) or 10.0)
     for budget in (Budget(images=40), Budget(flops=50.0)):
         trainer = make(tmp_path / str(budget.images), Two(), budget)
         trainer.fit(SilentObserver())
@@ -473,6 +473,6 @@ def test_counting_flops_is_not_training_time(tmp_path: Path, monkeypatch) -> Non
 
 
 def test_a_flops_budget_that_no_step_spends_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Trainer, "_count_flops", lambda *_: 0.0)
+    monkeypatch.setattr("bench.trainer.count_step", lambda *_, **__: 0.0)
     with pytest.raises(ValueError, match=r"torch counts no FLOPs .* give budget\.images"):
         make(tmp_path, Two(), Budget(flops=100.0))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import trainer as trainer_module
+from bench import training_flops
 from bench.budget import Budget
 from bench.cost import step_flops
 from bench.data.batches import BatchStream
@@ -188,7 +188,7 @@ def test_the_trainer_adds_up_the_kinds_and_counts_each_once(tmp_path, monkeypatc
         counted.append((progress, len(batch.x)))
         return step_flops(model, batch, progress=progress)
 
-    monkeypatch.setattr(trainer_module, "step_flops", count)
+    monkeypatch.setattr(training_flops, "step_flops", count)
     trainer = make(tmp_path, Budget(images=8 * BATCH))
     trainer.fit(SilentObserver())
     assert trainer.spent.step == 8

@@ -160,3 +160,20 @@ def test_networks_refuse_what_they_cannot_be_built_for(network):
 def test_maps_need_a_level(network):
     with pytest.raises(ValueError, match="levels must be at least 1, got 0"):
         network(2, SHAPE, levels=0)
+
+
+def test_a_decoder_of_other_latents_is_refused():
+    with pytest.raises(ValueError, match="give both the same kind of latents and as many levels"):
+        VAE(
+            DataSpec((1, 16, 16), 0, lambda index: index, 0),
+            partial(MapEncoder, levels=2),
+            partial(MapDecoder, levels=1),
+            latent_dim=4,
+        )
+    with pytest.raises(ValueError, match="does not map the encoder's latents"):
+        VAE(DataSpec((1, 16, 16), 0, lambda index: index, 0), VectorEncoder, MapDecoder)
+
+
+def test_a_weight_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="kl_weight"):
+        make(kl_weight=float("nan"))

@@ -130,3 +130,9 @@ def test_the_output_depends_on_time_class_and_place_and_not_on_the_rest_of_the_b
 def test_bad_arguments_are_refused(shape, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         make(*shape, **change)
+
+
+@pytest.mark.parametrize("options", [{"heads": 0}, {"patch_size": 0}])
+def test_sizes_of_nothing_are_refused(options):
+    with pytest.raises(ValueError, match="patch_size and heads must be at least 1"):
+        DiT((1, 8, 8), **options)

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import pytest
@@ -167,10 +168,24 @@ def test_refining_keeps_more_of_the_input_the_fewer_steps_it_takes():
     assert distances == sorted(distances)
 
 
+def test_refining_starts_at_the_first_of_the_last_levels():
+    edm = model().eval()
+    seen = []
+    edm.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    x = torch.full((64, *SHAPE), 0.3)
+    edm.refine(x, "heun-18", 5, torch.Generator().manual_seed(0))
+    sigma = edm.path("heun-18").sigmas[-6]
+    scaled, time = seen[0]
+    assert time.tolist() == pytest.approx([250 * math.log(sigma)] * 64)
+    noise = scaled * (sigma**2 + 0.25) ** 0.5 - x
+    assert noise.std().item() == pytest.approx(sigma, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"samplers": []}, "samplers"),
+        ({"p_mean": float("nan")}, "p_mean"),
         ({"samplers": ["ddpm-10"]}, "EDM has"),
         ({"samplers": ["ddim-10-cfg2"]}, "EDM has"),
         ({"samplers": ["ddim-10-uniform"]}, "EDM has"),

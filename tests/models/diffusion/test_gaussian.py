@@ -249,5 +249,47 @@ def test_pretrained_weights_are_loaded_and_not_trained(tmp_path):
 def test_a_network_that_cannot_do_what_the_model_needs_is_refused(options, missing):
     with pytest.raises(ValueError, match=f"does not take {missing}, .*choose UNet or DiT"):
         GaussianDiffusion(
-            spec(2, num_classes=3), DenoiserMLP, betas=BETAS, samplers=["ddim-10"], **options
+            spec(1, 8, 8, num_classes=3), DenoiserMLP, betas=BETAS, samplers=["ddim-10"], **options
         )
+
+
+def test_heun_stays_on_levels_where_a_network_can_be_right():
+    """A cosine schedule ends at sigma = 20,000, whose first step would magnify any small error."""
+
+    class Imperfect(ExactGaussian):
+        def forward(self, x_t, t):
+            return super().forward(x_t, t) + 0.02
+
+    betas = cosine_betas(1000)
+    model = GaussianDiffusion(
+        spec(100),
+        partial(Imperfect, betas=betas, predicts="eps"),
+        betas=betas,
+        samplers=["heun-18"],
+        clip=False,
+    )
+    sigmas = model.path("heun-18").sigmas
+    assert sigmas[0] == pytest.approx(80)
+    least = model.process.alpha_bar[0]
+    assert sigmas[-2] == pytest.approx(((1 - least) / least).sqrt().item())
+    x = model.samplers["heun-18"].draw(500, seeded(), None)
+    assert x.mean().item() == pytest.approx(0.1, abs=0.1)
+    assert x.std().item() == pytest.approx(0.2, rel=0.2)
+
+
+def test_a_short_schedule_is_walked_from_its_own_last_level():
+    model = recorded(betas=SHORT, samplers=["heun-3"])
+    last = model.process.alpha_bar[-1]
+    assert model.path("heun-3").sigmas[0] == pytest.approx(((1 - last) / last).sqrt().item())
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((2,), {"bound_weight": 0.001}, r"data_shape must be \(C, H, W\) .*got \(2,\)"),
+        ((1, 8, 8), {"bound_weight": 0.001, "clip": False}, "needs clip=true"),
+    ],
+)
+def test_a_bound_is_refused_where_there_is_none(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        recorded(shape=shape, **options)

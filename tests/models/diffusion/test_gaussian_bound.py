@@ -10,8 +10,10 @@ from models.diffusion.path import Prediction
 
 
 def test_the_bound_in_the_loss_is_its_term_at_the_same_timestep():
-    model = recorded(betas=SHORT, predicts="x_0", variance="fixed_small", bound_weight=0.01)
-    x_0 = torch.rand(256, 2) * 2 - 1
+    model = recorded(
+        (1, 2, 1), betas=SHORT, predicts="x_0", variance="fixed_small", bound_weight=0.01
+    )
+    x_0 = torch.rand(256, 1, 2, 1) * 2 - 1
     values = model.denoiser_loss(Batch(x_0))
     ((x_t, t, _),) = model.network.calls
     predicted = torch.full_like(x_0, 0.25)
@@ -24,9 +26,9 @@ def test_the_bound_in_the_loss_is_its_term_at_the_same_timestep():
 
 def gradients(bound_weight, variance):
     """Gradients of the loss in the mean's and the variance's channels."""
-    model = recorded(betas=SHORT, variance=variance, bound_weight=bound_weight)
+    model = recorded((1, 2, 1), betas=SHORT, variance=variance, bound_weight=bound_weight)
     torch.manual_seed(0)
-    model.denoiser_loss(Batch(torch.rand(64, 2) * 2 - 1))["loss"].backward()
+    model.denoiser_loss(Batch(torch.rand(64, 1, 2, 1) * 2 - 1))["loss"].backward()
     raw = model.network.raw
     return model.network.value.grad, None if raw is None else raw.grad
 
@@ -68,17 +70,22 @@ def test_learning_the_variance_finds_the_best_one():
             self.raw = nn.Parameter(torch.zeros(20))
 
         def forward(self, x_t, t):
-            raw = self.raw[t.long()][:, None].expand_as(x_t)
+            raw = self.raw[t.long()][:, None, None, None].expand_as(x_t)
             return torch.cat([super().forward(x_t, t), raw], dim=1)
 
     torch.manual_seed(0)
     model = GaussianDiffusion(
-        spec(64), Exact, betas=SHORT, samplers=["ddpm-20"], variance="learned", bound_weight=0.05
+        spec(1, 8, 8),
+        Exact,
+        betas=SHORT,
+        samplers=["ddpm-20"],
+        variance="learned",
+        bound_weight=0.05,
     )
     adam = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(400):
         adam.zero_grad()
-        model.denoiser_loss(Batch(0.2 * torch.randn(128, 64)))["loss"].backward()
+        model.denoiser_loss(Batch(0.2 * torch.randn(128, 1, 8, 8)))["loss"].backward()
         adam.step()
     process, t = model.process, torch.arange(1, 20)
     found = process.log_variance(t, 1, (model.network.raw.detach()[t] + 1) / 2)
@@ -99,3 +106,10 @@ def test_bits_per_dimension_of_images_and_of_nothing_else():
     assert all(value.shape == (5,) and value.isfinite().all() for value in scores.values())
     assert (scores["bits_per_dim"] > 5).all()  # of noise there are 8
     assert recorded().held_out_scores(Batch(torch.zeros(5, 2)), seeded()) == {}
+
+
+def test_the_bound_of_labelled_images_is_the_one_given_their_labels():
+    model = recorded(shape=(1, 4, 4), betas=SHORT, num_classes=3)
+    y = torch.tensor([2, 0, 1])
+    model.held_out_scores(Batch(torch.zeros(3, 1, 4, 4), y), seeded())
+    assert all(told.tolist() == [2, 0, 1] for _, _, told in model.network.calls)

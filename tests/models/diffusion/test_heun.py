@@ -14,7 +14,7 @@ from known_denoisers import (
     seeded,
 )
 
-from models.diffusion.path import in_sigma, karras_path, without_scaling
+from models.diffusion.path import Path, in_sigma, karras_path
 from models.diffusion.samplers import Churning, sample_heun
 
 
@@ -26,7 +26,9 @@ def test_heun_on_timesteps_matches_diffusers():
     )
     scheduler.set_timesteps(10)
     x_0_of = in_sigma(not_clipped, ALPHA_BAR)
-    path = without_scaling(path_of(10))
+    scaled = path_of(10)
+    ratios = tuple(sigma / alpha for sigma, alpha in zip(scaled.sigmas, scaled.alphas, strict=True))
+    path = Path((1.0,) * 11, ratios, ratios[:-1])
     start = path.sigmas[0] * pure_noise(torch.float64)
     ours = sample_heun(x_0_of, start, path, seeded())
     x = start

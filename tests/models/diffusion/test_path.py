@@ -12,7 +12,6 @@ from models.diffusion.path import (
     karras_path,
     spaced,
     vp_path,
-    without_scaling,
 )
 from models.diffusion.schedules import cosine_betas, cumulative_alphas, linear_betas
 
@@ -28,7 +27,10 @@ def test_timesteps_are_distinct_and_descending_whatever_their_number(num_timeste
         assert timesteps == sorted(set(timesteps), reverse=True)
         assert timesteps[0] <= num_timesteps - 1
         assert timesteps[-1] >= 0
-        assert timesteps[0] == num_timesteps - 1 if spacing == "trailing" else timesteps[-1] == 0
+        if spacing == "trailing" or (steps == 1 and spacing == "quadratic"):
+            assert timesteps[0] == num_timesteps - 1
+        else:
+            assert timesteps[-1] == 0
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -50,6 +52,10 @@ def test_quadratic_timesteps_are_floored_squares():
     timesteps = spaced(1000, 10, "quadratic")[::-1]
     assert timesteps == [math.floor(999 / 81 * i**2) for i in range(10)]
     assert timesteps[-1] == 999
+
+
+def test_one_quadratic_step_is_the_last_timestep():
+    assert spaced(10, 1, "quadratic") == [9]
 
 
 def test_quadratic_timesteps_that_would_coincide_move_up():
@@ -125,17 +131,6 @@ def test_the_last_steps_of_a_path(path):
 def test_pure_noise_has_the_scale_of_the_first_level():
     assert karras_path(6).noise_scale == pytest.approx(80.0)
     assert vp_path(ALPHA_BAR, [999, 0]).noise_scale == 1.0
-
-
-def test_without_scaling_keeps_the_ratio_of_noise_to_signal():
-    path = vp_path(ALPHA_BAR, spaced(1000, 5))
-    unscaled = without_scaling(path)
-    assert set(unscaled.alphas) == {1.0}
-    assert unscaled.times == unscaled.sigmas[:-1]
-    ratios = [sigma / alpha for sigma, alpha in zip(path.sigmas, path.alphas, strict=True)]
-    assert unscaled.sigmas == pytest.approx(ratios)
-    assert without_scaling(unscaled) == unscaled
-    assert unscaled.last(2) == without_scaling(path.last(2))
 
 
 @pytest.mark.parametrize("betas", [linear_betas(1000), cosine_betas(1000)])

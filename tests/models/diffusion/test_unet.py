@@ -224,3 +224,17 @@ def test_further_inputs_change_the_output(options, inputs):
         first, second = (network(x, t, **given) for given in inputs)
     assert first.shape == (1, 6, 8, 8)
     assert (first - second).abs().max() > 1e-3
+
+
+def test_residual_branches_and_the_output_start_near_zero():
+    """Ho et al. 2020, App. B: a fresh network is nearly its shortcuts."""
+    unet = UNet((3, 8, 8), **SMALL)
+    last = [block.conv2.weight for block in unet.modules() if isinstance(block, ResidualBlock)]
+    assert last
+    assert all(0 < weight.abs().max() < 1e-4 for weight in (*last, unet.conv_out.weight))
+
+
+@pytest.mark.parametrize("options", [{"groups": 0}, {"num_res_blocks": 0}])
+def test_parts_that_are_none_are_refused(options):
+    with pytest.raises(ValueError, match="groups and num_res_blocks must be at least 1"):
+        UNet((3, 8, 8), **{**SMALL, **options})

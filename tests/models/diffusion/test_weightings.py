@@ -35,6 +35,7 @@ def test_vlb_of_the_noise_is_the_papers_formula():
     """Ho et al. 2020, Eq. 12, with the posterior's variance; t = 0 is a likelihood instead."""
     expected = BETAS**2 / (2 * posterior_variances(BETAS) * (1 - BETAS) * (1 - ALPHA_BAR))
     torch.testing.assert_close(vlb()(ALPHA_BAR, "eps")[1:], expected[1:], rtol=1e-9, atol=0)
+    torch.testing.assert_close(vlb()(ALPHA_BAR, "x_0")[0], SNR[0] / 2)
 
 
 @pytest.mark.parametrize("weighting", [min_snr(3.0), vlb()])
