@@ -53,9 +53,8 @@ class Generator(nn.Module):
             ValueError: data_shape is not an image of at least 8x8, or group_width does not divide.
         """
         super().__init__()
-        self.sizes = halvings(data_shape, width=width, group_width=group_width)[
-            ::-1
-        ]  # coarsest first
+        sizes = halvings(data_shape, width=width, group_width=group_width)
+        self.sizes = sizes[::-1]  # coarsest first
         widths = stage_widths(width, len(self.sizes), full_stages, group_width)
         self.classes = nn.Embedding(num_classes, latent_dim) if num_classes else None
         if self.classes is not None:  # as the authors' linear layer of one-hot classes

@@ -11,12 +11,12 @@ Command: python scripts/benchmarks/critic_step.py --models wgan_gp wgan_gp_small
 import argparse
 import copy
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import hydra
 import torch
+from clocks import Clock, add_options, seconds_of, start
 from hydra.utils import instantiate
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,11 +40,9 @@ class Side:
     step: Callable[[], None]
     seconds: list[float] = field(default_factory=list)
 
-    def measure(self, clock: Callable[[], float]) -> None:
+    def measure(self, clock: Clock) -> None:
         """Make one update and record its time."""
-        start = clock()
-        self.step()
-        self.seconds.append(clock() - start)
+        self.seconds.append(seconds_of(self.step, clock))
 
     def flops(self) -> int:
         """Floating-point operations of one update, which is made."""
@@ -98,17 +96,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="samples per update; the recipe's by default")
     parser.add_argument("--norm", help="of the critic; the configuration's by default")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="under bfloat16 autocast")
-    parser.add_argument(
-        "--clock",
-        choices=("wall", "cpu"),
-        default="wall",
-        help="cpu: the process's CPU time, for a busy machine; use it with --threads 1",
-    )
+    add_options(parser)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    clock = {"wall": time.perf_counter, "cpu": time.process_time}[arguments.clock]
+    clock = start(arguments)
     print(f"{arguments.threads} threads, {arguments.clock} time, {arguments.repeats} pairs")
     for name in arguments.models:
         torch.manual_seed(0)

@@ -10,11 +10,11 @@ Command: python scripts/benchmarks/denoiser_step.py --batch 64 --repeats 10
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from clocks import add_options, seconds_of, start
 from diffusers import UNet2DModel  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -64,28 +64,14 @@ def training_step(
     return step
 
 
-def seconds_of(step: Callable[[], None], clock: Callable[[], float]) -> float:
-    """Time of one step by a clock."""
-    start = clock()
-    step()
-    return clock() - start
-
-
 def main() -> None:
     """Time the three steps in alternation and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument(
-        "--clock",
-        choices=("wall", "cpu"),
-        default="wall",
-        help="cpu: the process's CPU time, for a busy machine; use it with --threads 1",
-    )
+    add_options(parser)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    clock = {"wall": time.perf_counter, "cpu": time.process_time}[arguments.clock]
+    clock = start(arguments)
 
     torch.manual_seed(0)
     theirs, ours, ours_bf16 = build_theirs(), build_ours(), build_ours()

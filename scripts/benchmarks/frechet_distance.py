@@ -9,16 +9,13 @@ that is busy with other work, --threads 1 --clock cpu counts processor time inst
 
 import argparse
 import statistics as stats
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from clocks import add_options, seconds_of, start
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
 from bench.metrics.fid import frechet_distance, statistics
-
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> None:
@@ -27,12 +24,9 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=2048)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
+    add_options(parser)
     arguments = parser.parse_args()
-    clock = CLOCKS[arguments.clock]
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    clock = start(arguments)
     first = _gaussian(arguments.samples, arguments.dimensions, seed=0)
     second = _gaussian(arguments.samples, arguments.dimensions, seed=1)
     keys = ("mu", "sigma")
@@ -45,7 +39,7 @@ def main() -> None:
         return fid_statistics_to_metric(*records, verbose=False)["frechet_inception_distance"]
 
     difference = abs(ours() / theirs() - 1)  # warms both up
-    times = [(_seconds(ours, clock), _seconds(theirs, clock)) for _ in range(arguments.repeats)]
+    times = [(seconds_of(ours, clock), seconds_of(theirs, clock)) for _ in range(arguments.repeats)]
     ratios = [reference / own for own, reference in times]
     print(
         f"D = {arguments.dimensions}, {torch.get_num_threads()} threads, {len(times)} rounds, "
@@ -64,12 +58,6 @@ def _gaussian(samples: int, dimensions: int, seed: int) -> tuple[np.ndarray, np.
     mixing = torch.randn(dimensions, dimensions, generator=generator) * scales
     x = torch.randn(samples, dimensions, generator=generator) @ mixing.T
     return statistics(x / dimensions**0.5)
-
-
-def _seconds(call: Callable[[], float], clock: Callable[[], float]) -> float:
-    started = clock()
-    call()
-    return clock() - started
 
 
 if __name__ == "__main__":

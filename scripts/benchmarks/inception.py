@@ -10,17 +10,16 @@ largest difference of features, relative to the largest feature. --device cuda t
 
 import argparse
 import statistics as stats
-import time
-from collections.abc import Callable
+from functools import partial
 from unittest import mock
 
 import torch
+from clocks import add_options, seconds_of, start
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from bench.extractors.colour import PictureExtractor
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 SIDE = 299
 
 
@@ -29,12 +28,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, help="CPU threads; default: torch's choice")
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
     parser.add_argument("--device", default="cpu")
+    add_options(parser)
     arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    clock = start(arguments)
     torch.manual_seed(0)
     theirs = _random_inception().to(arguments.device)
     ours = PictureExtractor("inception", _random_inception(), "resize", channels=3)
@@ -45,7 +42,7 @@ def main() -> None:
     with torch.inference_mode():
         difference = _difference(ours(images)[0], theirs(images)[0])  # warms both up
         times = [
-            tuple(_seconds(network, images, CLOCKS[arguments.clock]) for network in (ours, theirs))
+            tuple(seconds_of(partial(_call, net, images), clock) for net in (ours, theirs))
             for _ in range(arguments.repeats)
         ]
     ratios = [reference / own for own, reference in times]
@@ -80,12 +77,10 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
-def _seconds(network: nn.Module, images: Tensor, clock: Callable[[], float]) -> float:
-    started = clock()
+def _call(network: nn.Module, images: Tensor) -> None:
     network(images)
     if images.is_cuda:
         torch.cuda.synchronize()
-    return clock() - started
 
 
 if __name__ == "__main__":
