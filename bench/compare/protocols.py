@@ -118,5 +118,8 @@ def _limited(run: Run, field: str, value: str) -> Run | None:
     """The run with the rows that have this value or none; None if it has other rows only."""
     if run.rows.empty:
         return run
-    rows = run.rows.loc[run.rows[field].isin(("", value))].reset_index(drop=True)
-    return None if rows.empty else replace(run, rows=rows)
+    rows, points = (
+        table.loc[table[field].isin(("", value))].reset_index(drop=True)
+        for table in (run.rows, run.points)
+    )
+    return None if rows.empty else replace(run, rows=rows, points=points)

@@ -1,4 +1,4 @@
-"""Run directories → the final evaluation rows of every run, checked."""
+"""Run directories → the evaluation rows of every run, checked."""
 
 import csv
 import io
@@ -31,6 +31,7 @@ class Run:
         rows: rows of eval.csv at the last evaluated checkpoint, one per sampler. Measurements
             are float64, NaN where empty; everything else is text. What the earlier checkpoints were
             like stands in the columns that `bench.compare.course` adds.
+        points: all rows of eval.csv, of every evaluation point, as they stand in the file.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Run:
     status: Status
     extractors: tuple[str, ...]
     rows: pd.DataFrame
+    points: pd.DataFrame
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -98,9 +100,9 @@ def read_run(path: Path) -> Run:
     if status.status == "finished" and rows.empty:
         raise ValueError(f"{file} has no rows although the run is finished: {REMEDY.format(path)}")
     if rows.empty:
-        return Run(path, *_identity_from_path(path), status, extractors, rows)
+        return Run(path, *_identity_from_path(path), status, extractors, rows, rows)
     identity = _identity_from_rows(rows, file)
-    return Run(path, *identity, status, extractors, last_point(rows, extractors))
+    return Run(path, *identity, status, extractors, last_point(rows, extractors), rows)
 
 
 def _read_status(path: Path) -> Status | None:

@@ -77,6 +77,7 @@ class Comparison:
         entries: trained models by FID, failed and unfinished runs, then what is not trained.
         commands: command lines that made the runs.
         values: the protocol fields that split the data set's runs, with this table's values.
+        runs: what the entries were made from.
     """
 
     dataset: str
@@ -84,6 +85,7 @@ class Comparison:
     entries: tuple[Entry, ...]
     commands: tuple[str, ...]
     values: Mapping[str, str] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
 
     @property
     def title(self) -> str:
@@ -139,7 +141,7 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
             entries.append(_averaged(group, columns))
     entries.sort(key=lambda entry: _rank(entry, extractors))
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
-    return Comparison(runs[0].dataset, extractors, tuple(entries), commands, values or {})
+    return Comparison(runs[0].dataset, extractors, tuple(entries), commands, values or {}, tuple(runs))
 
 
 def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
