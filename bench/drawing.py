@@ -1,6 +1,7 @@
 """Drawing from a sampler, always in the same way: what is exported is what was scored."""
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,18 @@ from models.base import Sampler
 
 class SamplesNotFiniteError(Exception):
     """A sampler drew NaN or infinity: the model has no score."""
+
+
+class Drawn(NamedTuple):
+    """One batch of samples.
+
+    Attributes:
+        stored: images (B, C, H, W) uint8, or points (B, D) float32.
+        classes: those that were asked for, (B,) int64 on the CPU; None where a sampler takes none.
+    """
+
+    stored: Tensor
+    classes: Tensor | None
 
 
 def batch_sizes(samples: int, scored: int, batch_size: int) -> Iterator[int]:
@@ -41,8 +54,8 @@ def draw(
     seed: int,
     precision: str,
     device: torch.device,
-) -> Iterator[Tensor]:
-    """Yield batches of samples as stored: images (B, C, H, W) uint8, points (B, D) float32.
+) -> Iterator[Drawn]:
+    """Yield batches of samples as stored, of uniform classes where the sampler takes classes.
 
     Call it in eval mode and without gradients.
 
@@ -61,10 +74,13 @@ def draw(
     """
     generator = torch.Generator(device).manual_seed(seed)
     for n in sizes:
+        y = None
+        if sampler.classes:
+            y = torch.randint(sampler.classes, (n,), generator=generator, device=device)
         with autocast(device, precision):
-            x = sampler.draw(n, generator, None)  # (n, *shape)
+            x = sampler.draw(n, generator, y)  # (n, *shape)
         if x.shape != (n, *shape):
             raise ValueError(f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *shape)}")
         if not torch.isfinite(x).all():
             raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
-        yield as_stored(x)
+        yield Drawn(as_stored(x), None if y is None else y.cpu())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.cost import sampling_cost
 from bench.data.dataset import Dataset, as_drawn
-from bench.drawing import batch_sizes, draw
+from bench.drawing import Drawn, batch_sizes, draw
 from bench.extractors.base import Extractor, extract
 from bench.held_out import held_out_scores
 from bench.machine import autocast
@@ -208,17 +208,19 @@ class Evaluator:
     ) -> Evaluation:
         device = model.progress.device
         options = self.options
-        batches = []
+        batches, asked = [], []
         for batch in self._draw(name, sampler, device):
-            batches.append(batch)
+            batches.append(batch.stored)
+            asked += [] if batch.classes is None else [batch.classes]
             on_draw(name, sum(map(len, batches)))
         stored = torch.cat(batches)  # (N, C, H, W) uint8, or points (N, D) float32
+        classes = torch.cat(asked) if asked else None  # (N,)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
         for extractor in self.reference.extractors:
             fake = extract(extractor, stored.split(options.batch_size), device)
             scores = self._scores(extractor, fake, last=last)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
-            values |= self._classes(extractor, fake)
+            values |= self._classes(extractor, fake, classes)
         if (mixture := self.reference.dataset.mixture) is not None:
             values |= mixture_modes(stored, torch.from_numpy(mixture.centres), mixture.sigma)
         if last and options.cost_seconds > 0 and sampler.calls:
@@ -244,7 +246,9 @@ class Evaluator:
             )
         return scores
 
-    def _classes(self, extractor: Extractor, fake: Features) -> dict[str, float]:
+    def _classes(
+        self, extractor: Extractor, fake: Features, asked: Tensor | None
+    ) -> dict[str, float]:
         """Which of the data's own classes the samples show, if this extractor knows them."""
         if not extractor.names_classes or fake.logits is None:
             return {}
@@ -253,9 +257,11 @@ class Evaluator:
         scores = class_histogram(fake.logits, frequencies)
         if dataset.frequencies is None:  # no protocol asks for uniform classes
             del scores["reverse_kl"]
+        if asked is not None:
+            scores["class_agreement"] = class_agreement(fake.logits, asked)
         return scores
 
-    def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Tensor]:
+    def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Drawn]:
         """Batches of samples as stored."""
         options = self.options
         return draw(

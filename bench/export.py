@@ -142,7 +142,7 @@ def _draw(
     with progress as advance, eval_mode(run.model), torch.inference_mode():
         try:
             for batch in drawn:
-                kept = batch[:missing].numpy()
+                kept = batch.stored[:missing].numpy()
                 missing -= len(kept)
                 advance(len(kept))
                 yield kept.transpose(0, 2, 3, 1) if kept.ndim == 4 else kept

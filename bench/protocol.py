@@ -31,8 +31,9 @@ INTERVAL_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "cover
 """Metrics with a 95 % bootstrap interval over samples, at the last checkpoint: the columns are
 <metric>_low_<extractor> and <metric>_high_<extractor>."""
 
-MODES = ("modes", "class_kl", "class_tv", "high_quality", "reverse_kl")
-"""Which classes, or modes of a mixture, the samples hit; empty for unlabelled data."""
+MODES = ("modes", "class_kl", "class_tv", "class_agreement", "high_quality", "reverse_kl")
+"""Which classes, or modes of a mixture, the samples hit, and how often a sample is of the class that
+was asked for; empty for unlabelled data."""
 
 PERFECT = ("modes_perfect", "high_quality_perfect", "reverse_kl_perfect", "classifier_error")
 """What a perfect sampler of the data would score, computed and not measured, where it is known; and
@@ -119,6 +120,7 @@ COLUMNS = {
     "reverse_kl": Column("reverse KL", "lower", "nats"),
     "class_kl": Column("class KL", "lower", "nats"),
     "class_tv": Column("class TV", "lower"),
+    "class_agreement": Column("class agreement", "higher", "%"),
     "bits_per_dim": Column("bits/dim ≤", "lower"),
     "bits_prior": Column("prior", "neither", "bits/dim"),
     "bits_kl": Column("KL", "neither", "bits/dim"),

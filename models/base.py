@@ -93,12 +93,14 @@ class Sampler:
         limit: most samples that can be drawn; None for as many as one likes.
         ordered: whether draws go through a stored list in its own order, so that only all of them
             are a fair sample.
+        classes: K where a sample is of the class y that it is asked for; 0 where y changes nothing.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
     calls: Mapping[nn.Module, int] | None
     limit: int | None = None
     ordered: bool = False
+    classes: int = 0
 
     @property
     def nfe(self) -> int | None:

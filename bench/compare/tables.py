@@ -24,8 +24,9 @@ QUALITY_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "covera
 BIAS_METRICS = ("fid_infinity", "mifid", "authpct", "nn_ratio", "duplicates")
 """Metrics of the table of bias and memorisation, for one extractor."""
 
-CLASS_COLUMNS = ("modes", "class_kl")
-"""Classes hit; a data set with a protocol for modes has a table of its own for them."""
+CLASS_COLUMNS = ("modes", "class_kl", "class_agreement")
+"""Classes hit, as asked for where they can be; a data set with a protocol for modes has a table of
+its own for them."""
 
 MODE_COLUMNS = ("modes", "high_quality", "reverse_kl")
 """Measured columns of the table of modes."""

@@ -37,6 +37,27 @@ def class_histogram(logits: Tensor, reference: Tensor | Sequence[int | float]) -
     return {"modes": float((counts > 0).sum())} | _divergences(counts, target)
 
 
+def class_agreement(logits: Tensor, classes: Tensor) -> float:
+    """Share of samples that the classifier takes for the class that was asked for, in [0, 1].
+
+    The classification accuracy of a conditional generator (Odena et al. 2017, Sec. 4.1, there under
+    an Inception network); the classifier's own error bounds it.
+
+    Args:
+        logits: of the samples under the domain classifier, (N, K).
+        classes: those asked for, (N,) in [0, K).
+
+    Raises:
+        ValueError: not one class for every sample, or none at all.
+    """
+    if logits.ndim != 2 or len(logits) == 0 or classes.shape != logits.shape[:1]:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and classes {tuple(classes.shape)} must be (N, K) and "
+            "(N,) with N ≥ 1"
+        )
+    return float((logits.argmax(1).cpu() == classes.cpu()).double().mean())
+
+
 def mixture_modes(points: Tensor, centres: Tensor, sigma: float) -> dict[str, float]:
     """Which Gaussians of a mixture the samples hit (Lin et al. 2018, Sec. 4.1).
 

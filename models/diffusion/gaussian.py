@@ -116,7 +116,8 @@ class GaussianDiffusion(GenerativeModel):
     def sampler(self, name: str) -> Sampler:
         """The sampler of this name, whether or not it is one of `samplers`."""
         spec = self._spec(name)
-        return Sampler(partial(self._draw, spec), {self.network: spec.evaluations()})
+        calls = {self.network: spec.evaluations()}
+        return Sampler(partial(self._draw, spec), calls, classes=self.num_classes)
 
     def denoiser_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted squared error of what is predicted, and the bound where it has a weight.

@@ -78,6 +78,7 @@ class LatentDiffusion(GenerativeModel):
             name: Sampler(
                 partial(self._draw, sampler),
                 None if sampler.calls is None else {**sampler.calls, self.autoencoder.decoder: 1},
+                classes=sampler.classes,
             )
             for name, sampler in self.diffusion.samplers.items()
         }

@@ -1,12 +1,12 @@
 """A GAN whose generator is told a class, and whose discriminator judges sample and class as one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from models.base import DataSpec
+from models.base import DataSpec, Sampler
 from models.gan.gan import GAN
 from models.gan.objectives import Objective
 from models.gan.regularisers import Regulariser
@@ -62,6 +62,11 @@ class ConditionalGAN(GAN):
     def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The discriminator's logits of samples as ones of these classes, (B,) float32."""
         return self.discriminator(x, y).float()
+
+    @property
+    def samplers(self) -> Mapping[str, Sampler]:
+        """One: the generator, which is told the class."""
+        return {"generator": Sampler(self.draw, {self.generator: 1}, classes=self.num_classes)}
 
     def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Draw n samples of classes y, (n,), or of uniform ones."""

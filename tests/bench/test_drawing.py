@@ -29,9 +29,24 @@ def sampler(value: float = 0.5, shape: tuple[int, ...] = (1, 2, 2)) -> Sampler:
 
 def stored(one: Sampler, sizes: list[int], seed: int = 0, shape=(1, 2, 2)) -> torch.Tensor:
     device = torch.device("cpu")
-    return torch.cat(
-        list(draw("noise", one, sizes, shape=shape, seed=seed, precision="fp32", device=device))
+    drawn = draw("noise", one, sizes, shape=shape, seed=seed, precision="fp32", device=device)
+    return torch.cat([batch.stored for batch in drawn])
+
+
+def test_samplers_that_take_classes_are_asked_for_uniform_ones():
+    def constant(n, generator, y):
+        return (y.float() / 10)[:, None, None, None].expand(n, 1, 2, 2)
+
+    device = torch.device("cpu")
+    one = Sampler(constant, None, classes=4)
+    drawn = list(
+        draw("told", one, [64, 32], shape=(1, 2, 2), seed=0, precision="fp32", device=device)
     )
+    classes = torch.cat([batch.classes for batch in drawn])
+    assert torch.bincount(classes, minlength=4).min() > 10
+    images = torch.cat([batch.stored for batch in drawn])
+    expected = ((classes / 10 + 1) * 127.5).round()
+    assert (images[:, 0, 0, 0].float() - expected).abs().max() <= 1
 
 
 def test_images_are_bytes_and_the_seed_decides_them():
