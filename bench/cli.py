@@ -12,9 +12,14 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
+
+from bench.sweeps import SWEEP, expand
 
 log = logging.getLogger("bench")
+
+SWEEP_NAME = "BENCH_SWEEP"
+"""Environment variable that tells the processes of a sweep its name."""
 
 _failures: list[str] = []
 
@@ -27,6 +32,8 @@ def _job(cfg: DictConfig) -> None:
 
     _log_to_stderr()
     hydra_config = HydraConfig.get()
+    with open_dict(cfg):
+        cfg.pop(SWEEP, None)  # which other jobs there are is not of this one
     overrides = list(hydra_config.overrides.task)
     log.info("▶ %s", " ".join(overrides) or "defaults")
     try:
@@ -70,10 +77,10 @@ def _command(overrides: list[str]) -> str:
 
 
 def _sweep(mode: RunMode | None) -> str | None:
-    """A name for the sweep, the same whenever its command is given; None outside a sweep."""
+    """The name of the sweep, as W&B groups its runs; None outside a sweep."""
     if mode is not RunMode.MULTIRUN:
         return None
-    return "sweep-" + hashlib.sha256("\n".join(sorted(sys.argv[1:])).encode()).hexdigest()[:8]
+    return os.environ.get(SWEEP_NAME)
 
 
 def _check_packages() -> None:
@@ -98,6 +105,19 @@ def main() -> None:
     """Parse the command line and run its jobs; exit 1 if any of them failed."""
     gc.disable()  # until training starts: imports make much and drop little
     _check_packages()
-    _job()
+    arguments = sys.argv[1:]
+    try:
+        lines = expand(arguments)
+    except ValueError as error:
+        sys.exit(f"bench: {error}")
+    os.environ.setdefault(SWEEP_NAME, _sweep_name(arguments))
+    for line in lines:
+        sys.argv[1:] = line
+        _job()
     if _failures:
         sys.exit(1)
+
+
+def _sweep_name(arguments: list[str]) -> str:
+    """The same whenever the command is given, in whichever order."""
+    return "sweep-" + hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
