@@ -43,8 +43,12 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
     grids = read_grids(experiment) if experiment else {}
     if not grids:
         if wanted is not None:
-            what = f"experiment={experiment} has no grids" if experiment else "no experiment is named"
-            raise ValueError(f"sweep={wanted} picks grids of an experiment, and {what}: leave it out")
+            what = (
+                f"experiment={experiment} has no grids" if experiment else "no experiment is named"
+            )
+            raise ValueError(
+                f"sweep={wanted} picks grids of an experiment, and {what}: leave it out"
+            )
         return [rest]
     if not any(flag in rest for flag in MULTIRUN):
         return [_single(rest, experiment or "", grids)]
@@ -91,7 +95,10 @@ def _single(arguments: list[str], experiment: str, grids: Grids) -> list[str]:
 def _with_grid(arguments: list[str], grid: Mapping[str, object]) -> list[str]:
     """The arguments with the grid's overrides that they do not replace."""
     given = {_key(argument) for argument in arguments}
-    return [*arguments, *(f"{key}={text(value)}" for key, value in grid.items() if key not in given)]
+    return [
+        *arguments,
+        *(f"{key}={text(value)}" for key, value in grid.items() if key not in given),
+    ]
 
 
 def text(value: object) -> str:

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from bench.compare.claims.declaration import read_claims
+from bench.compare.claims.page import claims_page, counted
+from bench.compare.claims.verdicts import Judgement, judge
 from bench.compare.frame import joined
 from bench.compare.grids import copy_grids, find_grids
 from bench.compare.markdown import Section, page
@@ -116,9 +119,12 @@ def compare(
     for dataset, runs in sorted(by_dataset.items()):
         sections = make_sections(runs, mixed, folder=name or dataset, one_data_set=name is None)
         pages.setdefault(name or dataset, []).extend(sections)
+    comparisons = [section.comparison for sections in pages.values() for section in sections]
+    judgements = judge(read_claims(), comparisons)
     out.mkdir(parents=True, exist_ok=True)
     for title, sections in pages.items():
         write(title, sections, out, command)
+    write_claims(judgements, out, command)
 
 
 def make_sections(
@@ -132,6 +138,17 @@ def make_sections(
         heading = split_title(values) if one_data_set else comparison.title
         sections.append(Section(comparison, grids, heading))
     return sections
+
+
+def write_claims(judgements: Sequence[Judgement], out: Path, command: str) -> None:
+    """Write the page of verdicts and say what they come to; nothing where no claim was measured."""
+    if all(judgement.verdict == "not measured" for judgement in judgements):
+        return
+    file = out / "claims.md"
+    write_atomically(file, claims_page(judgements, command))
+    console = make_console()
+    console.print(counted(judgements))
+    show_files(console, [file])
 
 
 def write(title: str, sections: Sequence[Section], out: Path, command: str) -> None:

@@ -1,0 +1,189 @@
+"""Which rows of which runs a selection of a claim means, and their values by seed."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bench.compare.claims.declaration import Selection
+from bench.compare.inside import read_curves
+from bench.compare.read import Run
+from bench.compare.statistics import Comparison
+from bench.protocol import MEMORISATION, QUALITY
+
+ASIDE = "model.build.samplers="
+"""An override of the model that says how it is drawn from, not what it is."""
+
+OF_MODEL = re.compile(r"[+~]*model[.]")
+"""How overrides of the model begin."""
+
+TRAINED_ELSEWHERE = ("draft_run=", "refine_run=")
+"""Overrides that name another run, and so differ between seeds."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run's row that a selection takes.
+
+    Attributes:
+        run: the run.
+        sampler: the sampler of the row.
+        seed: the run's seed.
+        broadcast: whether the run is not trained, so that its values stand beside every seed.
+    """
+
+    run: Run
+    sampler: str
+    seed: str
+    broadcast: bool
+
+    @property
+    def name(self) -> str:
+        """The row, for readers: the model, what was changed of it, the sampler."""
+        changes = ", ".join(".".join(o.split(".")[-2:]) for o in model_overrides(self.run))
+        return f"{self.run.model}{f' ({changes})' if changes else ''}, {self.sampler}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The members of a selection in one comparison: one for each seed of one entry."""
+
+    selection: Selection
+    members: tuple[Member, ...]
+
+    @property
+    def trained(self) -> bool:
+        """Whether its values differ by seed."""
+        return not all(member.broadcast for member in self.members)
+
+    @property
+    def name(self) -> str:
+        """The entry, for readers."""
+        return self.members[0].name
+
+    @cached_property
+    def finished(self) -> tuple[Member, ...]:
+        """The members that have a result."""
+        return tuple(m for m in self.members if m.run.status.status == "finished")
+
+    def values(self) -> dict[str, float]:
+        """The selected value by seed; seeds without it are left out."""
+        return {m.seed: v for m in self.finished if math.isfinite(v := value(m, self.selection))}
+
+
+def find(selection: Selection, position: int, comparison: Comparison) -> Group | None:
+    """The runs of a comparison that a selection means.
+
+    Of several variants that fit (the same model drawn from by other samplers), the one with most
+    seeds is taken.
+
+    Args:
+        selection: what is wanted.
+        position: which of its models.
+        comparison: the runs of one data set and protocol.
+
+    Returns:
+        The group; None where there is no such run.
+    """
+    if selection.dataset not in (None, comparison.dataset):
+        return None
+    if position >= len(selection.models):
+        return None
+    model = selection.models[position]
+    by_variant: dict[tuple[str, str], list[Member]] = {}
+    for run in comparison.runs:
+        if run.model == model and fits(run, selection.overrides):
+            sampler = drawn_by(run, selection.sampler)
+            if sampler is not None:
+                member = Member(run, sampler, run.seed, not is_trained(run))
+                by_variant.setdefault((run.variant, sampler), []).append(member)
+    if not by_variant:
+        return None
+    best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
+    return Group(selection, tuple(by_variant[best]))
+
+
+def fits(run: Run, wanted: Sequence[str]) -> bool:
+    """Whether a run was made with exactly these overrides of its model."""
+    return sorted(model_overrides(run)) == sorted(wanted)
+
+
+def model_overrides(run: Run) -> list[str]:
+    """The overrides of the model that a run was made with, without those of its samplers."""
+    words = run.status.command.split()[3:] if run.rows.empty else _overrides(run)
+    return [
+        word.lstrip("+~")
+        for word in words
+        if OF_MODEL.match(word)
+        and not word.startswith(ASIDE)
+        and not any(name in word for name in TRAINED_ELSEWHERE)
+        and "${" not in word  # follows another override
+    ]
+
+
+def _overrides(run: Run) -> list[str]:
+    return str(run.rows["overrides"].iloc[0]).split()
+
+
+def drawn_by(run: Run, sampler: str | None) -> str | None:
+    """The sampler's name if the run has it, or its first; a run without result has any."""
+    if run.rows.empty:
+        return sampler or ""
+    names = run.rows["sampler"].to_list()
+    if sampler is None:
+        return str(names[0])
+    return sampler if sampler in names else None
+
+
+def is_trained(run: Run) -> bool:
+    """Whether the run had a training budget."""
+    return run.rows.empty or bool(run.rows["budget"].iloc[0])
+
+
+def value(member: Member, selection: Selection) -> float:
+    """The selected value of a member; NaN where it was not measured."""
+    if selection.curve is not None:
+        return _on_curve(member.run.path, selection.curve, selection.at)
+    return float(column(member, selection.column)[-1])
+
+
+def column(member: Member, name: str) -> np.ndarray:
+    """A column along the evaluation points of a member, (P,) float64, the last one last."""
+    points = member.run.points
+    if points.empty:
+        return np.array([math.nan])
+    full = f"{name}_{member.run.extractors[0]}" if name in (*QUALITY, *MEMORISATION) else name
+    rows = points["sampler"].to_numpy() == member.sampler
+    order = np.argsort(points["checkpoint"].to_numpy()[rows], kind="stable")
+    return np.asarray(points[full].to_numpy()[rows][order], dtype=np.float64)
+
+
+def _on_curve(path: Path, curve: str, at: float) -> float:
+    """The mean of a curve of curves.csv where it is nearest to `at`; NaN where there is none."""
+    table = read_curves(path)
+    if table is None:
+        return math.nan
+    rows = table.loc[table["curve"] == curve]
+    if rows.empty:
+        return math.nan
+    nearest = (rows["x"] - at).abs().idxmin()
+    return float(rows["mean"].loc[nearest])
+
+
+def by_seed(groups: Sequence[Group]) -> list[dict[str, float]]:
+    """Values of groups by the seeds that all have; what is not trained stands for every seed."""
+    found = [group.values() for group in groups]
+    seeded = [v for v, g in zip(found, groups, strict=True) if g.trained]
+    if not seeded:
+        return list(found)
+    seeds = [seed for seed in seeded[0] if all(seed in values for values in seeded)]
+    return [
+        {seed: values[seed] for seed in seeds}
+        if group.trained
+        else dict.fromkeys(seeds, next(iter(values.values()), math.nan))
+        for values, group in zip(found, groups, strict=True)
+    ]
