@@ -21,7 +21,7 @@ first() {
 }
 
 second() {
-  taskset -c 1 $bench experiment=samplers dataset=fashion_mnist results_root="$results/samplers"
+  taskset -c 1 $bench experiment=samplers dataset=fashion_mnist seed=0 results_root="$results/samplers"
   zoo 1 progan_small,simple_unet_small,staged_diffusion_small,x0_diffusion_small
   zoo 1 cond_ddpm_small,improved_ddpm_small
 }

@@ -71,6 +71,21 @@ def decode_image(data: bytes, target: Format) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
+def shrink(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize square images as `decode_image` does.
+
+    Args:
+        images: (N, C, H, H) uint8, C 1 or 3.
+        size: of the result, (N, C, size, size).
+    """
+    shrunk = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
+    for image, small in zip(images, shrunk, strict=True):
+        for channel, pixels in zip(image, small, strict=True):
+            picture = Image.fromarray(channel)
+            pixels[:] = np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
+    return shrunk
+
+
 def _centre_square(image: Image.Image, size: int) -> Image.Image:
     # Cut out before resizing: whole pixels, and an extreme aspect ratio cannot blow up memory.
     side = min(image.size)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.data.cache import Allocate, Decoded, files_key, load_cached
 from bench.data.dataset import Dataset, Split, content_hash
+from bench.data.decode import shrink
 from bench.data.folder import load_local
 from bench.data.holdout import hold_out
 from bench.files import locked
@@ -22,6 +23,7 @@ _IDX_FILES = (
 )
 _CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 _DIGITS_TEST_SIZE = 700
+_SMALLEST = 8  # side of the smallest images that every network here can draw
 
 
 @dataclass(frozen=True)
@@ -152,13 +154,15 @@ def load_mnist(
         cache_root: folder of decoded arrays; None for `default_cache_root`.
         name: the data set's name.
         flip: whether training batches are mirrored.
-        image_size: must be the published size.
+        image_size: the published size, or a smaller one from 8 that images are resized to
+            (Pillow's antialiased LANCZOS).
         channels: must be the published number of channels.
         path: a folder or zip of images, class folders named as the classes or by number, to
             read instead of torchvision's files.
 
     Raises:
-        ValueError: image_size or channels is not the published one, or files are damaged.
+        ValueError: image_size is larger than the published one or channels is another, or files
+            are damaged.
         FileNotFoundError: there are no files and they cannot be downloaded.
     """
     return _load_published(_MNIST, name, flip, image_size, channels, path, data_root, cache_root)
@@ -204,7 +208,9 @@ def _load_published(
     data_root: Path,
     cache_root: Path | None,
 ) -> Dataset:
-    _check_native(name, source.shape, image_size, channels)
+    shrinks = path is None and _SMALLEST <= image_size < source.shape[1]
+    native = source.shape[1] if shrinks else image_size
+    _check_native(name, source.shape, native, channels)
     if path is not None:
         return load_local(name, flip, source.shape, source.classes, path, cache_root)
     data_root = Path(data_root).expanduser()
@@ -212,11 +218,16 @@ def _load_published(
     if not all(file.is_file() for file in files):
         _download(source, data_root, files)
     # Keyed by the files' bytes, so that a hit needs neither torchvision nor its slow import.
-    key = ("published", source.torchvision_name, files_key(files))
-    return load_cached(name, flip, key, _reader(source, data_root), cache_root)
+    key = (
+        "published",
+        source.torchvision_name,
+        files_key(files),
+        *([image_size] if shrinks else []),
+    )
+    return load_cached(name, flip, key, _reader(source, data_root, image_size), cache_root)
 
 
-def _reader(source: _Published, data_root: Path) -> Callable[[Allocate], Decoded]:
+def _reader(source: _Published, data_root: Path, image_size: int) -> Callable[[Allocate], Decoded]:
     def decode(allocate: Allocate) -> Decoded:
         del allocate  # these sets fit in memory
         import torchvision
@@ -247,6 +258,8 @@ def _reader(source: _Published, data_root: Path) -> Callable[[Allocate], Decoded
                     f"instead of 0 to {len(source.classes) - 1}: delete it to have it downloaded "
                     "again."
                 )
+            if image_size != source.shape[1]:
+                images = shrink(images, image_size)
             splits.append(Split(np.ascontiguousarray(images), labels))
         return Decoded(splits[0], splits[1], source.classes)
 

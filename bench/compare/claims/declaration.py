@@ -49,7 +49,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Test:
+class Criterion:
     """One comparison that speaks for a claim or against it.
 
     Attributes:
@@ -94,7 +94,7 @@ class Claim:
     name: str
     source: str
     statement: str
-    tests: tuple[Test, ...]
+    tests: tuple[Criterion, ...]
     runs: tuple[str, ...]
     note: str = ""
 
@@ -139,7 +139,7 @@ def read_claim(name: str, body: Mapping[str, Any], roles: Mapping[str, list[str]
         raise ValueError(f"conf/claims: {name} is not declared as a claim: {error}") from error
 
 
-def _test(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Test:
+def _test(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Criterion:
     of, to = (
         tuple(_selection(selected, roles) for selected in _listed(body.get(side, [])))
         for side in ("of", "to")
@@ -149,7 +149,7 @@ def _test(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Test:
     rest |= {key: value for key, value in body.items() if key not in ("of", "to")}
     if "settings" in rest:
         rest["settings"] = tuple(rest["settings"])
-    test = Test(of=of, to=to, **rest)
+    test = Criterion(of=of, to=to, **rest)
     for value, allowed in (
         (test.kind, KINDS),
         (test.scale, ("log", "linear")),

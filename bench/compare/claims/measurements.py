@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from bench.compare.claims.declaration import Selection, Test
+from bench.compare.claims.declaration import Criterion, Selection
 from bench.compare.claims.selection import (
     Group,
     Member,
@@ -62,7 +62,7 @@ class Counts:
 Measurement = Seeds | Spreads | Counts
 
 
-def measure(test: Test, comparisons: Sequence[Comparison]) -> list[Measurement]:
+def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurement]:
     """Everything that the runs say about a test: once for each data set and size of model."""
     kind = KINDS[test.kind]
     sides = (*test.of, *test.to)
@@ -96,7 +96,7 @@ def _find(selection: Selection, position: int, scope: Sequence[Comparison]) -> G
 
 
 def contrast(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
     """Σ of − Σ to of the selected values, of their logarithms where the scale is "log"."""
     del scope
@@ -104,7 +104,7 @@ def contrast(
 
 
 def rise(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
     """The same of the largest rise of the metric along a run: value over best value before it."""
     del scope
@@ -122,7 +122,7 @@ def largest_rise(values: np.ndarray) -> float:
 
 
 def reach(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
     """The same of the budget until the worst final FID of any of these runs is reached.
 
@@ -145,7 +145,7 @@ def reach(
 
 
 def settings_spread(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
     """The same of the standard deviation of log FID over settings, one varied at a time."""
     found = [_over_settings(test, group, scope) for group in (*of, *to)]
@@ -157,7 +157,7 @@ def settings_spread(
 
 
 def settings_share(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
     """The same of the share of settings whose FID is near that of the better default."""
     found = [_over_settings(test, group, scope) for group in (*of, *to)]
@@ -171,7 +171,7 @@ def settings_share(
 
 
 def _over_settings(
-    test: Test, default: Group, scope: Sequence[Comparison]
+    test: Criterion, default: Group, scope: Sequence[Comparison]
 ) -> dict[str, np.ndarray]:
     """Log FID by seed: of the default first, then of every setting that varies one listed key."""
     found = [default]
@@ -200,7 +200,7 @@ def _alike(found: Sequence[Mapping[str, np.ndarray]]) -> bool:
 
 
 def seed_spread(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Spreads | None:
     """Logarithms of the metric over seeds, of which the spread is compared."""
     del test, scope
@@ -211,7 +211,7 @@ def seed_spread(
 
 
 def failures(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Counts | None:
     """Runs that failed, or whose last samples show signs of collapse."""
     del test, scope
@@ -227,7 +227,7 @@ def _failed(member: Member) -> bool:
 
 
 def on_front(
-    test: Test, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Counts | None:
     """In how many seeds the entry is on the Pareto front of its value against the cost.
 
@@ -269,7 +269,7 @@ def _points_by_seed(
 
 
 def _combined(
-    test: Test,
+    test: Criterion,
     of: Sequence[Group],
     to: Sequence[Group],
     values: Sequence[Mapping[str, float]],

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,9 @@ ASIDE = "model.build.samplers="
 
 OF_MODEL = re.compile(r"[+~]*model[.]")
 """How overrides of the model begin."""
+
+FOLLOWS = re.compile(r"\$\\?\{")
+"""What an override holds that takes another one's value, as Hydra writes it: an interpolation."""
 
 TRAINED_ELSEWHERE = ("draft_run=", "refine_run=")
 """Overrides that name another run, and so differ between seeds."""
@@ -63,7 +67,7 @@ class Group:
     @property
     def name(self) -> str:
         """The entry, for readers."""
-        return self.members[0].name
+        return (self.finished or self.members)[0].name
 
     @cached_property
     def finished(self) -> tuple[Member, ...]:
@@ -94,13 +98,13 @@ def find(selection: Selection, position: int, comparison: Comparison) -> Group |
     if position >= len(selection.models):
         return None
     model = selection.models[position]
-    by_variant: dict[tuple[str, str], list[Member]] = {}
+    by_variant: dict[str, list[Member]] = {}
     for run in comparison.runs:
         if run.model == model and fits(run, selection.overrides):
             sampler = drawn_by(run, selection.sampler)
             if sampler is not None:
                 member = Member(run, sampler, run.seed, not is_trained(run))
-                by_variant.setdefault((run.variant, sampler), []).append(member)
+                by_variant.setdefault(run.variant, []).append(member)
     if not by_variant:
         return None
     best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
@@ -114,14 +118,14 @@ def fits(run: Run, wanted: Sequence[str]) -> bool:
 
 def model_overrides(run: Run) -> list[str]:
     """The overrides of the model that a run was made with, without those of its samplers."""
-    words = run.status.command.split()[3:] if run.rows.empty else _overrides(run)
+    words = shlex.split(run.status.command) if run.rows.empty else _overrides(run)
     return [
         word.lstrip("+~")
         for word in words
         if OF_MODEL.match(word)
         and not word.startswith(ASIDE)
         and not any(name in word for name in TRAINED_ELSEWHERE)
-        and "${" not in word  # follows another override
+        and not FOLLOWS.search(word)
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.compare.claims.declaration import Claim, Test
+from bench.compare.claims.declaration import Claim, Criterion
 from bench.compare.claims.measurements import Counts, Measurement, Seeds, Spreads, measure
 from bench.compare.columns import WITHOUT_SPREAD
 from bench.compare.seeds import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
@@ -50,7 +50,7 @@ class Finding:
         says: whether it speaks for the claim.
     """
 
-    test: Test
+    test: Criterion
     where: str
     rows: tuple[str, ...]
     estimate: Estimate
@@ -72,7 +72,7 @@ class Judgement:
     claim: Claim
     verdict: Verdict
     findings: tuple[Finding, ...]
-    missing: tuple[Test, ...]
+    missing: tuple[Criterion, ...]
 
     @property
     def sentence(self) -> str:
@@ -126,7 +126,7 @@ def _verdict(findings: Sequence[Finding]) -> Verdict:
 
 
 def _says(
-    test: Test, e: Estimate, p: float
+    test: Criterion, e: Estimate, p: float
 ) -> Literal["supports", "contradicts", "undecided", "too few seeds"]:
     """Whether an estimate speaks for the claim or against it."""
     if math.isnan(p):
@@ -149,7 +149,7 @@ def _says(
     return "supports" if above == (test.expect == "above") else "contradicts"
 
 
-def estimate(test: Test, measurement: Measurement) -> Estimate:
+def estimate(test: Criterion, measurement: Measurement) -> Estimate:
     """The effect with its interval and p value."""
     if isinstance(measurement, Seeds):
         return _of_seeds(test, measurement)
@@ -158,7 +158,7 @@ def estimate(test: Test, measurement: Measurement) -> Estimate:
     return _of_counts(test, measurement)
 
 
-def _of_seeds(test: Test, m: Seeds) -> Estimate:
+def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
     """Student's t over seeds, against `than`."""
     logs = test.scale == "log"
     null = math.log(test.than) if logs else test.than
@@ -188,7 +188,7 @@ def _of_spreads(m: Spreads) -> Estimate:
     return Estimate(effect, low, high, float(p), n, _text(effect, low, high, "×"))
 
 
-def _of_counts(test: Test, m: Counts) -> Estimate:
+def _of_counts(test: Criterion, m: Counts) -> Estimate:
     """Fisher's exact test of two shares, or the exact binomial one of a share against a number."""
     from scipy import stats
 
@@ -200,11 +200,11 @@ def _of_counts(test: Test, m: Counts) -> Estimate:
     else:
         j, m_to = m.to
         fewest, share = min(n, m_to), k / n - j / m_to
-        _, p = stats.fisher_exact([[k, n - k], [j, m_to - j]])
+        p = float(stats.fisher_exact([[k, n - k], [j, m_to - j]])[1])  # pyright: ignore[reportArgumentType]
         low, high = _newcombe(k, n, j, m_to)
         text = f"{k} of {n} runs against {j} of {m_to}"
     shown = f"{text} [{low:.2f}, {high:.2f}]"
-    return Estimate(share, low, high, float(p) if fewest >= MIN_SEEDS else math.nan, fewest, shown)
+    return Estimate(share, low, high, p if fewest >= MIN_SEEDS else math.nan, fewest, shown)
 
 
 def _newcombe(k: int, n: int, j: int, m: int) -> tuple[float, float]:

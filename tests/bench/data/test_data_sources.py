@@ -148,3 +148,23 @@ def test_real_cifar10_zip(tmp_path):
     assert (len(data.train), len(data.test), data.shape) == (50000, 10000, (3, 32, 32))
     assert data.classes[0] == "airplane"
     assert np.bincount(data.train.labels).tolist() == [5000] * 10
+
+
+def test_published_images_can_be_shrunk(tmp_path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    images = np.zeros((20, 28, 28), np.uint8)
+    images[:, :, 14:] = 200
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", images)
+        write_idx(raw / f"{part}-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 10)
+    options = {"data_root": tmp_path, "cache_root": tmp_path / "cache"}
+    small = load_fashion_mnist(**options, image_size=8)
+    assert small.shape == (1, 8, 8)
+    assert small.train.images[0, 0, 4, 0] == 0
+    assert small.train.images[0, 0, 4, 7] == 200
+    assert small.hash != load_fashion_mnist(**options).hash
+    with pytest.raises(ValueError, match="image_size=4 must be 28"):
+        load_fashion_mnist(**options, image_size=4)
+    with pytest.raises(ValueError, match="image_size=8 must be 28"):
+        load_fashion_mnist(**options, image_size=8, path=str(tmp_path))
