@@ -13,11 +13,12 @@ from bench.data.dataset import Dataset, as_drawn
 from bench.drawing import Drawn, batch_sizes, draw
 from bench.extractors.base import Extractor, extract
 from bench.held_out import held_out_scores
+from bench.inside import Inside, look_inside
 from bench.machine import autocast
 from bench.metrics.features import Features
 from bench.metrics.fid import fid_infinity
 from bench.metrics.memorisation import memorisation
-from bench.metrics.modes import class_histogram, mixture_modes
+from bench.metrics.modes import class_agreement, class_histogram, mixture_modes
 from bench.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.reference import Reference
 from bench.untouched import eval_mode, untouched_random_state
@@ -185,6 +186,17 @@ class Evaluator:
         for evaluation in evaluations:
             evaluation.values.update(said)
         return evaluations
+
+    def look_inside(self, model: GenerativeModel) -> Inside:
+        """What the model does step by step, for figures."""
+        options = self.options
+        return look_inside(
+            model,
+            self.reference.dataset,
+            seed=options.seed,
+            precision=options.precision,
+            batch_size=options.batch_size,
+        )
 
     def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
         """What the model says about the test split; the same in the rows of all its samplers."""

@@ -32,8 +32,8 @@ INTERVAL_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "cover
 <metric>_low_<extractor> and <metric>_high_<extractor>."""
 
 MODES = ("modes", "class_kl", "class_tv", "class_agreement", "high_quality", "reverse_kl")
-"""Which classes, or modes of a mixture, the samples hit, and how often a sample is of the class that
-was asked for; empty for unlabelled data."""
+"""Which classes, or modes of a mixture, the samples hit, and how often a sample is of the class
+that was asked for; empty for unlabelled data."""
 
 PERFECT = ("modes_perfect", "high_quality_perfect", "reverse_kl_perfect", "classifier_error")
 """What a perfect sampler of the data would score, computed and not measured, where it is known; and

@@ -8,6 +8,9 @@ from typing import Any
 from bench.budget import Spent
 from bench.cost import parameters
 from bench.evaluator import Evaluation, Evaluator
+from bench.files import csv_text, write_atomically
+from bench.images import save_grid
+from bench.inside import COLUMNS
 from bench.loggers import WandbLogger
 from bench.memory import PeakMemory
 from bench.pictures import save_picture
@@ -100,6 +103,8 @@ class Recorder:
             on_draw=lambda name, n: self.progress.evaluation(name, n, samples),
         )
         self._save_pictures(evaluations, spent)
+        if last:
+            self._save_inside(spent)
         rows = [self._row(evaluation, spent, last=last) for evaluation in evaluations]
         for row in rows:
             self._watch(row, earlier)
@@ -176,6 +181,16 @@ class Recorder:
             path = self.records.samples / name
             save_picture(evaluation.shown, path, self.evaluator.reference.dataset.mixture)
             self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
+
+    def _save_inside(self, spent: Spent) -> None:
+        """Write what the model does step by step: curves.csv, pictures of how samples arise."""
+        inside = self.evaluator.look_inside(self.trainer.evaluated)
+        if inside.curves:
+            rows = [[str(value) for value in row] for row in inside.curves]
+            write_atomically(self.records.path / "curves.csv", csv_text(COLUMNS, rows))
+        for sampler, (images, states) in inside.trajectories.items():
+            name = f"checkpoint={spent.point}_{sampler}_trajectory.png"
+            save_grid(images, self.records.samples / name, columns=states)
 
     def _mirror(self, rows: Sequence[Mapping[str, Any]], spent: Spent) -> None:
         for row in rows:

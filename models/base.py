@@ -6,7 +6,7 @@ evaluator scores every one. Neither ever asks which family the model belongs to.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,6 +94,8 @@ class Sampler:
         ordered: whether draws go through a stored list in its own order, so that only all of them
             are a fair sample.
         classes: K where a sample is of the class y that it is asked for; 0 where y changes nothing.
+        trajectory: like draw, but gives the states on the way for showing, from noise to the result
+            of draw, each (n, *data_shape); None where there is nothing on the way.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
@@ -101,6 +103,7 @@ class Sampler:
     limit: int | None = None
     ordered: bool = False
     classes: int = 0
+    trajectory: Callable[[int, Generator, Tensor | None], Sequence[Tensor]] | None = None
 
     @property
     def nfe(self) -> int | None:
@@ -162,5 +165,20 @@ class GenerativeModel(nn.Module, ABC):
             correctly, "accuracy_supervised", the same of the network trained on the labels alone;
             "bits_per_dim", a bound on the negative log-likelihood, and its parts "bits_prior",
             "bits_kl" and "bits_reconstruction". Empty for a model that only draws.
+        """
+        return {}
+
+    def held_out_curves(
+        self, batch: Batch, generator: Generator
+    ) -> dict[str, list[tuple[float, Tensor]]]:
+        """What the model does to real data that it was not trained on, along something it varies.
+
+        Args:
+            batch: held-out samples, with labels where the data has them.
+            generator: source of every random number, on the model's device.
+
+        Returns:
+            Points of named curves: where along the curve, and one value per sample, (B,). Empty for
+            a model that only draws.
         """
         return {}

@@ -99,7 +99,9 @@ class Hybrid(GenerativeModel):
         for steps in self.steps:
             calls = {**(draft.calls or {}), self.refine.network: spec.evaluations(steps)}
             draw = partial(self._draw, draft, steps)
-            samplers[f"hybrid-{self.sampler}-last-{steps}"] = Sampler(draw, calls, classes=draft.classes)
+            samplers[f"hybrid-{self.sampler}-last-{steps}"] = Sampler(
+                draw, calls, classes=draft.classes
+            )
         return {**samplers, self.sampler: self.refine.sampler(self.sampler)}
 
     @property

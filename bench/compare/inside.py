@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
-"""Columns of curves.csv: the curve's name, where along it, and the mean over held-out samples."""
+"""Columns of curves.csv, as `bench.inside` writes them; that module needs torch."""
 
 
 def read_curves(run: Path) -> pd.DataFrame | None:

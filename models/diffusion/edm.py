@@ -1,13 +1,13 @@
 """EDM (Karras et al. 2022): diffusion over continuous noise levels, a preconditioned network."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
-from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.base import Batch, DataSpec
+from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel, OnState, watched
 from models.diffusion.path import Denoiser, Path, Prediction, karras_path
 from models.diffusion.sampler_names import SamplerSpec, parse, run
 from models.diffusion.samplers import ANYWHERE, Churning
@@ -17,7 +17,7 @@ TIME_SCALE = 250.0
 DDPM's, are made for timesteps from 0 to 1000."""
 
 
-class EDM(GenerativeModel):
+class EDM(DenoisingModel):
     """A denoiser D(x; sigma) trained on log-normal noise levels and drawn by Heun's method.
 
     Its samplers walk along Karras's noise levels; see `sampler_names` for their names. Names with a
@@ -74,21 +74,6 @@ class EDM(GenerativeModel):
             self.path(name)  # refuses bad levels
         self.network = network(self.data_shape)
 
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One phase: the denoiser."""
-        return () if self.trained else (Phase("denoiser", self.network, self.denoiser_loss),)
-
-    @property
-    def samplers(self) -> Mapping[str, Sampler]:
-        """One sampler per name."""
-        return {name: self.sampler(name) for name in self.specs}
-
-    def sampler(self, name: str) -> Sampler:
-        """The sampler of this name, whether or not it is one of `samplers`."""
-        spec = self._spec(name)
-        return Sampler(partial(self._draw, spec), {self.network: spec.evaluations()})
-
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """D(x; sigma), the preconditioned network (Eq. 7, coefficients of Table 1).
 
@@ -127,37 +112,23 @@ class EDM(GenerativeModel):
         """The noise levels that a sampler of this name visits."""
         return karras_path(self._spec(name).steps, *self.levels)
 
-    def refine(
-        self, x: Tensor, name: str, steps: int, generator: Generator, y: Tensor | None = None
+    def noise_levels(self) -> list[NoiseLevel]:
+        """Values of sigma at `SHARES` of the way, on a logarithmic scale."""
+        low, high, _ = self.levels
+        sigmas = [low * (high / low) ** share for share in SHARES]
+        return [NoiseLevel(q, 1.0, s, s) for q, s in zip(SHARES, sigmas, strict=True)]
+
+    def _sample(
+        self,
+        spec: SamplerSpec,
+        path: Path,
+        x: Tensor,
+        generator: Generator,
+        y: Tensor | None,
+        on_state: OnState | None = None,
     ) -> Tensor:
-        """Noise samples and denoise them again by the last steps of a sampler (SDEdit).
-
-        Args:
-            x: clean samples, (B, *data_shape) in [-1, 1].
-            name: of the sampler.
-            steps: how many of its last steps to take, in [1, its steps].
-            generator: source of the noise, on the model's device.
-            y: ignored.
-
-        Returns:
-            Samples, (B, *data_shape) float32 in [-1, 1].
-        """
-        path = self.path(name).last(steps)
-        noise = torch.randn(x.shape, generator=generator, device=x.device)
-        x_t = x + path.sigmas[0] * noise
-        return self._sample(self._spec(name), path, x_t, generator)
-
-    def _draw(
-        self, spec: SamplerSpec, n: int, generator: Generator, y: Tensor | None = None
-    ) -> Tensor:
-        path = self.path(spec.name)
-        device = self.progress.device
-        noise = torch.randn((n, *self.data_shape), generator=generator, device=device)
-        return self._sample(spec, path, path.noise_scale * noise, generator)
-
-    def _sample(self, spec: SamplerSpec, path: Path, x: Tensor, generator: Generator) -> Tensor:
-        """Run a sampler from x at the first level of a path."""
-        x_0 = run(spec, self.denoiser(), x, path, generator, churning=self.churning)
+        denoise = watched(self.denoiser(), on_state)
+        x_0 = run(spec, denoise, x, path, generator, churning=self.churning)
         return x_0.clamp(-1.0, 1.0)
 
     def _spec(self, name: str) -> SamplerSpec:

@@ -1,14 +1,21 @@
 """Discrete-time Gaussian diffusion: one network, what it predicts, how it is trained and drawn."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
-from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.base import Batch, DataSpec
 from models.diffusion.bound import estimate, terms
+from models.diffusion.denoising import (
+    SHARES,
+    DenoisingModel,
+    NoiseLevel,
+    OnState,
+    watched,
+)
 from models.diffusion.diffusers_weights import load_diffusers
 from models.diffusion.parameterisations import (
     PARAMETERISATIONS,
@@ -34,7 +41,7 @@ LABEL_DROPOUT = 0.1
 """Share of labels hidden in training, for guidance (Ho & Salimans 2022, Sec. 4)."""
 
 
-class GaussianDiffusion(GenerativeModel):
+class GaussianDiffusion(DenoisingModel):
     """DDPM (Ho et al. 2020) and its descendants, as far as they share the forward process.
 
     Schedule, parameterisation, weighting, variance, network and samplers are independent parts.
@@ -103,22 +110,6 @@ class GaussianDiffusion(GenerativeModel):
             load_diffusers(self.network, pretrained)
             self.trained = True
 
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One phase: the denoiser."""
-        return () if self.trained else (Phase("denoiser", self.network, self.denoiser_loss),)
-
-    @property
-    def samplers(self) -> Mapping[str, Sampler]:
-        """One sampler per name."""
-        return {name: self.sampler(name) for name in self.specs}
-
-    def sampler(self, name: str) -> Sampler:
-        """The sampler of this name, whether or not it is one of `samplers`."""
-        spec = self._spec(name)
-        calls = {self.network: spec.evaluations()}
-        return Sampler(partial(self._draw, spec), calls, classes=self.num_classes)
-
     def denoiser_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted squared error of what is predicted, and the bound where it has a weight.
 
@@ -174,27 +165,14 @@ class GaussianDiffusion(GenerativeModel):
         timesteps = spaced(self.process.num_timesteps, spec.steps, spec.spacing)
         return vp_path(self.process.alpha_bar, timesteps)
 
-    def refine(
-        self, x: Tensor, name: str, steps: int, generator: Generator, y: Tensor | None = None
-    ) -> Tensor:
-        """Noise samples and denoise them again by the last steps of a sampler (SDEdit).
-
-        Meng et al. 2022, Algorithm 1: the fewer steps, the closer to what was given.
-
-        Args:
-            x: clean samples, (B, *data_shape) in [-1, 1].
-            name: of the sampler.
-            steps: how many of its last steps to take, in [1, its steps].
-            generator: source of the noise, on the model's device.
-            y: classes of a conditional model, (B,); None if they are not known.
-
-        Returns:
-            Samples, (B, *data_shape) float32, in [-1, 1] if the model clips.
-        """
-        path = self.path(name).last(steps)
-        noise = torch.randn(x.shape, generator=generator, device=x.device)
-        x_t = path.alphas[0] * x + path.sigmas[0] * noise
-        return self._sample(self._spec(name), path, x_t, generator, y)
+    def noise_levels(self) -> list[NoiseLevel]:
+        """Timesteps from the first to the last, at `SHARES` of the way."""
+        last = self.process.num_timesteps - 1
+        levels = []
+        for t in sorted({round(share * last) for share in SHARES}):
+            power = float(self.process.alpha_bar[t])
+            levels.append(NoiseLevel(t / last, math.sqrt(power), math.sqrt(1 - power), float(t)))
+        return levels
 
     def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """The variational bound of 8-bit images, its divergences estimated at few timesteps."""
@@ -224,21 +202,17 @@ class GaussianDiffusion(GenerativeModel):
         hidden = torch.rand(batch.y.shape, device=batch.y.device) < LABEL_DROPOUT
         return torch.where(hidden, self.num_classes, batch.y)
 
-    def _draw(
-        self, spec: SamplerSpec, n: int, generator: Generator, y: Tensor | None = None
-    ) -> Tensor:
-        path = self.path(spec.name)
-        device = self.progress.device
-        noise = torch.randn((n, *self.data_shape), generator=generator, device=device)
-        if self.num_classes and y is None:
-            y = torch.randint(self.num_classes, (n,), generator=generator, device=device)
-        return self._sample(spec, path, path.noise_scale * noise, generator, y)
-
     def _sample(
-        self, spec: SamplerSpec, path: Path, x: Tensor, generator: Generator, y: Tensor | None
+        self,
+        spec: SamplerSpec,
+        path: Path,
+        x: Tensor,
+        generator: Generator,
+        y: Tensor | None,
+        on_state: OnState | None = None,
     ) -> Tensor:
-        """Run a sampler from x at the first level of a path."""
         denoise = self.denoiser(y if self.num_classes else None, spec.guidance)
+        denoise = watched(denoise, on_state)
         if spec.method == "heun":
             denoise = in_sigma(denoise, self.process.alpha_bar)
         x_0 = run(spec, denoise, x, path, generator, variance=self.variance)

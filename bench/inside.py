@@ -1,0 +1,88 @@
+"""What a model does step by step: states along a draw, and curves on held-out data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.dataset import Dataset, gather
+from bench.machine import autocast
+from bench.untouched import eval_mode, untouched_random_state
+from models.base import Batch, GenerativeModel
+
+COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
+"""Columns of curves.csv."""
+
+MOST_SAMPLES = 250
+"""Held-out samples behind a curve, at most."""
+
+SHOWN = 8
+"""Samples whose way is shown."""
+
+MOST_CALLS = 100
+"""Network calls per sample up to which a sampler's way is shown: the others look alike."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What was seen.
+
+    Attributes:
+        curves: rows of `COLUMNS`.
+        trajectories: by sampler, images in rows of one sample each, from noise to the result,
+            (SHOWN × S, C, H, W) float32 in [-1, 1], and S, the states of a row.
+    """
+
+    curves: list[tuple[str, float, float, float, int]]
+    trajectories: dict[str, tuple[Tensor, int]]
+
+
+def look_inside(
+    model: GenerativeModel, dataset: Dataset, *, seed: int, precision: str, batch_size: int
+) -> Inside:
+    """Look at a model without changing it, nor the global random state.
+
+    Args:
+        model: any model.
+        dataset: whose test split is shown.
+        seed: of every generator.
+        precision: "fp32" or "bf16".
+        batch_size: most held-out samples at once.
+    """
+    device = model.progress.device
+    with eval_mode(model), untouched_random_state(device), torch.inference_mode():
+        curves = _curves(model, dataset, seed, precision, min(batch_size, MOST_SAMPLES))
+        trajectories = {}
+        for name, sampler in model.samplers.items():
+            cheap = sampler.nfe is not None and sampler.nfe <= MOST_CALLS
+            if sampler.trajectory is None or not cheap or len(model.data_shape) != 3:
+                continue
+            with autocast(device, precision):
+                generator = torch.Generator(device).manual_seed(seed)
+                states = sampler.trajectory(SHOWN, generator, None)  # S × (SHOWN, C, H, W)
+            rows = torch.stack(list(states), dim=1).flatten(0, 1)  # (SHOWN · S, C, H, W)
+            if torch.isfinite(rows).all():
+                trajectories[name] = (rows.float().cpu(), len(states))
+    return Inside(curves, trajectories)
+
+
+def _curves(
+    model: GenerativeModel, dataset: Dataset, seed: int, precision: str, samples: int
+) -> list[tuple[str, float, float, float, int]]:
+    """Means and standard errors of the model's curves over held-out samples at equal distances."""
+    device = model.progress.device
+    split = dataset.test
+    size = min(len(split), samples)
+    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (B,)
+    x = gather(split.images, chosen).to(device)  # (B, *shape)
+    y = None if split.labels is None else torch.from_numpy(split.labels[chosen]).to(device)
+    with autocast(device, precision):
+        found = model.held_out_curves(Batch(x, y), torch.Generator(device).manual_seed(seed))
+    rows = []
+    for name, points in found.items():
+        for at, values in points:
+            spread = values.double().std().item() if size > 1 else float("nan")
+            mean = values.double().mean().item()
+            rows.append((name, float(at), mean, spread / size**0.5, size))
+    return rows
