@@ -7,21 +7,21 @@ import logging
 import os
 import shlex
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from bench import launch
+from bench.launch import Outcome
 from bench.sweeps import SWEEP, expand
 
 log = logging.getLogger("bench")
-
-SWEEP_NAME = "BENCH_SWEEP"
-"""Environment variable that tells the processes of a sweep its name."""
-
-_failures: list[str] = []
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
@@ -32,25 +32,46 @@ def _job(cfg: DictConfig) -> None:
 
     _log_to_stderr()
     hydra_config = HydraConfig.get()
+    swept = hydra_config.mode is RunMode.MULTIRUN
     with open_dict(cfg):
         cfg.pop(SWEEP, None)  # which other jobs there are is not of this one
     overrides = list(hydra_config.overrides.task)
+    if swept:
+        _take_share(hydra_config.launcher, int(hydra_config.job.num))
     log.info("▶ %s", " ".join(overrides) or "defaults")
     try:
-        result = run(cfg, overrides, command=_command(overrides), group=_sweep(hydra_config.mode))
+        group = os.environ.get(launch.SWEEP) if swept else None
+        result = run(cfg, overrides, command=_command(overrides), group=group)
     except RunError as error:
-        log.error("✗ %s", error)
-        _failures.append(str(error))
-        if hydra_config.mode is RunMode.RUN or _under_torchrun():
+        left = swept and error.in_use
+        log.log(logging.WARNING if left else logging.ERROR, "✗ %s", error)
+        launch.tell(Outcome(str(error), left))
+        if not swept or _under_torchrun():
             sys.exit(2)  # under torchrun the other ranks wait for this one and must be ended
         return
     finally:
         gc.enable()
     if result.status == "failed":
         log.error("✗ %s: %s", result.directory, result.reason)
-        _failures.append(result.reason)
+        launch.tell(Outcome(result.reason))
     else:
         log.info("✓ %s", result.directory)
+
+
+def _take_share(launcher: Mapping[str, Any], job: int) -> None:
+    """Take this job's GPU and threads where several jobs run at once on this machine."""
+    import torch
+
+    gpu, threads = launch.share(
+        launcher,
+        job,
+        gpu_count=launch.gpus(),
+        cores=launch.cores(),
+    )
+    if gpu >= 0:
+        os.environ[launch.GPU] = str(gpu)
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def _log_to_stderr() -> None:
@@ -74,13 +95,6 @@ def _command(overrides: list[str]) -> str:
     places = ("results_root=", "data_root=", "cache_root=")
     named = [override for override in overrides if not override.startswith(places)]
     return shlex.join(["python", "-m", "bench", *named])
-
-
-def _sweep(mode: RunMode | None) -> str | None:
-    """The name of the sweep, as W&B groups its runs; None outside a sweep."""
-    if mode is not RunMode.MULTIRUN:
-        return None
-    return os.environ.get(SWEEP_NAME)
 
 
 def _check_packages() -> None:
@@ -110,14 +124,24 @@ def main() -> None:
         lines = expand(arguments)
     except ValueError as error:
         sys.exit(f"bench: {error}")
-    os.environ.setdefault(SWEEP_NAME, _sweep_name(arguments))
+    report = _open_report(arguments)
     for line in lines:
-        sys.argv[1:] = line
+        sys.argv[1:] = launch.with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
         _job()
-    if _failures:
+    outcomes = launch.collect(report)
+    if left := sum(outcome.left for outcome in outcomes):
+        print(f"{left} runs were left to the processes that are at them", file=sys.stderr)
+    if len(outcomes) > left:
         sys.exit(1)
 
 
-def _sweep_name(arguments: list[str]) -> str:
-    """The same whenever the command is given, in whichever order."""
-    return "sweep-" + hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
+def _open_report(arguments: list[str]) -> Path:
+    """Name the sweep and the report of its jobs, for this process and those that it starts."""
+    name = hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
+    os.environ.setdefault(launch.SWEEP, f"sweep-{name}")
+    given = [a.partition("=")[2] for a in arguments if a.startswith("results_root=")]
+    shared = any(a.startswith("hydra/launcher=") for a in arguments)  # by other machines as well
+    folder = Path(given[-1] if given else "results") / "runs" if shared else None
+    file = (folder or Path(tempfile.gettempdir())) / f".report-{name}-{os.getpid()}"
+    os.environ[launch.REPORT] = str(file.absolute())
+    return file.absolute()

@@ -10,7 +10,13 @@ from bench.records import RunInUseError
 
 
 class RunError(Exception):
-    """A run could not start or go on; the message says what to do about it."""
+    """A run could not start or go on; the message says what to do about it.
+
+    Attributes:
+        in_use: whether it is only that another process is at the run.
+    """
+
+    in_use = False
 
 
 @contextmanager
@@ -31,4 +37,6 @@ def one_sentence() -> Iterator[None]:
         cause = error.__cause__ or error
         raise RunError(str(cause)) from error
     except (ValueError, OSError, RunInUseError, OmegaConfBaseException) as error:
-        raise RunError(str(error)) from error
+        said = RunError(str(error))
+        said.in_use = isinstance(error, RunInUseError)
+        raise said from error

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from bench.distributed import local_rank
+from bench.launch import GPU
 
 
 def choose_device(name: str) -> torch.device:
-    """The device to run on; under torchrun every rank takes the GPU of its local rank.
+    """The device to run on; GPUs are dealt out to ranks of torchrun, and to jobs run at once.
 
     Raises:
         ValueError: there is no such device.
@@ -28,7 +29,8 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(f"device={name}, but torch sees no CUDA device: use device=cpu")
-        index = local_rank() if device.index is None else device.index
+        given = int(os.environ.get(GPU, local_rank()))
+        index = given if device.index is None else device.index
         if index >= torch.cuda.device_count():
             raise ValueError(f"device={name}, but torch sees {torch.cuda.device_count()} GPUs")
         if device.index is not None and "LOCAL_RANK" in os.environ:
