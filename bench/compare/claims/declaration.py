@@ -63,6 +63,8 @@ class Criterion:
         margin: for "differs": a ratio within [1 / margin, margin], or a difference within ± margin,
             is none that matters.
         cost: for "front" and "reach": the column of the cost.
+        equal: for "contrast": what both sides shall have consumed equally, such as "images";
+            empty for the ends of the runs.
         settings: for the kinds of settings: keys of overrides, one varied at a time.
     """
 
@@ -75,6 +77,7 @@ class Criterion:
     than: float = 1.0
     margin: float = 1.1
     cost: str = ""
+    equal: str = ""
     settings: tuple[str, ...] = ()
 
 

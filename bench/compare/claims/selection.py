@@ -1,7 +1,6 @@
 """Which rows of which runs a selection of a claim means, and their values by seed."""
 
 import math
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.compare.changes import model_changes, short
 from bench.compare.claims.declaration import Selection
 from bench.compare.inside import read_curves
 from bench.compare.read import Run
 from bench.compare.statistics import Comparison
 from bench.protocol import MEMORISATION, QUALITY
-
-ASIDE = "model.build.samplers="
-"""An override of the model that says how it is drawn from, not what it is."""
-
-OF_MODEL = re.compile(r"[+~]*model[.]")
-"""How overrides of the model begin."""
-
-FOLLOWS = re.compile(r"\$\\?\{")
-"""What an override holds that takes another one's value, as Hydra writes it: an interpolation."""
-
-TRAINED_ELSEWHERE = ("draft_run=", "refine_run=")
-"""Overrides that name another run, and so differ between seeds."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,7 @@ class Member:
     @property
     def name(self) -> str:
         """The row, for readers: the model, what was changed of it, the sampler."""
-        changes = ", ".join(".".join(o.split(".")[-2:]) for o in model_overrides(self.run))
+        changes = short(model_overrides(self.run))
         return f"{self.run.model}{f' ({changes})' if changes else ''}, {self.sampler}"
 
 
@@ -111,6 +99,16 @@ def find(selection: Selection, position: int, comparison: Comparison) -> Group |
     return Group(selection, tuple(by_variant[best]))
 
 
+def find_in(selection: Selection, position: int, scope: Sequence[Comparison]) -> Group | None:
+    """The group of a selection among several comparisons.
+
+    A selection of one model means it at every position.
+    """
+    at = 0 if len(selection.models) == 1 else position
+    found = (find(selection, at, comparison) for comparison in scope)
+    return next((group for group in found if group is not None), None)
+
+
 def fits(run: Run, wanted: Sequence[str]) -> bool:
     """Whether a run was made with exactly these overrides of its model."""
     return sorted(model_overrides(run)) == sorted(wanted)
@@ -119,14 +117,7 @@ def fits(run: Run, wanted: Sequence[str]) -> bool:
 def model_overrides(run: Run) -> list[str]:
     """The overrides of the model that a run was made with, without those of its samplers."""
     words = shlex.split(run.status.command) if run.rows.empty else _overrides(run)
-    return [
-        word.lstrip("+~")
-        for word in words
-        if OF_MODEL.match(word)
-        and not word.startswith(ASIDE)
-        and not any(name in word for name in TRAINED_ELSEWHERE)
-        and not FOLLOWS.search(word)
-    ]
+    return model_changes(words)
 
 
 def _overrides(run: Run) -> list[str]:

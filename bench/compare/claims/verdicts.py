@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.compare.claims.declaration import Claim, Criterion
-from bench.compare.claims.measurements import Counts, Measurement, Seeds, Spreads, measure
+from bench.compare.claims.measurements import measure
+from bench.compare.claims.values import Counts, Measurement, Seeds, Spreads
 from bench.compare.columns import WITHOUT_SPREAD
 from bench.compare.seeds import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
 from bench.compare.statistics import Comparison

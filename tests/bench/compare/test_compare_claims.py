@@ -11,8 +11,9 @@ from conftest import write_run
 from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores
 
 from bench.compare.claims.declaration import Claim, Criterion, Selection, read_claim, read_claims
-from bench.compare.claims.measurements import Counts, Seeds, largest_rise, measure
+from bench.compare.claims.measurements import largest_rise, measure
 from bench.compare.claims.page import claims_page
+from bench.compare.claims.values import Counts, Seeds
 from bench.compare.claims.verdicts import estimate, judge
 from bench.compare.read import read_runs
 from bench.compare.statistics import compare_runs
@@ -215,6 +216,20 @@ def test_rises_and_the_way_to_a_threshold_are_read_off_the_course(tmp_path):
     assert reached.values == pytest.approx({str(s): math.log(ddpm / gan) for s in range(3)})
 
 
+def test_curves_are_compared_where_both_have_seen_as_many_images(tmp_path):
+    for seed in range(3):
+        for k, fid in enumerate((40.0, 20.0, 10.0), 1):
+            row = {"g": scores(fid) | {"images": 1000 * 2**k, "train_seconds": 1.0 * k}}
+            write_run(tmp_path, "dcgan_small", seed, row, checkpoint=k, checkpoints=3)
+        slow = {"g": scores(30.0) | {"images": 4000, "train_seconds": 3.0}}
+        write_run(tmp_path, "ddpm_small", seed, slow)
+    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
+    (equal,) = measure(Criterion("e", (of,), (to,), equal="images"), read(tmp_path / "runs"))
+    assert equal.values == pytest.approx(dict.fromkeys("012", math.log(30 / 20)))
+    (ends,) = measure(Criterion("e", (of,), (to,)), read(tmp_path / "runs"))
+    assert ends.values == pytest.approx(dict.fromkeys("012", math.log(30 / 10)))
+
+
 def test_the_largest_rise_of_a_falling_course_is_none():
     assert largest_rise(np.array([5.0, 4.0, 3.0])) == 1.0
     assert largest_rise(np.array([4.0, 2.0, 5.0, 1.0])) == 2.5
@@ -225,10 +240,12 @@ def test_settings_are_varied_one_at_a_time(tmp_path):
     for model, factor in (("dcgan_small", 3.0), ("ddpm_small", 1.1)):
         for seed in range(3):
             base = 10.0 + seed / 7
-            write_run(tmp_path, model, seed, {"g": scores(base) | {"overrides": ""}})
+            default = scores(base) | {"overrides": "", "images": 100}
+            write_run(tmp_path, model, seed, {"g": default})
             for k, key in enumerate(keys):
                 for side, change in (("low", 1 / factor), ("high", factor)):
                     row = scores(base * change) | {"overrides": f"model.{key}={side}"}
+                    row |= {"images": 100}
                     write_run(tmp_path, model, seed, {"g": row}, variant=f"{k}{side}")
     of, to = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
     settings = ("lr", "batch_size")
@@ -243,7 +260,7 @@ def test_settings_are_varied_one_at_a_time(tmp_path):
         Criterion("s", (of,), (to,), kind="settings_share", scale="linear", settings=settings),
         comparisons,
     )
-    assert share.values == pytest.approx({str(s): 3 / 5 - 1 for s in range(3)})
+    assert share.values == pytest.approx({str(s): 1 / 2 - 1 for s in range(3)})
 
 
 def test_a_front_counts_the_seeds_in_which_an_entry_is_on_it(two_models):
