@@ -4,14 +4,25 @@ import logging
 import os
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.files import room_for
+
 FORMAT = 1
 KEPT = 2
-DAMAGE = (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, struct.error)
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +45,12 @@ def save(state: dict[str, Any], directory: Path, step: int) -> Path:
     path = directory / f"step={step}.pt"
     partial = directory / f".step={step}.{os.getpid()}.partial"
     try:
-        with partial.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with room_for(path):
+            with partial.open("wb") as file:
+                torch.save({"format": FORMAT, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     others = [other for other in _newest_first(directory) if other != path]
@@ -63,6 +75,7 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
     for path in paths:
         try:
             state = torch.load(path, map_location=device, weights_only=True)
+            _check_sums(path)
         except torch.OutOfMemoryError:
             raise
         except DAMAGE as error:
@@ -79,6 +92,17 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
     if paths:
         raise ValueError(f"every checkpoint in {directory} is damaged: delete the run to repeat it")
     return None
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums of a checkpoint's parts, which torch writes and does not read.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: a part is not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of its {part} is another")
 
 
 def _newest_first(directory: Path) -> list[Path]:

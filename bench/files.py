@@ -1,6 +1,7 @@
 """Files that survive a kill at any moment: replaced whole, appended in whole lines, or locked."""
 
 import csv
+import errno
 import fcntl
 import io
 import os
@@ -14,6 +15,28 @@ TRAIN_COLUMNS = ("step", "images", "train_seconds", "key", "value")
 FLUSH_ROWS = 512
 """Rows of train.csv held in memory before they are appended to the file."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or the size of a file leaves no room."""
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say which file does not fit and what to do where a disk is full.
+
+    Raises:
+        OSError: there is no room for `path`; torch's RuntimeError, which hides that, included.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in FULL:
+            raise
+        raise OSError(
+            f"{path} cannot be written ({os.strerror(cause.errno)}): make room and give the same "
+            "command again, which goes on from what is saved"
+        ) from error
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -24,8 +47,9 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with room_for(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,6 +65,24 @@ def write_atomically(path: Path, text: str) -> None:
         os.fsync(directory)  # without it the rename itself may be lost with the power
     finally:
         os.close(directory)
+
+
+def append(path: Path, text: str) -> None:
+    """Append `text` to a file: all of it or, where that fails, nothing.
+
+    Raises:
+        OSError: the disk is full or not writable; the file is as it was.
+    """
+    with room_for(path), path.open("ab", buffering=0) as file:  # a buffer would be written again
+        end = file.seek(0, os.SEEK_END)
+        rest = memoryview(text.encode("utf-8"))
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 @contextmanager
@@ -96,18 +138,19 @@ class TrainLog:
             self.flush()
 
     def flush(self) -> None:
-        """Append what is pending to the file. Call it before a checkpoint is saved."""
+        """Append what is pending to the file. Call it before a checkpoint is saved.
+
+        Raises:
+            OSError: the disk is full; the file is as it was and the rows are pending still.
+        """
         if not self._pending:
             return
         block = io.StringIO()
         writer = csv.writer(block, lineterminator="\n")
-        if not self.path.exists():
+        if not self.path.exists() or not self.path.stat().st_size:
             writer.writerow(TRAIN_COLUMNS)
         writer.writerows(self._pending)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(block.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, block.getvalue())
         self._pending.clear()
 
     def truncate_after(self, step: int, *, redone: str | None = None) -> None:

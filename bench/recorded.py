@@ -15,6 +15,7 @@ from bench.distributed import World
 from bench.evaluator import EvaluatorOptions
 from bench.machine import choose_device, set_threads
 from bench.records import RunDirectory, read_status
+from bench.targets import check_targets
 from models.base import DataSpec, GenerativeModel
 
 
@@ -110,7 +111,7 @@ def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
 
 
 def _recorded(run: Path) -> DictConfig:
-    """The configuration that a run was made with."""
+    """The configuration that a run was made with; it may be from elsewhere, and call only ours."""
     path = run / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(
@@ -124,6 +125,7 @@ def _recorded(run: Path) -> DictConfig:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(written, dict) or "data_hash" not in written:
         raise ValueError(f"{path} is not the configuration of a run: {remedy}")
+    check_targets(written, path)
     return OmegaConf.create(written)
 
 

@@ -190,7 +190,9 @@ class Recorder:
             write_atomically(self.records.path / "curves.csv", csv_text(COLUMNS, rows))
         for sampler, (images, states) in inside.trajectories.items():
             name = f"checkpoint={spent.point}_{sampler}_trajectory.png"
-            save_grid(images, self.records.samples / name, columns=states)
+            path = self.records.samples / name
+            save_grid(images, path, columns=states)
+            self.wandb.log_image(f"trajectories/{sampler}", path, images=spent.images)
 
     def _mirror(self, rows: Sequence[Mapping[str, Any]], spent: Spent) -> None:
         for row in rows:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from bench.files import TrainLog, csv_text, write_atomically
+from bench.files import TrainLog, csv_text, room_for, write_atomically
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
@@ -104,8 +104,13 @@ class RunDirectory:
             raise RunInUseError(
                 f"run {self.path} is in use by process {owner}; wait for it or stop it"
             ) from None
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
+        try:
+            with room_for(self.path / ".lock"):
+                os.ftruncate(lock, 0)
+                os.write(lock, f"{os.getpid()}\n".encode())
+        except OSError:
+            os.close(lock)
+            raise
         return lock
 
     @property
@@ -116,9 +121,11 @@ class RunDirectory:
         """Write what is pending and let other processes open the run."""
         if self._lock < 0:
             return
-        self.train.flush()
-        os.close(self._lock)  # closing the descriptor releases the lock
-        self._lock = -1
+        try:
+            self.train.flush()
+        finally:
+            os.close(self._lock)  # closing the descriptor releases the lock
+            self._lock = -1
 
     def __enter__(self) -> Self:
         return self

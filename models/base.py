@@ -80,6 +80,10 @@ class Phase:
         return self.span[0] <= progress < self.span[1]
 
 
+Trajectory = Callable[[int, Generator, Tensor | None], Sequence[Tensor]]
+"""(n, generator, y) -> states of n samples on the way, each (n, *data_shape)."""
+
+
 @dataclass(frozen=True)
 class Sampler:
     """One way of drawing from a model, with its declared cost.
@@ -94,8 +98,8 @@ class Sampler:
         ordered: whether draws go through a stored list in its own order, so that only all of them
             are a fair sample.
         classes: K where a sample is of the class y that it is asked for; 0 where y changes nothing.
-        trajectory: like draw, but gives the states on the way for showing, from noise to the result
-            of draw, each (n, *data_shape); None where there is nothing on the way.
+        trajectory: like draw, but gives at most ten states on the way, to be shown; the last
+            is what draw gives. None where there is nothing on the way.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
@@ -103,7 +107,7 @@ class Sampler:
     limit: int | None = None
     ordered: bool = False
     classes: int = 0
-    trajectory: Callable[[int, Generator, Tensor | None], Sequence[Tensor]] | None = None
+    trajectory: Trajectory | None = None
 
     @property
     def nfe(self) -> int | None:

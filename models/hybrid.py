@@ -12,8 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
-from models.diffusion.edm import EDM
-from models.diffusion.gaussian import GaussianDiffusion
+from models.diffusion.denoising import DenoisingModel, OnState, shown_states
 from models.diffusion.sampler_names import parse
 
 Loss = Callable[[Batch], dict[str, Tensor]]
@@ -30,7 +29,7 @@ class Hybrid(GenerativeModel):
         self,
         data: DataSpec,
         draft: Callable[[DataSpec], GenerativeModel],
-        refine: Callable[[DataSpec], GaussianDiffusion | EDM],
+        refine: Callable[[DataSpec], DenoisingModel],
         *,
         sampler: str = "ddim-20",
         steps: Sequence[int] = (2, 5, 10),
@@ -53,7 +52,7 @@ class Hybrid(GenerativeModel):
         self.num_classes = data.num_classes
         self.draft = draft(data)
         self.refine = refine(data)
-        if not isinstance(self.refine, GaussianDiffusion | EDM):
+        if not isinstance(self.refine, DenoisingModel):
             raise ValueError(
                 f"hybrid refines by a diffusion model, got {type(self.refine).__name__}: exchange "
                 "model.draft_run and model.refine_run, or name another run"
@@ -98,9 +97,11 @@ class Hybrid(GenerativeModel):
         samplers = {"draft": draft}
         for steps in self.steps:
             calls = {**(draft.calls or {}), self.refine.network: spec.evaluations(steps)}
-            draw = partial(self._draw, draft, steps)
             samplers[f"hybrid-{self.sampler}-last-{steps}"] = Sampler(
-                draw, calls, classes=draft.classes
+                partial(self._draw, draft, steps),
+                calls,
+                classes=draft.classes,
+                trajectory=partial(self._trajectory, draft, steps),
             )
         return {**samplers, self.sampler: self.refine.sampler(self.sampler)}
 
@@ -111,12 +112,27 @@ class Hybrid(GenerativeModel):
         return self.draft.stage + self.refine.stage
 
     def _draw(
-        self, draft: Sampler, steps: int, n: int, generator: Generator, y: Tensor | None = None
+        self,
+        draft: Sampler,
+        steps: int,
+        n: int,
+        generator: Generator,
+        y: Tensor | None = None,
+        on_state: OnState | None = None,
     ) -> Tensor:
         if y is None and self.num_classes:  # both parents shall draw the same class
             y = torch.randint(self.num_classes, (n,), generator=generator, device=generator.device)
         x = draft.draw(n, generator, y)  # (n, *data_shape)
-        return self.refine.refine(x, self.sampler, steps, generator, y)
+        if on_state is not None:
+            on_state(x)
+        return self.refine.refine(x, self.sampler, steps, generator, y, on_state)
+
+    def _trajectory(
+        self, draft: Sampler, steps: int, n: int, generator: Generator, y: Tensor | None = None
+    ) -> list[Tensor]:
+        states: list[Tensor] = []  # the draft, then what the denoiser is given
+        result = self._draw(draft, steps, n, generator, y, states.append)
+        return shown_states(states, result)
 
     def _loss(self, parent: GenerativeModel, loss: Loss, batch: Batch) -> dict[str, Tensor]:
         self._pass_progress_on()

@@ -1,4 +1,4 @@
-"""Command line of the comparison: reads runs, writes tables, prints them."""
+"""Command line of the comparison: reads runs, writes tables and the report, serves it."""
 
 import argparse
 import re
@@ -7,17 +7,16 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from bench.compare.artifact import log_comparison
 from bench.compare.claims.declaration import read_claims
-from bench.compare.claims.page import claims_page, counted
-from bench.compare.claims.verdicts import Judgement, judge
-from bench.compare.frame import joined
-from bench.compare.grids import copy_grids, find_grids
-from bench.compare.markdown import Section, page
+from bench.compare.claims.verdicts import judge
+from bench.compare.grids import find_grids
+from bench.compare.markdown import Section
+from bench.compare.outputs import REPORT, write_all
 from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, read_runs
+from bench.compare.serve import PORT, serve
 from bench.compare.statistics import compare_runs
-from bench.compare.terminal import make_console, show, show_files
-from bench.files import write_atomically
 
 EPILOG = """\
 examples:
@@ -27,6 +26,8 @@ examples:
   python -m bench.compare --allow-mixed budget                 one table for each budget
   python -m bench.compare results/runs/{ring8,grid25} --page modes
                                                                two data sets on modes.md
+  python -m bench.compare --serve                              and open the report in a browser
+  WANDB_MODE=offline python -m bench.compare --wandb my-project
 """
 
 PAGE_NAME = re.compile(r"[\w-]+")
@@ -52,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path("results"),
-        help="folder for <dataset>.md and <dataset>.csv (default: results)",
+        help="folder for <dataset>.md, .csv and .tex, claims.md and report/index.html "
+        "(default: results)",
     )
     made.add_argument(
         "--allow-mixed",
@@ -65,7 +67,23 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--page",
         metavar="NAME",
-        help="write one NAME.md and NAME.csv with all data sets",
+        help="write one NAME.md, NAME.csv and NAME.tex with all data sets",
+    )
+    made.add_argument(
+        "--no-report", action="store_true", help="write the tables without the HTML report"
+    )
+    made.add_argument(
+        "--serve",
+        metavar="PORT",
+        type=int,
+        nargs="?",
+        const=PORT,
+        help=f"then serve the report to this machine's browsers (default: port {PORT})",
+    )
+    made.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="then log tables and report to this W&B project, as one artifact",
     )
     return made
 
@@ -75,12 +93,25 @@ def main(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code: 2, after one sentence on standard error, if there is nothing to compare or
-        the runs must not share a table.
+        the runs must not share a table, if the report cannot be served or W&B takes nothing.
     """
     options = parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "bench.compare", *arguments])
     try:
-        compare(options.runs, options.out, command, mixed=options.allow_mixed, name=options.page)
+        if options.serve is not None and options.no_report:
+            raise ValueError("--serve shows the report: leave out --no-report")
+        files = compare(
+            options.runs,
+            options.out,
+            command,
+            mixed=options.allow_mixed,
+            name=options.page,
+            report=not options.no_report,
+        )
+        if options.wandb is not None:
+            print(log_comparison(options.wandb, files, options.out))
+        if options.serve is not None:
+            serve((options.out / REPORT).parent, options.serve)
     except (ValueError, OSError) as error:
         print(f"bench.compare: {error}", file=sys.stderr)
         return 2
@@ -94,8 +125,9 @@ def compare(
     *,
     mixed: Collection[str] = (),
     name: str | None = None,
-) -> None:
-    """Read runs, write pages with their sample grids and CSVs, print the tables.
+    report: bool = True,
+) -> list[Path]:
+    """Read runs, write pages with their sample grids, tables and the report, print the tables.
 
     Nothing is written unless every data set can be.
 
@@ -105,6 +137,10 @@ def compare(
         command: the command line, for the pages.
         mixed: protocol fields that split a data set's tables where runs differ in them.
         name: of the one page for all data sets; None for a page each.
+        report: whether to write the report.
+
+    Returns:
+        The files written, without the pictures.
 
     Raises:
         ValueError: there is no run, a file is damaged, or two protocols meet.
@@ -121,10 +157,7 @@ def compare(
         pages.setdefault(name or dataset, []).extend(sections)
     comparisons = [section.comparison for sections in pages.values() for section in sections]
     judgements = judge(read_claims(), comparisons)
-    out.mkdir(parents=True, exist_ok=True)
-    for title, sections in pages.items():
-        write(title, sections, out, command)
-    write_claims(judgements, out, command)
+    return write_all(pages, judgements, out, command, report=report)
 
 
 def make_sections(
@@ -138,28 +171,3 @@ def make_sections(
         heading = split_title(values) if one_data_set else comparison.title
         sections.append(Section(comparison, grids, heading))
     return sections
-
-
-def write_claims(judgements: Sequence[Judgement], out: Path, command: str) -> None:
-    """Write the page of verdicts and say what they come to; nothing where no claim was measured."""
-    if all(judgement.verdict == "not measured" for judgement in judgements):
-        return
-    file = out / "claims.md"
-    write_atomically(file, claims_page(judgements, command))
-    console = make_console()
-    console.print(counted(judgements))
-    show_files(console, [file])
-
-
-def write(title: str, sections: Sequence[Section], out: Path, command: str) -> None:
-    """Write a page, its pictures and its CSV, and print its tables."""
-    for section in sections:
-        copy_grids(section.grids, out)
-    comparisons = [section.comparison for section in sections]
-    text, numbers = (out / f"{title}.{suffix}" for suffix in ("md", "csv"))
-    write_atomically(text, page(title, sections, command))
-    write_atomically(numbers, joined(comparisons).to_csv(index=False, float_format="%.8g"))
-    console = make_console()
-    for comparison in comparisons:
-        show(console, comparison)
-    show_files(console, (text, numbers))

@@ -10,7 +10,13 @@ from bench.compare.notation import NOTHING, exact, interval, spread
 from bench.compare.statistics import Comparison, Entry
 from bench.protocol import COLUMNS, Column
 
-SCALES = {"kid": 1e3, "high_quality": 100.0, "accuracy": 100.0, "accuracy_supervised": 100.0, "class_agreement": 100.0}
+SCALES = {
+    "kid": 1e3,
+    "high_quality": 100.0,
+    "accuracy": 100.0,
+    "accuracy_supervised": 100.0,
+    "class_agreement": 100.0,
+}
 """Factors between eval.csv and the tables, by metric; title or unit name them."""
 
 NAMES_EXTRACTOR = frozenset({"fid", "kid", "is", "fid_infinity", "mifid"})

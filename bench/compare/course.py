@@ -4,9 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
-from bench.compare.notation import natural
+from bench.compare.eval_table import EvalTable
 
 BEST_FID = "best_fid"
 """Column added to a run's last rows: the lowest FID of the sampler at any evaluation point."""
@@ -35,45 +33,68 @@ class Course:
     points: int
 
 
-def last_point(table: pd.DataFrame, extractors: Sequence[str]) -> pd.DataFrame:
-    """Reduce a run to its last evaluation point.
+def last_point(table: EvalTable) -> EvalTable:
+    """Reduce the rows of a run to those of its last evaluation point; none if there are none."""
+    if not len(table):
+        return table
+    checkpoints = table.numbers("checkpoint")
+    return table.where(checkpoints == checkpoints.max())
+
+
+def along(table: EvalTable, last: EvalTable) -> dict[str, list[float] | list[str]]:
+    """Say of every row of a run's last evaluation point what came before it.
 
     Args:
-        table: all rows of a run, at least one.
-        extractors: feature extractors; the first one's FID is followed along the run.
+        table: all rows of a run; the FID of the first extractor is followed.
+        last: its rows at the last evaluation point, R of them.
 
     Returns:
-        The rows of the last point with the columns BEST_FID, BEST_CHECKPOINT and WARNED_AT added.
+        The columns BEST_FID, BEST_CHECKPOINT and WARNED_AT, R values each; nothing for no rows.
     """
-    last = max(table["checkpoint"])
-    by_sampler: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
-    for sampler, weights, *point in zip(
-        *(table[c] for c in ("sampler", "weights", f"fid_{extractors[0]}", "checkpoint")),
-        table["warning"],
-        strict=True,
-    ):
-        by_sampler.setdefault((sampler, weights), []).append(tuple(point))
-    rows = table.loc[table["checkpoint"] == last].reset_index(drop=True)
-    points = [by_sampler[key] for key in zip(rows["sampler"], rows["weights"], strict=True)]
-    best = [
-        min(((fid, at) for fid, at, _ in of if not math.isnan(fid)), default=(math.nan, math.nan))
-        for of in points
-    ]
-    warned = [sorted(int(at) for _, at, warning in of if warning and at < last) for of in points]
-    added = {
+    if not len(table):
+        return {}
+    fids = table.numbers(f"fid_{table.layout.extractors[0]}").tolist()
+    checkpoints = table.numbers("checkpoint").tolist()
+    points: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
+    warnings = table.texts("warning")
+    for key, fid, at, words in zip(_keys(table), fids, checkpoints, warnings, strict=True):
+        points.setdefault(key, []).append((fid, at, words))
+    end = max(checkpoints)
+    best, warned = [], []
+    for key in _keys(last):
+        known = [(fid, at) for fid, at, _ in points[key] if not math.isnan(fid)]
+        best.append(min(known, default=(math.nan, math.nan)))
+        warned.append(sorted(int(at) for _, at, words in points[key] if words and at < end))
+    return {
         BEST_FID: [fid for fid, _ in best],
         BEST_CHECKPOINT: [at for _, at in best],
         WARNED_AT: [" ".join(map(str, checkpoints)) for checkpoints in warned],
     }
-    return rows.assign(**added)
 
 
-def course(group: pd.DataFrame) -> Course:
-    """The course of the runs whose last rows these are, one row per seed."""
-    group = group.sort_values("seed", key=lambda seeds: seeds.map(natural))
-    warnings, warned_at = (
-        {seed: words for seed, words in zip(group["seed"], group[column], strict=True) if words}
-        for column in ("warning", WARNED_AT)
+def _keys(table: EvalTable) -> list[tuple[str, str]]:
+    return list(zip(table.texts("sampler"), table.texts("weights"), strict=True))
+
+
+def course(
+    seeds: Sequence[str],
+    warnings: Sequence[str],
+    warned_at: Sequence[str],
+    best_at: Sequence[float],
+    points: int,
+) -> Course:
+    """The course of some runs that are alike.
+
+    Args:
+        seeds: one for each run, in order.
+        warnings: what the collapse watch says at the last point, by run.
+        warned_at: earlier points with warnings, by run.
+        best_at: the point of the lowest FID, by run; NaN where there is none.
+        points: evaluation points of a run.
+    """
+    return Course(
+        warnings={seed: words for seed, words in zip(seeds, warnings, strict=True) if words},
+        warned_at={seed: at for seed, at in zip(seeds, warned_at, strict=True) if at},
+        best_at=tuple(sorted(int(at) for at in best_at if not math.isnan(at))),
+        points=points,
     )
-    best_at = tuple(sorted(int(at) for at in group[BEST_CHECKPOINT] if not math.isnan(at)))
-    return Course(warnings, warned_at, best_at, int(max(group["checkpoints"])))

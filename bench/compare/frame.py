@@ -5,13 +5,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.compare.outcomes import Outcome, outcomes
 from bench.compare.statistics import KEY, Comparison, Entry, statistics_columns
 from bench.protocol import PROTOCOL
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
-    """The comparison as a table for machines: <column>_mean and <column>_std in full precision."""
+    """The comparison as a table for machines, in full precision.
+
+    <column>_mean and <column>_std of all columns; of FID also its median, extremes and the 95 %
+    bootstrap interval of its mean. Beside them how many of the model's runs ended, and failed, and
+    in how many seeds of the entry the samples show signs of collapse.
+    """
     columns = statistics_columns(comparison.extractors)
+    ended = {(outcome.model, outcome.variant): outcome for outcome in outcomes(comparison)}
     rows = [
         {
             "dataset": comparison.dataset,
@@ -23,6 +30,8 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             "seeds": " ".join(entry.seeds),
             **{f"{c}_mean": entry.mean.get(c, math.nan) for c in columns},
             **{f"{c}_std": entry.std.get(c, math.nan) for c in columns},
+            **_over_seeds(entry, comparison.extractors),
+            **_outcome_columns(entry, ended.get((entry.model, entry.variant))),
             **_course_columns(entry),
             **{field: entry.protocol.get(field, "") for field in PROTOCOL},
             "overrides": entry.overrides,
@@ -37,6 +46,27 @@ def joined(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """All rows of several comparisons; one that stands in several of them is kept once."""
     frames = [to_frame(comparison) for comparison in comparisons]
     return pd.concat(frames, ignore_index=True).drop_duplicates(ignore_index=True)
+
+
+def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:
+    """What mean and standard deviation leave out of each extractor's FID."""
+    found = {}
+    for column in (f"fid_{extractor}" for extractor in extractors):
+        s = entry.summary(column)
+        found |= {f"{column}_median": s.median, f"{column}_min": s.minimum}
+        found |= {f"{column}_max": s.maximum}
+        found |= {f"{column}_mean_low": s.low, f"{column}_mean_high": s.high}
+    return found
+
+
+def _outcome_columns(entry: Entry, outcome: Outcome | None) -> dict[str, object]:
+    """How the model's runs ended; nothing of what is not trained."""
+    collapsed = len(entry.course.warnings) if entry.course is not None else math.nan
+    return {
+        "runs_ended": outcome.runs if outcome else math.nan,
+        "runs_failed": outcome.failed if outcome else math.nan,
+        "seeds_collapsed": collapsed,
+    }
 
 
 def _course_columns(entry: Entry) -> dict[str, str]:

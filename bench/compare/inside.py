@@ -22,7 +22,8 @@ def read_curves(run: Path) -> pd.DataFrame | None:
         return None
     try:
         table = pd.read_csv(file, encoding="utf-8", usecols=list(COLUMNS))
-        return table.astype({"x": "float64", "mean": "float64"})
+        numbers = {"x": "float64", "mean": "float64", "standard_error": "float64"}
+        return table.astype({**numbers, "samples": "int64"})
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{file} is not a run's curves ({error}): delete {run} and run it again"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.compare import evidence
 from bench.compare.columns import quality_measure, with_values
 from bench.compare.grids import Grid, gallery
 from bench.compare.modes import mode_sentences, mode_table
@@ -107,6 +108,8 @@ def section_blocks(section: Section) -> Iterator[tuple[str, ...]]:
     if counts_modes(comparison):
         table = table_text(mode_table(comparison))
         yield "Mode coverage", table, *bullets(mode_sentences(comparison))
+    for heading, *blocks in evidence.blocks(comparison):
+        yield heading, *map(block_text, blocks)
     for extractor in comparison.extractors[1:]:
         yield f"Quality ({extractor})", table_text(quality_table(comparison, extractor))
     yield "Cost", table_text(cost_table(comparison))
@@ -186,6 +189,11 @@ def provenance(comparisons: Sequence[Comparison], command: str) -> str:
         f"Commit of the runs: {shown}. Command lines of the runs and of this page:\n\n"
         f"```sh\n{block}\n```"
     )
+
+
+def block_text(block: Table | str) -> str:
+    """A table, or a sentence as a paragraph."""
+    return escaped(block) if isinstance(block, str) else table_text(block)
 
 
 def table_text(table: Table) -> str:

@@ -9,6 +9,9 @@ NOTHING = "–"
 SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 """Steps of numbers too large to be written out."""
 
+PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+"""Of units, in steps of a thousand."""
+
 LARGE = 1e4
 """From here on numbers are scaled."""
 
@@ -67,9 +70,22 @@ def interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.{places}f}{suffix} [{low:.{places}f}{suffix}, {high:.{places}f}{suffix}]"
 
 
+def prefixed(value: float, unit: str) -> str:
+    """Show a number that is not negative with its unit and the prefix that suits: 2.24 TFLOP."""
+    power = max(0, min(len(PREFIXES) - 1, math.floor(math.log10(value) / 3))) if value > 0 else 0
+    return f"{exact(value / 1000**power)} {PREFIXES[power]}{unit}"
+
+
 def computed(value: float) -> str:
     """Show a number that is computed, not measured, to four significant digits."""
     return f"{value:.4g}" if math.isfinite(value) else _not_finite(value)
+
+
+def p_value(p: float) -> str:
+    """Show a p value; NOTHING where there is none."""
+    if math.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:

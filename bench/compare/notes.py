@@ -1,10 +1,8 @@
 """What a reader has to know about a table: variants, collapse, few seeds, runs without result."""
 
+from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import WARNING, Comparison, Entry
 from bench.compare.tables import on_cpu
-
-MIN_SEEDS = 3
-"""Seeds below which a spread says little."""
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -15,7 +13,9 @@ def notes(comparison: Comparison) -> list[str]:
     for entry in comparison.entries:
         found += collapse_notes(comparison, entry)
     if few:
-        found.append(f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little.")
+        found.append(
+            f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little, no verdict."
+        )
     if on_cpu(comparison):
         found.append(
             "Peak memory is in the CSV only: on a CPU it depends on what the process did before."

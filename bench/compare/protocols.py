@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from bench.compare.notation import natural
 from bench.compare.read import Run
 from bench.protocol import PROTOCOL
@@ -96,7 +98,7 @@ def _values(runs: Sequence[Run], field: str) -> dict[str, Run]:
     """The values of a field that are not empty, each with the first run that has it."""
     seen: dict[str, Run] = {}
     for run in runs:
-        for value in run.rows[field].to_list() if field in run.rows else ():
+        for value in run.last.texts(field):
             if value:
                 seen.setdefault(value, run)
     return seen
@@ -116,10 +118,9 @@ def _split(
 
 def _limited(run: Run, field: str, value: str) -> Run | None:
     """The run with the rows that have this value or none; None if it has other rows only."""
-    if run.rows.empty:
+    if not len(run.table):
         return run
-    rows, points = (
-        table.loc[table[field].isin(("", value))].reset_index(drop=True)
-        for table in (run.rows, run.points)
-    )
-    return None if rows.empty else replace(run, rows=rows, points=points)
+    if not {"", value}.intersection(run.last.texts(field)):  # earlier points alone are no result
+        return None
+    kept = np.array([text in ("", value) for text in run.table.texts(field)])
+    return replace(run, table=run.table.where(kept))

@@ -1,22 +1,22 @@
 """Run directories → the evaluation rows of every run, checked."""
 
-import csv
-import io
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from bench.compare.course import last_point
-from bench.protocol import eval_columns, extractor_names, measured_columns
-from bench.records import EVAL_KEY, Status, read_status
+from bench.compare.course import along, last_point
+from bench.compare.eval_table import NO_ROWS, REMEDY, EvalTable, read_eval
+from bench.records import Status, read_status
 
-REMEDY = "delete {} and run it again, or name other runs"
-"""What to do about a run whose files cannot be used."""
+RUN_FILES = frozenset({"status.json", "eval.csv"})
+"""A folder with one of these is a run directory."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One run as it stands on disk.
 
@@ -28,10 +28,7 @@ class Run:
         seed: the run's seed, as written.
         status: where the run stands.
         extractors: names of the feature extractors, in column order.
-        rows: rows of eval.csv at the last evaluated checkpoint, one per sampler. Measurements
-            are float64, NaN where empty; everything else is text. What the earlier checkpoints were
-            like stands in the columns that `bench.compare.course` adds.
-        points: all rows of eval.csv, of every evaluation point, as they stand in the file.
+        table: all rows of eval.csv, by columns.
     """
 
     path: Path
@@ -41,8 +38,26 @@ class Run:
     seed: str
     status: Status
     extractors: tuple[str, ...]
-    rows: pd.DataFrame
-    points: pd.DataFrame
+    table: EvalTable = field(repr=False)
+
+    @cached_property
+    def last(self) -> EvalTable:
+        """The rows at the last evaluated checkpoint, one per sampler, by columns."""
+        return last_point(self.table)
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The rows at the last evaluated checkpoint, one per sampler.
+
+        Measurements are float64, NaN where empty; everything else is text. What the earlier
+        checkpoints were like stands in the columns that `bench.compare.course` adds.
+        """
+        return self.last.frame(along(self.table, self.last))
+
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        """All rows of eval.csv, of every evaluation point, as they stand in the file."""
+        return self.table.frame()
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -56,7 +71,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             raise ValueError(f"{path} does not exist: name run directories or folders of runs")
         folder = path if path.is_dir() else path.parent
-        below = {file.parent for name in ("status.json", "eval.csv") for file in folder.rglob(name)}
+        below = {Path(at) for at, _, files in os.walk(folder) if not RUN_FILES.isdisjoint(files)}
         if not below:
             raise ValueError(
                 f"{path} holds no run, there is no status.json or eval.csv below it: name run "
@@ -93,16 +108,14 @@ def read_run(path: Path) -> Run:
     """
     file = path / "eval.csv"
     status = _read_status(path)
-    rows, extractors = _read_eval(file) if file.exists() else (pd.DataFrame(), ())
+    table = read_eval(file) if file.exists() else NO_ROWS
     if status is None:  # a copied eval.csv alone: its rows say whether the budget was spent
-        spent = list(zip(rows["checkpoint"], rows["checkpoints"], strict=True)) if len(rows) else []
-        status = Status("finished" if any(a == b for a, b in spent) else "running")
-    if status.status == "finished" and rows.empty:
+        spent = table.numbers("checkpoint") == table.numbers("checkpoints")
+        status = Status("finished" if spent.any() else "running")
+    if status.status == "finished" and not len(table):
         raise ValueError(f"{file} has no rows although the run is finished: {REMEDY.format(path)}")
-    if rows.empty:
-        return Run(path, *_identity_from_path(path), status, extractors, rows, rows)
-    identity = _identity_from_rows(rows, file)
-    return Run(path, *identity, status, extractors, last_point(rows, extractors), rows)
+    identity = _identity_from_rows(table, file) if len(table) else _identity_from_path(path)
+    return Run(path, *identity, status, table.layout.extractors, table)
 
 
 def _read_status(path: Path) -> Status | None:
@@ -112,75 +125,9 @@ def _read_status(path: Path) -> Status | None:
         raise ValueError(f"{error}: {REMEDY.format(path)}") from error
 
 
-def _read_eval(file: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The whole table, measurements as numbers, and the extractors it was made with."""
-    header, rows = _parse(file)
-    table = pd.DataFrame(rows, columns=header, dtype=object)
-    extractors = extractor_names(table.columns)
-    missing = [column for column in eval_columns(extractors) if column not in table.columns]
-    if missing or not extractors:
-        names = ", ".join(missing[:5] or ["fid_<extractor>"]) + (", …" if len(missing) > 5 else "")
-        raise ValueError(
-            f"{file} is not an eval.csv of this version: it lacks the columns {names}; "
-            f"name other runs, or delete {file.parent} and run it again"
-        )
-    measured = measured_columns(extractors)
-    numbers = {column: _numbers(table[column].to_list(), column, file) for column in measured}
-    table = table.assign(**numbers)
-    _check_points(table, file)
-    return table, extractors
-
-
-def _parse(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text, every row as long as the header."""
-    remedy = REMEDY.format(file.parent)
-    try:
-        text = file.read_bytes().decode("utf-8")  # read_text would change line ends within values
-        if not text.strip():
-            raise ValueError(f"{file} is empty: {remedy}")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header, rows = next(reader), []
-        for row in reader:
-            if len(row) != len(header):
-                raise ValueError(
-                    f"{file} is half-written: line {reader.line_num} has {len(row)} of "
-                    f"{len(header)} values; {remedy}"
-                )
-            rows.append(row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
-    if not text.endswith("\n"):
-        raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
-    if len(set(header)) < len(header):
-        raise ValueError(f"{file} has two columns of the same name: {remedy}")
-    return header, rows
-
-
-def _check_points(table: pd.DataFrame, file: Path) -> None:
-    """Every row names its evaluation point, and none stands there twice."""
-    if table[["checkpoint", "checkpoints"]].isna().to_numpy().any():
-        raise ValueError(f"{file} has a row without checkpoint: {REMEDY.format(file.parent)}")
-    seen = set()
-    for key in zip(*(table[column] for column in EVAL_KEY), strict=True):
-        if key in seen:
-            raise ValueError(
-                f"{file} has two rows of checkpoint {key[0]:.0f}, sampler {key[1]}: "
-                f"{REMEDY.format(file.parent)}"
-            )
-        seen.add(key)
-
-
-def _numbers(texts: list[str], column: str, file: Path) -> list[float]:
-    try:
-        return [float(text) if text else float("nan") for text in texts]
-    except ValueError as error:
-        raise ValueError(
-            f"{file}: a value of {column} is no number ({error}): {REMEDY.format(file.parent)}"
-        ) from error
-
-
-def _identity_from_rows(rows: pd.DataFrame, file: Path) -> tuple[str, str, str, str]:
-    identities = set(zip(*(rows[c] for c in ("dataset", "model", "variant", "seed")), strict=True))
+def _identity_from_rows(table: EvalTable, file: Path) -> tuple[str, str, str, str]:
+    columns = (table.texts(name) for name in ("dataset", "model", "variant", "seed"))
+    identities = set(zip(*columns, strict=True))
     if len(identities) > 1:
         raise ValueError(
             f"{file} mixes the rows of {len(identities)} runs: {REMEDY.format(file.parent)}"

@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement
+from typing import Literal
 
 import numpy as np
+
+Verdict = Literal["different", "not shown to differ", "too few seeds"]
+"""What a comparison of two models comes to."""
 
 SIGNIFICANCE = 0.05
 """Adjusted p values below it call a difference real."""
@@ -22,8 +26,8 @@ ENUMERATED = 7
 
 RESAMPLES = 10_000
 
-ROUNDING = 1e-9
-"""Spreads below it, relative to the values, are rounding."""
+ROUNDING = 1e-6
+"""Spreads below it, relative to the values, are rounding of numbers written to seven digits."""
 
 
 @dataclass(frozen=True)
@@ -121,53 +125,83 @@ def paired_difference(
 ) -> Difference:
     """Compare two models over the seeds that both have, by Student's paired t.
 
-    Where all differences are equal, Student's t has nothing to divide by; the sign test's p value,
-    2^(1 - n), stands instead, or 1 where they are all zero.
-
     Args:
         a: value by seed.
         b: value by seed.
         ratio: whether logarithms are compared, of positive values.
+
+    Raises:
+        ValueError: a ratio of values that are not positive.
     """
     seeds = [seed for seed in a if seed in b]
-    x = np.array([a[seed] for seed in seeds], dtype=np.float64)
-    y = np.array([b[seed] for seed in seeds], dtype=np.float64)
-    if ratio:
-        x, y = np.log(x), np.log(y)
+    x, y = (np.array([[of[seed] for seed in seeds]], dtype=np.float64) for of in (a, b))
+    return paired_differences(x, y, ratio=ratio)[0]
+
+
+def paired_differences(x: np.ndarray, y: np.ndarray, *, ratio: bool = False) -> list[Difference]:
+    """`paired_difference` of many pairs at once.
+
+    Where all differences of a pair are equal, Student's t has nothing to divide by; the sign test's
+    p value, 2^(1 - n), stands instead, or 1 where they are all zero.
+
+    Args:
+        x: values of A by seed, NaN where there is none, (P, S).
+        y: values of B, likewise; (1, S) stands for every pair.
+        ratio: whether logarithms are compared, of positive values.
+
+    Raises:
+        ValueError: a ratio of values that are not positive.
+    """
+    x, y = np.broadcast_arrays(*(_logarithms(v) if ratio else v for v in (x, y)))
     d = x - y
-    scale = max(np.abs(x).max(initial=0), np.abs(y).max(initial=0), 1e-300)
-    n = len(d)
-    mean = float(d.mean()) if n else math.nan
-    std = float(d.std(ddof=1)) if n > 1 else math.nan
-    if n < MIN_SEEDS:
-        return _difference(n, mean, math.nan, math.nan, math.nan, math.nan, ratio)
-    if std <= ROUNDING * scale:
-        same = abs(mean) <= ROUNDING * scale
-        p, effect = (1.0, 0.0) if same else (2.0 ** (1 - n), math.copysign(math.inf, mean))
-        return _difference(n, mean, mean, mean, p, effect, ratio)
-    half, p = _student(mean, std / math.sqrt(n), n - 1)
-    return _difference(n, mean, mean - half, mean + half, p, hedges(n - 1) * mean / std, ratio)
+    known = ~np.isnan(d)
+    n = known.sum(axis=1)
+    d = np.where(known, d, 0.0)
+    mean = d.sum(axis=1) / np.maximum(n, 1)
+    squares = np.where(known, d - mean[:, None], 0.0) ** 2
+    std = np.sqrt(squares.sum(axis=1) / np.maximum(n - 1, 1))
+    size = np.where(known, np.maximum(np.abs(x), np.abs(y)), 0.0).max(axis=1, initial=float(ratio))
+    flat = std <= ROUNDING * size
+    error = np.where(flat, 1.0, std) / np.sqrt(np.maximum(n, 1))
+    half, p = _student(mean, error, np.maximum(n - 1, 1))
+    same = np.abs(mean) <= ROUNDING * size
+    p = np.where(flat, np.where(same, 1.0, 2.0 ** (1 - n)), p)
+    half = np.where(flat, 0.0, half)
+    corrected = np.array([hedges(k - 1) for k in range(d.shape[1] + 1)])[n]
+    effect = corrected * mean / np.where(flat, 1.0, std)
+    effect = np.where(flat, np.where(same, 0.0, np.copysign(math.inf, mean)), effect)
+    rows = np.stack((mean, mean - half, mean + half, p, effect), axis=1).tolist()
+    return [
+        _difference(count, mean, low, high, p, effect, ratio)
+        for count, (mean, low, high, p, effect) in zip(n.tolist(), rows, strict=True)
+    ]
 
 
 def unpaired_difference(
     a: Sequence[float], b: Sequence[float], *, ratio: bool = False
 ) -> Difference:
-    """Compare two models whose seeds do not pair, by Welch's t."""
+    """Compare two models whose seeds do not pair, by Welch's t.
+
+    Where neither varies, the p value is that of a permutation test instead.
+
+    Raises:
+        ValueError: a ratio of values that are not positive.
+    """
     x, y = (np.asarray(v, dtype=np.float64) for v in (a, b))
     if ratio:
-        x, y = np.log(x), np.log(y)
+        x, y = _logarithms(x), _logarithms(y)
     n = min(len(x), len(y))
     mean = float(x.mean() - y.mean()) if n else math.nan
     if n < MIN_SEEDS:
         return _difference(n, mean, math.nan, math.nan, math.nan, math.nan, ratio)
     u, v = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
-    scale = max(np.abs(x).max(), np.abs(y).max(), 1e-300)
-    if math.sqrt(u + v) <= ROUNDING * scale:
-        same = abs(mean) <= ROUNDING * scale
-        p = 1.0 if same else 1 / math.comb(len(x) + len(y), len(x)) * 2
-        return _difference(n, mean, mean, mean, p, 0.0 if same else math.inf, ratio)
+    size = max(np.abs(x).max(), np.abs(y).max(), float(ratio))
+    if math.sqrt(u + v) <= ROUNDING * size:
+        same = abs(mean) <= ROUNDING * size
+        p = 1.0 if same else 2 / math.comb(len(x) + len(y), n)
+        return _difference(n, mean, mean, mean, p, 0.0 if same else mean * math.inf, ratio)
     freedom = (u + v) ** 2 / (u**2 / (len(x) - 1) + v**2 / (len(y) - 1))
-    half, p = _student(mean, math.sqrt(u + v), freedom)
+    half, p = (float(found) for found in _student(mean, math.sqrt(u + v), freedom))
     pooled = math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)
     effect = hedges(len(x) + len(y) - 2) * mean / pooled
     return _difference(n, mean, mean - half, mean + half, p, effect, ratio)
@@ -182,13 +216,44 @@ def hedges(freedom: float) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p values of a family of comparisons (Holm 1979), in the order given."""
-    order = sorted(range(len(p)), key=lambda k: p[k])
+    """Adjust p values of a family of comparisons (Holm 1979), in the order given.
+
+    NaN, a comparison that could not be made, stays NaN and does not count.
+    """
+    order = sorted((k for k in range(len(p)) if not math.isnan(p[k])), key=lambda k: p[k])
     adjusted, largest = [math.nan] * len(p), 0.0
     for rank, k in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[k]))
+        largest = max(largest, min(1.0, (len(order) - rank) * p[k]))
         adjusted[k] = largest
     return adjusted
+
+
+def verdict(adjusted_p: float, n: int) -> Verdict:
+    """What a comparison over n seeds comes to.
+
+    Args:
+        adjusted_p: adjusted over its family.
+        n: seeds; fewer than `MIN_SEEDS` give no verdict.
+    """
+    if n < MIN_SEEDS or math.isnan(adjusted_p):
+        return "too few seeds"
+    return "different" if adjusted_p < SIGNIFICANCE else "not shown to differ"
+
+
+def power(n: int, effect: float, level: float = SIGNIFICANCE) -> float:
+    """How often the paired t test over n seeds finds a difference; noncentral t distribution.
+
+    Args:
+        n: seeds, at least two.
+        effect: mean difference over its standard deviation over seeds.
+        level: p values below it count as found.
+    """
+    from scipy.special import nctdtr, stdtrit
+
+    critical, shift = stdtrit(n - 1, 1 - level / 2), abs(effect) * math.sqrt(n)
+    tails = nctdtr(n - 1, shift, [critical, -critical])
+    missed, wrong_side = np.nan_to_num(tails).tolist()  # NaN where scipy cannot tell it from zero
+    return 1 - missed + wrong_side
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -199,17 +264,32 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _student(mean: float, error: float, freedom: float) -> tuple[float, float]:
-    """Half the length of the 95 % interval, and the two-sided p value."""
+def _logarithms(values: np.ndarray) -> np.ndarray:
+    if (values <= 0).any():
+        raise ValueError(
+            f"a ratio of geometric means needs positive values, got {values.min()}: compare "
+            "differences (ratio=False)"
+        )
+    return np.log(values)
+
+
+def _student(
+    mean: float | np.ndarray, error: float | np.ndarray, freedom: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Half the length of the 95 % interval, and the two-sided p value; any shapes."""
     from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
 
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    return half, float(2 * stdtr(freedom, -abs(mean) / error))
+    half = stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
+    return half, 2 * stdtr(freedom, -np.abs(mean) / error)
 
 
 def _difference(
     n: int, mean: float, low: float, high: float, p: float, effect: float, ratio: bool
 ) -> Difference:
+    """What was found, with neither interval nor p value of too few seeds."""
+    mean = mean if n else math.nan
+    if n < MIN_SEEDS:
+        low = high = p = effect = math.nan
     if ratio:
         mean, low, high = (math.exp(x) for x in (mean, low, high))
     return Difference(n, mean, low, high, p, effect, ratio)

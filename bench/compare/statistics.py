@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-import pandas as pd
+import numpy as np
 
-from bench.compare.course import BEST_FID, Course, course
+from bench.compare.changes import described
+from bench.compare.course import BEST_CHECKPOINT, BEST_FID, WARNED_AT, Course, along, course
+from bench.compare.eval_table import EvalTable
 from bench.compare.notation import natural
 from bench.compare.protocols import ProtocolError, check_protocol, split_title
 from bench.compare.read import Run
+from bench.compare.seeds import Summary, summarise
 from bench.protocol import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
 
 WARNING = "⚠"
@@ -44,6 +47,7 @@ class Entry:
         commits: commits of the code that made the rows.
         overrides: what the variant stands for; empty without numbers.
         course: how its seeds came here; None without numbers.
+        by_seed: values by seed, in the order of `seeds`, and by column, NaN where there is none.
     """
 
     model: str
@@ -60,11 +64,21 @@ class Entry:
     commits: tuple[str, ...]
     overrides: str = ""
     course: Course | None = None
+    by_seed: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
 
     @property
     def finished(self) -> bool:
         """Whether the entry has numbers."""
         return self.status == "finished"
+
+    def values(self, column: str) -> dict[str, float]:
+        """The finite values of a column, by seed."""
+        found = {seed: of.get(column, math.nan) for seed, of in self.by_seed.items()}
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+    def summary(self, column: str) -> Summary:
+        """A column over the seeds that have a finite value of it."""
+        return summarise(list(self.values(column).values()))
 
 
 @dataclass(frozen=True)
@@ -105,11 +119,16 @@ class Comparison:
         named = {self.label(entry): entry.overrides for entry in self.entries if entry.finished}
         return {k: v for k, v in named.items() if v} if len(set(named.values())) > 1 else {}
 
+    @cached_property
+    def _labels(self) -> dict[tuple[str, str], str]:
+        overrides = {(e.model, e.variant): e.overrides for e in self.entries if e.finished}
+        return described(overrides)
+
     def label(self, entry: Entry) -> str:
-        """The model's name, with its variant where it takes one to tell."""
-        if entry.model in self.ambiguous_models and entry.variant not in ("", "default"):
-            return f"{entry.model} ({entry.variant})"
-        return entry.model
+        """The model's name, with what tells it from its variants where there are several."""
+        if entry.model not in self.ambiguous_models or entry.variant in ("", "default"):
+            return entry.model
+        return self._labels.get((entry.model, entry.variant), f"{entry.model} ({entry.variant})")
 
     def marked(self, entry: Entry) -> str:
         """The label, marked where a seed's last evaluation point shows signs of collapse."""
@@ -132,16 +151,17 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
     check_protocol(runs)
     extractors = tuple(dict.fromkeys(name for run in runs for name in run.extractors))
     columns = statistics_columns(extractors)
-    finished = [run.rows for run in runs if run.status.status == "finished"]
     entries = [_without_numbers(run) for run in runs if run.status.status != "finished"]
-    if finished:
-        table = pd.concat(finished, ignore_index=True)
-        for _, group in table.groupby(list(KEY)):
-            _check_recipe(group)
-            entries.append(_averaged(group, columns))
+    by_key: dict[tuple[str, ...], list[_Row]] = {}
+    for run in sorted(runs, key=lambda run: natural(run.seed)):
+        if run.status.status == "finished":
+            for key, row in _rows(run, columns):
+                by_key.setdefault(key, []).append(row)
+    entries += [_averaged(key, rows, columns) for key, rows in by_key.items()]
     entries.sort(key=lambda entry: _rank(entry, extractors))
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
-    return Comparison(runs[0].dataset, extractors, tuple(entries), commands, values or {}, tuple(runs))
+    dataset = runs[0].dataset
+    return Comparison(dataset, extractors, tuple(entries), commands, values or {}, tuple(runs))
 
 
 def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
@@ -149,35 +169,83 @@ def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     return (*quality_columns(extractors), *MODES, *PERFECT, *HELD_OUT, *COST, *CONSUMED, BEST_FID)
 
 
-def _check_recipe(group: pd.DataFrame) -> None:
+@dataclass(frozen=True)
+class _Row:
+    """What one finished run says of one sampler at its last evaluation point.
+
+    Attributes:
+        seed: the run's seed.
+        values: measurements, NaN where there is none, (C,).
+        last: the run's last evaluation point.
+        at: position of the row in `last`.
+        before: the columns that `along` adds.
+    """
+
+    seed: str
+    values: np.ndarray
+    last: EvalTable
+    at: int
+    before: Mapping[str, Sequence[float] | Sequence[str]]
+
+    def text(self, column: str) -> str:
+        """A column of text, or one that `along` adds."""
+        return str((self.before.get(column) or self.last.texts(column))[self.at])
+
+
+def _rows(run: Run, columns: Sequence[str]) -> list[tuple[tuple[str, ...], _Row]]:
+    """The rows of a finished run, each with the key of its entry."""
+    last, before = run.last, along(run.table, run.last)
+    measured = [before[c] if c in before else last.numbers(c) for c in columns]
+    values = np.array(measured, dtype=np.float64).T  # (R, C)
+    keys = zip(*map(last.texts, KEY), strict=True)
+    return [(key, _Row(run.seed, values[k], last, k, before)) for k, key in enumerate(keys)]
+
+
+def _check_recipe(rows: Sequence[_Row]) -> None:
     """Refuse to average seeds whose model was configured differently, by a changed YAML file."""
-    by_recipe = group.groupby("recipe")["seed"].agg(list)
+    by_recipe: dict[str, list[str]] = {}
+    for row in rows:
+        by_recipe.setdefault(row.text("recipe"), []).append(row.seed)
     if len(by_recipe) > 1:
-        (first, seeds), (second, others) = list(by_recipe.items())[:2]
+        (first, seeds), (second, others) = sorted(by_recipe.items())[:2]
         raise ProtocolError(
-            f"seeds of {group['model'].iloc[0]} ({group['variant'].iloc[0]}) were made with "
+            f"seeds of {rows[0].text('model')} ({rows[0].text('variant')}) were made with "
             f"different configurations of the model and cannot be averaged: recipe {first} in "
             f"seeds {', '.join(seeds)}, {second} in {', '.join(others)}; compare their config.yaml "
             "and run one of the two again"
         )
 
 
-def _averaged(group: pd.DataFrame, columns: Sequence[str]) -> Entry:
-    first = group.iloc[0]
-    measured = group.reindex(columns=list(columns)).astype("float64")
-    protocol = {f: next((v for v in group[f].to_list() if v), "") for f in PROTOCOL}
+def _averaged(key: tuple[str, ...], rows: Sequence[_Row], columns: Sequence[str]) -> Entry:
+    """The entry of some seeds' rows, in the order of the seeds."""
+    _check_recipe(rows)
+    values = np.stack([row.values for row in rows])  # (S, C)
+    known = ~np.isnan(values)
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN where n is too small
+        mean = np.where(known, values, 0.0).sum(axis=0) / n
+        squares = np.where(known, values - mean, 0.0) ** 2
+        std = np.sqrt(squares.sum(axis=0) / np.where(n > 1, n - 1, np.nan))
+    protocol = {f: next((v for row in rows if (v := row.text(f))), "") for f in PROTOCOL}
     return Entry(
-        **{name: str(first[name]) for name in KEY},
+        **dict(zip(KEY, key, strict=True)),
         status="finished",
         reason="",
         trained=protocol["budget"] != "",
-        seeds=tuple(sorted(group["seed"].to_list(), key=natural)),
-        mean=measured.mean().to_dict(),
-        std=measured.std(ddof=1).to_dict(),
+        seeds=tuple(row.seed for row in rows),
+        mean=dict(zip(columns, mean.tolist(), strict=True)),
+        std=dict(zip(columns, std.tolist(), strict=True)),
         protocol=protocol,
-        commits=tuple(sorted(set(group["commit"].to_list()) - {""})),
-        overrides=str(first["overrides"]),
-        course=course(group),
+        commits=tuple(sorted({row.text("commit") for row in rows} - {""})),
+        overrides=rows[0].text("overrides"),
+        course=course(
+            [row.seed for row in rows],
+            [row.text("warning") for row in rows],
+            [row.text(WARNED_AT) for row in rows],
+            [float(row.before[BEST_CHECKPOINT][row.at]) for row in rows],
+            int(max(row.last.numbers("checkpoints")[row.at] for row in rows)),
+        ),
+        by_seed={row.seed: dict(zip(columns, row.values.tolist(), strict=True)) for row in rows},
     )
 
 

@@ -5,12 +5,13 @@ generator draws the clean image that each is completed from, so that its distrib
 several modes; a discriminator tells the result from a truly diffused one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.diffusion.denoising import shown_states
 from models.diffusion.schedules import (
     cumulative_alphas,
     posterior_mean_coefficients,
@@ -91,7 +92,8 @@ class DDGAN(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """All T steps, from pure noise."""
         steps = self.num_timesteps
-        return {f"ddgan-{steps}": Sampler(self.draw, {self.generator: steps})}
+        calls = {self.generator: steps}
+        return {f"ddgan-{steps}": Sampler(self.draw, calls, trajectory=self.trajectory)}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Loss of telling diffused from generated x_{t-1}, given x_t (Xiao et al. 2022, Eq. 5).
@@ -174,18 +176,29 @@ class DDGAN(GenerativeModel):
         The model should be in eval mode. Every random number comes from `generator`, which lives on
         the model's device.
         """
+        *_, x_0 = self._states(n, generator)
+        return x_0.clamp(-1.0, 1.0)
+
+    def trajectory(self, n: int, generator: Generator, y: Tensor | None = None) -> list[Tensor]:
+        """The states of `draw`, from noise to its result, each (n, *data_shape); y is ignored."""
+        *states, x_0 = self._states(n, generator)
+        return shown_states(states, x_0.clamp(-1.0, 1.0))
+
+    def _states(self, n: int, generator: Generator) -> Iterator[Tensor]:
+        """Pure noise, then x after each of the T steps, each (n, *data_shape)."""
 
         def noise(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, device=generator.device)
 
         x = noise(n, *self.data_shape)
+        yield x
         for t in reversed(range(self.num_timesteps)):
             times = torch.full((n,), t, device=x.device, dtype=torch.int64)  # (n,)
             x_0 = self.predict(x, times, noise(n, self.latent_dim))
             x = self.weight_x_0[t] * x_0 + self.weight_x_t[t] * x  # x_0 itself at the last step
             if t > 0:
                 x = x + self.variances[t].sqrt() * noise(*x.shape)
-        return x.clamp(-1.0, 1.0)
+            yield x
 
 
 def vp_betas(num_timesteps: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> Tensor:

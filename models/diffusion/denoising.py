@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, GenerativeModel, Phase, Sampler
+from models.diffusion.editing import edit
 from models.diffusion.path import Denoiser, Path, Prediction
 from models.diffusion.sampler_names import SamplerSpec
 
@@ -16,7 +17,7 @@ SHARES = tuple(k / 10 for k in range(11))
 """Where along the noise levels errors are looked at, from the least noise (0) to the most (1)."""
 
 STRENGTHS = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Of edits: shares of a sampler's steps."""
+"""Of edits: shares of a sampler's steps, rounded to whole ones."""
 
 STATES = 10
 """Most states of a trajectory."""
@@ -107,7 +108,13 @@ class DenoisingModel(GenerativeModel):
         """Run a sampler from x at the first level of a path."""
 
     def refine(
-        self, x: Tensor, name: str, steps: int, generator: Generator, y: Tensor | None = None
+        self,
+        x: Tensor,
+        name: str,
+        steps: int,
+        generator: Generator,
+        y: Tensor | None = None,
+        on_state: OnState | None = None,
     ) -> Tensor:
         """Noise samples and denoise them again by the last steps of a sampler (SDEdit).
 
@@ -119,6 +126,7 @@ class DenoisingModel(GenerativeModel):
             steps: how many of its last steps to take, in [1, its steps].
             generator: source of the noise, on the model's device.
             y: classes of a conditional model, (B,); None if they are not known.
+            on_state: told of every state on the way, each (B, *data_shape).
 
         Returns:
             Samples, (B, *data_shape) float32, in [-1, 1] if the model clips.
@@ -126,7 +134,7 @@ class DenoisingModel(GenerativeModel):
         path = self.path(name).last(steps)
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         x_t = path.alphas[0] * x + path.sigmas[0] * noise
-        return self._sample(self._spec(name), path, x_t, generator, y)
+        return self._sample(self._spec(name), path, x_t, generator, y, on_state)
 
     def held_out_curves(
         self, batch: Batch, generator: Generator
@@ -147,10 +155,9 @@ class DenoisingModel(GenerativeModel):
             x_0 = denoise(level.alpha * x + level.sigma * noise, time).x_0
             errors.append((level.share, (x_0 - x).square().flatten(1).mean(1)))
         name = min(self.specs, key=lambda name: self.specs[name].evaluations())
-        total = self.path(name).steps
         edits = []
         for strength in STRENGTHS:
-            edited = self.refine(x, name, max(1, round(strength * total)), generator, y)
+            edited = edit(self, x, name, strength, generator, y)
             edits.append((strength, (edited - x).square().flatten(1).mean(1).sqrt()))
         return {"x0_error": errors, "edit_distance": edits}
 

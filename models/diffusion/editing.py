@@ -1,13 +1,15 @@
 """Image editing by partial noising (SDEdit, Meng et al. 2022) with any trained diffusion model."""
 
+from typing import TYPE_CHECKING
+
 from torch import Generator, Tensor
 
-from models.diffusion.edm import EDM
-from models.diffusion.gaussian import GaussianDiffusion
+if TYPE_CHECKING:
+    from models.diffusion.denoising import DenoisingModel
 
 
 def edit(
-    model: GaussianDiffusion | EDM,
+    model: "DenoisingModel",
     x: Tensor,
     name: str,
     strength: float,

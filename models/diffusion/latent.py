@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.autoencoder.vae import VAE, reparameterise
-from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler, Trajectory
 
 Loss = Callable[[Batch], dict[str, Tensor]]
 
@@ -79,6 +79,7 @@ class LatentDiffusion(GenerativeModel):
                 partial(self._draw, sampler),
                 None if sampler.calls is None else {**sampler.calls, self.autoencoder.decoder: 1},
                 classes=sampler.classes,
+                trajectory=sampler.trajectory and partial(self._trajectory, sampler.trajectory),
             )
             for name, sampler in self.diffusion.samplers.items()
         }
@@ -110,6 +111,12 @@ class LatentDiffusion(GenerativeModel):
 
     def _draw(self, sampler: Sampler, n: int, generator: Generator, y: Tensor | None) -> Tensor:
         return self.decode(sampler.draw(n, generator, y))
+
+    def _trajectory(
+        self, trajectory: Trajectory, n: int, generator: Generator, y: Tensor | None = None
+    ) -> list[Tensor]:
+        """What the latents on the way look like once decoded, each (n, *data_shape)."""
+        return [self.decode(z) for z in trajectory(n, generator, y)]
 
     def _after(self, share: float) -> float:
         """The share of the whole budget at a share of the part after `split`."""

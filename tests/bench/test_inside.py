@@ -7,11 +7,26 @@ import pytest
 import torch
 from torch import nn
 
+from bench import recorder as recorder_module
+from bench.budget import Budget
 from bench.compare.inside import COLUMNS as READ_COLUMNS
 from bench.compare.inside import read_curves
+from bench.data.batches import BatchStream
 from bench.data.sources import load_digits
+from bench.evaluator import Evaluator, EvaluatorOptions
+from bench.extractors.classifier import DomainClassifier
+from bench.extractors.domain import DomainExtractor
 from bench.files import csv_text
 from bench.inside import COLUMNS, SHOWN, look_inside
+from bench.loggers import WandbLogger
+from bench.memory import PeakMemory
+from bench.progress import TrainingProgress
+from bench.provenance import provenance
+from bench.recipe import Recipe
+from bench.recorder import Recorder
+from bench.records import RunDirectory
+from bench.reference import Reference
+from bench.trainer import Trainer
 from models.diffusion.denoising import STATES, STRENGTHS, shown_states
 from models.diffusion.edm import EDM
 from models.diffusion.gaussian import GaussianDiffusion
@@ -133,9 +148,78 @@ def test_curves_are_read_as_written_and_damage_is_refused(tmp_path):
     assert table is not None
     assert (table["x"][0], table["mean"][0]) == (0.5, 0.25)
     assert math.isnan(table["standard_error"][0])
-    (tmp_path / "curves.csv").write_text("curve,x\nx0_error,1\n")
-    with pytest.raises(ValueError, match="is not a run's curves"):
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"curve,x\nx0_error,1\n",
+        csv_text(COLUMNS, [["a", "high", "1", "1", "1"]]).encode(),
+        csv_text(COLUMNS, [["a", "1", "1", "1", "1.5"]]).encode(),
+        csv_text(COLUMNS, [["a", "1", "1", "1", ""]]).encode(),
+        b"\xff\x00\xfe",
+    ],
+)
+def test_damaged_curves_are_refused(tmp_path, content):
+    (tmp_path / "curves.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"curves.csv is not a run's curves \(.*delete"):
         read_curves(tmp_path)
-    (tmp_path / "curves.csv").write_text(csv_text(COLUMNS, [["a", "high", "1", "1", "1"]]))
-    with pytest.raises(ValueError, match="is not a run's curves"):
-        read_curves(tmp_path)
+
+
+def record(dataset, path):
+    """Train a few steps under the recorder, or go on where that was stopped."""
+    torch.manual_seed(0)
+    recipe = Recipe(8, {"denoiser": torch.optim.Adam})
+    batches = BatchStream(dataset.train, 8, seed=0, flip=False)
+    budget = Budget(images=16)
+    trainer = Trainer(gaussian(dataset.spec()), recipe, budget, batches, path / "c", seed=0)
+    reference = Reference(
+        dataset,
+        [DomainExtractor(DomainClassifier((1, 8, 8), 10, width=4).eval())],
+        device=torch.device("cpu"),
+        cache_dir=path.parent,
+    )
+    evaluator = Evaluator(reference, EvaluatorOptions(60, 30, seed=1))
+    wandb = WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={})
+    with RunDirectory(path) as records:
+        trainer.resume()
+        recorder = Recorder(
+            records,
+            trainer,
+            evaluator,
+            {"dataset": "digits", "model": "ddpm", "seed": 0} | provenance(evaluator, trainer),
+            wandb,
+            TrainingProgress("test"),
+            PeakMemory(trainer.device),
+            "python -m bench",
+        )
+        trainer.fit(recorder)
+
+
+def test_no_run_has_its_rows_without_its_curves_and_pictures(digits, tmp_path, monkeypatch):
+    """Killed when the files are not all there, or just before the rows: both make them anew."""
+
+    class KilledError(Exception):
+        pass
+
+    def kill(*_, **__):
+        raise KilledError
+
+    run = tmp_path / "run"
+    for owner, name in ((recorder_module, "save_grid"), (RunDirectory, "append_eval")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, kill)
+            with pytest.raises(KilledError):
+                record(digits, run)
+        assert not (run / "eval.csv").exists() or len((run / "eval.csv").read_text().split()) == 1
+    (run / "curves.csv").unlink()
+    for picture in run.glob("samples/*"):
+        picture.unlink()
+    record(digits, run)
+    curves = read_curves(run)
+    assert curves is not None
+    assert set(curves["curve"]) == {"x0_error", "edit_distance"}
+    assert set(curves["samples"]) == {30}
+    shown = {picture.name for picture in run.glob("samples/*_trajectory.png")}
+    assert shown == {f"checkpoint=1_{name}_trajectory.png" for name in ("ddim-5", "ddim-20")}

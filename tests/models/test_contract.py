@@ -30,6 +30,7 @@ REFUSALS = {"points": r"data_shape .*got \(2,\)|needs class labels", "8x8": "nee
 FIRST = next(iter(CASES))
 LARGE = 2_000_000  # parameters; larger models are checked in the first case only
 MAX_NFE = 50  # of the samplers whose calls are counted
+MOST_STATES = 10  # of a trajectory
 HELD_OUT = 12
 PROGRESS = (0.0, *(k / 20 + 1e-3 for k in range(20)))
 """Shares of the budget at which phases are tried, until all parameters were reached."""
@@ -264,3 +265,37 @@ def test_held_out_scores_are_one_value_per_sample_and_leave_the_global_generator
     for name, values in scores.items():
         assert values.shape == (len(batch.x),), name
         assert torch.isfinite(values).all(), name
+
+
+def test_trajectories_end_in_what_is_drawn(model, case):
+    shown = [sampler for sampler in model.samplers.values() if sampler.trajectory is not None]
+    if not shown or is_large(model):
+        pytest.skip("nothing on the way, or a large model, whose small one is checked")
+    sampler = min(shown, key=lambda sampler: sampler.nfe)
+    asked = labels(2, CASES[case[1]][1])
+    model.eval()
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        states = sampler.trajectory(2, torch.Generator().manual_seed(7), asked)
+        drawn = sampler.draw(2, torch.Generator().manual_seed(7), asked)
+    assert torch.equal(state, torch.get_rng_state())
+    assert 2 <= len(states) <= MOST_STATES
+    assert all(x.shape == drawn.shape and torch.isfinite(x).all() for x in states)
+    assert torch.equal(states[-1], drawn)
+    assert not torch.equal(states[0], drawn)
+
+
+def test_held_out_curves_have_one_value_per_sample_and_leave_the_global_generator(model, batch):
+    if is_large(model):
+        pytest.skip("large model: its small one is checked")
+    model.eval()
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        curves = model.held_out_curves(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(state, torch.get_rng_state())
+    for name, points in curves.items():
+        places = [at for at, _ in points]
+        assert places == sorted(set(places)), name
+        for _, values in points:
+            assert values.shape == (len(batch.x),), name
+            assert torch.isfinite(values).all(), name

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from models.base import Batch, DataSpec, GenerativeModel
+from models.diffusion.denoising import OnState
 from models.diffusion.edm import EDM
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.schedules import linear_betas
@@ -79,6 +80,16 @@ def test_a_refined_draft_is_sdedit_of_the_draft():
         x = model.draft.samplers["generator"].draw(4, generator, None)
         x = model.refine.refine(x, "ddim-10", 3, generator)
     assert torch.equal(drawn(model, "hybrid-ddim-10-last-3"), x)
+
+
+def test_the_way_of_a_refined_draft_begins_with_the_draft():
+    model = make()
+    sampler = model.samplers["hybrid-ddim-10-last-3"]
+    with torch.inference_mode():
+        first, *noisy, last = sampler.trajectory(4, torch.Generator().manual_seed(5), None)
+    assert torch.equal(first, drawn(model, "draft"))
+    assert len(noisy) == 3
+    assert torch.equal(last, drawn(model, "hybrid-ddim-10-last-3"))
 
 
 def test_the_more_steps_the_less_is_left_of_the_draft():
@@ -168,10 +179,11 @@ def test_both_parents_draw_the_same_classes():
             steps: int,
             generator: torch.Generator,
             y: Tensor | None = None,
+            on_state: OnState | None = None,
         ) -> Tensor:
             assert y is not None
             classes.append(y)
-            return super().refine(x, name, steps, generator, y)
+            return super().refine(x, name, steps, generator, y, on_state)
 
     model = make(
         DataSpec(SHAPE, 3, held_out, 10),

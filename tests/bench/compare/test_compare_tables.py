@@ -12,7 +12,7 @@ from synthetic_runs import PROTOCOL, costs, scores
 from bench.compare import cli
 from bench.compare.frame import to_frame
 from bench.compare.markdown import Section, page
-from bench.compare.notation import computed, exact, interval, natural, spread
+from bench.compare.notation import computed, exact, interval, natural, p_value, spread
 from bench.compare.notes import notes
 from bench.compare.protocols import ProtocolError
 from bench.compare.read import read_runs
@@ -80,7 +80,7 @@ def test_statistics_are_over_seeds(study):
 
 def quality_rows(text: str) -> dict[tuple[str, ...], list[str]]:
     """Cells of the quality table by (model, sampler)."""
-    lines = [line for line in text.split("## Cost")[0].splitlines() if line.startswith("| ")]
+    lines = [line for line in text.split("\n## ")[1].splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
     return {(row[0], row[1]): row[2:] for row in cells}
 
@@ -206,12 +206,8 @@ def test_the_command_writes_one_table_per_data_set(make_run, tmp_path, capsys):
     make_run("dcgan", 0, {"generator": scores(5.0)}, dataset="mnist", protocol=protocol)
     out = tmp_path / "out"
     assert cli.main([str(tmp_path / "runs"), "--out", str(out)]) == 0
-    assert sorted(file.name for file in out.iterdir()) == [
-        "digits.csv",
-        "digits.md",
-        "mnist.csv",
-        "mnist.md",
-    ]
+    written = {file.name for file in out.iterdir()}
+    assert {"digits.csv", "digits.md", "mnist.csv", "mnist.md"} <= written
     printed = capsys.readouterr().out
     assert "digits.md" in printed
     assert f"--out {out}" in (out / "digits.md").read_text()
@@ -286,6 +282,16 @@ def test_computed_numbers_have_four_digits():
         "8",
         "0.001401",
         "1000",
+    ]
+
+
+def test_p_values_have_three_decimals():
+    assert [p_value(p) for p in (0.00099, 0.001, 0.0496, 1.0, float("nan"))] == [
+        "< 0.001",
+        "0.001",
+        "0.050",
+        "1.000",
+        "–",
     ]
 
 

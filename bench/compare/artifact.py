@@ -1,0 +1,61 @@
+"""The comparison as an artifact of Weights & Biases: tables and report, under one version."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+TYPE = "comparison"
+"""The type of the artifact."""
+
+INIT_TIMEOUT_SECONDS = 30
+"""How long W&B may take to answer."""
+
+FINISH_TIMEOUT_SECONDS = 120
+"""How long an upload may take; what is missing stays on disk for `wandb sync`."""
+
+
+def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
+    """Log files as one artifact, in a W&B run of its own; offline with WANDB_MODE=offline.
+
+    Args:
+        project: W&B project.
+        files: tables and report, all below the folder.
+        folder: of the comparison; W&B writes into its folder wandb/.
+
+    Returns:
+        A sentence that says where the artifact is.
+
+    Raises:
+        OSError: W&B cannot be reached, or takes nothing; the files stay where they are.
+    """
+    import wandb  # over a second: only who wants it pays
+
+    try:
+        run = wandb.init(
+            project=project,
+            job_type=TYPE,
+            name=TYPE,
+            dir=folder,
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                init_timeout=INIT_TIMEOUT_SECONDS,
+                login_timeout=INIT_TIMEOUT_SECONDS,
+                finish_timeout=FINISH_TIMEOUT_SECONDS,
+                disable_code=True,
+                x_disable_stats=True,
+            ),
+        )
+        artifact = wandb.Artifact(TYPE, type=TYPE)
+        for file in files:
+            artifact.add_file(str(file), name=file.relative_to(folder).as_posix())
+        run.log_artifact(artifact)
+        where = Path(run.dir).parent if run.offline else run.url
+        run.finish()
+    except Exception as error:  # W&B raises errors of many kinds, all of which mean the same here
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(
+            f"W&B did not take the comparison ({reason}): its files are in {folder}; log in with "
+            "wandb login, or set WANDB_MODE=offline and upload with wandb sync later"
+        ) from error
+    offline = f"kept offline, upload it with: wandb sync {where}"
+    return f"W&B artifact {TYPE}: {offline if run.offline else where}"

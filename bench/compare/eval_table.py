@@ -1,0 +1,181 @@
+"""eval.csv by columns: measurements as one array of numbers, everything else as text, checked."""
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.protocol import eval_columns, extractor_names, measured_columns
+from bench.records import EVAL_KEY
+
+REMEDY = "delete {} and run it again, or name other runs"
+"""What to do about a run whose files cannot be used."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns an eval.csv has; shared by all files of the same header.
+
+    Attributes:
+        header: all columns, as in the file.
+        extractors: names of the feature extractors, in column order.
+        measured: columns of numbers, with their row in `EvalTable.values`.
+        texts: all other columns, with their place in `EvalTable.words`.
+    """
+
+    header: tuple[str, ...]
+    extractors: tuple[str, ...]
+    measured: Mapping[str, int]
+    texts: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class EvalTable:
+    """The rows of an eval.csv, R of them; a table without rows has no columns either.
+
+    Attributes:
+        layout: its columns.
+        values: measurements, float64, NaN where empty, (measured columns, R).
+        words: the other columns, R texts each.
+    """
+
+    layout: Layout
+    values: np.ndarray
+    words: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return self.values.shape[1]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """A measured column, float64, (R,); NaN throughout if the file has no such column."""
+        at = self.layout.measured.get(column)
+        return np.full(len(self), np.nan) if at is None else self.values[at]
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """A column of text, R values; nothing if the file has no such column."""
+        at = self.layout.texts.get(column)
+        return () if at is None else self.words[at]
+
+    def where(self, kept: np.ndarray) -> "EvalTable":
+        """The table with some of its rows.
+
+        Args:
+            kept: which rows, boolean, (R,).
+        """
+        at = np.flatnonzero(kept).tolist()
+        words = tuple(tuple(column[k] for k in at) for column in self.words)
+        return EvalTable(self.layout, self.values[:, at], words)
+
+    def frame(self, added: Mapping[str, Sequence[object]] | None = None) -> pd.DataFrame:
+        """The table for pandas: float64 and object columns, in the order of the file.
+
+        Args:
+            added: further columns, R values each.
+        """
+        if not len(self):
+            return pd.DataFrame()
+        measured, texts = self.layout.measured, self.layout.texts
+        columns = {
+            name: self.values[measured[name]]
+            if name in measured
+            else pd.Series(self.words[texts[name]], dtype=object)
+            for name in self.layout.header
+        }
+        for name, values in (added or {}).items():
+            kind = object if values and isinstance(values[0], str) else np.float64
+            columns[name] = pd.Series(values, dtype=kind)
+        return pd.DataFrame(columns)
+
+
+NO_ROWS = EvalTable(Layout((), (), {}, {}), np.empty((0, 0)), ())
+"""The table of a run that was not evaluated yet."""
+
+
+def read_eval(file: Path) -> EvalTable:
+    """Read an eval.csv; NO_ROWS if it has a header alone.
+
+    Raises:
+        ValueError: the file is damaged, half-written, foreign or of another version.
+    """
+    header, rows = _parse(file)
+    layout, missing = _layout(header)
+    if missing or not layout.extractors:
+        names = ", ".join(missing[:5] or ("fid_<extractor>",)) + (", …" if len(missing) > 5 else "")
+        raise ValueError(
+            f"{file} is not an eval.csv of this version: it lacks the columns {names}; "
+            f"name other runs, or delete {file.parent} and run it again"
+        )
+    if not rows:
+        return NO_ROWS
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
+    words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
+    table = EvalTable(layout, values, words)
+    _check_points(table, file)
+    return table
+
+
+@lru_cache(maxsize=64)
+def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
+    """The layout of a header, and the columns that it lacks."""
+    extractors = extractor_names(header)
+    missing = tuple(name for name in eval_columns(extractors) if name not in header)
+    measured = {name: k for k, name in enumerate(measured_columns(extractors))}
+    texts = [name for name in header if name not in measured]
+    layout = Layout(header, extractors, measured, {name: k for k, name in enumerate(texts)})
+    return layout, missing
+
+
+def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header and rows as text, every row as long as the header."""
+    remedy = REMEDY.format(file.parent)
+    try:
+        text = file.read_bytes().decode("utf-8")  # read_text would change line ends within values
+        if not text.strip():
+            raise ValueError(f"{file} is empty: {remedy}")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, rows = tuple(next(reader)), []
+        for row in reader:
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{file} is half-written: line {reader.line_num} has {len(row)} of "
+                    f"{len(header)} values; {remedy}"
+                )
+            rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
+    if not text.endswith("\n"):
+        raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{file} has two columns of the same name: {remedy}")
+    return header, rows
+
+
+def _check_points(table: EvalTable, file: Path) -> None:
+    """Every row names its evaluation point, and none stands there twice."""
+    if np.isnan([table.numbers("checkpoint"), table.numbers("checkpoints")]).any():
+        raise ValueError(f"{file} has a row without checkpoint: {REMEDY.format(file.parent)}")
+    checkpoint, *names = EVAL_KEY
+    seen = set()
+    for key in zip(table.numbers(checkpoint).tolist(), *map(table.texts, names), strict=True):
+        if key in seen:
+            raise ValueError(
+                f"{file} has two rows of checkpoint {key[0]:.0f}, sampler {key[1]}: "
+                f"{REMEDY.format(file.parent)}"
+            )
+        seen.add(key)
+
+
+def _numbers(texts: Sequence[str], column: str, file: Path) -> list[float]:
+    try:
+        return [float(text) if text else float("nan") for text in texts]
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: a value of {column} is no number ({error}): {REMEDY.format(file.parent)}"
+        ) from error

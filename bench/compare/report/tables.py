@@ -1,0 +1,80 @@
+"""Tables as HTML: sortable by their headings, filterable, each row with an anchor."""
+
+import re
+from collections.abc import Sequence
+
+from bench.compare.notation import NOTHING
+from bench.compare.report.markup import Html, breakable, element, escaped, joined
+from bench.compare.tables import Cell, Table
+
+FILTERED = 5
+"""Tables of so many rows or more have a field to filter them by."""
+
+SPREAD = re.compile(r"^(\S+)( (?:±|\[).*)$", re.DOTALL)
+"""A cell's value, and what says how certain it is."""
+
+LONG = 30
+"""Letters of a text that is broken into lines."""
+
+STATES = frozenset({"failed", "unfinished"})
+"""Stand in place of a value that a run does not have."""
+
+
+def table_html(table: Table, name: str, *, ids: Sequence[str] = ()) -> Html:
+    """Write a table with its tools.
+
+    Args:
+        table: headings and cells.
+        name: what it shows, for those who do not see it.
+        ids: of the rows, for links to them; none if there are none.
+    """
+    head = [_heading(heading, k < table.labels) for k, heading in enumerate(table.headings)]
+    rows = [_row(row, table.labels, ids[k] if ids else "") for k, row in enumerate(table.rows)]
+    body = element(
+        "table",
+        element("thead", element("tr", *head)),
+        element("tbody", *rows),
+    )
+    scroll = element("div", body, class_="scroll", role="region", tabindex="0", aria_label=name)
+    return element("div", _tools(table, name), scroll, class_="table")
+
+
+def _tools(table: Table, name: str) -> Html:
+    if len(table.rows) < FILTERED:
+        return Html("")
+    field = element("input", type="search", placeholder="Filter rows", aria_label=f"Filter: {name}")
+    count = element("output", f"{len(table.rows)} rows")
+    return element("div", field, count, class_="tools")
+
+
+def _heading(text: str, is_label: bool) -> Html:
+    """A heading that sorts; numbers where more is better start with the highest."""
+    button = element("button", text, type="button")
+    kind = "label" if is_label else "number"
+    first = "descending" if text.endswith("↑") else "ascending"
+    return element("th", button, scope="col", class_=kind, aria_sort="none", data_first=first)
+
+
+def _row(cells: Sequence[Cell], labels: int, anchor: str) -> Html:
+    made = [_cell(cell, k < labels, k == 0) for k, cell in enumerate(cells)]
+    return element("tr", *made, id=anchor or False)
+
+
+def _cell(cell: Cell, is_label: bool, is_first: bool) -> Html:
+    """One cell; the first of a row names it."""
+    if is_first:
+        return element("th", breakable(cell.text), scope="row")
+    kind = "nothing" if cell.text == NOTHING else "state" if cell.text in STATES else ""
+    if is_label:
+        wraps = "long" if len(cell.text) > LONG else ""
+        return element("td", cell.text, class_=" ".join(filter(None, ("label", kind, wraps))))
+    text = _with_spread(cell.text)
+    return element("td", element("strong", text) if cell.best else text, class_=kind or False)
+
+
+def _with_spread(text: str) -> Html:
+    """A value, with its spread in a weaker tone."""
+    parts = SPREAD.match(text)
+    if parts is None:
+        return escaped(text)
+    return joined([parts[1], element("span", parts[2], class_="spread")])

@@ -1,0 +1,79 @@
+"""eval.csv by columns: what frames show is what columns hold, built only when asked for."""
+
+import math
+
+import numpy as np
+import pytest
+from synthetic_runs import PROTOCOL, costs, scores
+
+from bench.compare.eval_table import NO_ROWS
+from bench.compare.protocols import split_runs
+from bench.compare.read import read_run
+from bench.protocol import eval_columns
+
+
+@pytest.fixture
+def run(make_run):
+    for k, fid in enumerate((8.0, 4.0, 6.0), start=1):
+        rows = {name: scores(fid + k) | costs(10, 2.0) for name in ("ddim-10", "ddim-50")}
+        path = make_run("ddpm", 0, rows, checkpoint=k, checkpoints=3)
+    return read_run(path)
+
+
+def test_columns_and_frames_hold_the_same(run):
+    assert len(run.table) == 6
+    assert tuple(run.points.columns) == eval_columns(("domain",))
+    for column in run.points.columns:
+        if column in run.table.layout.measured:
+            assert run.points[column].dtype == np.float64
+            np.testing.assert_array_equal(run.points[column], run.table.numbers(column))
+        else:
+            assert run.points[column].dtype == object
+            assert tuple(run.points[column]) == run.table.texts(column)
+    assert run.table.numbers("fid_domain").tolist() == [9.0, 9.0, 6.0, 6.0, 9.0, 9.0]
+
+
+def test_the_last_rows_know_what_came_before(run):
+    assert run.last.numbers("checkpoint").tolist() == [3, 3]
+    assert run.rows["fid_domain"].to_list() == [9.0, 9.0]
+    assert run.rows["best_fid"].to_list() == [6.0, 6.0]
+    assert run.rows["best_checkpoint"].to_list() == [2.0, 2.0]
+    assert run.rows["warned_at"].to_list() == ["", ""]
+
+
+def test_frames_are_built_only_when_asked_for(run):
+    """They cost more than reading does."""
+    assert not {"rows", "points"} & vars(run).keys()
+    assert run.rows is run.rows
+
+
+def test_some_rows_of_a_table(run):
+    kept = run.table.where(run.table.numbers("checkpoint") == 2)
+    assert kept.texts("sampler") == ("ddim-10", "ddim-50")
+    assert kept.numbers("fid_domain").tolist() == [6.0, 6.0]
+
+
+def test_columns_that_are_not_there(run):
+    assert np.isnan(run.table.numbers("fid_inception")).all()
+    assert run.table.texts("mood") == ()
+    assert len(NO_ROWS) == 0
+    assert NO_ROWS.frame().empty
+    assert len(NO_ROWS.numbers("images")) == 0
+
+
+def test_an_earlier_point_of_another_protocol_is_no_result_of_it(make_run):
+    """A run resumed on another device belongs to the table of the device where it ended."""
+    for k, device in ((1, "cpu: A"), (2, "cpu: B")):
+        protocol = PROTOCOL | {"device": device}
+        row = scores(9.0 / k)
+        moved = make_run("gan", 0, {"g": row}, protocol=protocol, checkpoint=k, checkpoints=2)
+    runs = [read_run(moved)]
+    for seed, device in ((1, "cpu: A"), (2, "cpu: B")):
+        protocol = PROTOCOL | {"device": device}
+        runs.append(read_run(make_run("gan", seed, {"g": scores(5.0)}, protocol=protocol)))
+    groups = split_runs(runs, ["device"])
+    found = {values["device"]: [run.seed for run in group] for values, group in groups}
+    assert found == {"cpu: A": ["1"], "cpu: B": ["0", "2"]}
+    (kept,) = [run for _, group in groups for run in group if run.seed == "0"]
+    assert kept.points["checkpoint"].to_list() == [2.0]
+    assert math.isclose(kept.rows["fid_domain"].item(), 4.5)
