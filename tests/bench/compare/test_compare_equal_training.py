@@ -88,6 +88,15 @@ def test_every_model_that_can_be_compared_has_a_column(make_run):
     assert budgets(curves, "images") == [100e3, 10_000e3]
 
 
+def test_every_seed_has_a_value_where_a_budget_is_chosen(make_run):
+    """Seed 1 is first evaluated at 60 s: a quarter and a half of the common 100 s are too early."""
+    write(make_run, "gan", (4.0, 2.0), seeds=(0,))
+    write(make_run, "gan", (4.0, 2.0), end=120.0, seeds=(1,))
+    folder = write(make_run, "ddpm", (4.0, 3.0, 2.0, 1.0))
+    curves = learning_curves(compare_runs(read_runs([folder])))
+    assert budgets(curves, "train_seconds") == [100.0]
+
+
 def test_a_budget_that_only_two_reach_has_a_column(make_run):
     write(make_run, "long", (8.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0), end=400.0)
     write(make_run, "longer", 16 * (2.0,), end=800.0)
@@ -125,9 +134,9 @@ def test_what_was_not_counted_has_no_table(two):
 
 
 def test_cells_say_how_many_seeds_have_a_value():
-    cells = marked([[1.0, 1.0], [], [5.0, 6.0, 7.0], [2.0], [2.0]], [3, 3, 3, 1, 1])
+    cells = marked([[2.0, 2.0], [], [5.0, 6.0, 7.0], [2.0], [2.0]], [3, 3, 3, 1, 1])
     assert cells == [
-        Cell("1 ± 0 (2 of 3)"),
+        Cell("2 ± 0 (2 of 3)"),
         Cell("–"),
         Cell("6.0 ± 1.0"),
         Cell("2 ± –", True),
@@ -153,10 +162,10 @@ def test_time_to_fid(two, make_run):
 
 def test_the_first_is_marked_only_if_it_surely_is(make_run):
     write(make_run, "early", (2.0, 1.0))
-    folder = write(make_run, "also", (3.0, 1.0))
+    folder = write(make_run, "also", (3.0, 1.0), end=160.0)
     comparison = compare_runs(read_runs([folder]))
     table = time_table(comparison, learning_curves(comparison), SECONDS, [4.0])
-    assert [row[-1] for row in texts(table)] == ["≤ 50 (3 of 3)", "≤ 50 (3 of 3)"]
+    assert [row[-1] for row in texts(table)] == ["≤ 80 (3 of 3)", "≤ 50 (3 of 3)"]
 
 
 def test_what_is_known_of_a_moment():

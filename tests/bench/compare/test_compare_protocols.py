@@ -107,7 +107,8 @@ def test_one_page_for_all_data_sets(make_run, tmp_path):
         (path / "samples" / "checkpoint=1_generator.png").write_bytes(dataset.encode())
     out = tmp_path / "out"
     assert run_main(tmp_path / "runs", out, "--page", "modes") == 0
-    assert sorted(file.name for file in out.iterdir()) == ["modes", "modes.csv", "modes.md"]
+    names = ["modes", "modes.csv", "modes.md", "modes.tex", "report"]
+    assert sorted(file.name for file in out.iterdir()) == names
     text = (out / "modes.md").read_text()
     assert "# modes\n" in text
     assert text.index("## grid25") < text.index("## ring8") < text.index("## Made by")
