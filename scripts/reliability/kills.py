@@ -1,0 +1,124 @@
+"""SIGKILL at random moments of a sweep, the same command each time: are the results the same?
+
+Command: python -m scripts.reliability.kills [--kills 20] [--aimed 5] [--images 4000]
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench.records import read_status
+from scripts.reliability.trial import TINY, about, bench, call, compare, environment, last_checkpoint
+
+MODELS = "model=mlp_gan,dcgan_small,ddpm_small"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the sweep undisturbed and killed, print what was hit and how the results agree."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--kills", type=int, default=20, help="at random moments")
+    options.add_argument("--aimed", type=int, default=5, help="while a checkpoint is written")
+    options.add_argument("--longest", type=float, default=10.0, help="seconds between two kills")
+    options.add_argument("--images", type=int, default=4000, help="budget of every run")
+    options.add_argument("--models", default=MODELS, help="override that names the models")
+    options.add_argument("--seeds", default="seed=0,1", help="override that names the seeds")
+    options.add_argument("--random-seed", type=int, default=0, help="of the moments")
+    given = options.parse_args(arguments)
+    sweep = ["-m", given.models, given.seeds, f"budget.images={given.images}", *TINY]
+    print(f"{about()}\npython -m bench {' '.join(sweep)}")
+    with tempfile.TemporaryDirectory(prefix="kills") as folder:
+        whole, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
+        start = time.monotonic()
+        call(bench(*sweep, f"results_root={whole}")).check_returncode()
+        print(f"undisturbed: {time.monotonic() - start:.0f} s")
+        moments = random.Random(given.random_seed)
+        delays = [moments.uniform(0, given.longest) for _ in range(given.kills)]
+        delays += [None] * given.aimed
+        moments.shuffle(delays)
+        command = bench(*sweep, f"results_root={killed}")
+        phases = Counter(kill(command, killed, delay) for delay in delays)
+        last = call(command)
+        print(f"{sum(phases.values())} kills, last exit code {last.returncode}; hit:")
+        for phase, count in phases.most_common():
+            print(f"- {phase}: {count}")
+        left = [path.name for path in killed.rglob(".*") if path.suffix in (".tmp", ".partial")]
+        agreement = compare(whole, killed)
+        print(f"{agreement}\nleft-over files: {len(left)}")
+        return int(last.returncode != 0 or not agreement.whole)
+
+
+def kill(command: list[str], root: Path, delay: float | None) -> str:
+    """Start the sweep, kill its process group some seconds after its first run begins, or aimed.
+
+    Args:
+        command: the sweep.
+        root: its results.
+        delay: seconds; None kills at the sight of a checkpoint that is being written.
+
+    Returns:
+        What the sweep was at.
+
+    Raises:
+        RuntimeError: the sweep ended before it could be killed.
+    """
+    started = time.time()
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # ▶: Hydra and torch are imported, the first run begins
+    if delay is None:
+        while process.poll() is None and not list(root.rglob(".step=*.partial")):
+            pass
+    else:
+        time.sleep(delay)
+    if process.poll() is not None:
+        raise RuntimeError("the sweep ended before its last kill: give --images more")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return phase(root, started)
+
+
+def phase(root: Path, started: float) -> str:
+    """What a killed sweep was at, seen from what it left.
+
+    Args:
+        root: its results.
+        started: when its process began, seconds since the epoch.
+    """
+    for file in root.rglob("status.json"):
+        status = read_status(file.parent)
+        if status is None or status.status != "running" or file.stat().st_mtime < started:
+            continue
+        since = [path for path in file.parent.rglob(".*") if path.stat().st_mtime >= started]
+        if any(path.suffix == ".partial" for path in since):
+            return "a checkpoint being written"
+        if any(path.suffix == ".tmp" for path in since):
+            return "a CSV, status or picture being written"
+        state = last_checkpoint(file.parent)
+        table = file.parent / "eval.csv"
+        rows = table.read_text().splitlines()[1:] if table.exists() else []
+        if state and state["spent"]["point"] > len(rows) // samplers(rows):
+            return "evaluation"
+        return "training"
+    return "between two runs, or starting"
+
+
+def samplers(rows: list[str]) -> int:
+    """How many rows an evaluation point has in eval.csv; 1 where there is none yet."""
+    return max(1, len({row.split(",")[4] for row in rows}))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
