@@ -1,22 +1,17 @@
-"""What stands on the page of a comparison, in order, whatever it is written in: the topics."""
+"""What stands on the page of a comparison, in order, whatever it is written in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.compare import evidence, matched
+from bench.compare.columns import quality_measure, with_values
 from bench.compare.grids import Grid
-from bench.compare.markdown import (
-    HINDSIGHT_SENTENCE,
-    INTERVAL_SENTENCE,
-    Section,
-    bias_sentences,
-    held_out_sentences,
-    protocol_table,
-)
 from bench.compare.modes import mode_sentences, mode_table
 from bench.compare.notes import notes
+from bench.compare.protocols import LABELS
 from bench.compare.statistics import Comparison
 from bench.compare.tables import (
+    Cell,
     Table,
     bias_table,
     cost_table,
@@ -26,10 +21,60 @@ from bench.compare.tables import (
     main_table,
     quality_table,
 )
+from bench.protocol import PROTOCOL
+
+BIAS_SENTENCES = {
+    "fid_infinity": "FID∞ is FID extrapolated to infinitely many samples.",
+    "mifid": "MiFID is FID with a penalty for samples that are copies of training data.",
+    "authpct": "AuthPct is the percentage of samples that are farther from their nearest training "
+    "sample than that one is from its own nearest. Copies lower it, noise raises it to 100.",
+    "nn_ratio": "The NN ratio is the distance to the nearest training sample over that to the "
+    "nearest held-out one; below 1, samples are closer to what was trained on.",
+    "duplicates": "Duplicates is the share of samples nearer to another sample than all but 1 % of "
+    "real ones are to each other: about 0.01 for real samples, less for noise.",
+}
+"""What the metrics of bias and memorisation are."""
+
+HELD_OUT_SENTENCES = {
+    "bits/dim": "Bits/dim bounds the negative log-likelihood of held-out images from above: the "
+    "sum of what the last noise level tells of the image (prior), of the divergences of the "
+    "reverse steps (KL) and of the last step to 8-bit values (reconstruction). It depends on the "
+    "model, not on the sampler.",
+    "test accuracy": "Test accuracy is that of a discriminator that also tells classes, from few "
+    "labels and all images; supervised alone, that of the same network trained on the labels "
+    "alone.",
+}
+"""What models say about held-out data."""
+
+HINDSIGHT_SENTENCE = (
+    "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
+    "ranking, since no one knows it in advance."
+)
+"""What the best FID along a run is."""
+
+INTERVAL_SENTENCE = (
+    "Mean over seeds of the score and of both ends of its 95 % bootstrap interval over samples: "
+    "how far a score may be off because samples are finite, not how far seeds differ."
+)
 
 
 FEW_NOTES = 8
 """More notes than these are folded away."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One comparison on a page.
+
+    Attributes:
+        comparison: what to show.
+        grids: pictures of samples.
+        heading: tells it from the other sections; empty where it has the page to itself.
+    """
+
+    comparison: Comparison
+    grids: Sequence[Grid] = ()
+    heading: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,3 +160,31 @@ def _small_print(comparison: Comparison) -> Iterator[Topic]:
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
         if table := interval_table(comparison, extractor):
             yield Topic(f"Sampling intervals{which}", (INTERVAL_SENTENCE, table), ranked=True)
+
+
+def bias_sentences(comparison: Comparison, extractor: str) -> list[str]:
+    """What the metrics are that the table of bias and memorisation shows."""
+    return [
+        sentence
+        for metric, sentence in BIAS_SENTENCES.items()
+        if with_values(comparison, [quality_measure(metric, extractor)])
+    ]
+
+
+def held_out_sentences(table: Table) -> list[str]:
+    """What the columns are that the table of held-out data shows."""
+    return [
+        sentence
+        for title, sentence in HELD_OUT_SENTENCES.items()
+        if any(heading.startswith(title) for heading in table.headings)
+    ]
+
+
+def protocol_table(comparison: Comparison) -> Table:
+    """The fields on which all entries agree."""
+    rows = []
+    for field in PROTOCOL:
+        values = dict.fromkeys(entry.protocol.get(field, "") for entry in comparison.entries)
+        text = ", ".join(value for value in values if value) or "– (nothing was trained)"
+        rows.append((Cell(LABELS.get(field, field)), Cell(text)))
+    return Table(("field", "value"), tuple(rows), labels=2)

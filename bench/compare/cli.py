@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from bench.compare.artifact import log_comparison
+from bench.compare.blocks import Section
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import judge
 from bench.compare.grids import find_grids
-from bench.compare.markdown import Section
 from bench.compare.outputs import REPORT, write_all
 from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, read_runs

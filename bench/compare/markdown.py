@@ -1,78 +1,13 @@
 """A comparison as a Markdown page: tables, notes, protocol and provenance."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from bench.compare import evidence
-from bench.compare.columns import quality_measure, with_values
-from bench.compare.grids import Grid, gallery
-from bench.compare.modes import mode_sentences, mode_table
+from bench.compare.blocks import Block, Gallery, Notes, Section, topics
+from bench.compare.grids import gallery
 from bench.compare.notation import natural
-from bench.compare.notes import notes
-from bench.compare.protocols import LABELS
 from bench.compare.statistics import Comparison
-from bench.compare.tables import (
-    Cell,
-    Table,
-    bias_table,
-    cost_table,
-    counts_modes,
-    held_out_table,
-    interval_table,
-    main_table,
-    quality_table,
-)
-from bench.protocol import PROTOCOL
-
-BIAS_SENTENCES = {
-    "fid_infinity": "FID∞ is FID extrapolated to infinitely many samples.",
-    "mifid": "MiFID is FID with a penalty for samples that are copies of training data.",
-    "authpct": "AuthPct is the percentage of samples that are farther from their nearest training "
-    "sample than that one is from its own nearest. Copies lower it, noise raises it to 100.",
-    "nn_ratio": "The NN ratio is the distance to the nearest training sample over that to the "
-    "nearest held-out one; below 1, samples are closer to what was trained on.",
-    "duplicates": "Duplicates is the share of samples nearer to another sample than all but 1 % of "
-    "real ones are to each other: about 0.01 for real samples, less for noise.",
-}
-"""What the metrics of bias and memorisation are."""
-
-HELD_OUT_SENTENCES = {
-    "bits/dim": "Bits/dim bounds the negative log-likelihood of held-out images from above: the "
-    "sum of what the last noise level tells of the image (prior), of the divergences of the "
-    "reverse steps (KL) and of the last step to 8-bit values (reconstruction). It depends on the "
-    "model, not on the sampler.",
-    "test accuracy": "Test accuracy is that of a discriminator that also tells classes, from few "
-    "labels and all images; supervised alone, that of the same network trained on the labels "
-    "alone.",
-}
-"""What models say about held-out data."""
-
-HINDSIGHT_SENTENCE = (
-    "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
-    "ranking, since no one knows it in advance."
-)
-"""What the best FID along a run is."""
-
-INTERVAL_SENTENCE = (
-    "Mean over seeds of the score and of both ends of its 95 % bootstrap interval over samples: "
-    "how far a score may be off because samples are finite, not how far seeds differ."
-)
-
-
-@dataclass(frozen=True)
-class Section:
-    """One comparison on a page.
-
-    Attributes:
-        comparison: what to show.
-        grids: pictures of samples.
-        heading: tells it from the other sections; empty where it has the page to itself.
-    """
-
-    comparison: Comparison
-    grids: Sequence[Grid] = ()
-    heading: str = ""
+from bench.compare.tables import Cell, Table
 
 
 def page(title: str, sections: Sequence[Section], command: str) -> str:
@@ -93,63 +28,15 @@ def page(title: str, sections: Sequence[Section], command: str) -> str:
         level = "###" if section.heading else "##"
         if section.heading:
             parts.append(f"## {escaped(section.heading)}")
-        for heading, *blocks in section_blocks(section):
-            parts += [f"{level} {heading}", *blocks]
+        for topic in topics(section):
+            parts += [f"{level} {topic.heading}", *map(block_text, topic.blocks)]
     parts += ["## Made by", provenance(comparisons, command)]
     return "\n\n".join(parts) + "\n"
 
 
-def section_blocks(section: Section) -> Iterator[tuple[str, ...]]:
-    """Headings of a comparison, each with what stands below it."""
-    comparison = section.comparison
-    table = main_table(comparison)
-    followed = any("hindsight" in heading for heading in table.headings)
-    yield "Quality", table_text(table), *bullets([HINDSIGHT_SENTENCE] if followed else [])
-    if counts_modes(comparison):
-        table = table_text(mode_table(comparison))
-        yield "Mode coverage", table, *bullets(mode_sentences(comparison))
-    for heading, *blocks in evidence.blocks(comparison):
-        yield heading, *map(block_text, blocks)
-    for extractor in comparison.extractors[1:]:
-        yield f"Quality ({extractor})", table_text(quality_table(comparison, extractor))
-    yield "Cost", table_text(cost_table(comparison))
-    if table := held_out_table(comparison):
-        yield "Held-out data", table_text(table), *bullets(held_out_sentences(table))
-    for extractor in comparison.extractors:
-        which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
-        if table := bias_table(comparison, extractor):
-            sentences = bias_sentences(comparison, extractor)
-            yield f"Bias and memorisation{which}", table_text(table), *bullets(sentences)
-        if table := interval_table(comparison, extractor):
-            yield f"Sampling intervals{which}", INTERVAL_SENTENCE, table_text(table)
-    if sentences := notes(comparison):
-        yield "Notes", *bullets(sentences)
-    if section.grids:
-        yield "Samples", "Drawn one after the other, not chosen.", gallery(section.grids)
-    yield "Protocol", table_text(protocol_table(comparison))
-
-
-def bias_sentences(comparison: Comparison, extractor: str) -> list[str]:
-    """What the metrics are that the table of bias and memorisation shows."""
-    return [
-        sentence
-        for metric, sentence in BIAS_SENTENCES.items()
-        if with_values(comparison, [quality_measure(metric, extractor)])
-    ]
-
-
-def held_out_sentences(table: Table) -> list[str]:
-    """What the columns are that the table of held-out data shows."""
-    return [
-        sentence
-        for title, sentence in HELD_OUT_SENTENCES.items()
-        if any(heading.startswith(title) for heading in table.headings)
-    ]
-
-
-def bullets(sentences: Sequence[str]) -> tuple[str, ...]:
-    """The sentences as one list, or nothing if there is none."""
-    return ("\n".join(f"- {escaped(sentence)}" for sentence in sentences),) if sentences else ()
+def bullets(sentences: Sequence[str]) -> str:
+    """The sentences as one list."""
+    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
 
 
 def introduction(comparisons: Sequence[Comparison]) -> str:
@@ -169,16 +56,6 @@ def introduction(comparisons: Sequence[Comparison]) -> str:
     return text
 
 
-def protocol_table(comparison: Comparison) -> Table:
-    """The fields on which all entries agree."""
-    rows = []
-    for field in PROTOCOL:
-        values = dict.fromkeys(entry.protocol.get(field, "") for entry in comparison.entries)
-        text = ", ".join(value for value in values if value) or "– (nothing was trained)"
-        rows.append((Cell(LABELS.get(field, field)), Cell(text)))
-    return Table(("field", "value"), tuple(rows), labels=2)
-
-
 def provenance(comparisons: Sequence[Comparison], command: str) -> str:
     """Commits and command lines."""
     commits = {commit for c in comparisons for entry in c.entries for commit in entry.commits}
@@ -191,9 +68,13 @@ def provenance(comparisons: Sequence[Comparison], command: str) -> str:
     )
 
 
-def block_text(block: Table | str) -> str:
-    """A table, or a sentence as a paragraph."""
-    return escaped(block) if isinstance(block, str) else table_text(block)
+def block_text(block: Block) -> str:
+    """A table, a list, pictures, or a sentence as a paragraph."""
+    if isinstance(block, Table):
+        return table_text(block)
+    if isinstance(block, Notes):
+        return bullets(block.sentences)
+    return gallery(block.grids) if isinstance(block, Gallery) else escaped(block)
 
 
 def table_text(table: Table) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.compare.blocks import Topic, topics
+from bench.compare.blocks import Section, Topic, topics
 from bench.compare.claims.page import claims_page, counted
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.frame import joined
 from bench.compare.grids import TRAJECTORY, copy_grids, find_grids
 from bench.compare.latex import latex_page
-from bench.compare.markdown import Section, page
+from bench.compare.markdown import page
 from bench.compare.recommend import recommendation
 from bench.compare.report.page import Report, write_report
 from bench.compare.report.plots import figures

@@ -28,7 +28,8 @@ read_runs([Path(sys.argv[1])])
 TABLES = """
 from pathlib import Path
 from bench.compare.frame import to_frame
-from bench.compare.markdown import Section, page
+from bench.compare.blocks import Section
+from bench.compare.markdown import page
 from bench.compare.read import read_runs
 from bench.compare.statistics import compare_runs
 comparison = compare_runs(read_runs([Path(sys.argv[1])]))

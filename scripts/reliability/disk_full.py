@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="full") as folder:
         whole = Path(folder) / "undisturbed"
         call(bench(*RUN, f"results_root={whole}")).check_returncode()
-        print("| the disk is full | exit code | file named | intact | resumed: |\n|---|---|---|---|---|")
+        print("| the disk is full | exit code | file named | intact | resumed: |")
+        print("|---|---|---|---|---|")
         trials = [(f"{kib} KiB are left", kib, None) for kib in FREE_KIB]
         trials += [(f"{s:.1f} s into training", None, s) for s in delays]
         for title, kib, delay in trials:

@@ -15,7 +15,15 @@ from collections import Counter
 from pathlib import Path
 
 from bench.records import read_status
-from scripts.reliability.trial import TINY, about, bench, call, compare, environment, last_checkpoint
+from scripts.reliability.trial import (
+    TINY,
+    about,
+    bench,
+    call,
+    compare,
+    environment,
+    last_checkpoint,
+)
 
 MODELS = "model=mlp_gan,dcgan_small,ddpm_small"
 

@@ -1,7 +1,7 @@
 """The small sweep that the checks of reliability disturb, and whether its results are the same.
 
-Two sweeps agree if all that is not measured time agrees: every cell of the final tables and of every
-eval.csv and train.csv, and every tensor of every run's last checkpoint.
+Two sweeps agree if all that is not measured time agrees: every cell of the final tables, of every
+eval.csv and of every train.csv, and every tensor of every run's last checkpoint.
 """
 
 import csv

@@ -1,11 +1,10 @@
 """Verdicts as a Markdown page: results/claims.md."""
 
-import math
 from collections.abc import Sequence
 
 from bench.compare.claims.verdicts import VERDICTS, Finding, Judgement
 from bench.compare.markdown import bullets, escaped, table_text
-from bench.compare.notation import NOTHING
+from bench.compare.notation import p_value
 from bench.compare.tables import Cell, Table
 
 BADGES = {"supported": "✓", "contradicted": "✗", "inconclusive": "~", "not measured": "–"}
@@ -73,10 +72,13 @@ def section(judgement: Judgement) -> list[str]:
     ]
     if judgement.findings:
         parts.append(table_text(findings_table(judgement.findings)))
-    parts += bullets([claim.note] if claim.note else [])
+    if claim.note:
+        parts.append(bullets([claim.note]))
     if judgement.missing:
-        missing = [f"Not measured: {test.says}." for test in judgement.missing]
-        parts += [*bullets(missing), f"Measure it with\n\n```sh\n{claim.command}\n```"]
+        parts += [
+            bullets([f"Not measured: {test.says}." for test in judgement.missing]),
+            f"Measure it with\n\n```sh\n{claim.command}\n```",
+        ]
     return parts
 
 
@@ -89,17 +91,10 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             Cell("; ".join(f.rows)),
             Cell(f.estimate.text),
             Cell(str(f.estimate.n)),
-            Cell(p_text(f.p)),
+            Cell(p_value(f.p)),
             Cell(f.says),
         )
         for f in findings
     ]
     headings = ("test", "data set", "rows", "effect [95 %]", "n", "p (Holm)", "says")
     return Table(headings, tuple(rows), labels=3)
-
-
-def p_text(p: float) -> str:
-    """A p value, for readers."""
-    if math.isnan(p):
-        return NOTHING
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"

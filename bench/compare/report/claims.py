@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.compare.claims.page import BADGES, RULE, counted, p_text
+from bench.compare.claims.page import BADGES, RULE, counted
 from bench.compare.claims.selection import Member, is_trained
 from bench.compare.claims.verdicts import VERDICTS, Finding, Judgement
+from bench.compare.notation import p_value
 from bench.compare.report.markup import Html, element, identifier, joined, prose
 from bench.compare.statistics import Comparison
 
@@ -62,9 +63,7 @@ def _balance(judgements: Sequence[Judgement]) -> Html:
         if count:
             text = f"{BADGES[verdict]} {count} {verdict}"
             attributes = {"data_verdict": identifier(verdict), "style": f"flex-grow:{count}"}
-            parts.append(
-                element("button", text, type="button", aria_pressed="false", **attributes)
-            )
+            parts.append(element("button", text, type="button", aria_pressed="false", **attributes))
     return element("div", *parts, class_="balance", role="group", aria_label="Show only claims")
 
 
@@ -93,7 +92,7 @@ def _card(judgement: Judgement, anchors: Anchors) -> Html:
 def _finding(finding: Finding, anchors: Anchors) -> Html:
     """One test on one data set."""
     e = finding.estimate
-    seeds = f"n = {e.n}, p = {p_text(finding.p)}".replace("p = <", "p <")
+    seeds = f"n = {e.n}, p = {p_value(finding.p)}".replace("p = <", "p <")
     links = [_row_link(name, finding.where, anchors) for name in finding.rows]
     between = [part for link in links for part in (", ", link)][1:]
     return element(

@@ -84,9 +84,7 @@ def _along(
     return View(label, [*seeds, *gathered(means)], layout)
 
 
-def calls_figure(
-    comparison: Comparison, styles: Mapping[tuple[str, str], Style]
-) -> Figure | None:
+def calls_figure(comparison: Comparison, styles: Mapping[tuple[str, str], Style]) -> Figure | None:
     """FID against the network calls of a sample; None where all samplers make as many."""
     fid = f"fid_{comparison.extractors[0]}"
     shown = [
@@ -129,12 +127,12 @@ def _calls(style: Style, entries: Sequence[Entry], dash: str, fid: str) -> Trace
 
 
 def _calls_of_seeds(style: Style, entries: Sequence[Entry], fid: str) -> Trace:
-    points = [
-        (entry.mean["nfe"], value, f"<b>{style.name}</b>, {plain(f'{entry.sampler}, seed {seed}')}")
-        for entry in entries
-        for seed, value in entry.values(fid).items()
-    ]
-    x, y, text = ([point[k] for point in points] for k in range(3))
+    x, y, text = [], [], []
+    for entry in entries:
+        for seed, value in entry.values(fid).items():
+            x.append(entry.mean["nfe"])
+            y.append(value)
+            text.append(f"<b>{style.name}</b>, {plain(f'{entry.sampler}, seed {seed}')}")
     return seed_markers(style, numbers(x), numbers(y), text)
 
 

@@ -158,7 +158,7 @@ def seed_markers(style: Style, x: Sequence[Any], y: Sequence[Any], text: Sequenc
 
 def lines(style: Style, x: Sequence[Any], y: Sequence[Any], text: Sequence[str]) -> Trace:
     """Means of a model, joined."""
-    shown = markers(style, x, y, text) | {"mode": "lines+markers"}
+    shown: Trace = markers(style, x, y, text) | {"mode": "lines+markers"}
     shown["line"] = {"color": style.color, "width": 2.5 if style.own else 1}
     shown["marker"]["size"] = 8 if style.own else 3
     return shown

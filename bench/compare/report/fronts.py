@@ -115,9 +115,11 @@ def _by_seed(
         for c in last
         for cost, fid in zip(c.costs, c.fids, strict=True)
     ]
-    return numbers(x / size for x, _, _ in pairs), numbers(y for _, y, _ in pairs), [
-        text for _, _, text in pairs
-    ]
+    return (
+        numbers(x / size for x, _, _ in pairs),
+        numbers(y for _, y, _ in pairs),
+        [text for _, _, text in pairs],
+    )
 
 
 def _line(candidates: Sequence[Candidate], size: float) -> Trace:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from bench.compare.inside import read_curves
@@ -65,15 +64,17 @@ def _figure(
     for key, tables in by_model.items():
         style = styles[key]
         rows = pd.concat(tables)
-        mean = rows.groupby("x")["mean"].mean()
+        mean = rows.groupby("x", as_index=False).agg({"mean": "mean"})
         text = [f"<b>{style.name}</b>"] * len(mean)
-        means.append((style, lines(style, numbers(mean.index), numbers(mean), text)))
+        means.append((style, lines(style, numbers(mean["x"]), numbers(mean["mean"]), text)))
         if style.own:
             text = [f"<b>{style.name}</b>, one seed"] * len(rows)
             seeds.append(seed_markers(style, numbers(rows["x"]), numbers(rows["mean"]), text))
-        shown += np.asarray(mean).tolist()
+        shown += mean["mean"].tolist()
     traces = [*seeds, *gathered(means)]
     for trace in traces:
         trace["hovertemplate"] = "%{text}<br>%{x:.3~g}: %{y:.3~g}<extra></extra>"
     layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": axis(y_title, shown)}
-    return Figure(title, f"{reading} Lines are means over seeds.".strip(), [View("", traces, layout)])
+    return Figure(
+        title, f"{reading} Lines are means over seeds.".strip(), [View("", traces, layout)]
+    )

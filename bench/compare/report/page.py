@@ -153,9 +153,7 @@ def _answer(headline: Sequence[str]) -> Html:
 
 
 def _contents(chapters: dict[tuple[str, str], Html]) -> Html:
-    links = [
-        element("li", element("a", title, href=f"#{name}")) for name, title in chapters
-    ]
+    links = [element("li", element("a", title, href=f"#{name}")) for name, title in chapters]
     summary = element("summary", "Contents")
     return element("nav", element("details", summary, element("ul", *links), open=True))
 
@@ -177,8 +175,12 @@ def _protocol(parts: Sequence[Part]) -> Html:
     words = [element("p", text, class_="prose") for text in PROTOCOL_SENTENCES]
     reading = introduction([part.comparison for part in parts])
     return joined(
-        [*words, element("h3", "How to read the tables"), element("p", prose(reading), class_="prose")]
-        + [table_html(joint, "Protocol")]
+        [
+            *words,
+            element("h3", "How to read the tables"),
+            element("p", prose(reading), class_="prose"),
+            table_html(joint, "Protocol"),
+        ]
     )
 
 

@@ -67,7 +67,9 @@ class Album:
     def _figure(self, grid: Grid) -> Html:
         uri, width, height = self._pictures[grid.source]
         size = {"width": str(width), "height": str(height)}
-        image = element("img", src=Html(uri), alt=f"Samples: {grid.title}", decoding="async", **size)
+        image = element(
+            "img", src=Html(uri), alt=f"Samples: {grid.title}", decoding="async", **size
+        )
         button = element("button", image, type="button", class_="zoom", title="Enlarge")
         return element("figure", button, element("figcaption", grid.title))
 

@@ -23,9 +23,7 @@ ROW_HEIGHT = 30
 """Pixels of an entry."""
 
 
-def seeds_figure(
-    comparison: Comparison, styles: Mapping[tuple[str, str], Style]
-) -> Figure | None:
+def seeds_figure(comparison: Comparison, styles: Mapping[tuple[str, str], Style]) -> Figure | None:
     """FID of every seed, a row for each entry; None where no entry has two seeds."""
     fid = f"fid_{comparison.extractors[0]}"
     found = [e for e in comparison.entries if e.finished and e.trained and e.values(fid)]
@@ -39,7 +37,12 @@ def seeds_figure(
     values = [value for entry in shown for value in entry.values(fid).values()]
     layout = {
         "xaxis": axis(f"FID ({plain(comparison.extractors[0])})", values),
-        "yaxis": {"type": "category", "categoryarray": rows[::-1], "categoryorder": "array", "dtick": 1},
+        "yaxis": {
+            "type": "category",
+            "categoryarray": rows[::-1],
+            "categoryorder": "array",
+            "dtick": 1,
+        },
         "showlegend": False,
     }
     left = f" The {len(found) - len(shown)} entries of higher FID are left out." * (

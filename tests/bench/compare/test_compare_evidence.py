@@ -5,9 +5,10 @@ import math
 import pytest
 from synthetic_runs import costs, scores
 
+from bench.compare.blocks import Section
 from bench.compare.evidence import blocks, seeds_table
 from bench.compare.frame import to_frame
-from bench.compare.markdown import Section, page
+from bench.compare.markdown import page
 from bench.compare.read import read_runs
 from bench.compare.seeds import bootstrap_interval
 from bench.compare.statistics import Comparison, compare_runs

@@ -10,8 +10,9 @@ from rich.console import Console
 from synthetic_runs import PROTOCOL, costs, scores
 
 from bench.compare import cli
+from bench.compare.blocks import Section
 from bench.compare.frame import to_frame
-from bench.compare.markdown import Section, page
+from bench.compare.markdown import page
 from bench.compare.notation import computed, exact, interval, natural, p_value, spread
 from bench.compare.notes import notes
 from bench.compare.protocols import ProtocolError
