@@ -3,53 +3,22 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from synthetic_runs import (
     FLOOR,
     POINTS,
-    PROTOCOL,
     STACKED,
     costs,
     mode_scores,
     scores,
     stacked_scores,
+    write_run,
 )
 
-from bench.protocol import eval_columns
-from bench.records import RunDirectory, Status
+from bench.records import Status
 
 MakeRun = Callable[..., Path]
-
-
-def write_run(
-    folder: Path,
-    model: str,
-    seed: int,
-    rows: dict[str, dict[str, Any]],
-    *,
-    root: str = "runs",
-    dataset: str = "digits",
-    variant: str = "default",
-    status: Status | None = None,
-    protocol: dict[str, Any] = PROTOCOL,
-    checkpoint: int = 1,
-    checkpoints: int | None = None,
-    extractors: tuple[str, ...] = ("domain",),
-) -> Path:
-    """Write a run below folder: rows={sampler: values}; again with another checkpoint to add it."""
-    path = folder / root / dataset / model / variant / f"seed={seed}"
-    command = f"python -m bench model={model} dataset={dataset} seed={seed}"
-    with RunDirectory(path) as run:
-        identity = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
-        point = {"checkpoint": checkpoint, "checkpoints": checkpoints or checkpoint}
-        common = {**identity, **point, "weights": "ema", "commit": "abc1234", **protocol}
-        written = [{**common, "sampler": name, **values} for name, values in rows.items()]
-        if written:
-            run.append_eval(written, eval_columns(extractors))
-        run.write_status(status or Status("finished", step=100, command=command))
-    return path
 
 
 @pytest.fixture

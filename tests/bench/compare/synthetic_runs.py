@@ -1,6 +1,10 @@
-"""Values of synthetic evaluation rows."""
+"""Synthetic runs on disk, and the values of their evaluation rows."""
 
+from pathlib import Path
 from typing import Any
+
+from bench.protocol import eval_columns
+from bench.records import RunDirectory, Status
 
 PROTOCOL = {
     "data_hash": "0123456789abcdef",
@@ -112,3 +116,32 @@ def costs(nfe: int, latency: float) -> dict[str, Any]:
         "train_seconds": 120.0,
         "train_flops": 6.6e11,
     }
+
+
+def write_run(
+    folder: Path,
+    model: str,
+    seed: int,
+    rows: dict[str, dict[str, Any]],
+    *,
+    root: str = "runs",
+    dataset: str = "digits",
+    variant: str = "default",
+    status: Status | None = None,
+    protocol: dict[str, Any] = PROTOCOL,
+    checkpoint: int = 1,
+    checkpoints: int | None = None,
+    extractors: tuple[str, ...] = ("domain",),
+) -> Path:
+    """Write a run below folder: rows={sampler: values}; again with another checkpoint to add it."""
+    path = folder / root / dataset / model / variant / f"seed={seed}"
+    command = f"python -m bench model={model} dataset={dataset} seed={seed}"
+    with RunDirectory(path) as run:
+        identity = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+        point = {"checkpoint": checkpoint, "checkpoints": checkpoints or checkpoint}
+        common = {**identity, **point, "weights": "ema", "commit": "abc1234", **protocol}
+        written = [{**common, "sampler": name, **values} for name, values in rows.items()]
+        if written:
+            run.append_eval(written, eval_columns(extractors))
+        run.write_status(status or Status("finished", step=100, command=command))
+    return path

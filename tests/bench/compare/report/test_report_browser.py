@@ -1,0 +1,165 @@
+"""The report as a reader's browser has it: no errors, sorted, filtered, drawn, nothing run."""
+
+import re
+
+import pytest
+
+PHONE = {"width": 375, "height": 700}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def page(request, browser, report):
+    """The page, opened; whatever goes wrong while a test runs fails it."""
+    context = browser.new_context(viewport=request.param, offline=True)
+    opened = context.new_page()
+    errors, asked = [], []
+    opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else 0)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("dialog", lambda dialog: (errors.append("dialog"), dialog.dismiss()))
+    opened.on("request", lambda r: asked.append(r.url))
+    opened.goto(report.as_uri())
+    yield opened
+    context.close()
+    assert errors == []
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [report.as_uri()]
+
+
+def quality(page):
+    """The first table of the comparison."""
+    return page.locator("section#data-digits .table").first
+
+
+def column(table, heading: str) -> list[str]:
+    """A column's cells as the reader sees them."""
+    headings = table.locator("thead th").all_inner_texts()
+    k = next(k for k, text in enumerate(headings) if text.startswith(heading))
+    shown = [row for row in table.locator("tbody tr").all() if row.is_visible()]
+    return [row.locator("th, td").nth(k).inner_text() for row in shown]
+
+
+def values(table, heading: str) -> list[float]:
+    return [float(text.split()[0]) for text in column(table, heading) if text[0].isdigit()]
+
+
+def test_text_from_runs_is_shown_and_never_run(page):
+    assert page.title() == "GAN or diffusion?"
+    assert page.locator("script:not([type])").count() == 4  # the page's own
+    assert page.locator("img[src=x]").count() == 0
+    assert "<script>document.title='taken'</script>" in page.locator("body").text_content()
+
+
+def test_it_is_no_wider_than_the_window(page):
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]
+
+
+def test_headings_sort_by_value_and_back(page):
+    table = quality(page)
+    before = column(table, "model")
+    button = table.locator("thead button", has_text="FID").first
+    button.click()
+    ascending = values(table, "FID")
+    assert ascending == sorted(ascending)
+    assert len(set(ascending)) > 3
+    button.click()
+    assert values(table, "FID") == ascending[::-1]
+    assert not column(table, "FID")[-1][0].isdigit()  # a run without a value stays last
+    button.click()
+    assert column(table, "model") == before
+
+
+def test_headings_sort_from_the_keyboard_and_say_so(page):
+    heading = quality(page).locator("thead th", has_text="recall")
+    heading.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"  # more is better
+
+
+def test_rows_are_filtered_by_all_words(page):
+    table = quality(page)
+    field = table.locator("input[type=search]")
+    whole = column(table, "model")
+    field.fill("DDPM ddim-10")
+    assert sorted(column(table, "model")) == ["cond_ddpm_small", "ddpm_small"]
+    assert table.locator("output").inner_text() == f"2 of {len(whole)} rows"
+    field.fill("")
+    assert column(table, "model") == whole
+
+
+def test_every_figure_is_drawn_with_every_view(page):
+    charts = page.locator(".chart")
+    titles = charts.locator("h4, figcaption, .title").all_inner_texts()
+    assert charts.count() >= 5, titles
+    for chart in charts.all():
+        chart.scroll_into_view_if_needed()
+        chart.locator(".plot.drawn .main-svg").first.wait_for()
+        for button in [None, *chart.locator(".switch button").all()]:
+            if button is not None:
+                button.click()
+                assert button.get_attribute("aria-pressed") == "true"
+            marks = chart.locator(".points path, path.js-line, .bars path")
+            assert marks.count() > 0
+
+
+def test_the_theme_changes_page_and_figures(page):
+    chart = page.locator(".chart").first
+    chart.scroll_into_view_if_needed()
+    chart.locator(".plot.drawn .main-svg").first.wait_for()
+    tick = chart.locator(".xtick text").first
+    before = (
+        page.evaluate("getComputedStyle(document.body).backgroundColor"),
+        tick.evaluate("node => getComputedStyle(node).fill"),
+    )
+    page.locator("#theme").click()
+    after = (
+        page.evaluate("getComputedStyle(document.body).backgroundColor"),
+        chart.locator(".xtick text").first.evaluate("node => getComputedStyle(node).fill"),
+    )
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_verdicts_are_chosen_by_kind(page):
+    cards = page.locator(".claim")
+    button = page.locator(".balance button").first
+    count = int(re.search(r"\d+", button.inner_text()).group())
+    button.click()
+    shown = [card for card in cards.all() if card.is_visible()]
+    assert len(shown) == count
+    assert {card.get_attribute("data-verdict") for card in shown} == {
+        button.get_attribute("data-verdict")
+    }
+    button.click()
+    assert all(card.is_visible() for card in cards.all())
+
+
+def test_links_of_the_page_lead_to_something(page):
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll('a[href^="#"]')].map(a => a.hash.slice(1))
+              .filter(id => !document.getElementById(id))"""
+    )
+    assert broken == []
+    assert page.locator('.claim a[href^="#data-digits-row"]').count() > 0
+
+
+def test_pictures_are_in_the_page_and_can_be_enlarged(page):
+    images = page.locator("section#data-digits .gallery img")
+    assert images.count() >= 10  # samples and trajectories of seven samplers, one damaged
+    assert "not readable: 1 pictures" in page.locator("section#data-digits").text_content()
+    images.first.scroll_into_view_if_needed()
+    assert images.first.evaluate("i => i.decode().then(() => i.naturalWidth)") == 64
+    page.locator(".zoom").first.click()
+    assert page.locator("dialog#enlarged img").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog#enlarged").is_visible()
+
+
+def test_printed_every_fold_is_open_and_every_figure_drawn(page):
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("main details.topic:not([open])").count() == 0
+    assert page.locator(".plot:not(.drawn)").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("main details.topic:not([open])").count() > 0
+    if page.viewport_size == DESKTOP:
+        assert page.pdf().startswith(b"%PDF")
