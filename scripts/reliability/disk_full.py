@@ -26,7 +26,7 @@ from scripts.reliability.trial import (
     last_checkpoint,
 )
 
-RUN = ("model=dcgan_small", "seed=0", "budget.images=3000", *TINY)
+RUN = ("model=dcgan_small", "seed=0", "budget.images=8000", *TINY)
 
 FREE_KIB = (0, 4, 8, 12, 16, 300, 1000, 1500)
 """Room that runs begin with: none, for the small files alone, for one checkpoint, for two."""
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     given = options.parse_args(arguments)
     print(f"{about()}\npython -m bench {' '.join(RUN)}\n")
     moments = random.Random(0)
-    delays = [moments.uniform(0, 4) for _ in range(given.fills)]
+    delays = [moments.uniform(0, 1.5) for _ in range(given.fills)]
     bad = 0
     with tempfile.TemporaryDirectory(prefix="full") as folder:
         whole = Path(folder) / "undisturbed"

@@ -98,7 +98,8 @@ def compare(undisturbed: Path, disturbed: Path) -> Agreement:
     """Make the final tables of two results folders and compare all that they hold."""
     found = Agreement()
     for root in (undisturbed, disturbed):
-        made = call([sys.executable, "-m", "bench.compare", str(root / "runs"), "--out", str(root)])
+        line = ["-m", "bench.compare", str(root / "runs"), "--out", str(root), "--no-report"]
+        made = call([sys.executable, *line])
         if made.returncode:
             found.apart.append(f"{root}: {made.stderr.strip()}")
     statuses = sorted(undisturbed.glob("runs/**/status.json"))
@@ -166,9 +167,9 @@ def _tensors(tree: Any, name: str = "") -> dict[str, torch.Tensor]:
     """Every tensor in nested containers, by its path."""
     if isinstance(tree, torch.Tensor):
         return {name: tree}
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     if not isinstance(tree, dict | list | tuple):
         return {}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     parts = (_tensors(value, f"{name}/{key}") for key, value in items)
     return {key: value for part in parts for key, value in part.items()}
 

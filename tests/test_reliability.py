@@ -1,0 +1,83 @@
+"""Small versions of the checks behind docs/reliability.md: each ends with 0 only if all is well."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.reliability import appending, damaged, hostile, kills, outage
+from scripts.reliability.disk_full import RUN, tmpfs, trial
+from scripts.reliability.trial import bench, call, compare
+
+
+def test_killed_at_any_moment_a_sweep_ends_with_the_same_tables_and_weights(capsys):
+    sweep = ["--models", "model=mlp_gan,dcgan_small", "--seeds", "seed=0", "--images", "8000"]
+    code = kills.main(["--kills", "2", "--aimed", "1", "--longest", "2", *sweep])
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "3 kills, last exit code 0" in said
+
+
+def test_the_check_of_kills_sees_results_that_differ(tmp_path):
+    for name, seed in (("a", 0), ("b", 1)):
+        run = ("model=mlp_gan", f"seed={seed}", "budget.images=512", "dataset=digits")
+        more = ("evaluator.cost_seconds=0", "evaluator.samples=100", "threads=1")
+        call(bench(*run, *more, f"results_root={tmp_path / name}")).check_returncode()
+    (found,) = (tmp_path / "b").rglob("seed=1")
+    found.rename(found.with_name("seed=0"))
+    agreement = compare(tmp_path / "a", tmp_path / "b")
+    assert not agreement.whole
+    assert agreement.equal_tensors < agreement.tensors
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A disk of its own, of 24 MiB."""
+    folder = tmp_path_factory.mktemp("disk")
+    try:
+        with tmpfs(folder / "mounted") as path:
+            yield path
+    except (subprocess.CalledProcessError, FileNotFoundError, PermissionError):
+        pytest.skip("no tmpfs can be mounted: that needs root")
+
+
+def test_a_full_disk_is_said_in_one_sentence_and_nothing_is_lost(disk, tmp_path):
+    call(bench(*RUN, f"results_root={tmp_path}")).check_returncode()
+    for free_kib, file in ((8, "status.json"), (1000, "pt")):
+        row, good = trial(disk, tmp_path, free_kib, None)
+        assert good, row
+        assert row.split(" | ")[1].endswith(file)
+        subprocess.run(["rm", "-rf", str(disk / "results")], check=True)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(capsys):
+    assert damaged.main(["half kept", "one bit turned (1)"]) == 0, capsys.readouterr().out
+
+
+def test_files_from_elsewhere_run_no_code(capsys):
+    assert hostile.main([]) == 0, capsys.readouterr().out
+
+
+def test_the_check_of_hostile_files_sees_code_that_runs(tmp_path):
+    mark = tmp_path / "mark"
+    pickle.loads(pickle.dumps(hostile.Mark(mark)))
+    assert mark.exists()
+
+
+def test_a_run_goes_on_without_weights_and_biases(capsys):
+    assert outage.main(["connection refused"]) == 0, capsys.readouterr().out
+
+
+def test_eight_processes_lose_no_row(capsys):
+    assert appending.main(["--rows", "100"]) == 0, capsys.readouterr().out
+
+
+def test_the_checks_are_commands():
+    root = Path(__file__).parents[1]
+    line = [sys.executable, "-m", "scripts.reliability.kills", "--help"]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
