@@ -12,6 +12,7 @@ from bench.compare.protocols import LABELS
 from bench.compare.statistics import Comparison
 from bench.compare.tables import (
     Cell,
+    Passage,
     Table,
     bias_table,
     cost_table,
@@ -91,7 +92,7 @@ class Gallery:
     grids: tuple[Grid, ...]
 
 
-Block = Table | Notes | Gallery | str
+Block = Passage | Notes | Gallery
 """A table, a list, pictures, or a sentence."""
 
 

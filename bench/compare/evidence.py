@@ -7,10 +7,7 @@ from bench.compare.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
 from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import Comparison
-from bench.compare.tables import Cell, Table
-
-Block = Table | str
-"""A table, or a sentence."""
+from bench.compare.tables import Cell, Passage, Table
 
 SEEDS_SENTENCE = (
     "FID ({extractor}) over seeds. The interval is that of the mean: a 95 % percentile bootstrap "
@@ -20,7 +17,7 @@ SEEDS_SENTENCE = (
 FEW_SENTENCE = "Fewer than {limit} seeds for {names}: neither interval nor verdict."
 
 
-def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Block, ...]]]:
+def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     """Headings of a comparison, each with the sentences and tables below it."""
     if table := seeds_table(comparison):
         sentence = SEEDS_SENTENCE.format(extractor=comparison.extractors[0])

@@ -16,10 +16,7 @@ from bench.compare.notation import NOTHING
 from bench.compare.pareto import front_table, sampling_front, training_front
 from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import Comparison, Entry
-from bench.compare.tables import Table
-
-Block = Table | str
-"""A table, or a sentence."""
+from bench.compare.tables import Passage
 
 NO_CURVES = (
     "Every run was evaluated once, at its end, so that nothing is known of smaller budgets: train "
@@ -63,7 +60,7 @@ FRONT_SENTENCE = (
 )
 
 
-def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Block, ...]]]:
+def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     """Headings of a comparison, each with the sentences and tables below it.
 
     Nothing for a comparison without a trained and finished entry.
@@ -83,7 +80,7 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Block, ...]]]:
 
 def _along_training(
     comparison: Comparison, curves: Sequence[LearningCurves]
-) -> Iterator[tuple[str, *tuple[Block, ...]]]:
+) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     """What needs learning curves: only entries that were evaluated more than once."""
     followed = [of for of in curves if of.points > 1]
     once = [of.entry for of in best_samplers(curves) if of.points < 2]
@@ -114,7 +111,7 @@ def _sentence(text: str, comparison: Comparison, entries: Sequence[Entry]) -> li
 
 def _fronts(
     comparison: Comparison, curves: Sequence[LearningCurves]
-) -> Iterator[tuple[str, *tuple[Block, ...]]]:
+) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     """Pareto fronts of FID against what sampling and training cost."""
     few = [of.entry for of in curves if len(of.seeds) < MIN_SEEDS]
     unsure = _sentence(FEW_SENTENCE, comparison, few)

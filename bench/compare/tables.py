@@ -68,6 +68,10 @@ class Table:
     labels: int
 
 
+Passage = Table | str
+"""A table, or a sentence beside it."""
+
+
 def main_table(comparison: Comparison) -> Table:
     """How good the samples are and what they cost; a run without result says so instead."""
     first = comparison.extractors[:1]
