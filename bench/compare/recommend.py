@@ -37,8 +37,9 @@ def recommendation(comparison: Comparison) -> list[str]:
         return []
     best, front = ranked[0], [c for c in sampling_front(comparison, "latency_ms") if c.on_front]
     sentences = [
-        f"On {comparison.title}, after {_budget(best)} of training, the lowest FID is that of "
-        f"{_name(comparison, best)}: {_fid(comparison, best)} over {_seeds(best)}"
+        f"On {comparison.title}, after {_budget(best)} of training, the lowest FID "
+        f"({comparison.extractors[0]}) is that of {_name(comparison, best)}: "
+        f"{_fid(comparison, best)} over {_seeds(best)}"
         f"{_cost(best)}."
     ]
     rivals = _rivals(ranked)
@@ -129,7 +130,8 @@ def _name(comparison: Comparison, entry: Entry) -> str:
 
 def _fid(comparison: Comparison, entry: Entry) -> str:
     column = f"fid_{comparison.extractors[0]}"
-    return spread(entry.mean[column], entry.std[column])
+    mean, std = entry.mean[column], entry.std[column]
+    return exact(mean) if math.isnan(std) else spread(mean, std)
 
 
 def _seeds(entry: Entry) -> str:
