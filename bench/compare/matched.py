@@ -12,7 +12,6 @@ from bench.compare.equal_training import (
     time_table,
     training_table,
 )
-from bench.compare.notation import NOTHING
 from bench.compare.pareto import front_table, sampling_front, training_front
 from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import Comparison, Entry
@@ -26,10 +25,10 @@ NO_CURVES = (
 
 
 TRAINING_SENTENCE = (
-    "FID of every model, drawn by the sampler that is best at the end: mean ± standard deviation "
-    "over seeds, interpolated between evaluation points on logarithmic scales, never beyond them. "
-    f"{NOTHING}: most seeds were not evaluated so early, or not trained so long. In brackets how "
-    "many seeds have a value, where not all do."
+    "FID ({extractor}) of every model, drawn by the sampler that is best at the end: mean ± "
+    "standard deviation over seeds, interpolated between evaluation points on logarithmic scales,"
+    " never beyond them. –: most seeds were not evaluated so early, or not trained so long. In "
+    "brackets how many seeds have a value, where not all do."
 )
 APART_SENTENCE = (
     "Evaluated at none of these budgets, but only before or after them: {}. A larger "
@@ -38,20 +37,21 @@ APART_SENTENCE = (
 ONCE_SENTENCE = "Evaluated only once, and so left out: {}."
 FEW_SENTENCE = f"Fewer than {MIN_SEEDS} seeds of {{}}: no share."
 TIME_SENTENCE = (
-    "Training until the FID first falls so low, median over seeds, in brackets how many seeds came "
-    "there; >: not within the budget, ≤: before the first evaluation point. Seeds that failed "
-    "count as never. The thresholds are what the median seed of the worst, the median and the best "
-    "model ends at."
+    "Training until the FID ({extractor}) first falls so low, median over seeds, in brackets how "
+    "many seeds came there; >: not within the budget, ≤: before the first evaluation point. Seeds"
+    " that failed count as never. The thresholds are what the median seed of the worst, the "
+    "median and the best model ends at."
 )
 BREAK_EVEN_SENTENCE = (
-    "Training until the FID is reached in the median seed, once, and drawing so many samples: who "
-    "is cheapest in total. Two entries cost the same where the one hands over to the other; one "
-    "that is cheapest for any number of samples is the cheapest both to train and to draw from, of "
-    "those that reach the FID. Seconds per sample are those of the fastest batch size."
+    "Training until the FID ({extractor}) is reached in the median seed, once, and drawing so "
+    "many samples: who is cheapest in total. Two entries cost the same where the one hands over "
+    "to the other; one that is cheapest for any number of samples is the cheapest both to train "
+    "and to draw from, of those that reach the FID. Seconds per sample are those of the fastest "
+    "batch size."
 )
 SAMPLING_SENTENCE = (
-    "The lowest FID of each model among its samplers that cost at most so much per sample, mean ± "
-    "standard deviation over seeds; the sampler was chosen by this FID."
+    "The lowest FID ({extractor}) of each model among its samplers that cost at most so much per "
+    "sample, mean ± standard deviation over seeds; the sampler was chosen by this FID."
 )
 FRONT_SENTENCE = (
     "Entries that no other one beats in both, by means over seeds, with costs to two digits; and "
@@ -74,7 +74,7 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
         yield from _along_training(comparison, curves)
     tables = [table for cost in PRICES if (table := sampling_table(comparison, cost))]
     if tables:
-        yield "Equal sampling cost", SAMPLING_SENTENCE, *tables
+        yield "Equal sampling cost", _named(SAMPLING_SENTENCE, comparison), *tables
     yield from _fronts(comparison, curves)
 
 
@@ -86,11 +86,12 @@ def _along_training(
     once = [of.entry for of in best_samplers(curves) if of.points < 2]
     alone = _sentence(ONCE_SENTENCE, comparison, once)
     of_models = best_samplers(followed)
+    reading = _named(TRAINING_SENTENCE, comparison)
     for training in TRAININGS:
         table, absent = training_table(comparison, of_models, training)
         if table:
             apart = _sentence(APART_SENTENCE, comparison, absent)
-            yield training.heading, TRAINING_SENTENCE, *alone, *apart, table
+            yield training.heading, reading, *alone, *apart, table
     fids = thresholds(of_models)
     tables = [
         time_table(comparison, of_models, training, fids)
@@ -98,9 +99,14 @@ def _along_training(
         if any(len(curve.x) for of in of_models for curve in of.along(training.axis))
     ]
     if tables:
-        yield "Time to FID", TIME_SENTENCE, *alone, *tables
+        yield "Time to FID", _named(TIME_SENTENCE, comparison), *alone, *tables
     if table := break_even_table(comparison, followed, fids):
-        yield "Break-even", BREAK_EVEN_SENTENCE, *alone, table
+        yield "Break-even", _named(BREAK_EVEN_SENTENCE, comparison), *alone, table
+
+
+def _named(text: str, comparison: Comparison) -> str:
+    """A sentence with the extractor whose FID it speaks of."""
+    return text.format(extractor=comparison.extractors[0])
 
 
 def _sentence(text: str, comparison: Comparison, entries: Sequence[Entry]) -> list[str]:
