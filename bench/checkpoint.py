@@ -74,10 +74,10 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
     paths = _newest_first(directory)
     for path in paths:
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
             _check_sums(path)
-        except torch.OutOfMemoryError:
-            raise
+            state = torch.load(path, map_location=device, weights_only=True)
+        except (torch.OutOfMemoryError, PermissionError):
+            raise  # nothing is wrong with the file
         except DAMAGE as error:
             # torch advises to run what is in the file, over many lines
             what = "no plain tensors" if isinstance(error, pickle.UnpicklingError) else error

@@ -8,25 +8,28 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from bench import launch
+from bench.files import check_room
 from bench.launch import Outcome
-from bench.sweeps import SWEEP, expand
+from bench.sweeps import SWEEP, expand, is_multirun
 
 log = logging.getLogger("bench")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def _job(cfg: DictConfig) -> None:
-    """Run one job; in a sweep, an expected failure is reported and the next job starts."""
+    """Run one job; in a sweep, a failure is reported and the next job starts."""
     from bench.errors import RunError
     from bench.run import run
 
@@ -36,42 +39,50 @@ def _job(cfg: DictConfig) -> None:
     with open_dict(cfg):
         cfg.pop(SWEEP, None)  # which other jobs there are is not of this one
     overrides = list(hydra_config.overrides.task)
-    if swept:
-        _take_share(hydra_config.launcher, int(hydra_config.job.num))
+    goes_on = swept and not _under_torchrun()  # other ranks wait for this one: end them all
     log.info("▶ %s", " ".join(overrides) or "defaults")
     try:
-        group = os.environ.get(launch.SWEEP) if swept else None
-        result = run(cfg, overrides, command=_command(overrides), group=group)
+        with _share(hydra_config.launcher, int(hydra_config.job.num) if swept else 0):
+            group = os.environ.get(launch.SWEEP) if swept else None
+            result = run(cfg, overrides, command=_command(overrides), group=group)
     except RunError as error:
         left = swept and error.in_use
         log.log(logging.WARNING if left else logging.ERROR, "✗ %s", error)
         launch.tell(Outcome(str(error), left))
-        if not swept or _under_torchrun():
-            sys.exit(2)  # under torchrun the other ranks wait for this one and must be ended
+        if not goes_on:
+            sys.exit(2)
+        return
+    except Exception as error:
+        if not goes_on:
+            raise
+        log.exception("✗ %s", " ".join(overrides))  # a bug or the machine: shown whole
+        launch.tell(Outcome(f"{type(error).__name__}: {error}"))
         return
     finally:
         gc.enable()
-    if result.status == "failed":
-        log.error("✗ %s: %s", result.directory, result.reason)
-        launch.tell(Outcome(result.reason))
-    else:
+    if result.status == "finished":
         log.info("✓ %s", result.directory)
+        return
+    log.error("✗ %s: %s", result.directory, result.reason)
+    launch.tell(Outcome(result.reason))
+    if not swept:
+        sys.exit(1)
 
 
-def _take_share(launcher: Mapping[str, Any], job: int) -> None:
-    """Take this job's GPU and threads where several jobs run at once on this machine."""
+@contextmanager
+def _share(launcher: Mapping[str, Any], job: int) -> Iterator[None]:
+    """Have this job's GPU and threads where several jobs run at once on this machine."""
     import torch
 
-    gpu, threads = launch.share(
-        launcher,
-        job,
-        gpu_count=launch.gpus(),
-        cores=launch.cores(),
-    )
-    if gpu >= 0:
-        os.environ[launch.GPU] = str(gpu)
-    if threads:
-        torch.set_num_threads(threads)
+    jobs, gpu_count = launch.at_once(launcher, cores=launch.cores()), launch.gpus()
+    if jobs == 1:
+        yield
+        return
+    torch.set_num_threads(max(1, launch.cores() // jobs))
+    with launch.free_gpu(job, gpu_count) as gpu:
+        if gpu is not None:
+            os.environ[launch.GPU] = str(gpu)
+        yield
 
 
 def _log_to_stderr() -> None:
@@ -116,32 +127,74 @@ def _check_packages() -> None:
 
 
 def main() -> None:
-    """Parse the command line and run its jobs; exit 1 if any of them failed."""
+    """Parse the command line and run its jobs; exit 1 if any of them failed, 2 if none can run."""
     gc.disable()  # until training starts: imports make much and drop little
     _check_packages()
     arguments = sys.argv[1:]
     try:
         lines = expand(arguments)
-    except ValueError as error:
-        sys.exit(f"bench: {error}")
-    report = _open_report(arguments)
-    for line in lines:
-        sys.argv[1:] = launch.with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
-        _job()
+        if not is_multirun(arguments):
+            _run_line(arguments)
+            _part()
+            return
+        report = _open_report(arguments)
+    except (ValueError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    broken = [line for line in lines if not _run_line(line)]
+    _part()
     outcomes = launch.collect(report)
     if left := sum(outcome.left for outcome in outcomes):
         print(f"{left} runs were left to the processes that are at them", file=sys.stderr)
-    if len(outcomes) > left:
+    if broken or len(outcomes) > left:
         sys.exit(1)
 
 
+def _run_line(line: list[str]) -> bool:
+    """Run the jobs of one command line; whether its launcher came to the end of them.
+
+    Raises:
+        SystemExit: the line is not one that Hydra takes, which no other line would mend, or a run
+            that is no sweep ended so.
+    """
+    sys.argv[1:] = line
+    if not is_multirun(line):
+        _job()
+        return True
+    sys.argv[1:] = launch.with_environment(
+        launch.with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
+    )
+    try:
+        _job()
+    except SystemExit as error:  # Hydra has shown what it was
+        if _under_torchrun() or isinstance(error.__context__, HydraException):
+            raise
+        return False
+    return True
+
+
+def _part() -> None:
+    """Part from the other processes of torchrun, if this one had any."""
+    if _under_torchrun():
+        from bench.distributed import leave
+
+        leave()
+
+
 def _open_report(arguments: list[str]) -> Path:
-    """Name the sweep and the report of its jobs, for this process and those that it starts."""
+    """Name the sweep and the report of its jobs, for this process and those that it starts.
+
+    Raises:
+        OSError: there is no room for results, or for the report.
+    """
     name = hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
     os.environ.setdefault(launch.SWEEP, f"sweep-{name}")
     given = [a.partition("=")[2] for a in arguments if a.startswith("results_root=")]
+    runs = Path(given[-1] if given else "results") / "runs"
+    check_room(runs)
     shared = any(a.startswith("hydra/launcher=") for a in arguments)  # by other machines as well
-    folder = Path(given[-1] if given else "results") / "runs" if shared else None
-    file = (folder or Path(tempfile.gettempdir())) / f".report-{name}-{os.getpid()}"
-    os.environ[launch.REPORT] = str(file.absolute())
-    return file.absolute()
+    folder = runs if shared else Path(tempfile.gettempdir())
+    file = (folder / f".report-{name}-{os.getpid()}").absolute()
+    file.unlink(missing_ok=True)  # of a sweep that was killed
+    os.environ[launch.REPORT] = str(file)
+    return file

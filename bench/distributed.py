@@ -96,7 +96,7 @@ def local_rank() -> int:
 def distributed(device: torch.device) -> Iterator[World]:
     """Join the processes that torchrun started; a world of one outside torchrun.
 
-    The process group is left open for the next job of a sweep; it ends with the process.
+    The process group is left open for the next job of a sweep; `leave` ends it.
     """
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         yield World()
@@ -105,3 +105,13 @@ def distributed(device: torch.device) -> Iterator[World]:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=EVALUATION_TIMEOUT)
     yield World(dist.get_rank(), dist.get_world_size())
+
+
+def leave() -> None:
+    """Part from the other processes once all have come here; a process that just ends may abort.
+
+    Nothing to do outside torchrun.
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()

@@ -38,6 +38,18 @@ def room_for(path: Path) -> Iterator[None]:
         ) from error
 
 
+def check_room(folder: Path, size: int = 1 << 16) -> None:
+    """Check that some KiB can be written into a folder, which is created.
+
+    Raises:
+        OSError: the disk is full, or the folder not writable.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / ".room") as temporary:
+        temporary.write_bytes(bytes(size))
+    (folder / ".room").unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write, which takes the place of `path` on leaving; nothing is left after an error.

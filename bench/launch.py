@@ -5,9 +5,12 @@ What these must know comes to them by environment variables; whose run failed co
 file that they append to.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,12 @@ class Outcome:
 
 
 def tell(outcome: Outcome) -> None:
-    """Append an outcome to the sweep's report: one write, so that no two lines mix."""
+    """Append an outcome to the sweep's report: one write, so that no two lines mix.
+
+    Outside a sweep there is no report, and nothing is done.
+    """
+    if REPORT not in os.environ:
+        return
     line = json.dumps(asdict(outcome), ensure_ascii=False) + "\n"
     file = Path(os.environ[REPORT])
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,25 +84,55 @@ def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[s
     return [*arguments, f"hydra.launcher.n_jobs={gpu_count or cores}"]
 
 
-def share(launcher: Mapping[str, Any], job: int, *, gpu_count: int, cores: int) -> tuple[int, int]:
-    """The GPU and the CPU threads of a job among those that run at once on this machine.
+def with_environment(arguments: Sequence[str]) -> list[str]:
+    """Have Hydra hand the sweep's name and report to its jobs, also where these inherit nothing."""
+    words = [*arguments]
+    for key in (SWEEP, REPORT):
+        quoted = os.environ[key].replace("\\", "\\\\").replace("'", "\\'")
+        words.append(f"+hydra.job.env_set.{key}='{quoted}'")
+    return words
+
+
+def at_once(launcher: Mapping[str, Any], *, cores: int) -> int:
+    """How many jobs of a sweep run at once on this machine.
 
     Args:
         launcher: Hydra's launcher configuration; `n_jobs` as joblib has it.
-        job: number of the job in its sweep.
-        gpu_count: of the machine.
         cores: of the machine.
-
-    Returns:
-        The GPU, dealt out in turns, or -1 where all may be used; the threads, or 0 for as many
-        as torch likes.
     """
     jobs = int(launcher.get("n_jobs") or 1)
-    if jobs < 0:  # joblib counts down from all cores
-        jobs = max(1, cores + 1 + jobs)
-    if jobs == 1:
-        return -1, 0
-    return (job % gpu_count if gpu_count else -1), max(1, cores // jobs)
+    return jobs if jobs > 0 else max(1, cores + 1 + jobs)  # joblib counts down from all cores
+
+
+@contextmanager
+def free_gpu(job: int, count: int, folder: Path | None = None) -> Iterator[int | None]:
+    """A GPU that no other job of this machine has: the job's turn, or the next free one.
+
+    A job that ends early leaves its GPU to the next job, whatever that one's number. Where all are
+    taken, because there are more jobs than GPUs, it is the job's turn.
+
+    Args:
+        job: number of the job in its sweep.
+        count: GPUs of the machine.
+        folder: of the locks, which end with the process.
+
+    Yields:
+        The GPU's number; None where there is none.
+    """
+    if not count:
+        yield None
+        return
+    folder = folder or Path(tempfile.gettempdir())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(",", "-")
+    for gpu in ((job + k) % count for k in range(count)):
+        with (folder / f".bench-{os.getuid()}-gpu-{visible}-{gpu}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield gpu
+            return
+    yield job % count
 
 
 def cores() -> int:

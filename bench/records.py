@@ -5,10 +5,12 @@ is only appended to, and a half-written last line is dropped when the log is ope
 """
 
 import csv
+import errno
 import fcntl
 import json
 import math
 import os
+import platform
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
@@ -21,6 +23,10 @@ from bench.files import TrainLog, csv_text, room_for, write_atomically
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that has no locks."""
 
 
 class RunInUseError(RuntimeError):
@@ -73,7 +79,7 @@ class RunDirectory:
 
     Args:
         path: the run directory; it is created when missing.
-        reading: whether it is only read, which others may do at the same time.
+        reading: whether it is only read, which others may do at the same time; nothing is created.
 
     Attributes:
         path: the run directory.
@@ -89,27 +95,36 @@ class RunDirectory:
         self.path = path
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
-        for folder in (path, self.samples, self.checkpoints):
+        for folder in () if reading else (path, self.samples, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._acquire(fcntl.LOCK_SH if reading else fcntl.LOCK_EX)
+        self._lock = self._acquire(reading)
         self.train = TrainLog(path / "train.csv")
 
-    def _acquire(self, kind: int) -> int:
-        lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    def _acquire(self, reading: bool) -> int:
+        """The descriptor of the lock; -1 for a reader of a run that was copied without one."""
+        file = self.path / ".lock"
+        if reading and not file.exists():
+            return -1
+        lock = os.open(file, os.O_RDONLY if reading else os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_SH if reading else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if not reading:
+                with room_for(file):
+                    os.ftruncate(lock, 0)
+                    os.write(lock, f"{os.getpid()} on {platform.node()}\n".encode())
         except BlockingIOError:
-            owner = os.read(lock, 32).decode().strip() or "unknown"
+            owner = os.read(lock, 300).decode().strip() or "unknown"
             os.close(lock)
             raise RunInUseError(
                 f"run {self.path} is in use by process {owner}; wait for it or stop it"
             ) from None
-        try:
-            with room_for(self.path / ".lock"):
-                os.ftruncate(lock, 0)
-                os.write(lock, f"{os.getpid()}\n".encode())
-        except OSError:
+        except OSError as error:
             os.close(lock)
+            if error.errno in NO_LOCKS:
+                raise OSError(
+                    f"{self.path} cannot be locked ({os.strerror(error.errno)}): the file system "
+                    "must support flock (Lustre: mount it with -o flock)"
+                ) from error
             raise
         return lock
 

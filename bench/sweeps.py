@@ -37,9 +37,13 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
         ValueError: `sweep=` names no grid of the experiment, the experiment is a sweep and is not
             called as one, or its grids are not written as they should be.
     """
-    wanted = _value(arguments, SWEEP)
-    rest = [a for a in arguments if not a.startswith(f"{SWEEP}=")]
     experiment = _value(arguments, "experiment")
+    if experiment and "," in experiment:
+        others = [a for a in arguments if _key(a) != "experiment"]
+        named = [[*others, f"experiment={name}"] for name in experiment.split(",")]
+        return [line for arguments in named for line in expand(arguments)]
+    wanted = _value(arguments, SWEEP)
+    rest = [a for a in arguments if _key(a) != SWEEP]
     grids = read_grids(experiment) if experiment else {}
     if not grids:
         if wanted is not None:
@@ -50,9 +54,14 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
                 f"sweep={wanted} picks grids of an experiment, and {what}: leave it out"
             )
         return [rest]
-    if not any(flag in rest for flag in MULTIRUN):
+    if not is_multirun(rest):
         return [_single(rest, experiment or "", grids)]
     return [_with_grid(rest, grids[name]) for name in _chosen(wanted, experiment or "", grids)]
+
+
+def is_multirun(arguments: Sequence[str]) -> bool:
+    """Whether Hydra is asked for a sweep."""
+    return any(flag in arguments for flag in MULTIRUN)
 
 
 def read_grids(experiment: str) -> Grids:
@@ -83,8 +92,8 @@ def _chosen(wanted: str | None, experiment: str, grids: Grids) -> list[str]:
 
 def _single(arguments: list[str], experiment: str, grids: Grids) -> list[str]:
     """The arguments of one job of an experiment; it must say which."""
-    keys = {key for grid in grids.values() for key in grid}
-    if not any(_key(argument) in keys for argument in arguments):
+    given = {_key(argument) for argument in arguments}
+    if "model" not in given and any("model" in grid for grid in grids.values()):
         raise ValueError(
             f"experiment={experiment} is a sweep: add -m to run it, or name one run of it, as in "
             f"model=… seed=0"
@@ -114,5 +123,5 @@ def _key(argument: str) -> str:
 
 def _value(arguments: Sequence[str], key: str) -> str | None:
     """The last value given for a key; None if there is none."""
-    values = [a.partition("=")[2] for a in arguments if a.startswith(f"{key}=")]
+    values = [a.partition("=")[2] for a in arguments if "=" in a and _key(a) == key]
     return values[-1] if values else None

@@ -1,5 +1,6 @@
 """Sweeps through Hydra's launchers, over runs that others are at, and under torchrun."""
 
+import csv
 import importlib.util
 import json
 import os
@@ -8,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
+from bench import cli, launch
 from bench.records import RunDirectory
 
 TINY = [
@@ -52,6 +55,39 @@ def test_a_failing_job_stops_no_other_and_reaches_the_exit_code(tmp_path: Path, 
     assert not list(tmp_path.rglob(".report-*"))
 
 
+def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "def build(data, **options):\n    raise KeyError('a bug')\n"
+    )
+    line = ("model=mlp_gan", "model.build._target_=broken.build,models.gan.gan.GAN")
+    done = sweep(*line, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "KeyError: 'a bug'" in done.stderr
+    assert "Traceback" in done.stderr
+    assert statuses(tmp_path) == ["finished"]
+
+
+def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch) -> None:
+    monkeypatch.setenv(launch.SWEEP, "sweep-1")
+    monkeypatch.setenv(launch.REPORT, "report")
+    tried = []
+
+    def job(error: Exception) -> None:
+        tried.append(sys.argv[2])
+        try:
+            raise error
+        except Exception:
+            sys.exit(1)  # as Hydra does
+
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    monkeypatch.setattr(cli, "_job", lambda: job(RuntimeError("a worker was killed")))
+    assert not cli._run_line(["-m", "seed=0"])
+    monkeypatch.setattr(cli, "_job", lambda: job(HydraException("no such option")))
+    with pytest.raises(SystemExit):
+        cli._run_line(["-m", "seed=1"])
+    assert tried == ["seed=0", "seed=1"]
+
+
 def test_runs_that_another_process_is_at_are_left_to_it(tmp_path: Path) -> None:
     assert sweep("model=mlp_gan", "seed=0", cwd=tmp_path).returncode == 0
     (run,) = (tmp_path / "results" / "runs").rglob("seed=0")
@@ -72,5 +108,6 @@ def test_a_sweep_under_torchrun_trains_every_run_on_two_processes(tmp_path: Path
         assert done.returncode == 0, done.stderr
         assert done.stderr.count(expected) >= 4
     assert statuses(tmp_path) == ["finished"] * 4
-    rows = [file.read_text() for file in tmp_path.rglob("eval.csv")]
-    assert sum(",2," in text for text in rows) >= 2  # the column processes
+    tables = [file.read_text().splitlines() for file in tmp_path.rglob("eval.csv")]
+    rows = [row["processes"] for table in tables for row in csv.DictReader(table)]
+    assert rows.count("2") >= 2

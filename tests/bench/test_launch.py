@@ -3,26 +3,57 @@
 import multiprocessing
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench import launch
-from bench.launch import Outcome, collect, gpus, share, tell, with_jobs
+from bench.launch import Outcome, at_once, collect, free_gpu, gpus, tell, with_jobs
 
 
 @pytest.mark.parametrize(
-    ("launcher", "gpu_count", "cores", "expected"),
+    ("launcher", "cores", "expected"),
     [
-        ({}, 4, 16, [(-1, 0)] * 3),  # Hydra's basic launcher: one job after the other
-        ({"n_jobs": 1}, 4, 16, [(-1, 0)] * 3),
-        ({"n_jobs": 4}, 4, 16, [(0, 4), (1, 4), (2, 4), (3, 4), (0, 4)]),
-        ({"n_jobs": 3}, 2, 16, [(0, 5), (1, 5), (0, 5)]),
-        ({"n_jobs": 8}, 0, 4, [(-1, 1)] * 3),
-        ({"n_jobs": -1}, 0, 6, [(-1, 1)] * 3),
-        ({"n_jobs": -4}, 0, 6, [(-1, 2)] * 2),
+        ({}, 16, 1),  # Hydra's basic launcher: one job after the other
+        ({"n_jobs": 1}, 16, 1),
+        ({"n_jobs": 4}, 16, 4),
+        ({"n_jobs": -1}, 6, 6),
+        ({"n_jobs": -4}, 6, 3),
+        ({"n_jobs": -9}, 6, 1),
     ],
 )
-def test_gpus_go_in_turns_and_threads_are_divided(launcher, gpu_count, cores, expected):
-    found = [share(launcher, job, gpu_count=gpu_count, cores=cores) for job in range(len(expected))]
-    assert found == expected
+def test_jobs_at_once_are_those_of_joblib(launcher, cores, expected):
+    assert at_once(launcher, cores=cores) == expected
+
+
+def test_gpus_go_in_turns_and_one_that_is_free_is_taken_before_a_busy_one(tmp_path):
+    def gpu(job: int):
+        return free_gpu(job, 2, tmp_path)
+
+    with gpu(0) as first:
+        with gpu(1) as second:
+            assert (first, second) == (0, 1)
+            with gpu(2) as more:  # more jobs than GPUs share them in turns
+                assert more == 0
+        with gpu(2) as third:  # job 1 has ended before job 0
+            assert third == 1
+    with gpu(4) as later:
+        assert later == 0
+    with free_gpu(3, 0, tmp_path) as none:
+        assert none is None
+
+
+def test_jobs_are_told_the_sweep_where_they_inherit_nothing(monkeypatch):
+    monkeypatch.setenv(launch.SWEEP, "sweep-1")
+    monkeypatch.setenv(launch.REPORT, "/a b/it's=here,{1}")
+    line = launch.with_environment(["-m", "model=mlp_gan"])
+    parsed = OverridesParser.create().parse_overrides(line[2:])
+    assert [override.value() for override in parsed] == ["sweep-1", "/a b/it's=here,{1}"]
+
+
+def test_outside_a_sweep_there_is_nobody_to_tell(monkeypatch, tmp_path):
+    monkeypatch.delenv(launch.REPORT, raising=False)
+    monkeypatch.chdir(tmp_path)
+    tell(Outcome("nobody listens"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_joblib_runs_a_job_per_gpu_or_core_unless_told():

@@ -47,11 +47,24 @@ def test_the_command_line_replaces_a_grids_override_and_picks_grids():
         (["-m", "experiment=quickstart", "sweep=a"], "experiment=quickstart has no grids"),
         (["-m", "sweep=a"], "no experiment is named"),
         (["experiment=claims_small"], "is a sweep: add -m"),
+        (["experiment=scale", "seed=0"], "name one run of it, as in model="),
     ],
 )
 def test_what_cannot_be_expanded_is_refused(line, message):
     with pytest.raises(ValueError, match=message):
         expand(line)
+
+
+def test_several_experiments_are_all_expanded():
+    both = expand(["-m", "experiment=families,scale", "dataset=digits"])
+    one, other = (
+        expand(["-m", "dataset=digits", f"experiment={n}"]) for n in ("families", "scale")
+    )
+    assert both == one + other
+    assert expand(["-m", "+experiment=scale"]) == [
+        [word.replace("exp", "+exp") for word in line]
+        for line in expand(["-m", "experiment=scale"])
+    ]
 
 
 def test_one_run_of_a_sweep_needs_no_multirun():
