@@ -6,6 +6,7 @@ from synthetic_runs import PROTOCOL, costs, scores
 from bench.compare.read import read_runs
 from bench.compare.recommend import recommendation
 from bench.compare.statistics import compare_runs
+from bench.records import Status
 
 
 def recommend(root) -> str:
@@ -32,7 +33,7 @@ def test_a_clear_difference_is_said_with_its_size_and_what_is_cheaper(study_of):
     assert "the lowest FID (domain) is that of ddpm_small (ddim-10): 5.03 ± 0.15 over" in text
     assert "after 120 s of training" in text
     assert "60 ms per sample" in text
-    assert "It is lower than that of every other model" in text
+    assert "It is lower than that of the other model (largest p" in text
     assert "dcgan_small (g), 2.01 times as high" in text
     assert "Where samples must be cheap: dcgan_small (g)" in text
     assert "300 times cheaper, on the front in 100% of resamples" in text
@@ -62,12 +63,53 @@ def test_the_best_that_is_also_the_cheapest_trades_nothing(study_of):
     assert "nothing is traded away" in text
 
 
-def test_a_collapsed_model_is_never_recommended_before_others(make_run, tmp_path):
+def test_a_collapsed_model_is_never_recommended_and_never_said_to_be_worse(make_run, tmp_path):
     for seed in range(3):
-        make_run("mlp_gan", seed, {"g": scores(1.0) | costs(1, 0.1) | {"warning": "2 modes"}})
+        bad = scores(1.0 + seed / 100) | costs(1, 100.0) | {"warning": "2 modes"}
+        make_run("mlp_gan", seed, {"g": bad})
         make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
+        make_run("dcgan_small", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
     text = recommend(tmp_path / "runs")
-    assert "the lowest FID (domain) is that of ddpm_small" in text
+    assert "the lowest FID (domain) without signs of collapse is that of ddpm_small" in text
+    assert "A lower FID, with signs of collapse, is that of mlp_gan ⚠ (g)." in text
+    assert "It is lower than that of the other model" in text  # of dcgan_small alone
+    assert "dcgan_small (g), 2.2" in text
+    assert "Where samples must be cheap: dcgan_small (g)" in text
+
+
+def test_models_without_three_finished_seeds_are_named_as_not_compared(make_run, tmp_path):
+    for seed in range(3):
+        make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
+        make_run("mlp_gan", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
+        make_run("dcgan", seed, {}, status=Status("failed", "loss is nan", step=7))
+    for seed in range(2):
+        make_run("edm_small", seed, {"heun-9": scores(4.3) | costs(17, 9.0)})
+    text = recommend(tmp_path / "runs")
+    assert "It is lower than that of the other model" in text
+    assert "Not compared, for want of 3 finished seeds: dcgan, edm_small." in text
+
+
+def test_runs_of_the_recommended_model_that_failed_are_told(make_run, tmp_path):
+    for seed in range(3):
+        make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
+        make_run("mlp_gan", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
+    make_run("ddpm_small", 3, {}, status=Status("failed", "loss is nan", step=7))
+    text = recommend(tmp_path / "runs")
+    assert "1 of its 4 runs failed." in text
+    assert "of its 3 runs" not in text
+
+
+def test_a_fid_that_is_not_positive_is_compared_by_difference(study_of):
+    text = study_of(ddpm_small=[-0.002, -0.001, -0.003], dcgan_small=[1.0, 1.1, 1.05])
+    assert "It is lower than that of the other model" in text
+    assert "higher by 1.05 [" in text
+
+
+def test_without_latencies_nothing_is_said_of_cheaper_samplers(make_run, tmp_path):
+    for seed in range(3):
+        make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | {"nfe": 10}})
+        make_run("mlp_gan", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
+    assert "cheap" not in recommend(tmp_path / "runs")
 
 
 def test_nothing_trained_nothing_recommended(make_run, tmp_path):
