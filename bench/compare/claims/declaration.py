@@ -1,6 +1,6 @@
 """What a claim is: its words, its source, and the tests that decide it, as conf/claims has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
@@ -33,7 +33,8 @@ class Selection:
         models: one name for each position of the role; a test compares names of the same position.
         dataset: the data set; None for every data set that has the rows.
         sampler: name of the sampler; None for the first that the run lists.
-        overrides: overrides of the model that the run was made with, and no others; None for any.
+        overrides: overrides of the model that the run was made with, and no others, separated by
+            spaces: one text for each position, the last one for all that follow.
         column: of eval.csv, without the extractor's name.
         curve: of curves.csv, in place of a column.
         at: where along the curve.
@@ -42,10 +43,14 @@ class Selection:
     models: tuple[str, ...]
     dataset: str | None = None
     sampler: str | None = None
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ("",)
     column: str = "fid"
     curve: str | None = None
     at: float = 0.0
+
+    def overrides_at(self, position: int) -> list[str]:
+        """The overrides of the model at a position."""
+        return self.overrides[min(position, len(self.overrides) - 1)].split()
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,14 @@ class Criterion:
         kind: one of `KINDS`.
         of: what is compared; values of several selections are multiplied, or added.
         to: with what; empty for a comparison with a number.
-        scale: whether values are compared by ratio ("log") or by difference ("linear").
+        scale: whether values are compared by ratio ("log") or by difference ("linear"), which
+            values that may be zero need.
+        times: "linear": what `to` is multiplied by before it is taken off, such as 0.8 of a floor.
         expect: on which side of `than` the claim puts them; "differs": on either.
         than: the ratio or difference that separates support from contradiction.
-        margin: for "differs": a ratio within [1 / margin, margin], or a difference within ± margin,
-            is none that matters.
+        margin: for "differs": a ratio within [1 / margin, margin] is none that matters.
+        decides: whether the verdict rests on it; what holds by construction is shown beside.
+        everywhere: whether it must hold on every data set, not only on some and against it on none.
         cost: for "front" and "reach": the column of the cost.
         equal: for "contrast": what both sides shall have consumed equally, such as "images";
             empty for the ends of the runs.
@@ -73,9 +81,12 @@ class Criterion:
     to: tuple[Selection, ...] = ()
     kind: str = "contrast"
     scale: Literal["log", "linear"] = "log"
+    times: float = 1.0
     expect: Expectation = "above"
     than: float = 1.0
     margin: float = 1.1
+    decides: bool = True
+    everywhere: bool = False
     cost: str = ""
     equal: str = ""
     settings: tuple[str, ...] = ()
@@ -91,6 +102,8 @@ class Claim:
         statement: what it says.
         tests: what decides it; none if only a person can.
         runs: grids of the experiments claims_* that make the rows it needs.
+        needs: whether "all" tests must speak for it (it says several things), or "any" and none
+            against it (they are views of one thing).
         note: what a reader should know beside the numbers.
     """
 
@@ -99,6 +112,7 @@ class Claim:
     statement: str
     tests: tuple[Criterion, ...]
     runs: tuple[str, ...]
+    needs: Literal["all", "any"] = "any"
     note: str = ""
 
     @property
@@ -137,7 +151,9 @@ def read_claim(name: str, body: Mapping[str, Any], roles: Mapping[str, list[str]
     try:
         tests = tuple(_test(test, roles) for test in body.get("tests", ()))
         rest: dict[str, Any] = {k: v for k, v in body.items() if k not in ("tests", "runs")}
-        return Claim(name, tests=tests, runs=tuple(body["runs"]), **rest)
+        claim = Claim(name, tests=tests, runs=tuple(body["runs"]), **rest)
+        _check_value(claim.needs, ("all", "any"))
+        return claim
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"conf/claims: {name} is not declared as a claim: {error}") from error
 
@@ -147,20 +163,27 @@ def _test(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Criterion:
         tuple(_selection(selected, roles) for selected in _listed(body.get(side, [])))
         for side in ("of", "to")
     )
-    linear = body.get("scale", "log") == "linear"
-    rest: dict[str, Any] = {"than": 0.0 if linear else 1.0}
+    difference = body.get("scale", "log") == "linear" or body.get("kind") == "failures"
+    rest: dict[str, Any] = {"than": 0.0 if difference else 1.0}
     rest |= {key: value for key, value in body.items() if key not in ("of", "to")}
     if "settings" in rest:
         rest["settings"] = tuple(rest["settings"])
     test = Criterion(of=of, to=to, **rest)
-    for value, allowed in (
-        (test.kind, KINDS),
-        (test.scale, ("log", "linear")),
-        (test.expect, ("above", "below", "differs")),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{value!r} must be one of {', '.join(allowed)}")
+    _check_value(test.kind, KINDS)
+    _check_value(test.scale, ("log", "linear"))
+    _check_value(test.expect, ("above", "below", "differs"))
+    if test.expect == "differs" and (test.scale, test.than) != ("log", 1.0):
+        raise ValueError("'differs' compares ratios with 1: it takes neither scale nor than")
+    if test.times != 1.0 and test.scale != "linear":
+        raise ValueError("times needs scale: linear")
+    if test.kind == "failures" and test.to and test.than:
+        raise ValueError("shares of failures of two sides are compared with each other, not than")
     return test
+
+
+def _check_value(value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{value!r} must be one of {', '.join(allowed)}")
 
 
 def _selection(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Selection:
@@ -169,7 +192,7 @@ def _selection(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Selec
         raise ValueError(f"role {role!r} must be one of {', '.join(roles)}")
     rest: dict[str, Any] = {key: value for key, value in body.items() if key != "role"}
     if "overrides" in rest:
-        rest["overrides"] = tuple(_listed(rest["overrides"]))
+        rest["overrides"] = tuple(map(str, _listed(rest["overrides"])))
     return Selection(models=tuple(roles[role]), **rest)
 
 

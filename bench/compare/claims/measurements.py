@@ -1,8 +1,8 @@
-"""What the tests of claims measure: one number for every seed, or a count of runs."""
+"""What the tests of claims measure: one number for every seed or data set, or counts of runs."""
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, product
 
 import numpy as np
 
@@ -21,18 +21,23 @@ from bench.compare.claims.values import (
     Counts,
     Measurement,
     Seeds,
-    Spreads,
     at_equal,
     combined,
+    pooled,
     where,
 )
-from bench.compare.curves import Curve, first_reached
-from bench.compare.pareto import front
+from bench.compare.curves import Crossing, Curve, crossing
+from bench.compare.pareto import front, rounded
+from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import Comparison
 
 
 def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurement]:
-    """Everything that the runs say about a test: once for each data set and size of model."""
+    """Everything that the runs say about a test.
+
+    Once for each data set and size of model; where five seeds of one could not decide, once for
+    all of them together.
+    """
     kind = KINDS[test.kind]
     sides = (*test.of, *test.to)
     positions = range(max(len(selection.models) for selection in sides))
@@ -44,17 +49,22 @@ def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurem
         whole = [group for group in groups if group is not None]
         of, to = whole[: len(test.of)], whole[len(test.of) :]
         found += [m for m in [kind(test, of, to, scope)] if m is not None]
-    return found
+    return pooled(found) if test.kind in POOLED else found
 
 
 def _scopes(
     sides: Sequence[Selection], comparisons: Sequence[Comparison]
 ) -> Iterator[Sequence[Comparison]]:
-    """The comparisons that a test looks at together: all where it names its data sets."""
-    if all(selection.dataset for selection in sides):
-        yield comparisons
-    else:
+    """The comparisons that a test looks at together: all of a protocol where it names data sets."""
+    if not all(selection.dataset for selection in sides):
         yield from ([comparison] for comparison in comparisons)
+        return
+
+    def protocol(comparison: Comparison) -> str:
+        return repr(sorted(comparison.values.items()))
+
+    for _, group in groupby(sorted(comparisons, key=protocol), key=protocol):
+        yield list(group)
 
 
 def contrast(
@@ -79,7 +89,12 @@ def rise(
 
 
 def largest_rise(values: np.ndarray) -> float:
-    """The largest value / best earlier value along a run, at least 1; lower values are better."""
+    """The largest value / best earlier value along a run, at least 1; lower values are better.
+
+    NaN where a value is not positive or not known.
+    """
+    if not (np.isfinite(values) & (values > 0)).all():
+        return math.nan
     best = np.minimum.accumulate(values)[:-1]
     return float(max(1.0, np.max(values[1:] / best)))
 
@@ -87,51 +102,84 @@ def largest_rise(values: np.ndarray) -> float:
 def reach(
     test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
-    """The same of the budget until the worst final FID of any of these runs is reached.
+    """log(budget of `of` / budget of `to`) until both had the worse of their final FIDs, by seed.
 
-    Every run reaches that one, so that none is censored.
+    A side that had it at its first evaluation point had it then or before. Such a seed counts only
+    where knowing more would make the ratio larger still, or smaller still.
     """
     del scope
-    groups = (*of, *to)
-    finals = [float(column(m, "fid")[-1]) for group in groups for m in group.finished]
-    if not finals or not all(map(math.isfinite, finals)):
-        return None
-    found = []
-    for group in groups:
-        found.append(
-            {
-                m.seed: first_reached(Curve(column(m, test.cost), column(m, "fid")), max(finals))
-                for m in group.finished
-            }
-        )
-    return combined(test, of, to, found)
+    sides = [{m.seed: _course(m, test.cost) for m in group.finished} for group in (of[0], to[0])]
+    found = {}
+    for seed in (seed for seed in sides[0] if seed in sides[1]):
+        ours, theirs = sides[0][seed], sides[1][seed]
+        if len(ours.y) and len(theirs.y):
+            level = float(max(ours.y[-1], theirs.y[-1]))
+            ratio = _time_ratio(crossing(ours, level), crossing(theirs, level))
+            if ratio is not None:
+                found[seed] = ratio
+    return Seeds(found, *where((*of, *to))) if found else None
+
+
+def _course(member: Member, cost: str) -> Curve:
+    """The FID of a member along a cost, where both are known."""
+    x, y = column(member, cost), column(member, "fid")
+    known = np.isfinite(x) & np.isfinite(y)
+    return Curve(x[known], y[known])
+
+
+def _time_ratio(of: Crossing, to: Crossing) -> float | None:
+    """log(of / to), or the bound of it that is nearer to 0; None where it may be on either side."""
+    ratio = math.log(of.high / to.high)
+    exact_of, exact_to = of.low == of.high, to.low == to.high
+    known = (exact_of or ratio < 0) and (exact_to or ratio > 0)
+    return ratio if known else None
 
 
 def seed_spread(
     test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Spreads | None:
-    """Logarithms of the metric over seeds, of which the spread is compared."""
+) -> Seeds | None:
+    """log(standard deviation of log FID over seeds, of `of` over that of `to`), of a data set.
+
+    That one number is symmetric about 0 if both spread alike, whatever their distribution, where a
+    test of variances on one data set takes one collapsed seed for a difference.
+    """
     del test, scope
-    samples = [tuple(np.log(list(group.values().values())).tolist()) for group in (*of, *to)]
-    if min(map(len, samples)) < 2:
+    spreads = [_log_spread(list(group.values().values())) for group in (of[0], to[0])]
+    if not all(map(math.isfinite, spreads)):
         return None
-    return Spreads(samples[0], samples[1], *where((*of, *to)))
+    rows, places = where((*of, *to))
+    return Seeds({f"{places[0]}: {of[0].name}": spreads[0] - spreads[1]}, rows, places)
+
+
+def _log_spread(values: Sequence[float]) -> float:
+    """Logarithm of the standard deviation of logarithms; NaN of too few, or of equal ones."""
+    if len(values) < MIN_SEEDS or min(values) <= 0:
+        return math.nan
+    deviation = float(np.std(np.log(values), ddof=1))
+    return math.log(deviation) if deviation > 0 else math.nan
 
 
 def failures(
     test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Counts | None:
-    """Runs that failed, or whose last samples show signs of collapse."""
+    """Runs that failed, or whose last samples show signs of collapse, of those that ended."""
     del test, scope
-    counts = [(sum(map(_failed, group.members)), len(group.members)) for group in (*of, *to)]
-    return Counts(counts[0], counts[1] if to else None, *where((*of, *to)))
+    counts = []
+    for group in (*of, *to):
+        ended = [m for m in group.members if m.run.status.status != "running"]
+        if not ended:
+            return None
+        counts.append((sum(map(_failed, ended)), len(ended)))
+    return Counts((counts[0],), tuple(counts[1:2]), *where((*of, *to)))
 
 
 def _failed(member: Member) -> bool:
-    rows = member.run.rows
-    if member.run.status.status == "failed" or rows.empty:
-        return member.run.status.status == "failed"
-    return any(rows.loc[rows["sampler"] == member.sampler, "warning"])
+    """Whether a run failed, or its last samples by this sampler show signs of collapse."""
+    if member.run.status.status == "failed":
+        return True
+    last = member.run.last
+    pairs = zip(last.texts("sampler"), last.texts("warning"), strict=True)
+    return any(warning for sampler, warning in pairs if sampler == member.sampler)
 
 
 def on_front(
@@ -139,37 +187,40 @@ def on_front(
 ) -> Counts | None:
     """In how many seeds the entry is on the Pareto front of its value against the cost.
 
-    The front is that of every sampler of the trained models whose configuration is the default.
+    The front is that of every sampler of the trained models whose configuration is the default,
+    without those whose samples show signs of collapse; an entry that does is not on it.
     """
     del to
     group = of[0]
     points = _points_by_seed(test.cost, scope)
-    seeds = [member.seed for member in group.finished if member.seed in points]
-    if not seeds:
+    ended = [m for m in group.members if m.run.status.status != "running"]
+    members = [member for member in ended if member.seed in points]
+    if not members:
         return None
     on = 0
-    for seed in seeds:
-        names, values = zip(*points[seed].items(), strict=True)
-        best = front(np.array([v[0] for v in values]), np.array([v[1] for v in values]))
+    for member in members:
+        names, values = zip(*points[member.seed].items(), strict=True)
+        costs, fids = np.array(values).T
+        best = front(rounded(costs), fids)
         on += group.name in {name for name, b in zip(names, best, strict=True) if b}
-    return Counts((on, len(seeds)), None, *where([group]))
+    return Counts(((on, len(members)),), (), *where([group]))
 
 
 def _points_by_seed(
     cost: str, scope: Sequence[Comparison]
-) -> dict[str, dict[str, tuple[float, float]]]:
+) -> Mapping[str, Mapping[str, tuple[float, float]]]:
     """(cost, FID) of every sampler of models as they are configured, by seed and name."""
     points: dict[str, dict[str, tuple[float, float]]] = {}
     for comparison in scope:
         for run in comparison.runs:
-            if run.rows.empty or model_overrides(run) or not run.rows["budget"].iloc[0]:
+            if not len(run.last) or model_overrides(run) or not run.last.texts("budget")[0]:
                 continue
-            for sampler in run.rows["sampler"].to_list():
+            for sampler in run.last.texts("sampler"):
                 group = find(Selection((run.model,), sampler=sampler), 0, comparison)
                 if group is None:
                     continue
                 member = next((m for m in group.finished if m.seed == run.seed), None)
-                if member is not None:
+                if member is not None and not _failed(member):
                     at = float(column(member, cost)[-1]), float(column(member, "fid")[-1])
                     if all(map(math.isfinite, at)):
                         points.setdefault(run.seed, {})[group.name] = at
@@ -187,3 +238,6 @@ KINDS = {
     "front": on_front,
 }
 """How each kind of test is measured; None where runs are there and do not have what it needs."""
+
+POOLED = ("seed_spread", "failures", "front")
+"""Kinds that take all data sets together."""

@@ -10,13 +10,20 @@ from bench.compare.tables import Cell, Table
 BADGES = {"supported": "✓", "contradicted": "✗", "inconclusive": "~", "not measured": "–"}
 """A sign for each verdict, beside its words."""
 
+NEEDS = {"all": "needs all of its tests", "any": "needs one of its tests, and none against it"}
+"""What a claim needs to be supported, in words."""
+
 RULE = (
-    "Each claim is decided by tests on the runs of one data set and protocol. A test compares one "
-    "number per seed, paired by seed, by Student's t; ratios are of geometric means (×1 is no "
-    "difference), counts of runs by exact tests. p is adjusted over the tests of a claim (Holm); "
-    "below 0.05 a test speaks for or against. A claim is **supported** if tests speak for it and "
-    "none against, **contradicted** the other way round, **inconclusive** where they disagree or "
-    "none decides. Fewer than three seeds decide nothing. In brackets: 95 % intervals, unadjusted."
+    "Each claim is decided by tests on runs of one protocol. A test compares one number per seed, "
+    "paired by seed, by Student's t; ratios are of geometric means (×1 is no difference). Shares "
+    "of runs are compared by exact tests over all data sets together, spreads over seeds by one "
+    "ratio per data set. p is adjusted over the tests of a claim (Holm); below 0.05 a test speaks "
+    "for or against. Where a claim says several things, it is **supported** if all its tests speak "
+    "for it and **contradicted** if one speaks against it; otherwise it is supported if some speak "
+    "for it and none against, and contradicted the other way round. All else is **inconclusive**. "
+    "Tests named aside hold by construction, or show what a verdict should not rest on. Fewer than "
+    "three seeds decide nothing. FID, precision, recall and coverage are in the features of the "
+    "first extractor of a data set, which its page names. In brackets: 95 % intervals, unadjusted."
 )
 
 
@@ -68,7 +75,7 @@ def section(judgement: Judgement) -> list[str]:
     claim = judgement.claim
     parts = [
         f"## {claim.name}: {judgement.verdict}",
-        f"{escaped(claim.statement)} (document {claim.source})",
+        f"{escaped(claim.statement)} (document {claim.source}; {NEEDS[claim.needs]})",
     ]
     if judgement.findings:
         parts.append(table_text(findings_table(judgement.findings)))
@@ -86,11 +93,11 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     """One row for each test and data set."""
     rows = [
         (
-            Cell(f.test.says),
+            Cell(f.test.says if f.test.decides else f"{f.test.says} (aside)"),
             Cell(f.where),
             Cell("; ".join(f.rows)),
             Cell(f.estimate.text),
-            Cell(str(f.estimate.n)),
+            Cell(f"{f.estimate.n} {f.estimate.unit}"),
             Cell(p_value(f.p)),
             Cell(f.says),
         )

@@ -12,6 +12,7 @@ import numpy as np
 from bench.compare.changes import model_changes, short
 from bench.compare.claims.declaration import Selection
 from bench.compare.inside import read_curves
+from bench.compare.outcomes import is_trained
 from bench.compare.read import Run
 from bench.compare.statistics import Comparison
 from bench.protocol import MEMORISATION, QUALITY
@@ -46,6 +47,7 @@ class Group:
 
     selection: Selection
     members: tuple[Member, ...]
+    place: str
 
     @property
     def trained(self) -> bool:
@@ -88,7 +90,7 @@ def find(selection: Selection, position: int, comparison: Comparison) -> Group |
     model = selection.models[position]
     by_variant: dict[str, list[Member]] = {}
     for run in comparison.runs:
-        if run.model == model and fits(run, selection.overrides):
+        if run.model == model and fits(run, selection.overrides_at(position)):
             sampler = drawn_by(run, selection.sampler)
             if sampler is not None:
                 member = Member(run, sampler, run.seed, not is_trained(run))
@@ -96,7 +98,7 @@ def find(selection: Selection, position: int, comparison: Comparison) -> Group |
     if not by_variant:
         return None
     best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
-    return Group(selection, tuple(by_variant[best]))
+    return Group(selection, tuple(by_variant[best]), comparison.title)
 
 
 def find_in(selection: Selection, position: int, scope: Sequence[Comparison]) -> Group | None:
@@ -110,18 +112,27 @@ def find_in(selection: Selection, position: int, scope: Sequence[Comparison]) ->
 
 
 def fits(run: Run, wanted: Sequence[str]) -> bool:
-    """Whether a run was made with exactly these overrides of its model."""
-    return sorted(model_overrides(run)) == sorted(wanted)
+    """Whether a run was made with exactly these overrides of its model, numbers by value."""
+    return sorted(map(_plain, model_overrides(run))) == sorted(map(_plain, wanted))
+
+
+def _plain(override: str) -> str:
+    """An override whose value is written in one way: Hydra makes 5e-05 of 5e-5."""
+    key, _, text = override.partition("=")
+    try:
+        return f"{key}={float(text)!r}"
+    except ValueError:
+        return override
 
 
 def model_overrides(run: Run) -> list[str]:
     """The overrides of the model that a run was made with, without those of its samplers."""
-    words = shlex.split(run.status.command) if run.rows.empty else _overrides(run)
-    return model_changes(words)
-
-
-def _overrides(run: Run) -> list[str]:
-    return str(run.rows["overrides"].iloc[0]).split()
+    if len(run.last):
+        return model_changes(run.last.texts("overrides")[0].split())
+    try:
+        return model_changes(shlex.split(run.status.command))
+    except ValueError as error:
+        raise ValueError(f"{run.path}: its command is not one of a shell: {error}") from error
 
 
 def drawn_by(run: Run, sampler: str | None) -> str | None:
@@ -132,11 +143,6 @@ def drawn_by(run: Run, sampler: str | None) -> str | None:
     if sampler is None:
         return str(names[0])
     return sampler if sampler in names else None
-
-
-def is_trained(run: Run) -> bool:
-    """Whether the run had a training budget."""
-    return run.rows.empty or bool(run.rows["budget"].iloc[0])
 
 
 def value(member: Member, selection: Selection) -> float:

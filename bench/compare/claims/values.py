@@ -11,40 +11,60 @@ from bench.compare.curves import Curve, at
 
 @dataclass(frozen=True)
 class Seeds:
-    """One number for every seed, to be compared with a number.
+    """One number for every seed, or for every data set, to be compared with a number.
 
     Attributes:
-        values: by seed; logarithms where the test is by ratio.
+        values: by seed or data set; logarithms where the test is by ratio.
         rows: the entries behind it, for readers.
-        datasets: the data sets behind it.
+        places: titles of the comparisons behind it.
+        lacking: why there is no number for some of them; empty where there are all.
+        unit: what there is one number of.
     """
 
     values: Mapping[str, float]
     rows: tuple[str, ...]
-    datasets: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Spreads:
-    """Two samples whose spread is compared: logarithms of a metric over seeds."""
-
-    of: tuple[float, ...]
-    to: tuple[float, ...]
-    rows: tuple[str, ...]
-    datasets: tuple[str, ...]
+    places: tuple[str, ...]
+    lacking: str = ""
+    unit: str = "seeds"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of how many; `to` is None where the share is compared with a number."""
+    """How many of how many, by data set.
 
-    of: tuple[int, int]
-    to: tuple[int, int] | None
+    Attributes:
+        of: (how many, of how many).
+        to: the same of the other side; empty where shares are compared with a number.
+        rows: the entries behind it, for readers.
+        places: titles of the comparisons behind it.
+    """
+
+    of: tuple[tuple[int, int], ...]
+    to: tuple[tuple[int, int], ...]
     rows: tuple[str, ...]
-    datasets: tuple[str, ...]
+    places: tuple[str, ...]
 
 
-Measurement = Seeds | Spreads | Counts
+Measurement = Seeds | Counts
+
+
+def pooled(found: Sequence[Measurement]) -> list[Measurement]:
+    """One measurement of all data sets, of counts or of numbers by data set; none of none.
+
+    Five seeds of one data set cannot decide a share, or how far seeds spread; several can.
+    """
+    if not found:
+        return []
+    rows, places = (
+        tuple(dict.fromkeys(name for m in found for name in getattr(m, field)))
+        for field in ("rows", "places")
+    )
+    counts = [m for m in found if isinstance(m, Counts)]
+    if counts:
+        of, to = (sum((getattr(m, side) for m in counts), ()) for side in ("of", "to"))
+        return [Counts(of, to, rows, places)]
+    values = {key: value for m in found if isinstance(m, Seeds) for key, value in m.values.items()}
+    return [Seeds(values, rows, places, unit="data sets")]
 
 
 def at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
@@ -76,24 +96,33 @@ def combined(
     to: Sequence[Group],
     values: Sequence[Mapping[str, float]],
 ) -> Seeds | None:
-    """Sums over groups for every seed that all of them have."""
-    seeds = [seed for seed in values[0] if all(seed in other for other in values)]
-    transform: Callable[[float], float] = _log if test.scale == "log" else float
-    signs = [1.0] * len(of) + [-1.0] * len(to)
+    """Sums over groups for every seed that all of them have.
+
+    A ratio of values that are not positive is none. Such seeds are not left out, which would leave
+    out those that collapsed: the whole measurement says what it lacks.
+    """
+    seeds = [
+        seed
+        for seed in values[0]
+        if all(math.isfinite(other.get(seed, math.nan)) for other in values)
+    ]
+    if not seeds:
+        return None
+    logs = test.scale == "log"
+    signs = [1.0] * len(of) + [-1.0 if logs else -test.times] * len(to)
+    bad = [seed for seed in seeds if logs and any(other[seed] <= 0 for other in values)]
+    if bad:
+        why = f"no ratio: a value is not positive in {len(bad)} of {len(seeds)} seeds"
+        return Seeds({}, *where((*of, *to)), lacking=why)
+    transform: Callable[[float], float] = math.log if logs else float
     numbers = {
         seed: sum(sign * transform(v[seed]) for sign, v in zip(signs, values, strict=True))
         for seed in seeds
     }
-    numbers = {seed: number for seed, number in numbers.items() if math.isfinite(number)}
-    return Seeds(numbers, *where((*of, *to))) if numbers else None
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else math.nan
+    return Seeds(numbers, *where((*of, *to)))
 
 
 def where(groups: Sequence[Group]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The entries and data sets of groups, each once."""
+    """The entries and comparisons of groups, each once."""
     names = dict.fromkeys(group.name for group in groups)
-    datasets = dict.fromkeys(group.members[0].run.dataset for group in groups)
-    return tuple(names), tuple(datasets)
+    return tuple(names), tuple(dict.fromkeys(group.place for group in groups))

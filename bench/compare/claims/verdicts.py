@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from bench.compare.claims.declaration import Claim, Criterion
 from bench.compare.claims.measurements import measure
-from bench.compare.claims.values import Counts, Measurement, Seeds, Spreads
+from bench.compare.claims.values import Counts, Measurement, Seeds
 from bench.compare.columns import WITHOUT_SPREAD
 from bench.compare.seeds import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
 from bench.compare.statistics import Comparison
@@ -15,6 +17,8 @@ from bench.compare.statistics import Comparison
 Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
 
 VERDICTS: tuple[Verdict, ...] = ("supported", "contradicted", "inconclusive", "not measured")
+
+Words = Literal["supports", "contradicts", "undecided", "too few"]
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Estimate:
         effect: on the scale that is compared: a ratio, a difference or a share.
         low: lower end of its 95 % interval.
         high: upper end.
-        p: two-sided p value against no effect; NaN with too few seeds.
-        n: seeds, or runs of the smaller side where runs are counted.
+        p: two-sided p value against no effect; NaN where there is none.
+        n: seeds, data sets, or runs of the smaller side where runs are counted.
         text: effect with its interval, for readers.
+        unit: what n counts.
     """
 
     effect: float
@@ -36,27 +41,33 @@ class Estimate:
     p: float
     n: int
     text: str
+    unit: str = "seeds"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one test came to on one data set.
+    """What one test came to on one data set, or on several together.
 
     Attributes:
         test: the test.
-        where: data sets.
+        places: titles of the comparisons that it was measured on.
         rows: the entries behind it.
         estimate: the effect.
-        p: adjusted over the tests of the claim; NaN with too few seeds.
+        p: adjusted over the tests of the claim that decide; NaN where nothing is decided.
         says: whether it speaks for the claim.
     """
 
     test: Criterion
-    where: str
+    places: tuple[str, ...]
     rows: tuple[str, ...]
     estimate: Estimate
     p: float
-    says: Literal["supports", "contradicts", "undecided", "too few seeds"]
+    says: Words
+
+    @property
+    def where(self) -> str:
+        """Where it was measured, for readers."""
+        return ", ".join(self.places)
 
 
 @dataclass(frozen=True)
@@ -78,25 +89,24 @@ class Judgement:
     @property
     def sentence(self) -> str:
         """What the verdict rests on."""
-        counted = {
-            words: sum(f.says == words for f in self.findings)
-            for words in ("supports", "contradicts", "undecided", "too few seeds")
-        }
+        decide = [f.says for f in self.findings if f.test.decides]
+        aside = len(self.findings) - len(decide)
         parts = [
-            f"{counted['supports']} for" if counted["supports"] else "",
-            f"{counted['contradicts']} against" if counted["contradicts"] else "",
-            f"{counted['undecided']} undecided" if counted["undecided"] else "",
-            f"{counted['too few seeds']} with too few seeds" if counted["too few seeds"] else "",
-            f"{len(self.missing)} not measured" if self.missing else "",
+            (decide.count("supports"), "for"),
+            (decide.count("contradicts"), "against"),
+            (decide.count("undecided"), "undecided"),
+            (decide.count("too few"), "with too few seeds"),
+            (len(self.missing), "not measured"),
+            (aside, "aside"),
         ]
-        return ", ".join(filter(None, parts))
+        return ", ".join(f"{count} {words}" for count, words in parts if count)
 
 
 def judge(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> list[Judgement]:
     """The verdict on every claim, from the runs that there are.
 
-    A claim is supported if at least one of its tests speaks for it and none against it,
-    contradicted the other way round, and inconclusive if tests disagree or none decides.
+    A test speaks for a claim if a finding of it does and none speaks against it; one that must hold
+    everywhere, if all of them do. See `Claim.needs` for what tests come to together.
     """
     return [_judged(claim, comparisons) for claim in claims]
 
@@ -104,46 +114,59 @@ def judge(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> list[Ju
 def _judged(claim: Claim, comparisons: Sequence[Comparison]) -> Judgement:
     measured = [(test, m) for test in claim.tests for m in measure(test, comparisons)]
     estimates = [estimate(test, m) for test, m in measured]
-    decided = [k for k, e in enumerate(estimates) if not math.isnan(e.p)]
+    decided = [k for k, e in enumerate(estimates) if measured[k][0].decides and not math.isnan(e.p)]
     adjusted = dict(zip(decided, holm([estimates[k].p for k in decided]), strict=True))
     findings = []
     for k, ((test, m), e) in enumerate(zip(measured, estimates, strict=True)):
-        p = adjusted.get(k, math.nan)
-        findings.append(Finding(test, ", ".join(m.datasets), m.rows, e, p, _says(test, e, p)))
+        p = adjusted.get(k, e.p)
+        findings.append(Finding(test, m.places, m.rows, e, p, _says(test, e, p)))
     seen = [test for test, _ in measured]
     missing = tuple(test for test in claim.tests if test not in seen)
-    return Judgement(claim, _verdict(findings), tuple(findings), missing)
+    return Judgement(claim, verdict_of(claim, findings), tuple(findings), missing)
 
 
-def _verdict(findings: Sequence[Finding]) -> Verdict:
-    if not findings:
+def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
+    """What the findings of a claim come to together.
+
+    Needing "all", a claim is supported if every test that decides speaks for it, and contradicted
+    if one speaks against it; needing "any", if one does and none speaks for the other side.
+    """
+    tests = [test for test in claim.tests if test.decides]
+    words = [_together([f for f in findings if f.test == test]) for test in tests]
+    if not any(words):
         return "not measured"
+    supported, contradicted = "supports" in words, "contradicts" in words
+    if claim.needs == "all":
+        if contradicted:
+            return "contradicted"
+        return "supported" if all(word == "supports" for word in words) else "inconclusive"
+    if "disagrees" in words or supported == contradicted:
+        return "inconclusive"
+    return "supported" if supported else "contradicted"
+
+
+def _together(findings: Sequence[Finding]) -> str:
+    """What one test says on all data sets: a word of `Words`, "disagrees", or nothing."""
     says = {finding.says for finding in findings}
-    if "supports" in says and "contradicts" not in says:
-        return "supported"
-    if "contradicts" in says and "supports" not in says:
-        return "contradicted"
-    return "inconclusive"
+    if not says:
+        return ""
+    if {"supports", "contradicts"} <= says:
+        return "contradicts" if findings[0].test.everywhere else "disagrees"
+    if "contradicts" in says:
+        return "contradicts"
+    enough = says == {"supports"} if findings[0].test.everywhere else "supports" in says
+    return "supports" if enough else "undecided"
 
 
-def _says(
-    test: Criterion, e: Estimate, p: float
-) -> Literal["supports", "contradicts", "undecided", "too few seeds"]:
+def _says(test: Criterion, e: Estimate, p: float) -> Words:
     """Whether an estimate speaks for the claim or against it."""
     if math.isnan(p):
-        return "too few seeds"
+        return "too few" if e.n < MIN_SEEDS else "undecided"
     if test.expect == "differs":
-        low, high = (
-            (1 / test.margin, test.margin)
-            if test.scale == "log"
-            else (
-                -test.margin,
-                test.margin,
-            )
-        )
-        if low <= e.low and e.high <= high:
+        low, high = 1 / test.margin, test.margin
+        if low <= e.low < e.high <= high:
             return "contradicts"
-        return "supports" if p < SIGNIFICANCE else "undecided"
+        return "supports" if p < SIGNIFICANCE and not low <= e.effect <= high else "undecided"
     if p >= SIGNIFICANCE:
         return "undecided"
     above = e.effect > test.than
@@ -154,58 +177,67 @@ def estimate(test: Criterion, measurement: Measurement) -> Estimate:
     """The effect with its interval and p value."""
     if isinstance(measurement, Seeds):
         return _of_seeds(test, measurement)
-    if isinstance(measurement, Spreads):
-        return _of_spreads(measurement)
-    return _of_counts(test, measurement)
+    return _of_pairs(measurement) if measurement.to else _of_shares(test, measurement)
 
 
 def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
-    """Student's t over seeds, against `than`."""
+    """Student's t over seeds or data sets, against `than`."""
+    if m.lacking:
+        return Estimate(math.nan, math.nan, math.nan, math.nan, MIN_SEEDS, m.lacking, m.unit)
     logs = test.scale == "log"
     null = math.log(test.than) if logs else test.than
     d = paired_difference(m.values, dict.fromkeys(m.values, null))
     back = math.exp if logs else float
     effect, low, high = (back(null + x) for x in (d.mean, d.low, d.high))
     p = d.p
-    if all(selection.column in WITHOUT_SPREAD for selection in (*test.of, *test.to)):
-        low = high = effect  # counted, not sampled
+    counted = all(selection.column in WITHOUT_SPREAD for selection in (*test.of, *test.to))
+    if counted and d.n >= MIN_SEEDS:  # counted, not sampled
+        low = high = effect
         p = 0.0 if effect != test.than else 1.0
-    return Estimate(effect, low, high, p, d.n, _text(effect, low, high, "×" if logs else ""))
+    text = _text(effect, low, high, "×" if logs else "")
+    return Estimate(effect, low, high, p, d.n, text, m.unit)
 
 
-def _of_spreads(m: Spreads) -> Estimate:
-    """The ratio of standard deviations of logarithms, with the interval of the F distribution."""
+def _of_shares(test: Criterion, m: Counts) -> Estimate:
+    """The exact binomial test of a share against `than`."""
     from scipy import stats
 
-    a, b = len(m.of) - 1, len(m.to) - 1
-    n = min(a, b) + 1
-    variances = [_variance(sample) for sample in (m.of, m.to)]
-    if n < MIN_SEEDS or min(variances) == 0:
-        return Estimate(math.nan, math.nan, math.nan, math.nan, n, "–")
-    f = variances[0] / variances[1]
-    p = 2 * min(stats.f.cdf(f, a, b), stats.f.sf(f, a, b))
-    ends = (f / stats.f.ppf(0.975, a, b), f / stats.f.ppf(0.025, a, b))
-    effect, low, high = (math.sqrt(x) for x in (f, *ends))
-    return Estimate(effect, low, high, float(p), n, _text(effect, low, high, "×"))
+    k, n = _total(m.of)
+    p = float(stats.binomtest(k, n, test.than).pvalue) if n >= MIN_SEEDS else math.nan
+    low, high = wilson(k, n)
+    return Estimate(k / n, low, high, p, n, f"{k} of {n} [{low:.2f}, {high:.2f}]", "runs")
 
 
-def _of_counts(test: Criterion, m: Counts) -> Estimate:
-    """Fisher's exact test of two shares, or the exact binomial one of a share against a number."""
+def _of_pairs(m: Counts) -> Estimate:
+    """The exact test of two shares within data sets: Fisher's, where there is one data set."""
+    (k, n), (j, of) = _total(m.of), _total(m.to)
+    low, high = _newcombe(k, n, j, of)
+    p = stratified_p(m.of, m.to) if min(n, of) >= MIN_SEEDS else math.nan
+    text = f"{k} of {n} runs against {j} of {of} [{low:.2f}, {high:.2f}]"
+    return Estimate(k / n - j / of, low, high, p, min(n, of), text, "runs")
+
+
+def stratified_p(of: Sequence[tuple[int, int]], to: Sequence[tuple[int, int]]) -> float:
+    """Two-sided p of the exact conditional test that two shares are alike in every stratum.
+
+    Given the successes of each stratum, those of one side are hypergeometric; their sum over strata
+    is distributed as the convolution (Cox 1970; Fisher's exact test where there is one stratum).
+
+    Args:
+        of: (successes, trials) by stratum.
+        to: the same of the other side.
+    """
     from scipy import stats
 
-    k, n = m.of
-    if m.to is None:
-        fewest, share = n, k / n
-        p = float(stats.binomtest(k, n, test.than).pvalue)
-        (low, high), text = wilson(k, n), f"{k} of {n}"
-    else:
-        j, m_to = m.to
-        fewest, share = min(n, m_to), k / n - j / m_to
-        p = float(stats.fisher_exact([[k, n - k], [j, m_to - j]])[1])  # pyright: ignore[reportArgumentType]
-        low, high = _newcombe(k, n, j, m_to)
-        text = f"{k} of {n} runs against {j} of {m_to}"
-    shown = f"{text} [{low:.2f}, {high:.2f}]"
-    return Estimate(share, low, high, p if fewest >= MIN_SEEDS else math.nan, fewest, shown)
+    chances = np.ones(1)
+    for (k, n), (j, m) in zip(of, to, strict=True):
+        chances = np.convolve(chances, stats.hypergeom(n + m, k + j, n).pmf(np.arange(n + 1)))
+    seen = chances[sum(k for k, _ in of)]
+    return float(min(1.0, chances[chances <= seen * (1 + 1e-7)].sum()))
+
+
+def _total(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(k for k, _ in counts), sum(n for _, n in counts)
 
 
 def _newcombe(k: int, n: int, j: int, m: int) -> tuple[float, float]:
@@ -215,11 +247,6 @@ def _newcombe(k: int, n: int, j: int, m: int) -> tuple[float, float]:
     below = math.hypot(p1 - l1, u2 - p2)
     above = math.hypot(u1 - p1, p2 - l2)
     return p1 - p2 - below, p1 - p2 + above
-
-
-def _variance(sample: Sequence[float]) -> float:
-    mean = sum(sample) / len(sample)
-    return sum((x - mean) ** 2 for x in sample) / (len(sample) - 1)
 
 
 def _text(effect: float, low: float, high: float, unit: str) -> str:
