@@ -1,6 +1,7 @@
 """The comparison as an artifact of Weights & Biases: tables and report, under one version."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 TYPE = "comparison"
@@ -18,7 +19,7 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
 
     Args:
         project: W&B project.
-        files: tables and report, all below the folder.
+        files: tables, pictures and report, all below the folder.
         folder: of the comparison; W&B writes into its folder wandb/.
 
     Returns:
@@ -29,6 +30,7 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
     """
     import wandb  # over a second: only who wants it pays
 
+    run = None
     try:
         run = wandb.init(
             project=project,
@@ -49,13 +51,18 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
         for file in files:
             artifact.add_file(str(file), name=file.relative_to(folder).as_posix())
         run.log_artifact(artifact)
-        where = Path(run.dir).parent if run.offline else run.url
+        offline = f"kept offline, upload it with: wandb sync {Path(run.dir).parent}"
+        where = offline if run.offline else run.url
         run.finish()
+        run = None
     except Exception as error:  # W&B raises errors of many kinds, all of which mean the same here
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OSError(
             f"W&B did not take the comparison ({reason}): its files are in {folder}; log in with "
             "wandb login, or set WANDB_MODE=offline and upload with wandb sync later"
         ) from error
-    offline = f"kept offline, upload it with: wandb sync {where}"
-    return f"W&B artifact {TYPE}: {offline if run.offline else where}"
+    finally:
+        if run is not None:
+            with suppress(Exception):  # it has failed already
+                run.finish()
+    return f"W&B artifact {TYPE}: {where}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench.compare import evidence, matched
 from bench.compare.columns import quality_measure, with_values
@@ -77,6 +78,11 @@ class Section:
     grids: Sequence[Grid] = ()
     heading: str = ""
 
+    @cached_property
+    def topics(self) -> "tuple[Topic, ...]":
+        """What stands on its page, the most important first and the protocol last."""
+        return tuple(_topics(self))
+
 
 @dataclass(frozen=True)
 class Notes:
@@ -113,8 +119,7 @@ class Topic:
     prominent: bool = False
 
 
-def topics(section: Section) -> Iterator[Topic]:
-    """The topics of a comparison, the most important first and the protocol last."""
+def _topics(section: Section) -> Iterator[Topic]:
     comparison = section.comparison
     yield _quality(comparison)
     if counts_modes(comparison):

@@ -12,10 +12,10 @@ from bench.compare.blocks import Section
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import judge
 from bench.compare.grids import find_grids
-from bench.compare.outputs import REPORT, write_all
+from bench.compare.outputs import CLAIMS, REPORT, write_all
 from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, read_runs
-from bench.compare.serve import PORT, serve
+from bench.compare.serve import PORT, make_server, serve
 from bench.compare.statistics import compare_runs
 
 EPILOG = """\
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--serve",
         metavar="PORT",
-        type=int,
+        type=_port,
         nargs="?",
         const=PORT,
         help=f"then serve the report to this machine's browsers (default: port {PORT})",
@@ -86,6 +86,19 @@ def parser() -> argparse.ArgumentParser:
         help="then log tables and report to this W&B project, as one artifact",
     )
     return made
+
+
+def _port(text: str) -> int:
+    """A port's number.
+
+    Raises:
+        argparse.ArgumentTypeError: it is something else.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be the number of a port: name runs before --serve"
+        )
+    return int(text)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,6 +113,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.serve is not None and options.no_report:
             raise ValueError("--serve shows the report: leave out --no-report")
+        server = None
+        if options.serve is not None:  # before any work: the port may be taken
+            server = make_server((options.out / REPORT).parent, options.serve)
         files = compare(
             options.runs,
             options.out,
@@ -110,8 +126,8 @@ def main(arguments: Sequence[str]) -> int:
         )
         if options.wandb is not None:
             print(log_comparison(options.wandb, files, options.out))
-        if options.serve is not None:
-            serve((options.out / REPORT).parent, options.serve)
+        if server is not None:
+            serve(server)
     except (ValueError, OSError) as error:
         print(f"bench.compare: {error}", file=sys.stderr)
         return 2
@@ -140,7 +156,7 @@ def compare(
         report: whether to write the report.
 
     Returns:
-        The files written, without the pictures.
+        The files written.
 
     Raises:
         ValueError: there is no run, a file is damaged, or two protocols meet.
@@ -155,6 +171,8 @@ def compare(
     for dataset, runs in sorted(by_dataset.items()):
         sections = make_sections(runs, mixed, folder=name or dataset, one_data_set=name is None)
         pages.setdefault(name or dataset, []).extend(sections)
+    if CLAIMS in pages:
+        raise ValueError(f"{CLAIMS}.md is the page of verdicts: name another one by --page NAME")
     comparisons = [section.comparison for sections in pages.values() for section in sections]
     judgements = judge(read_claims(), comparisons)
     return write_all(pages, judgements, out, command, report=report)

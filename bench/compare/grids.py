@@ -76,20 +76,16 @@ def common_seed(entries: Sequence[Entry]) -> str:
     return min(count, key=lambda seed: (-count[seed], natural(seed)), default="")
 
 
-def copy_grids(grids: Sequence[Grid], out: Path) -> None:
-    """Put the pictures beside the tables."""
-    for grid in grids:
-        target = out / grid.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(grid.source, target)
-
-
-def gallery(grids: Sequence[Grid]) -> str:
-    """The pictures as Markdown, each under its title."""
-    return "\n\n".join(f"**{grid.title}**\n\n![{grid.title}]({grid.name})" for grid in grids)
+def copy_grids(grids: Sequence[Grid], out: Path) -> list[Path]:
+    """Put the pictures beside the tables; the copies."""
+    copies = [out / grid.name for grid in grids]
+    for grid, copy in zip(grids, copies, strict=True):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(grid.source, copy)
+    return copies
 
 
 def _last_grid(entry: Entry, run: Run, kind: str) -> Path | None:
     checkpoint = int(run.last.numbers("checkpoint")[0])
     path = run.path / "samples" / f"checkpoint={checkpoint}_{entry.sampler}{kind}.png"
-    return path if path.exists() else None
+    return path if path.is_file() and not path.is_symlink() else None

@@ -1,9 +1,8 @@
 """A comparison as LaTeX: the tables of its page, in the manner of booktabs."""
 
-import re
 from collections.abc import Sequence
 
-from bench.compare.blocks import Topic
+from bench.compare.named import NamedTable
 from bench.compare.tables import Cell, Table
 
 HEADER = """\
@@ -49,24 +48,16 @@ SPECIAL = {
 """What LaTeX would take for a command, and signs that its text fonts lack."""
 
 
-def latex_page(title: str, chapters: Sequence[tuple[str, Sequence[Topic]]], command: str) -> str:
+def latex_page(named: Sequence[NamedTable], command: str) -> str:
     """Write all tables of a page.
 
     Args:
-        title: name of the page, in captions and labels.
-        chapters: the heading of each comparison, empty where there is one only, with its topics.
+        named: the tables.
         command: the command line that makes it.
     """
-    parts = [HEADER.format(command=" ".join(command.split()))]
-    labels: set[str] = set()
-    for heading, topics in chapters:
-        about = heading or title
-        for topic in topics:
-            tables = [block for block in topic.blocks if isinstance(block, Table)]
-            for table in tables:
-                label = _label(f"{title}-{topic.heading}", labels)
-                parts.append(latex_table(table, f"{topic.heading}, {about}", label))
-    return "\n\n".join(parts) + "\n"
+    header = HEADER.format(command=" ".join(command.split()))
+    tables = [latex_table(one.table, one.caption, one.label) for one in named]
+    return "\n\n".join([header, *tables]) + "\n"
 
 
 def latex_table(table: Table, caption: str, label: str) -> str:
@@ -109,14 +100,3 @@ def _cell(cell: Cell) -> str:
 
 def _line(cells: "map[str]") -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _label(text: str, taken: set[str]) -> str:
-    """A label that no other table of the page has."""
-    base = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
-    label, k = base, 1
-    while label in taken:
-        k += 1
-        label = f"{base}-{k}"
-    taken.add(label)
-    return label

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.compare.blocks import Section, Topic, topics
-from bench.compare.claims.page import claims_page, counted
+from bench.compare.blocks import Section
+from bench.compare.claims.page import claims_page, claims_table, counted
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.frame import joined
 from bench.compare.grids import TRAJECTORY, copy_grids, find_grids
 from bench.compare.latex import latex_page
 from bench.compare.markdown import page
+from bench.compare.named import NamedTable, csv_text, named_tables
 from bench.compare.recommend import recommendation
-from bench.compare.report.page import Report, write_report
+from bench.compare.report.page import Report, document
 from bench.compare.report.plots import figures
 from bench.compare.report.sections import Part
 from bench.compare.terminal import make_console, show, show_files
@@ -20,17 +21,17 @@ from bench.files import write_atomically
 REPORT = Path("report") / "index.html"
 """The report, below the folder of the pages."""
 
+CLAIMS = "claims"
+"""Name of the page of verdicts, which no other page may have."""
+
 Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
-
-Found = Sequence[tuple[Section, tuple[Topic, ...]]]
-"""Comparisons, each with what stands on its page."""
 
 
 def write_all(
     pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
 ) -> list[Path]:
-    """Write everything and print the tables.
+    """Write everything and print the tables; nothing is written before all of it is made.
 
     Args:
         pages: the comparisons of every page, by its name.
@@ -40,65 +41,67 @@ def write_all(
         report: whether to write the report as well.
 
     Returns:
-        The files.
+        The files, pictures included.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    files, found = [], []
-    for title, sections in pages.items():
-        with_topics = [(section, tuple(topics(section))) for section in sections]
-        files += write_page(title, with_topics, out, command)
-        found += with_topics
     measured = any(judgement.verdict != "not measured" for judgement in judgements)
-    if measured:
-        files.append(write_claims(judgements, out, command))
-    if report:
-        file = out / REPORT
-        shown = Report(headline(found), parts(found), judgements if measured else (), command)
-        write_report(shown, file)
-        show_files(make_console(), [file])
-        files.append(file)
+    texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
+    claims = claims_texts(judgements, command) if measured else {}
+    html = report_text(pages, judgements if measured else (), command) if report else None
+    console, files = make_console(), []
+    for title, sections in pages.items():
+        files += _write(texts[title], out)
+        for section in sections:
+            files += copy_grids(section.grids, out)
+            show(console, section.comparison)
+        show_files(console, [out / name for name in texts[title] if name.parent == Path()])
+    if claims:
+        files += _write(claims, out)
+        console.print(counted(judgements))
+        show_files(console, [out / f"{CLAIMS}.md"])
+    if html is not None:
+        files += _write({REPORT: html}, out)
+        show_files(console, [out / REPORT])
     return files
 
 
-def write_page(title: str, found: Found, out: Path, command: str) -> list[Path]:
-    """Write a page, its pictures, its CSV and its LaTeX, and print its tables."""
-    sections = [section for section, _ in found]
-    comparisons = [section.comparison for section in sections]
-    for section in sections:
-        copy_grids(section.grids, out)
-    text, numbers, latex = (out / f"{title}.{suffix}" for suffix in ("md", "csv", "tex"))
-    write_atomically(text, page(title, sections, command))
-    write_atomically(numbers, joined(comparisons).to_csv(index=False, float_format="%.8g"))
-    chapters = [(section.heading, shown) for section, shown in found]
-    write_atomically(latex, latex_page(title, chapters, command))
-    console = make_console()
-    for comparison in comparisons:
-        show(console, comparison)
-    show_files(console, (text, numbers, latex))
-    return [text, numbers, latex]
+def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Path, str]:
+    """The files of a page: Markdown, everything for machines, LaTeX, and each table as CSV."""
+    named = named_tables(title, sections)
+    numbers = joined([section.comparison for section in sections])
+    return {
+        Path(f"{title}.md"): page(title, sections, command),
+        Path(f"{title}.csv"): numbers.to_csv(index=False, float_format="%.8g"),
+        Path(f"{title}.tex"): latex_page(named, command),
+    } | {Path(title) / f"{one.label}.csv": csv_text(one.table) for one in named}
 
 
-def write_claims(judgements: Sequence[Judgement], out: Path, command: str) -> Path:
-    """Write the page of verdicts and say what they come to."""
-    file = out / "claims.md"
-    write_atomically(file, claims_page(judgements, command))
-    console = make_console()
-    console.print(counted(judgements))
-    show_files(console, [file])
-    return file
+def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, str]:
+    """The files of the verdicts, likewise."""
+    table = claims_table(judgements)
+    return {
+        Path(f"{CLAIMS}.md"): claims_page(judgements, command),
+        Path(f"{CLAIMS}.csv"): csv_text(table),
+        Path(f"{CLAIMS}.tex"): latex_page([NamedTable(table, "Claims", CLAIMS)], command),
+    }
 
 
-def headline(found: Found) -> list[str]:
-    """The answer: what to take for each data set, a paragraph each."""
-    answers = [" ".join(recommendation(section.comparison)) for section, _ in found]
-    return [answer for answer in answers if answer]
+def report_text(pages: Pages, judgements: Sequence[Judgement], command: str) -> str:
+    """The report as HTML."""
+    sections = [section for of_page in pages.values() for section in of_page]
+    answers = [" ".join(recommendation(section.comparison)) for section in sections]
+    parts = [_part(section) for section in sections]
+    return document(Report([text for text in answers if text], parts, judgements, command))
 
 
-def parts(found: Found) -> list[Part]:
-    """The comparisons as the report shows them."""
-    made = []
-    for section, shown in found:
-        c = section.comparison
-        trajectories = find_grids(c, c.runs, c.dataset, kind=TRAJECTORY)
-        made.append(Part(c.title, c, shown, figures(c), trajectories))
-    return made
+def _part(section: Section) -> Part:
+    """A comparison as the report shows it."""
+    c = section.comparison
+    trajectories = find_grids(c, c.runs, c.dataset, kind=TRAJECTORY)
+    return Part(c.title, c, section.topics, figures(c), trajectories)
+
+
+def _write(texts: Mapping[Path, str], out: Path) -> list[Path]:
+    """Write files below a folder."""
+    for name, text in texts.items():
+        write_atomically(out / name, text)
+    return [out / name for name in texts]

@@ -1,5 +1,8 @@
 """The report in a browser: one folder, served to this machine alone."""
 
+import os
+import sys
+import webbrowser
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -61,20 +64,25 @@ def make_server(folder: Path, port: int) -> ThreadingHTTPServer:
         ) from error
 
 
-def serve(folder: Path, port: int, say: Callable[[str], None] = print) -> None:
-    """Serve a folder until the reader presses Ctrl-C.
+def serve(server: ThreadingHTTPServer, say: Callable[[str], None] = print) -> None:
+    """Serve until the reader presses Ctrl-C, and open the browser where there is a screen.
 
     Args:
-        folder: what to serve.
-        port: to listen on; 0 for any that is free.
+        server: as `make_server` gives it.
         say: shows a line to the reader.
-
-    Raises:
-        OSError: the port is taken or not allowed.
     """
-    with make_server(folder, port) as server:
-        say(f"The report is at http://{HOST}:{server.server_address[1]}/ (Ctrl-C ends)")
+    address = f"http://{HOST}:{server.server_address[1]}/"
+    with server:
+        say(f"The report is at {address} (Ctrl-C ends)")
+        if has_screen():
+            webbrowser.open(address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             say("")
+
+
+def has_screen() -> bool:
+    """Whether a browser would have a window; one of the terminal would take this terminal."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in names)

@@ -76,7 +76,7 @@ def show(console: Console, comparison: Comparison) -> None:
     """Print one table and its notes."""
     console.print(fitting_table(console, comparison))
     for sentence in notes(comparison):
-        console.print(Text(f"  {sentence}", style="yellow"))
+        console.print(Text(f"  {_printable(sentence)}", style="yellow"))
 
 
 def show_files(console: Console, files: Sequence[Path]) -> None:
@@ -89,10 +89,16 @@ def fitting_table(console: Console, comparison: Comparison) -> RichTable:
     """The widest table that fits, or the narrowest there is."""
     unlimited = console.options.update(width=10_000)
     optional = OPTIONAL_BESIDE_MODES if counts_modes(comparison) else OPTIONAL
-    tables = [rich_table(comparison, optional[:count]) for count in range(len(optional) + 1)]
-    widths = [console.measure(table, options=unlimited).maximum for table in tables]
-    fitting = (t for t, width in zip(tables, widths, strict=True) if width <= console.width)
-    return next(fitting, tables[-1])
+    for count in range(len(optional)):
+        table = rich_table(comparison, optional[:count])
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            return table
+    return rich_table(comparison, optional)
+
+
+def _printable(text: str) -> str:
+    """Text from runs without what a terminal would take for commands."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
@@ -112,7 +118,8 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
         table.add_column(short_heading(m), justify="right", no_wrap=True)
     best = {m.name: best_entries(comparison.entries, m) for m in measures}
     for k, entry in enumerate(comparison.entries):
-        cells = [Text(comparison.marked(entry)), Text(entry.sampler or NOTHING)]
+        names = (comparison.marked(entry), entry.sampler or NOTHING)
+        cells = [Text(_printable(name)) for name in names]
         if entry.finished:
             cells.append(Text(str(len(entry.seeds))))
             for m in measures:

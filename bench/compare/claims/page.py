@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 from bench.compare.claims.verdicts import VERDICTS, Finding, Judgement
-from bench.compare.markdown import bullets, escaped, table_text
+from bench.compare.markdown import bullets, code, escaped, table_text
 from bench.compare.notation import p_value
 from bench.compare.tables import Cell, Table
 
 BADGES = {"supported": "✓", "contradicted": "✗", "inconclusive": "~", "not measured": "–"}
 """A sign for each verdict, beside its words."""
+
+FINDING_HEADINGS = ("test", "data set", "rows", "effect [95 %]", "n", "p (Holm)", "says")
+"""Headings of the table of what a verdict rests on."""
 
 NEEDS = {"all": "needs all of its tests", "any": "needs one of its tests, and none against it"}
 """What a claim needs to be supported, in words."""
@@ -44,7 +47,7 @@ def claims_page(judgements: Sequence[Judgement], command: str) -> str:
     ]
     for judgement in judgements:
         parts += section(judgement)
-    parts += ["## Made by", f"```sh\n{command}\n```"]
+    parts += ["## Made by", code(command)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,6 +73,16 @@ def overview(judgements: Sequence[Judgement]) -> Table:
     return Table(("claim", "source", "statement", "verdict", "tests"), tuple(rows), labels=5)
 
 
+def claims_table(judgements: Sequence[Judgement]) -> Table:
+    """One row for each finding of each claim, and one for each claim without any."""
+    rows = []
+    for j in judgements:
+        name = (Cell(j.claim.name), Cell(j.verdict))
+        found = findings_table(j.findings).rows or ((Cell(""),) * len(FINDING_HEADINGS),)
+        rows += [(*name, *row) for row in found]
+    return Table(("claim", "verdict", *FINDING_HEADINGS), tuple(rows), labels=5)
+
+
 def section(judgement: Judgement) -> list[str]:
     """One claim with its findings, and the command for what is missing."""
     claim = judgement.claim
@@ -84,7 +97,7 @@ def section(judgement: Judgement) -> list[str]:
     if judgement.missing:
         parts += [
             bullets([f"Not measured: {test.says}." for test in judgement.missing]),
-            f"Measure it with\n\n```sh\n{claim.command}\n```",
+            f"Measure it with\n\n{code(claim.command)}",
         ]
     return parts
 
@@ -103,5 +116,4 @@ def findings_table(findings: Sequence[Finding]) -> Table:
         )
         for f in findings
     ]
-    headings = ("test", "data set", "rows", "effect [95 %]", "n", "p (Holm)", "says")
-    return Table(headings, tuple(rows), labels=3)
+    return Table(FINDING_HEADINGS, tuple(rows), labels=3)

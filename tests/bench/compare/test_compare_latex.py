@@ -7,9 +7,10 @@ import subprocess
 
 import pytest
 
-from bench.compare.blocks import Section, topics
+from bench.compare.blocks import Section
 from bench.compare.cli import main
 from bench.compare.latex import SPECIAL, latex_page, latex_table, latex_text
+from bench.compare.named import named_tables
 from bench.compare.read import read_runs
 from bench.compare.statistics import compare_runs
 from bench.compare.tables import Cell, Table
@@ -41,10 +42,11 @@ def test_a_table_has_booktabs_rules_and_the_best_in_bold():
 
 
 def test_every_table_of_the_page_is_there_under_a_label_of_its_own(study):
-    section = Section(compare_runs(read_runs([study])))
-    shown = list(topics(section))
-    tables = sum(isinstance(block, Table) for topic in shown for block in topic.blocks)
-    text = latex_page("digits", [("", shown), ("again", shown)], "python -m bench.compare\n\\end")
+    comparison = compare_runs(read_runs([study]))
+    sections = [Section(comparison), Section(comparison, heading="again")]
+    blocks = [block for topic in sections[0].topics for block in topic.blocks]
+    tables = sum(isinstance(block, Table) for block in blocks)
+    text = latex_page(named_tables("digits", sections), "python -m bench.compare\n\\end")
     labels = re.findall(r"\\label\{(.*?)\}", text)
     assert len(labels) == 2 * tables > 10
     assert len(set(labels)) == len(labels)
