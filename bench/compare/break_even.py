@@ -140,13 +140,20 @@ def break_even_table(
             envelope = cheapest(offers)
             ends = [*(n for n, _ in envelope[1:]), math.inf]
             for (start, offer), end in zip(envelope, ends, strict=True):
-                cells = (f"FID ≤ {exact(fid)}", currency.name, comparison.label(offer.entry))
-                cells += (offer.entry.sampler, _samples(start, end))
-                train = f"{'≤ ' if offer.at_most else ''}{currency.text(offer.train)}"
-                rows.append((*cells, train, currency.text(offer.per_sample)))
+                quality = Cell(f"FID ≤ {exact(fid)}", key=fid)
+                names = (currency.name, comparison.label(offer.entry), offer.entry.sampler)
+                samples = Cell(_samples(start, end), key=start)
+                rows.append((quality, *map(Cell, names), samples, *_prices(offer, currency)))
     headings = ("quality", "counted in", "cheapest", "sampler", "samples drawn")
     headings += ("training", "per sample")
-    return Table(headings, tuple(tuple(map(Cell, row)) for row in rows), labels=4) if rows else None
+    return Table(headings, tuple(rows), labels=4) if rows else None
+
+
+def _prices(offer: Offer, currency: Currency) -> tuple[Cell, Cell]:
+    """What training and a sample cost, with units."""
+    train = f"{'≤ ' if offer.at_most else ''}{currency.text(offer.train)}"
+    per_sample = Cell(currency.text(offer.per_sample), key=offer.per_sample)
+    return Cell(train, key=offer.train), per_sample
 
 
 def _samples(start: float, end: float) -> str:

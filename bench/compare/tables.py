@@ -53,10 +53,17 @@ NO_RESULT = Measure("", "result", Column("result", "neither"), lambda entry, m: 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of one value, and whether it is the best of its column."""
+    """One value.
+
+    Attributes:
+        text: as readers see it.
+        best: whether it is the best of its column.
+        key: what to sort it by; None where its text begins with the number.
+    """
 
     text: str
     best: bool = False
+    key: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 "use strict";
 
 (() => {
-  const FACTORS = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 };
-  const NUMBER = /^[^\d∞-]{0,3}(-?)(?:(∞)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:\s?([kMGTPE])(?![a-df-z]))?)/;
+  const FACTORS = { k: 1e3, M: 1e6, G: 1e9 };
+  const NUMBER = /^(?:[<>≤≥]\s?)?(-?)(?:(∞)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([kMG](?![A-Za-z]))?)/;
   const natural = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
   /** The number that a cell begins with; NaN if it begins with none. */
@@ -14,13 +14,16 @@
     return found[1] ? -size : size;
   }
 
+  /** What a cell is sorted by: its key where it has one, which texts with units and words need. */
+  function keyOf(cell, asText) {
+    if (cell.dataset.key !== undefined) return Number(cell.dataset.key);
+    return asText ? cell.textContent : valueOf(cell.textContent);
+  }
+
   /** Rows without a value come last, whichever way the others are sorted. */
   function sorted(rows, column, asText, sign) {
-    const keyed = rows.map((row) => {
-      const text = row.cells[column].textContent;
-      return { row, key: asText ? text : valueOf(text) };
-    });
-    if (keyed.every((each) => Number.isNaN(each.key))) {
+    const keyed = rows.map((row) => ({ row, key: keyOf(row.cells[column], asText) }));
+    if (!asText && keyed.every((each) => Number.isNaN(each.key))) {
       return sorted(rows, column, true, sign);
     }
     const missing = (key) => (asText ? key === "–" : Number.isNaN(key));
@@ -45,7 +48,8 @@
         const next = now === "none" ? first : now === first ? second : "none";
         headings.forEach((other) => other.setAttribute("aria-sort", "none"));
         heading.setAttribute("aria-sort", next);
-        const asText = heading.classList.contains("label");
+        const isKeyed = original.some((row) => row.cells[column].dataset.key !== undefined);
+        const asText = heading.classList.contains("label") && !isKeyed;
         const sign = next === "ascending" ? 1 : -1;
         body.append(...(next === "none" ? original : sorted(original, column, asText, sign)));
       });

@@ -62,14 +62,22 @@ def _row(cells: Sequence[Cell], labels: int, anchor: str) -> Html:
 
 def _cell(cell: Cell, is_label: bool, is_first: bool) -> Html:
     """One cell; the first of a row names it."""
+    key = False if cell.key is None else _key(cell.key)
     if is_first:
-        return element("th", breakable(cell.text), scope="row")
+        return element("th", breakable(cell.text), scope="row", data_key=key)
     kind = "nothing" if cell.text == NOTHING else "state" if cell.text in STATES else ""
     if is_label:
         wraps = "long" if len(cell.text) > LONG else ""
-        return element("td", cell.text, class_=" ".join(filter(None, ("label", kind, wraps))))
+        classes = " ".join(filter(None, ("label", kind, wraps)))
+        return element("td", cell.text, class_=classes, data_key=key)
     text = _with_spread(cell.text)
-    return element("td", element("strong", text) if cell.best else text, class_=kind or False)
+    shown = element("strong", text) if cell.best else text
+    return element("td", shown, class_=kind or False, data_key=key)
+
+
+def _key(value: float) -> str:
+    """A number as scripts read it."""
+    return repr(value).replace("inf", "Infinity")
 
 
 def _with_spread(text: str) -> Html:
