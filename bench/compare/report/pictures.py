@@ -21,6 +21,9 @@ LARGE = 20_000
 MAX_SIDE = 1200
 """Pixels; larger pictures are reduced."""
 
+SHOWN, SHOWN_WIDE = 200, 480
+"""Pixels that a picture is shown at, about, as the style sheet has it."""
+
 Picture = tuple[str, int, int]
 """A picture as data: URI, its width and its height in pixels."""
 
@@ -38,14 +41,17 @@ class Album:
         room = MAX_BYTES
         turns = (grid for grid in chain.from_iterable(zip_longest(*wanted)) if grid is not None)
         for grid in turns:
-            if grid.source in self._pictures or len(self._pictures) == MAX_PICTURES:
+            if len(self._pictures) == MAX_PICTURES:
+                break
+            read = None if grid.source in self._pictures else compressed(grid.source)
+            if read is None:
                 continue
-            read = compressed(grid.source)
-            if read is not None and len(read[0]) <= room:
-                data, kind, width, height = read
-                text = base64.b64encode(data).decode("ascii")
-                self._pictures[grid.source] = f"data:image/{kind};base64,{text}", width, height
-                room -= len(data)
+            data, kind, width, height = read
+            room -= len(data)
+            if room < 0:
+                break  # reading the rest would take long and show nothing
+            text = base64.b64encode(data).decode("ascii")
+            self._pictures[grid.source] = f"data:image/{kind};base64,{text}", width, height
 
     def gallery(self, grids: Sequence[Grid], *, wide: bool = False) -> Html:
         """Pictures side by side, each under its title, and the names of those left out.
@@ -55,7 +61,7 @@ class Album:
             wide: whether each takes the whole width.
         """
         shown = [grid for grid in grids if grid.source in self._pictures]
-        figures = [self._figure(grid) for grid in shown]
+        figures = [self._figure(grid, SHOWN_WIDE if wide else SHOWN) for grid in shown]
         parts = [element("div", *figures, class_="wide gallery" if wide else "gallery")]
         absent = [grid.title for grid in grids if grid.source not in self._pictures]
         if absent:
@@ -64,12 +70,13 @@ class Album:
             parts.append(element("details", element("summary", few), names, class_="left-out"))
         return joined(parts)
 
-    def _figure(self, grid: Grid) -> Html:
+    def _figure(self, grid: Grid, shown: int) -> Html:
+        """One picture, its pixels kept sharp where it is shown no smaller than it is."""
         uri, width, height = self._pictures[grid.source]
-        size = {"width": str(width), "height": str(height)}
-        image = element(
-            "img", src=Html(uri), alt=f"Samples: {grid.title}", decoding="async", **size
-        )
+        attributes = {"width": str(width), "height": str(height), "decoding": "async"}
+        sharp = "pixels" if width <= shown else False
+        alt = f"Samples: {grid.title}"
+        image = element("img", src=Html(uri), alt=alt, class_=sharp, **attributes)
         button = element("button", image, type="button", class_="zoom", title="Enlarge")
         return element("figure", button, element("figcaption", grid.title))
 
