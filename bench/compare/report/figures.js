@@ -8,15 +8,19 @@ const figures = (() => {
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   };
   const NARROW = 560;
+  const PAPER = 640; // pixels of a plot that fits A4 within its margins
   const COLORS = new Set(["color", "bgcolor", "bordercolor", "gridcolor", "zerolinecolor"]);
 
   const charts = [...document.querySelectorAll(".chart")].map((box) => ({
     plot: box.querySelector(".plot"),
     spec: JSON.parse(box.querySelector('script[type="application/json"]').textContent),
     buttons: [...box.querySelectorAll(".switch button")],
+    sentences: [...box.querySelectorAll(".of-view")],
     view: 0,
     drawn: false,
   }));
+
+  let onPaper = false;
 
   /** plotly.js is large: it is read once the first figure is needed. */
   function load() {
@@ -53,8 +57,11 @@ const figures = (() => {
 
   function layoutOf(chart) {
     const given = chart.spec.views[chart.view].layout;
-    const narrow = chart.plot.clientWidth < NARROW;
+    const width = onPaper ? PAPER : chart.plot.clientWidth;
+    const narrow = width < NARROW;
     return {
+      width,
+      height: chart.spec.height,
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: theme.color("sans"), size: narrow ? 11 : 13, color: theme.color("ink") },
@@ -85,6 +92,7 @@ const figures = (() => {
     chart.buttons.forEach((button, k) => {
       button.addEventListener("click", () => {
         chart.buttons.forEach((other) => other.setAttribute("aria-pressed", other === button));
+        chart.sentences.forEach((sentence, of) => (sentence.hidden = of !== k));
         chart.view = k;
         draw(chart);
       });
@@ -108,5 +116,11 @@ const figures = (() => {
 
   theme.onChange(() => charts.filter((chart) => chart.drawn).forEach(draw));
 
-  return { drawAll: () => charts.forEach(draw) };
+  return {
+    /** Draw all figures, as wide as the paper or as the page. */
+    forPrint: (printing) => {
+      onPaper = printing;
+      charts.forEach(draw);
+    },
+  };
 })();

@@ -53,11 +53,13 @@ class View:
         label: what the view shows, for the switch between views.
         data: its traces.
         layout: titles and kinds of its axes, as plotly.js has them.
+        reading: a sentence on this view alone.
     """
 
     label: str
     data: Sequence[Trace]
     layout: Mapping[str, Any]
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,16 @@ def figure_html(figure: Figure, name: str) -> Html:
         element("h3", figure.title),
         *([switch] if len(buttons) > 1 else []),
         plot,
-        element("figcaption", figure.reading),
+        element("figcaption", figure.reading, *_sentences(figure.views)),
         data_script({"height": figure.height, "views": views}),
         class_="wide chart" if figure.wide else "chart",
         id=name,
     )
+
+
+def _sentences(views: Sequence[View]) -> list[Html]:
+    """What is said of each view alone, that of the first one shown."""
+    return [
+        element("span", f" {view.reading}", class_="of-view", hidden=k > 0)
+        for k, view in enumerate(views)
+    ]

@@ -1,5 +1,6 @@
 """Figures of quality against cost: who is beaten by no one, per sample and in training."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.compare.curves import LearningCurves
@@ -41,12 +42,10 @@ Styles = Mapping[tuple[str, str], Style]
 
 def sampling_figure(comparison: Comparison, styles: Styles) -> Figure | None:
     """FID against what a sample costs; None where nothing has a cost."""
-    views, named = _views(
-        comparison, styles, SAMPLING, lambda column: sampling_front(comparison, column)
-    )
+    views = _views(comparison, styles, SAMPLING, lambda column: sampling_front(comparison, column))
     reading = (
         "Lower and further left is better. Large markers are means over seeds, small ones are "
-        f"seeds. No entry beats those on the line in both. {named}"
+        "seeds. No entry beats those on the line in both."
     )
     return Figure("What a sample costs", reading, views) if views else None
 
@@ -55,12 +54,10 @@ def training_figure(
     comparison: Comparison, curves: Sequence[LearningCurves], styles: Styles
 ) -> Figure | None:
     """FID at every evaluation point against what training had cost; None without points."""
-    views, named = _views(
-        comparison, styles, TRAINING, lambda column: training_front(curves, column)
-    )
+    views = _views(comparison, styles, TRAINING, lambda column: training_front(curves, column))
     reading = (
         "Lower and further left is better. Every marker is the mean over seeds of a sampler at one "
-        f"evaluation point. The line is the best that so much training bought. {named}"
+        "evaluation point. The line is the best that so much training bought."
     )
     return Figure("What training costs", reading, views) if views else None
 
@@ -70,14 +67,13 @@ def _views(
     styles: Styles,
     costs: Mapping[str, tuple[str, float, str]],
     candidates_of: Callable[[str], list[Candidate]],
-) -> tuple[list[View], str]:
-    """A view for each cost that was measured, and a sentence on the front of the first."""
-    views, named = [], ""
+) -> list[View]:
+    """A view for each cost that was measured, with a sentence on its front."""
+    views = []
     for label, (column, size, title) in costs.items():
-        candidates = [c for c in candidates_of(column) if c.costs.mean() > 0]
+        candidates = [c for c in candidates_of(column) if _is_shown(c)]
         if not candidates:
             continue
-        named = named or _named(comparison, candidates)
         layout = {
             "xaxis": axis(title, (float(c.costs.mean()) / size for c in candidates)),
             "yaxis": axis(
@@ -85,8 +81,15 @@ def _views(
                 (float(c.fids.mean()) for c in candidates),
             ),
         }
-        views.append(View(label, _traces(candidates, styles, size), layout))
-    return views, named
+        traces = _traces(candidates, styles, size)
+        views.append(View(label, traces, layout, _named(comparison, candidates)))
+    return views
+
+
+def _is_shown(candidate: Candidate) -> bool:
+    """Whether a candidate has a place in the plane."""
+    cost, fid = float(candidate.costs.mean()), float(candidate.fids.mean())
+    return math.isfinite(fid) and 0 < cost < math.inf
 
 
 def _traces(candidates: Sequence[Candidate], styles: Styles, size: float) -> list[Trace]:

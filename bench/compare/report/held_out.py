@@ -13,6 +13,7 @@ from bench.compare.report.figures import (
     gathered,
     lines,
     numbers,
+    plain,
     seed_markers,
 )
 from bench.compare.statistics import Comparison
@@ -59,7 +60,7 @@ def _figure(
     by_model: Mapping[tuple[str, str], list[pd.DataFrame]],
     styles: Mapping[tuple[str, str], Style],
 ) -> Figure:
-    title, x_title, y_title, reading = WORDS.get(name, (name, "x", name, ""))
+    title, x_title, y_title, reading = WORDS.get(name, (name, "x", plain(name), ""))
     means, seeds, shown = [], [], []
     for key, tables in by_model.items():
         style = styles[key]

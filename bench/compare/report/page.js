@@ -14,10 +14,12 @@
     });
   });
 
+  const SMALL = 480; // pixels of a picture whose pixels stay sharp when it is enlarged
   const dialog = document.getElementById("enlarged");
   document.querySelectorAll(".zoom").forEach((button) => {
     button.addEventListener("click", () => {
       const image = button.querySelector("img").cloneNode();
+      image.classList.toggle("pixels", image.getAttribute("width") <= SMALL);
       const close = document.createElement("button");
       close.textContent = "Close";
       dialog.replaceChildren(image, close);
@@ -57,14 +59,14 @@
 
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("main details.topic:not([open])")];
+    folded = [...document.querySelectorAll("main details:not([open])")];
     folded.forEach((details) => (details.open = true));
     theme.forPrint(true);
-    figures.drawAll();
+    figures.forPrint(true);
   });
   addEventListener("afterprint", () => {
     folded.forEach((details) => (details.open = false));
     theme.forPrint(false);
-    figures.drawAll();
+    figures.forPrint(false);
   });
 })();

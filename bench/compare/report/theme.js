@@ -14,7 +14,6 @@ const theme = (() => {
     root.dataset.theme = isDark() ? "dark" : "light";
     button.textContent = isDark() ? "Light" : "Dark";
     button.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
-    button.setAttribute("aria-pressed", String(isDark()));
     listeners.forEach((listener) => listener());
   }
 
