@@ -1,27 +1,28 @@
-"""Verdicts as HTML: a badge, what it rests on, and links to the rows behind it."""
+"""Verdicts as HTML: a badge, what it rests on, and links to the rows and runs behind it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from bench.compare.claims.page import BADGES, RULE, counted
-from bench.compare.claims.selection import Member, is_trained
+from bench.compare.claims.page import BADGES, NEEDS, RULE, counted
 from bench.compare.claims.verdicts import VERDICTS, Finding, Judgement
 from bench.compare.notation import p_value
 from bench.compare.report.markup import Html, element, identifier, joined, prose
-from bench.compare.statistics import Comparison
+from bench.compare.report.places import Place, Places, place
 
-Anchors = Mapping[tuple[str, str], str]
-"""Ids of rows of the page, by data set and by the name that a finding has for the row."""
+RunIds = Mapping[Path, str]
+"""Ids of the page's list of runs, by run directory."""
 
 
-def claims_html(judgements: Sequence[Judgement], anchors: Anchors) -> Html:
+def claims_html(judgements: Sequence[Judgement], places: Places, run_ids: RunIds) -> Html:
     """All verdicts, those first that were measured.
 
     Args:
         judgements: in the order of the claims.
-        anchors: where the rows stand that findings name.
+        places: where the rows stand that findings name.
+        run_ids: where the runs stand.
     """
     order = sorted(judgements, key=lambda j: VERDICTS.index(j.verdict))
-    cards = [_card(judgement, anchors) for judgement in order]
+    cards = [_card(judgement, places, run_ids) for judgement in order]
     return joined(
         [
             element("p", counted(judgements), class_="lead"),
@@ -30,29 +31,6 @@ def claims_html(judgements: Sequence[Judgement], anchors: Anchors) -> Html:
             element("p", prose(RULE), class_="small"),
         ]
     )
-
-
-def row_anchors(comparison: Comparison, ids: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Where the rows of a comparison stand, by the names that findings have for them.
-
-    Args:
-        comparison: the comparison.
-        ids: of its entries' rows, in their order.
-    """
-    names: dict[tuple[str, str, str], str] = {}
-    seen: set[tuple[str, str]] = set()
-    for run in comparison.runs:
-        if run.status.status == "finished" and (run.model, run.variant) not in seen:
-            seen.add((run.model, run.variant))
-            for sampler in run.last.texts("sampler"):
-                member = Member(run, sampler, run.seed, not is_trained(run))
-                names[run.model, run.variant, sampler] = member.name
-    found: dict[tuple[str, str], str] = {}
-    for entry, anchor in zip(comparison.entries, ids, strict=True):
-        name = names.get((entry.model, entry.variant, entry.sampler))
-        if name is not None:
-            found.setdefault((comparison.dataset, name), anchor)
-    return found
 
 
 def _balance(judgements: Sequence[Judgement]) -> Html:
@@ -67,14 +45,14 @@ def _balance(judgements: Sequence[Judgement]) -> Html:
     return element("div", *parts, class_="balance", role="group", aria_label="Show only claims")
 
 
-def _card(judgement: Judgement, anchors: Anchors) -> Html:
+def _card(judgement: Judgement, places: Places, run_ids: RunIds) -> Html:
     claim, kind = judgement.claim, identifier(judgement.verdict)
     badge = element("span", f"{BADGES[judgement.verdict]} {judgement.verdict}", class_="badge")
     title = element("h3", badge, " ", claim.statement)
-    about = f"{claim.name} · source {claim.source} · {judgement.sentence or 'no test'}"
-    parts = [title, element("p", about, class_="small")]
+    about = (claim.name, f"source {claim.source}", judgement.sentence or "no test")
+    parts = [title, element("p", " · ".join((*about, NEEDS[claim.needs])), class_="small")]
     if judgement.findings:
-        rows = [_finding(finding, anchors) for finding in judgement.findings]
+        rows = [_finding(finding, places, run_ids) for finding in judgement.findings]
         parts.append(
             element("details", element("summary", "What it rests on"), element("ul", *rows))
         )
@@ -89,23 +67,45 @@ def _card(judgement: Judgement, anchors: Anchors) -> Html:
     return element("article", *parts, class_="claim", id=anchor, data_verdict=kind)
 
 
-def _finding(finding: Finding, anchors: Anchors) -> Html:
-    """One test on one data set."""
+def _finding(finding: Finding, places: Places, run_ids: RunIds) -> Html:
+    """One test on one data set, or on several together."""
     e = finding.estimate
-    seeds = f"n = {e.n}, p = {p_value(finding.p)}".replace("p = <", "p <")
-    links = [_row_link(name, finding.where, anchors) for name in finding.rows]
-    between = [part for link in links for part in (", ", link)][1:]
+    seeds = f"n = {e.n} {e.unit}, p = {p_value(finding.p)}".replace("p = <", "p <")
+    aside = "" if finding.test.decides else ", aside"
+    rows = [_row(name, finding.places, places, run_ids) for name in finding.rows]
     return element(
         "li",
-        element("b", finding.says),
+        element("b", finding.says + aside),
         f": {finding.test.says}. On {finding.where}: {e.text} ({seeds}). ",
-        *(["Rows: ", *between] if between else []),
+        *(["Rows: ", _listed(rows, "; "), "."] if rows else []),
     )
 
 
-def _row_link(name: str, where: str, anchors: Anchors) -> Html:
-    """A link to a row; its name alone where the row is not on the page."""
-    for dataset in where.split(", "):
-        if (dataset, name) in anchors:
-            return element("a", name, href=f"#{anchors[dataset, name]}")
-    return element("span", name)
+def _row(name: str, titles: Sequence[str], places: Places, run_ids: RunIds) -> Html:
+    """A link to a row and to its runs, wherever it is; its name alone where it is nowhere."""
+    found = [(title, at) for title in titles if (at := place(name, title, places)) is not None]
+    if not found:
+        return element("span", name)
+    if len(found) == 1:
+        return joined([_link(name, found[0][1].row), _seeds(found[0][1], run_ids)])
+    links = [joined([_link(title, at.row), _seeds(at, run_ids)]) for title, at in found]
+    return joined([name, " on ", _listed(links, ", ")])
+
+
+def _seeds(at: Place, run_ids: RunIds) -> Html:
+    """Links to the runs behind a row; a run without result says so."""
+    links = []
+    for run in at.runs:
+        state = run.status.status
+        text = run.seed if state == "finished" else f"{run.seed} {state}"
+        links.append(_link(text, run_ids[run.path]))
+    return joined([f" (seed{'s' * (len(links) != 1)} ", _listed(links, ", "), ")"])
+
+
+def _link(text: str, anchor: str) -> Html:
+    return element("a", text, href=f"#{anchor}") if anchor else element("span", text)
+
+
+def _listed(parts: Sequence[Html], separator: str) -> Html:
+    """Several parts with a separator between them."""
+    return joined([word for part in parts for word in (separator, part)][1:])

@@ -1,17 +1,18 @@
 """The page as a whole: answer, verdicts, comparisons, protocol, provenance, in one file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.markdown import introduction
 from bench.compare.notation import natural
-from bench.compare.report.claims import claims_html, row_anchors
+from bench.compare.report.claims import claims_html
 from bench.compare.report.markup import Html, element, joined, prose
 from bench.compare.report.pictures import Album
-from bench.compare.report.sections import Part, part_html
+from bench.compare.report.places import places_of
+from bench.compare.report.sections import Part, numbered, part_html
 from bench.compare.report.tables import table_html
 from bench.compare.tables import Cell, Table
 from bench.files import write_atomically
@@ -67,8 +68,11 @@ def document(report: Report) -> str:
     Raises:
         ValueError: plotly is not installed.
     """
+    report = replace(report, parts=numbered(report.parts))
     album = Album([[*part.grids, *part.trajectories] for part in report.parts])
     chapters = _chapters(report, album)
+    first = "answer" if report.headline else "results"
+    main = element("main", *chapters.values(), id="results")
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -81,10 +85,10 @@ def document(report: Report) -> str:
     scripts = [element("script", _asset(name)) for name in SCRIPTS]
     body = element(
         "body",
-        element("a", "Skip to the answer", href="#answer", class_="skip"),
+        element("a", f"Skip to the {first}", href=f"#{first}", class_="skip"),
         _header(report),
-        element("div", _contents(chapters), element("main", *chapters.values()), class_="page"),
-        element("dialog", id="enlarged"),
+        element("div", _contents(chapters), main, class_="page"),
+        element("dialog", id="enlarged", aria_label="Enlarged picture"),
         element("script", plotly_source(), type="text/plain", id="plotly"),
         *scripts,
     )
@@ -112,10 +116,15 @@ def _asset(name: str) -> Html:
 
 
 def _header(report: Report) -> Html:
-    runs = sum(len(part.comparison.runs) for part in report.parts)
-    names = dict.fromkeys(part.comparison.dataset for part in report.parts)
-    text = f"{runs} runs on {', '.join(names)}, compared over seeds under one protocol"
-    toggle = element("button", "Dark", type="button", id="theme", aria_pressed="false")
+    runs = len(_runs(report))
+    names = list(dict.fromkeys(part.comparison.dataset for part in report.parts))
+    text = f"{runs} run{'s' * (runs != 1)} on {', '.join(names)}, compared over seeds"
+    if len(names) == len(report.parts):
+        under = "one protocol" if len(names) == 1 else "one protocol for each data set"
+    else:
+        under = f"{len(report.parts)} protocols, one for each comparison"
+    text = f"{text} under {under}"
+    toggle = element("button", "Dark", type="button", id="theme")
     return element(
         "header",
         element("div", element("h1", TITLE), element("p", text, class_="subtitle")),
@@ -128,12 +137,11 @@ def _chapters(report: Report, album: Album) -> dict[tuple[str, str], Html]:
     """The chapters by id and title for the table of contents."""
     chapters: dict[tuple[str, str], Html] = {}
     if report.headline:
-        chapters["answer", "The answer"] = _answer(report.headline)
+        titles = [part.title for part in report.parts]
+        chapters["answer", "The answer"] = _answer(report.headline, titles)
     if report.judgements:
-        anchors: dict[tuple[str, str], str] = {}
-        for part in report.parts:
-            anchors = row_anchors(part.comparison, part.row_ids) | anchors
-        verdicts = claims_html(report.judgements, anchors)
+        run_ids = {path: f"run-{k}" for k, path in enumerate(_runs(report), start=1)}
+        verdicts = claims_html(report.judgements, places_of(report.parts), run_ids)
         chapters["claims", "Claims"] = _chapter("claims", "Claims, put to the test", verdicts)
     for part in report.parts:
         chapters[part.name, part.title] = part_html(part, album)
@@ -146,10 +154,23 @@ def _chapter(name: str, title: str, content: Html) -> Html:
     return element("section", element("h2", title), content, id=name)
 
 
-def _answer(headline: Sequence[str]) -> Html:
-    first, *others = headline
+def _answer(headline: Sequence[str], titles: Sequence[str]) -> Html:
+    first, *others = [_named(text, titles) for text in headline]
     paragraphs = [element("p", first, class_="lead"), *(element("p", text) for text in others)]
     return element("section", element("h2", "The answer"), *paragraphs, id="answer")
+
+
+def _named(text: str, titles: Sequence[str]) -> Html:
+    """A paragraph that begins with "On", its title in bold."""
+    for title in sorted(titles, key=len, reverse=True):
+        if text.startswith(f"On {title}, "):
+            return joined(["On ", element("strong", title), text[len(f"On {title}") :]])
+    return joined([text])
+
+
+def _runs(report: Report) -> dict[Path, str]:
+    """Status by directory of every run, each once however many parts show it."""
+    return {run.path: run.status.status for part in report.parts for run in part.comparison.runs}
 
 
 def _contents(chapters: dict[tuple[str, str], Html]) -> Html:
@@ -190,11 +211,11 @@ def _made_by(report: Report) -> Html:
     commits = {commit for c in comparisons for entry in c.entries for commit in entry.commits}
     commands = sorted({line for c in comparisons for line in c.commands}, key=natural)
     code = element("pre", element("code", "\n".join((*commands, report.command))), tabindex="0")
-    runs = dict.fromkeys(run.path for c in comparisons for run in c.runs)
-    states = {run.path: run.status.status for c in comparisons for run in c.runs}
-    rows = tuple((Cell(str(path)), Cell(states[path])) for path in runs)
+    rows = tuple((Cell(str(path)), Cell(status)) for path, status in _runs(report).items())
     table = Table(("run directory", "status"), rows, labels=2)
-    listed = element("details", element("summary", f"{len(rows)} runs"), table_html(table, "Runs"))
+    ids = [f"run-{k}" for k in range(1, len(rows) + 1)]
+    shown = table_html(table, "Runs", ids=ids)
+    listed = element("details", element("summary", f"{len(rows)} runs"), shown)
     return joined(
         [
             element("p", f"Commit of the runs: {', '.join(sorted(commits)) or 'not recorded'}."),

@@ -1,7 +1,7 @@
 """The part of the page that shows one comparison: figures, tables, pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.compare.blocks import Block, Gallery, Notes, Topic
 from bench.compare.grids import Grid
@@ -23,6 +23,8 @@ class Part:
         topics: tables and text, in order.
         figures: drawn by plotly.js.
         trajectories: pictures of samples on their way from noise.
+        number: tells its ids from those of a part whose title differs in signs only; 0 where none
+            does.
     """
 
     title: str
@@ -30,22 +32,30 @@ class Part:
     topics: Sequence[Topic]
     figures: Sequence[Figure]
     trajectories: Sequence[Grid]
+    number: int = 0
 
     @property
     def name(self) -> str:
-        """The id of its heading."""
-        return identifier("data", self.title)
+        """The id of its section; ids within it go on after two hyphens, which no name has."""
+        return identifier("data", *([str(self.number)] if self.number else []), self.title)
 
     @property
     def row_ids(self) -> list[str]:
         """Ids of the rows of the first table, in the order of the entries."""
-        return [f"{self.name}-row-{k + 1}" for k in range(len(self.comparison.entries))]
+        return [f"{self.name}--row-{k + 1}" for k in range(len(self.comparison.entries))]
 
     @property
     def grids(self) -> list[Grid]:
         """The pictures of samples."""
         blocks = (block for topic in self.topics for block in topic.blocks)
         return [g for block in blocks if isinstance(block, Gallery) for g in block.grids]
+
+
+def numbered(parts: Sequence[Part]) -> list[Part]:
+    """The parts with names of their own: numbered if two would share one."""
+    if len({part.name for part in parts}) == len(parts):
+        return list(parts)
+    return [replace(part, number=k) for k, part in enumerate(parts, start=1)]
 
 
 def part_html(part: Part, album: Album) -> Html:
@@ -63,7 +73,7 @@ def part_html(part: Part, album: Album) -> Html:
         _figures(part),
         *(_topic(topic, part, album) for topic in galleries),
         _trajectories(part, album),
-        *(_folded(topic, part, album) for topic in rest),
+        *(_folded(topic, part, album, k) for k, topic in enumerate(rest, start=1)),
         id=part.name,
     )
 
@@ -88,7 +98,7 @@ def _many(count: int, what: str) -> str:
 
 def _figures(part: Part) -> Html:
     made = [
-        figure_html(figure, f"{part.name}-figure-{k + 1}") for k, figure in enumerate(part.figures)
+        figure_html(figure, f"{part.name}--figure-{k + 1}") for k, figure in enumerate(part.figures)
     ]
     return element("div", *made, class_="charts") if made else Html("")
 
@@ -113,10 +123,10 @@ def _topic(topic: Topic, part: Part, album: Album) -> Html:
     return joined([element("h3", topic.heading), _blocks(topic, part, album)])
 
 
-def _folded(topic: Topic, part: Part, album: Album) -> Html:
+def _folded(topic: Topic, part: Part, album: Album, number: int) -> Html:
     """A topic that opens on a click; open already if it is prominent."""
     summary = element("summary", element("h3", topic.heading))
-    name = f"{part.name}-{identifier(topic.heading)}"
+    name = f"{part.name}--{number}-{identifier(topic.heading)}"
     return element(
         "details",
         summary,

@@ -140,7 +140,7 @@ def test_links_of_the_page_lead_to_something(page):
               .filter(id => !document.getElementById(id))"""
     )
     assert broken == []
-    assert page.locator('.claim a[href^="#data-digits-row"]').count() > 0
+    assert page.locator('.claim a[href^="#data-digits--row"]').count() > 0
 
 
 def test_pictures_are_in_the_page_and_can_be_enlarged(page):
@@ -155,11 +155,91 @@ def test_pictures_are_in_the_page_and_can_be_enlarged(page):
     assert not page.locator("dialog#enlarged").is_visible()
 
 
-def test_printed_every_fold_is_open_and_every_figure_drawn(page):
+def test_printed_every_fold_is_open_and_every_figure_fits_the_paper(page):
+    folds = page.locator("main details:not([open])")
+    folded = folds.count()
+    assert page.locator(".claim details:not([open])").count() > 0
+    before = page.locator(".plot").evaluate_all("all => all.map(plot => plot.clientWidth)")
+    page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("main details.topic:not([open])").count() == 0
+    assert folds.count() == 0
     assert page.locator(".plot:not(.drawn)").count() == 0
+    assert set(drawn_widths(page)) == {640}
+    page.emulate_media(media="screen")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("main details.topic:not([open])").count() > 0
+    assert folds.count() == folded
+    assert drawn_widths(page) == pytest.approx(before, abs=1)
     if page.viewport_size == DESKTOP:
         assert page.pdf().startswith(b"%PDF")
+
+
+def drawn_widths(page) -> list[int]:
+    """How wide figures are drawn, whatever their boxes hide of them."""
+    widths = "all => all.map(plot => plot.querySelector('.main-svg').clientWidth)"
+    return page.locator(".plot").evaluate_all(widths)
+
+
+def test_printed_nothing_is_left_out_that_was_filtered(page):
+    rows = quality(page).locator("tbody tr")
+    quality(page).locator("input[type=search]").fill("ddim-10")
+    page.locator(".balance button").last.click()
+    assert not all(row.is_visible() for row in rows.all())
+    page.emulate_media(media="print")
+    assert all(row.is_visible() for row in rows.all())
+    assert all(card.is_visible() for card in page.locator(".claim").all())
+
+
+def test_cells_with_units_and_words_sort_by_their_size(page):
+    table = page.locator(".table", has=page.locator("th", has_text="per sample")).filter(
+        has=page.locator("th", has_text="samples drawn")
+    )
+    page.evaluate("document.querySelectorAll('main details').forEach(fold => (fold.open = true))")
+    for heading in ("quality", "samples drawn", "training", "per sample"):
+        table.locator("thead button", has_text=heading).click()
+        keys = sort_keys(table, heading)
+        assert len(set(keys)) > 1
+        assert keys == sorted(keys)
+    assert "ms" in " ".join(column(table, "per sample"))
+
+
+def sort_keys(table, heading: str) -> list[float]:
+    headings = table.locator("thead th").all_inner_texts()
+    k = next(k for k, text in enumerate(headings) if text.startswith(heading))
+    return [
+        float(row.locator("th, td").nth(k).get_attribute("data-key"))
+        for row in table.locator("tbody tr").all()
+    ]
+
+
+def test_each_view_of_a_front_names_its_own(page):
+    chart = page.locator(".chart", has_text="What a sample costs")
+    buttons, sentences = chart.locator(".switch button"), chart.locator(".of-view")
+    assert buttons.count() == sentences.count() == 2
+    for k in (0, 1, 0):
+        buttons.nth(k).click()
+        assert sentences.nth(k).inner_text().strip().startswith("On it, the cheapest first: ")
+        assert not sentences.nth(1 - k).is_visible()
+
+
+def test_findings_lead_to_rows_and_runs(page):
+    card = page.locator(".claim", has=page.locator('a[href^="#run-"]')).first
+    card.locator("summary").first.click()
+    link = card.locator('a[href^="#run-"]').first
+    run = page.locator(link.get_attribute("href"))
+    assert not run.is_visible()  # in a fold
+    link.click()
+    run.wait_for()
+    assert run.is_visible()
+    assert f"seed={link.inner_text()}" in run.inner_text()
+
+
+def test_what_assistive_technology_is_told(page):
+    assert page.locator(".skip").get_attribute("href") == "#answer"
+    toggle = page.locator("#theme")
+    assert toggle.get_attribute("aria-pressed") is None
+    for now, other in (("dark", "light"), ("light", "dark")):
+        assert toggle.get_attribute("aria-label") == f"Switch to {now} colours"
+        toggle.click()
+        assert toggle.get_attribute("aria-label") == f"Switch to {other} colours"
+    page.locator(".zoom").first.click()
+    assert page.get_by_role("dialog", name="Enlarged picture").is_visible()
