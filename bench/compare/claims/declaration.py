@@ -11,6 +11,7 @@ Expectation = Literal["above", "below", "differs"]
 
 KINDS = (
     "contrast",
+    "holds",
     "rise",
     "reach",
     "settings_spread",
@@ -69,6 +70,8 @@ class Criterion:
         than: the ratio or difference that separates support from contradiction.
         margin: for "differs": a ratio within [1 / margin, margin] is none that matters.
         decides: whether the verdict rests on it; what holds by construction is shown beside.
+        refutes: whether a finding on the other side of `than` speaks against the claim, or only
+            not for it.
         everywhere: whether it must hold on every data set, not only on some and against it on none.
         cost: for "front" and "reach": the column of the cost.
         equal: for "contrast": what both sides shall have consumed equally, such as "images";
@@ -86,6 +89,7 @@ class Criterion:
     than: float = 1.0
     margin: float = 1.1
     decides: bool = True
+    refutes: bool = True
     everywhere: bool = False
     cost: str = ""
     equal: str = ""

@@ -76,6 +76,16 @@ def contrast(
     return combined(test, of, to, at_equal(groups, test.equal) if test.equal else by_seed(groups))
 
 
+def holds(
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+) -> Counts | None:
+    """In how many seeds the same is not negative: where all are alike, t has nothing to go by."""
+    m = contrast(test, of, to, scope)
+    if m is None or m.lacking:
+        return None
+    return Counts(((sum(v >= 0 for v in m.values.values()), len(m.values)),), (), m.rows, m.places)
+
+
 def rise(
     test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
 ) -> Seeds | None:
@@ -229,6 +239,7 @@ def _points_by_seed(
 
 KINDS = {
     "contrast": contrast,
+    "holds": holds,
     "rise": rise,
     "reach": reach,
     "settings_spread": settings_spread,
@@ -239,5 +250,5 @@ KINDS = {
 }
 """How each kind of test is measured; None where runs are there and do not have what it needs."""
 
-POOLED = ("seed_spread", "failures", "front")
+POOLED = ("holds", "seed_spread", "failures", "front")
 """Kinds that take all data sets together."""

@@ -169,8 +169,9 @@ def _says(test: Criterion, e: Estimate, p: float) -> Words:
         return "supports" if p < SIGNIFICANCE and not low <= e.effect <= high else "undecided"
     if p >= SIGNIFICANCE:
         return "undecided"
-    above = e.effect > test.than
-    return "supports" if above == (test.expect == "above") else "contradicts"
+    if (e.effect > test.than) == (test.expect == "above"):
+        return "supports"
+    return "contradicts" if test.refutes else "undecided"
 
 
 def estimate(test: Criterion, measurement: Measurement) -> Estimate:

@@ -175,6 +175,32 @@ def test_zeros_are_counted_where_differences_are_taken_and_named_where_ratios_ar
     assert ratio.says == "undecided"
 
 
+def test_what_holds_in_every_seed_of_every_data_set_is_decided_though_all_seeds_are_alike(tmp_path):
+    for dataset in ("a", "b"):
+        for seed in range(4):
+            row = {"g": scores(9.0) | {"modes": 10 if seed else 9}}
+            write_run(tmp_path, "dcgan_small", seed, row, dataset=dataset)
+            write_run(tmp_path, "ddpm_small", seed, {"d": scores(9.0)}, dataset=dataset)
+    test = {
+        **{"says": "modes", "kind": "holds", "scale": "linear", "times": 0.95, "than": 0.5},
+        "of": {"role": "diffusion", "column": "modes"},
+        "to": {"role": "diffusion", "column": "modes"},
+    }
+    (all_of_them,) = judged(tmp_path / "runs", test).findings
+    assert all_of_them.estimate.text.startswith("8 of 8 [")
+    assert all_of_them.p == pytest.approx(2 * 0.5**8)
+    assert all_of_them.says == "supports"
+    test["of"] = {"role": "gan", "column": "modes"}
+    (most,) = judged(tmp_path / "runs", test).findings
+    assert most.estimate.text.startswith("6 of 8 [")
+
+
+def test_no_sign_of_a_thing_need_not_speak_against_it(two_models):
+    below = RATIO | {"expect": "below"}
+    assert judged(two_models, below).verdict == "contradicted"
+    assert judged(two_models, below | {"refutes": False}).verdict == "inconclusive"
+
+
 def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
     def verdict(*tests, needs="all"):
         claim = {"source": "C", "statement": "", "runs": [], "needs": needs, "tests": list(tests)}
