@@ -24,7 +24,8 @@ RULE = (
     "for or against. Where a claim says several things, it is **supported** if all its tests speak "
     "for it and **contradicted** if one speaks against it; otherwise it is supported if some speak "
     "for it and none against, and contradicted the other way round. All else is **inconclusive**. "
-    "Tests named aside hold by construction, or show what a verdict should not rest on. Fewer than "
+    "Tests named aside hold by construction, or show what a verdict should not rest on; their p is "
+    "not adjusted. Fewer than "
     "three seeds decide nothing. FID, precision, recall and coverage are in the features of the "
     "first extractor of a data set, which its page names. In brackets: 95 % intervals, unadjusted."
 )
@@ -110,7 +111,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             Cell(f.where),
             Cell("; ".join(f.rows)),
             Cell(f.estimate.text),
-            Cell(f"{f.estimate.n} {f.estimate.unit}"),
+            Cell(f.estimate.size),
             Cell(p_value(f.p)),
             Cell(f.says),
         )

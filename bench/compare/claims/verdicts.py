@@ -43,6 +43,11 @@ class Estimate:
     text: str
     unit: str = "seeds"
 
+    @property
+    def size(self) -> str:
+        """How many of what it rests on, for readers."""
+        return f"{self.n} {self.unit if self.n != 1 else self.unit.removesuffix('s')}"
+
 
 @dataclass(frozen=True)
 class Finding:
