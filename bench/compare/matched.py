@@ -28,7 +28,7 @@ TRAINING_SENTENCE = (
     "FID ({extractor}) of every model, drawn by the sampler that is best at the end: mean ± "
     "standard deviation over seeds, interpolated between evaluation points on logarithmic scales,"
     " never beyond them. –: most seeds were not evaluated so early, or not trained so long. In "
-    "brackets how many seeds have a value, where not all do."
+    "brackets how many of the finished seeds have a value, where not all do."
 )
 APART_SENTENCE = (
     "Evaluated at none of these budgets, but only before or after them: {}. A larger "
