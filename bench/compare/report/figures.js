@@ -71,6 +71,11 @@ const figures = (() => {
         bordercolor: theme.color("rule"),
         font: { color: theme.color("ink"), family: theme.color("sans") },
       },
+      modebar: {
+        bgcolor: "rgba(0,0,0,0)",
+        color: theme.color("muted"),
+        activecolor: theme.color("ink"),
+      },
       hovermode: "closest",
       dragmode: narrow ? false : "zoom",
       legend: { orientation: "h", x: 0, y: -0.2, yanchor: "top", itemwidth: 30 },

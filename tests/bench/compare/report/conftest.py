@@ -1,4 +1,4 @@
-"""A report of synthetic runs whose every text is hostile, and a browser to read it in."""
+"""A report of synthetic runs whose commands, reasons and warnings are hostile, and a browser."""
 
 import shutil
 from collections.abc import Iterator

@@ -189,6 +189,13 @@ def test_printed_nothing_is_left_out_that_was_filtered(page):
     assert all(card.is_visible() for card in page.locator(".claim").all())
 
 
+def test_printed_nothing_is_wider_than_the_paper(page):
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 within its margins
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688  # or all of it is shrunk
+
+
 def test_cells_with_units_and_words_sort_by_their_size(page):
     table = page.locator(".table", has=page.locator("th", has_text="per sample")).filter(
         has=page.locator("th", has_text="samples drawn")
