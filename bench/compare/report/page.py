@@ -15,7 +15,6 @@ from bench.compare.report.places import places_of
 from bench.compare.report.sections import Part, numbered, part_html
 from bench.compare.report.tables import table_html
 from bench.compare.tables import Cell, Table
-from bench.files import write_atomically
 
 TITLE = "GAN or diffusion?"
 
@@ -51,15 +50,6 @@ class Report:
     parts: Sequence[Part]
     judgements: Sequence[Judgement]
     command: str
-
-
-def write_report(report: Report, file: Path) -> None:
-    """Write the page, atomically.
-
-    Raises:
-        ValueError: plotly is not installed.
-    """
-    write_atomically(file, document(report))
 
 
 def document(report: Report) -> str:

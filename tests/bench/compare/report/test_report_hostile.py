@@ -91,7 +91,7 @@ class Page(HTMLParser):
         foreign = {key for key, _ in attrs} - ALLOWED.get(tag, set())
         if tag not in ALLOWED or foreign:
             self.wrong.append(f"<{tag}> {foreign}")
-        given = dict(attrs)
+        given = {key: value or "" for key, value in attrs}
         self.ids += [given["id"]] if given.get("id") else []
         self.links += [given["href"]] if tag == "a" else []
         self.sources += [given["src"]] if "src" in given else []

@@ -32,7 +32,8 @@ BUDGETS = ("120 s", "240 s")
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory) -> Path:
     """Runs of two budgets on digits, of one on grid25; the same models everywhere."""
-    make_run = partial(write_run, tmp_path_factory.mktemp("mixed"))
+    folder = tmp_path_factory.mktemp("mixed")
+    make_run = partial(write_run, folder)
     for dataset, budget in [*(("digits", budget) for budget in BUDGETS), ("grid25", BUDGETS[0])]:
         protocol = PROTOCOL | {"budget": budget}
         for seed in range(3):
@@ -40,8 +41,8 @@ def mixed(tmp_path_factory) -> Path:
             kept = {"protocol": protocol, "dataset": dataset}
             make_run("dcgan_small", at, {"generator": scores(20.0 + seed) | costs(1, 0.5)}, **kept)
             ddpm = {"ddim-50": scores(9.0 + seed) | costs(50, 30.0)}
-            path = make_run("ddpm_small", at, ddpm, **kept)
-    return path.parents[3]
+            make_run("ddpm_small", at, ddpm, **kept)
+    return folder / "runs"
 
 
 def parts_of(folder: Path, *allowed: str) -> list[Part]:
