@@ -156,8 +156,9 @@ class Trainer:
             synchronize(self.device)
             self.spent.flops = self._flops.total(self.spent.step)
             self.spent.seconds = self.world.broadcast(time.perf_counter() - self._started)
+            done = self.progress >= target  # the device took until here
             self.losses.raise_failure(self.world)
-            if logs:
+            if logs or done:
                 observer.on_log(self.losses.take_means())
             if saves and not done:
                 self._save(observer)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import trainer as trainer_module
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
@@ -174,6 +175,27 @@ def test_seconds_and_flops_end_training(tmp_path: Path, monkeypatch) -> None:
     trainer = make(tmp_path / "b", Two(), Budget(flops=100.0))
     trainer.fit(SilentObserver())
     assert trainer.spent.step == 10
+
+
+def test_training_ends_where_the_device_takes_the_last_seconds(tmp_path: Path, monkeypatch) -> None:
+    """The clock that is read before waiting for the device is not the last word."""
+    clock = itertools.count()
+    waits = []
+
+    def synchronize(device: torch.device) -> None:
+        waits.append(device)
+
+    ticking = type("", (), {"perf_counter": lambda: next(clock) * 0.001 + 100.0 * len(waits)})
+    monkeypatch.setattr(trainer_module, "synchronize", synchronize)
+    monkeypatch.setattr(trainer_module, "time", ticking)
+    monkeypatch.setattr(Trainer, "_flops_of_step", lambda *_: 10.0)
+    log = Log()
+    trainer = make(tmp_path, Two(), Budget(seconds=50.0, checkpoints=2))
+    trainer.fit(log)
+    assert trainer.progress == 1.0
+    assert trainer.spent.step == 2  # the first wait, at the first log, takes it all
+    assert log.points == 2
+    assert len(log.values) == 1
 
 
 def test_flops_are_counted_when_first_needed(tmp_path: Path, monkeypatch) -> None:
