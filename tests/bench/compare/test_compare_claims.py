@@ -295,6 +295,12 @@ def test_failed_and_collapsed_runs_are_counted(tmp_path):
     assert finding.says == "undecided"
 
 
+def test_a_failed_run_whose_command_is_no_shells_stops_nothing(two_models):
+    failed = Status("failed", "not finite", step=3, command="python -m bench model='dcgan_small")
+    write_run(two_models.parent, "dcgan_small", 5, {}, status=failed)
+    assert judged(two_models, RATIO).verdict == "supported"
+
+
 def test_shares_of_runs_are_compared_within_data_sets(tmp_path):
     for dataset in ("a", "b", "c"):
         for seed in range(4):
