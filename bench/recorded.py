@@ -14,7 +14,7 @@ from bench.build import build_dataset, build_model, build_options
 from bench.distributed import World
 from bench.evaluator import EvaluatorOptions
 from bench.machine import choose_device, set_threads
-from bench.records import RunDirectory, read_status
+from bench.records import RunDirectory, RunInUseError, read_status
 from bench.targets import check_targets
 from models.base import DataSpec, GenerativeModel
 
@@ -81,16 +81,22 @@ def trained_or(
 
     Returns:
         What makes the model; it raises as `rebuild` does where the run cannot be used, and
-        ValueError where it has not finished or its data was of another shape.
+        ValueError where it is in training, has not finished or its data was of another shape.
     """
     if run is None:
         return build
 
     def load(data: DataSpec) -> GenerativeModel:
         cfg = _recorded(Path(run))
-        _check_finished(Path(run), data.shape)
-        model = instantiate(cfg.model.build, _convert_="all")(data)
-        _load_evaluated(model, Path(run))
+        try:
+            _check_finished(Path(run), data.shape)
+            model = instantiate(cfg.model.build, _convert_="all")(data)
+            _load_evaluated(model, Path(run))
+        except RunInUseError as error:  # nobody is at the run that asks for it: it is not left
+            raise ValueError(
+                f"{run} is in training: give this command again once it has finished, or name "
+                "another run"
+            ) from error
         model.trained = True
         return model
 

@@ -54,17 +54,57 @@ def test_a_full_disk_is_said_in_one_sentence_and_nothing_is_lost(disk, tmp_path)
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(capsys):
-    assert damaged.main(["half kept", "one bit turned (1)"]) == 0, capsys.readouterr().out
+    kinds = ["half kept", "one bit turned (1)", "one bit turned in data.pkl"]
+    assert damaged.main(kinds) == 0, capsys.readouterr().out
 
 
 def test_files_from_elsewhere_run_no_code(capsys):
     assert hostile.main([]) == 0, capsys.readouterr().out
 
 
-def test_the_check_of_hostile_files_sees_code_that_runs(tmp_path):
-    mark = tmp_path / "mark"
-    pickle.loads(pickle.dumps(hostile.Mark(mark)))
-    assert mark.exists()
+READER = """
+import pathlib, pickle, sys
+if sys.argv[2] == "trusts":
+    pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+print(sys.argv[3], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("reader", "says", "seen"),
+    [
+        ("trusts", "file.pkl is damaged", "YES | 0 | file.pkl is damaged"),
+        ("refuses", "the disk is full", "no | 0 | the disk is full"),
+        ("refuses", "Traceback: file.pkl is damaged", None),
+        ("refuses", "file.pkl is damaged", "no | 0 | file.pkl is damaged"),
+    ],
+)
+def test_the_check_of_hostile_files_sees_code_that_runs_and_other_errors(
+    tmp_path, reader, says, seen
+):
+    run = tmp_path / "results" / "seed=0"
+    run.mkdir(parents=True)
+    (run / "status.json").touch()
+
+    def prepare(run: Path, mark: Path, work: Path) -> list[str]:
+        (work / "file.pkl").write_bytes(pickle.dumps(hostile.Mark(mark)))
+        return [sys.executable, "-c", READER, str(work / "file.pkl"), reader, says]
+
+    row, good = hostile.attempt(hostile.Trial(prepare, "damaged"), tmp_path)
+    assert seen in (None, row)
+    assert good == (reader == "refuses" and says == "file.pkl is damaged")
+
+
+def test_a_file_that_an_earlier_kill_left_is_not_taken_for_one_being_written(tmp_path):
+    run = tmp_path / "seed=0" / "checkpoints"
+    run.mkdir(parents=True)
+    left = run / ".step=1.7.partial"
+    left.touch()
+    started = left.stat().st_mtime
+    assert kills.is_saving(tmp_path, started)
+    assert not kills.is_saving(tmp_path, started + 1)
+    os.utime(left, (started + 2, started + 2))
+    assert kills.is_saving(tmp_path, started + 1)
 
 
 def test_a_run_goes_on_without_weights_and_biases(capsys):

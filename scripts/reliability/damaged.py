@@ -3,6 +3,7 @@
 Command: python -m scripts.reliability.damaged
 """
 
+import io
 import random
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +29,29 @@ def cut(share: float) -> Callable[[bytes], bytes]:
 
 def flip(data: bytes) -> bytes:
     """Turn one bit, in the middle half: weights, not the table of contents."""
-    at = moments.randrange(len(data) // 4, 3 * len(data) // 4)
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    return turned(data, 8 * moments.randrange(len(data) // 4, 3 * len(data) // 4))
+
+
+def flip_structure(data: bytes) -> bytes:
+    """Turn one bit of data.pkl: names and shapes, which may still be ones that torch can read."""
+    place = part(data, "data.pkl")
+    return turned(data, moments.randrange(8 * place.start, 8 * place.stop))
+
+
+def turned(data: bytes, bit: int) -> bytes:
+    """The same bytes with one bit turned."""
+    at, place = divmod(bit, 8)
+    return data[:at] + bytes([data[at] ^ (1 << place)]) + data[at + 1 :]
+
+
+def part(data: bytes, name: str) -> range:
+    """Where in a checkpoint the bytes of one part of its archive are, stored as they are."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        (found,) = (i for i in archive.infolist() if i.filename.rpartition("/")[2] == name)
+    header = found.header_offset  # 30 bytes, of which the last four are two lengths; name; extra
+    lengths = (data[header + at : header + at + 2] for at in (26, 28))
+    start = header + 30 + sum(int.from_bytes(length, "little") for length in lengths)
+    return range(start, start + found.file_size)
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -41,6 +64,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "one bit turned (1)": flip,
     "one bit turned (2)": flip,
     "one bit turned (3)": flip,
+    "one bit turned in data.pkl": flip_structure,
 }
 """Ways to damage a file."""
 

@@ -58,8 +58,8 @@ def main(arguments: list[str]) -> int:
             print(f"- {phase}: {count}")
         left = [path.name for path in killed.rglob(".*") if path.suffix in (".tmp", ".partial")]
         agreement = compare(whole, killed)
-        print(f"{agreement}\nleft-over files: {len(left)}")
-        return int(last.returncode != 0 or not agreement.whole)
+        print("\n".join([f"{agreement}\nleft-over files: {len(left)}", *left]))
+        return int(last.returncode != 0 or bool(left) or not agreement.whole)
 
 
 def kill(command: list[str], root: Path, delay: float | None) -> str:
@@ -87,7 +87,7 @@ def kill(command: list[str], root: Path, delay: float | None) -> str:
     assert process.stderr is not None
     process.stderr.readline()  # ▶: Hydra and torch are imported, the first run begins
     if delay is None:
-        while process.poll() is None and not list(root.rglob(".step=*.partial")):
+        while process.poll() is None and not is_saving(root, started):
             pass
     else:
         time.sleep(delay)
@@ -96,6 +96,17 @@ def kill(command: list[str], root: Path, delay: float | None) -> str:
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     return phase(root, started)
+
+
+def is_saving(root: Path, started: float) -> bool:
+    """Whether a checkpoint is half written, by the process that started then: not by one before."""
+    for path in root.rglob(".step=*.partial"):
+        try:
+            if path.stat().st_mtime >= started:
+                return True
+        except FileNotFoundError:  # it is whole by now
+            continue
+    return False
 
 
 def phase(root: Path, started: float) -> str:
@@ -109,9 +120,9 @@ def phase(root: Path, started: float) -> str:
         status = read_status(file.parent)
         if status is None or status.status != "running" or file.stat().st_mtime < started:
             continue
-        since = [path for path in file.parent.rglob(".*") if path.stat().st_mtime >= started]
-        if any(path.suffix == ".partial" for path in since):
+        if is_saving(file.parent, started):
             return "a checkpoint being written"
+        since = [path for path in file.parent.rglob(".*") if path.stat().st_mtime >= started]
         if any(path.suffix == ".tmp" for path in since):
             return "a CSV, status or picture being written"
         state = last_checkpoint(file.parent)

@@ -19,7 +19,7 @@ from bench.observer import SilentObserver
 from bench.protocol import eval_columns
 from bench.recipe import Recipe
 from bench.recorded import trained_or
-from bench.records import RunDirectory, RunInUseError, Status
+from bench.records import RunDirectory, Status
 from bench.trainer import Trainer
 from models.base import DataSpec, GenerativeModel
 from models.hybrid import Hybrid
@@ -197,7 +197,17 @@ def test_a_run_in_training_is_refused(tmp_path):
     trained(tmp_path, GAN, ema=None, status="running")
     with RunDirectory(tmp_path), pytest.raises(RunError) as error, one_sentence():
         trained_or(never, str(tmp_path))(data().spec())
-    assert isinstance(error.value.__cause__, RunInUseError)
+    assert not error.value.in_use, "the larger run is nobody's: a sweep must not leave it"
+    assert str(error.value) == (
+        f"{tmp_path} is in training: give this command again once it has finished, or name "
+        "another run"
+    )
+
+
+def test_a_run_that_others_read_is_read(tmp_path):
+    trained(tmp_path, GAN, ema=None)
+    with RunDirectory(tmp_path, reading=True):
+        assert trained_or(never, str(tmp_path))(data().spec()).trained
 
 
 @pytest.mark.parametrize(

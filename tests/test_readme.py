@@ -1,0 +1,149 @@
+"""The README's tables hold rows of committed results; its links and commands lead somewhere."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
+from bench.sweeps import expand
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULT = README.partition("<!-- result:begin -->")[2].partition("<!-- result:end -->")[0]
+
+
+PLUGINS = {
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
+}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip(" *") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+
+
+def body(text: str) -> list[list[str]]:
+    """Rows of all tables with a number in them, without headings and rules."""
+    rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
+    return [row for row in rows if any(re.search(r"\d", cell) for cell in row[1:])]
+
+
+def test_every_number_of_the_result_tables_is_a_committed_result():
+    committed = [
+        set(row)
+        for file in sorted((ROOT / "results").glob("*.md"))
+        for row in body(file.read_text())
+    ]
+    shown = [row for row in body(RESULT) if not any("](" in cell for cell in row)]
+    assert len(shown) >= 8
+    for row in shown:
+        wanted = {cell for cell in row[1:] if cell and cell != "–"}  # the first names the data set
+        assert any(wanted <= found for found in committed), row
+
+
+@pytest.mark.parametrize(
+    "file", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_to_files_lead_somewhere(file):
+    path = ROOT / file
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (path.parent / link).exists()] == []
+
+
+def lines(text: str, module: str) -> list[str]:
+    """Arguments of every whole command of a module in the code blocks of a page."""
+    blocks = re.findall(r"^```(?:bash|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = []
+    for line in "".join(blocks).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if module in words and "…" not in line:
+            found.append(shlex.join(words[words.index(module) + 1 :]))
+    return found
+
+
+def commands(module: str) -> list[str]:
+    """Of README.md and docs/sweeps.md, each once."""
+    pages = (README, (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8"))
+    return list(dict.fromkeys(line for page in pages for line in lines(page, module)))
+
+
+def composed(line: str) -> list[DictConfig]:
+    """The configuration of the first run of every grid of a command."""
+    found = []
+    with initialize_config_module("conf", version_base="1.3"):
+        for words in expand(shlex.split(line)):
+            overrides = [first(word) for word in words if word != "-m"]
+            found.append(compose("config", overrides, return_hydra_config=True))
+    return found
+
+
+def first(word: str) -> str:
+    """An override with the first of its values, as Hydra's sweeper makes it."""
+    override = OverridesParser.create().parse_override(word)
+    if not override.is_sweep_override():
+        return word
+    return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+
+
+def installed(plugin: str) -> bool:
+    try:
+        return importlib.util.find_spec(plugin) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def test_the_pages_have_commands():
+    assert len(commands("bench")) >= 15
+    assert any("submitit" in line for line in commands("bench"))
+
+
+@pytest.mark.parametrize("line", [line for line in commands("bench") if line != "--help"])
+def test_every_command_is_one_that_bench_takes(line):
+    for name, plugin in PLUGINS.items():
+        if f"hydra/launcher={name}" in line and not installed(plugin):
+            pytest.skip(f"{plugin} is not installed")
+    for cfg in composed(line):
+        assert cfg.model.name
+        assert cfg.dataset.name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "model=no_such_model",
+        "-m experiment=no_such_experiment",
+        "dataset=digits budget.minutes=3",
+        "-m experiment=families sweep=no_such_grid",
+        "-m model=ddpm_small model.build.no_such_part.width=1,2",
+    ],
+)
+def test_a_command_with_a_name_that_does_not_exist_is_seen(line):
+    with pytest.raises(Exception, match=r"no_such|minutes"):
+        composed(line)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [("bench.compare", "bench/compare/cli.py"), ("bench.export", "bench/export.py")],
+)
+def test_options_of_the_other_commands_exist(module, source):
+    text = (ROOT / source).read_text(encoding="utf-8")
+    found = commands(module)
+    assert found
+    for line in found:
+        for option in re.findall(r"--[\w-]+", line):
+            assert f'"{option}"' in text, f"{module} {option}"
+
+
+def test_names_that_the_text_gives_exist():
+    for group in ("experiment", "model", "dataset"):
+        for names in re.findall(rf"(?<![\w.]){group}=([\w,]+)", README):
+            for name in filter(None, names.split(",")):
+                assert (ROOT / "conf" / group / f"{name}.yaml").exists(), f"{group}={name}"
