@@ -72,6 +72,13 @@ def read_status(directory: Path) -> Status | None:
     return status
 
 
+def _remove_leftovers(*folders: Path) -> None:
+    """Remove what a kill left of files that were to replace others."""
+    for folder in folders:
+        for file in folder.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
+
+
 class RunDirectory:
     """One run on disk, open for writing by this process alone, or for reading by several.
 
@@ -98,6 +105,8 @@ class RunDirectory:
         for folder in () if reading else (path, self.samples, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._acquire(reading)
+        if not reading:
+            _remove_leftovers(path, self.samples)
         self.train = TrainLog(path / "train.csv")
 
     def _acquire(self, reading: bool) -> int:

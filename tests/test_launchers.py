@@ -47,7 +47,7 @@ def test_a_failing_job_stops_no_other_and_reaches_the_exit_code(tmp_path: Path, 
     except ModuleNotFoundError:
         found = None
     if found is None:
-        pytest.skip(f"{LAUNCHERS[name]} is not installed: pip install 'gan-vs-diffusion[test]'")
+        pytest.skip(f"{LAUNCHERS[name]} is not installed: pip install -e '.[test]'")
     line = ("model=mlp_gan", "model.training.optimizers.generator.lr=1e30,2e-4")
     first = sweep(*line, f"hydra/launcher={name}", cwd=tmp_path)
     assert first.returncode == 1, first.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.files import FULL, append, check_room, replacing, room_for, write_atomically
+from bench.records import RunDirectory
 
 SAID = "make room and give the same command again, which goes on from what is saved"
 
@@ -90,3 +91,15 @@ def test_what_does_not_fit_is_taken_back(tmp_path, monkeypatch):
     monkeypatch.undo()
     append(file, "c\n")
     assert file.read_text() == "a\nc\n"
+
+
+def test_what_a_kill_left_of_a_file_goes_when_the_run_is_opened_again(tmp_path):
+    with RunDirectory(tmp_path / "run"):
+        pass
+    left = [tmp_path / "run" / ".status.json.7.tmp", tmp_path / "run" / "samples" / ".a.png.7.tmp"]
+    for file in left:
+        file.write_text("half")
+    with RunDirectory(tmp_path / "run", reading=True):
+        assert all(file.exists() for file in left)
+    with RunDirectory(tmp_path / "run"):
+        assert not any(file.exists() for file in left)
