@@ -70,8 +70,7 @@ def _card(judgement: Judgement, places: Places, run_ids: RunIds) -> Html:
 def _finding(finding: Finding, places: Places, run_ids: RunIds) -> Html:
     """One test on one data set, or on several together."""
     e = finding.estimate
-    unit = e.unit.removesuffix("s") if e.n == 1 else e.unit
-    seeds = f"n = {e.n} {unit}, p = {p_value(finding.p)}".replace("p = <", "p <")
+    seeds = f"n = {e.size}, p = {p_value(finding.p)}".replace("p = <", "p <")
     aside = "" if finding.test.decides else ", aside"
     rows = [_row(name, finding.places, places, run_ids) for name in finding.rows]
     return element(

@@ -46,7 +46,7 @@ def _by_name(comparison: Comparison, ids: Sequence[str]) -> dict[str, Place]:
     for (model, variant, sampler), runs in _members(comparison).items():
         name = _name(runs, sampler)
         rank = (len(runs), variant)
-        if name is not None and (name not in found or rank > found[name][0]):
+        if name not in found or rank > found[name][0]:
             row = anchors.get((model, variant, sampler)) or anchors.get((model, variant, ""), "")
             found[name] = rank, Place(row, tuple(runs))
     return {name: at for name, (_, at) in found.items()}
@@ -67,10 +67,7 @@ def _members(comparison: Comparison) -> dict[tuple[str, str, str], list[Run]]:
     return found
 
 
-def _name(runs: Sequence[Run], sampler: str) -> str | None:
-    """What a finding calls the row; None where a command line is none."""
+def _name(runs: Sequence[Run], sampler: str) -> str:
+    """What a finding calls the row."""
     first = next((run for run in runs if run.status.status == "finished"), runs[0])
-    try:
-        return Member(first, sampler, first.seed, broadcast=False).name
-    except ValueError:  # of a failed run, whose command alone says what it changed of its model
-        return None
+    return Member(first, sampler, first.seed, broadcast=False).name
