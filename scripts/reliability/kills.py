@@ -1,6 +1,6 @@
 """SIGKILL at random moments of a sweep, the same command each time: are the results the same?
 
-Command: python -m scripts.reliability.kills [--kills 20] [--aimed 5] [--images 4000]
+Command: python -m scripts.reliability.kills [--kills 20] [--aimed 5] [--images 12000]
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--kills", type=int, default=20, help="at random moments")
     options.add_argument("--aimed", type=int, default=5, help="while a checkpoint is written")
     options.add_argument("--longest", type=float, default=10.0, help="seconds between two kills")
-    options.add_argument("--images", type=int, default=4000, help="budget of every run")
+    options.add_argument("--images", type=int, default=12000, help="budget of every run")
     options.add_argument("--models", default=MODELS, help="override that names the models")
     options.add_argument("--seeds", default="seed=0,1", help="override that names the seeds")
     options.add_argument("--random-seed", type=int, default=0, help="of the moments")
