@@ -62,7 +62,7 @@ def lines(text: str, module: str) -> list[str]:
     blocks = re.findall(r"^```(?:bash|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     found = []
     for line in "".join(blocks).replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line.removesuffix("&"), comments=True)
         if module in words and "…" not in line:
             found.append(shlex.join(words[words.index(module) + 1 :]))
     return found

@@ -26,7 +26,7 @@ from scripts.reliability.trial import (
     last_checkpoint,
 )
 
-RUN = ("model=dcgan_small", "seed=0", "budget.images=8000", *TINY)
+RUN = ("model=dcgan_small", "seed=0", "budget.images=24000", *TINY)
 
 FREE_KIB = (0, 4, 8, 12, 16, 300, 1000, 1500)
 """Room that runs begin with: none, for the small files alone, for one checkpoint, for two."""
