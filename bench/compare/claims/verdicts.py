@@ -237,7 +237,7 @@ def stratified_p(of: Sequence[tuple[int, int]], to: Sequence[tuple[int, int]]) -
 
     chances = np.ones(1)
     for (k, n), (j, m) in zip(of, to, strict=True):
-        chances = np.convolve(chances, stats.hypergeom(n + m, k + j, n).pmf(np.arange(n + 1)))
+        chances = np.convolve(chances, stats.hypergeom.pmf(np.arange(n + 1), n + m, k + j, n))
     seen = chances[sum(k for k, _ in of)]
     return float(min(1.0, chances[chances <= seen * (1 + 1e-7)].sum()))
 
