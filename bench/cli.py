@@ -127,7 +127,10 @@ def _check_packages() -> None:
 
 
 def main() -> None:
-    """Parse the command line and run its jobs; exit 1 if any of them failed, 2 if none can run."""
+    """Parse the command line and run its jobs.
+
+    Exit 1 if a job of a sweep failed, or Hydra takes the line for none; 2 if a run cannot start.
+    """
     gc.disable()  # until training starts: imports make much and drop little
     _check_packages()
     arguments = sys.argv[1:]

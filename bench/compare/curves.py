@@ -161,14 +161,6 @@ def crossing(curve: Curve, threshold: float) -> Crossing:
     return Crossing(when, when)
 
 
-def first_reached(curve: Curve, threshold: float) -> float:
-    """What was consumed when the metric first fell to a threshold; infinite if it never did.
-
-    A run that has reached it at its first point has reached it there, which is an upper bound.
-    """
-    return crossing(curve, threshold).high
-
-
 def median(crossings: Sequence[Crossing]) -> Crossing:
     """What is known of the median moment: the medians of the lower and of the upper ends.
 

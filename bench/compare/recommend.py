@@ -25,6 +25,7 @@ FEW = (
 ALONE = "It was the only model trained: nothing is known of others at this budget."
 LEFT_OUT = "Not compared, for want of {limit} finished seeds: {names}."
 COLLAPSED = "A lower FID, with signs of collapse, is that of {names}."
+ALL_COLLAPSED = "But every model shows signs of collapse: none of them is to be recommended."
 TRADED = "No other sampler is cheaper and worth its FID: nothing is traded away."
 
 
@@ -48,6 +49,8 @@ def recommendation(comparison: Comparison) -> list[str]:
     ]
     if failed := sum(_is_failed(e, best) for e in comparison.entries):
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs failed.")
+    if _has_collapsed(best):
+        return [*sentences, ALL_COLLAPSED]
     if collapsed:
         sentences.append(COLLAPSED.format(names=_listed(comparison, collapsed)))
     return [*sentences, *_against(comparison, best, ranked), *_cheaper(comparison, best)]
@@ -79,8 +82,9 @@ def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> li
         rivals.setdefault(entry.model, entry)
     del rivals[best.model]
     others = {e.model for e in comparison.entries if e.trained} - {best.model}
+    few = [FEW.format(limit=MIN_SEEDS)] if len(best.seeds) < MIN_SEEDS else []
     if not others:
-        return [ALONE]
+        return [ALONE, *few]
     compared = [rival for rival in rivals.values() if len(rival.seeds) >= MIN_SEEDS]
     if len(best.seeds) < MIN_SEEDS or not compared:
         return [FEW.format(limit=MIN_SEEDS)]

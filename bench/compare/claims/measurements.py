@@ -41,15 +41,19 @@ def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurem
     kind = KINDS[test.kind]
     sides = (*test.of, *test.to)
     positions = range(max(len(selection.models) for selection in sides))
-    found = []
+    found: dict[str, list[Measurement]] = {}
     for scope, position in product(_scopes(sides, comparisons), positions):
         groups = [find_in(selection, position, scope) for selection in sides]
         if any(group is None for group in groups):
             continue
         whole = [group for group in groups if group is not None]
         of, to = whole[: len(test.of)], whole[len(test.of) :]
-        found += [m for m in [kind(test, of, to, scope)] if m is not None]
-    return pooled(found) if test.kind in POOLED else found
+        measured = kind(test, of, to, scope)
+        if measured is not None:
+            found.setdefault(_protocol(scope[0]), []).append(measured)
+    if test.kind in POOLED:
+        found = {protocol: pooled(of) for protocol, of in found.items()}
+    return [m for of_protocol in found.values() for m in of_protocol]
 
 
 def _scopes(
@@ -59,12 +63,13 @@ def _scopes(
     if not all(selection.dataset for selection in sides):
         yield from ([comparison] for comparison in comparisons)
         return
-
-    def protocol(comparison: Comparison) -> str:
-        return repr(sorted(comparison.values.items()))
-
-    for _, group in groupby(sorted(comparisons, key=protocol), key=protocol):
+    for _, group in groupby(sorted(comparisons, key=_protocol), key=_protocol):
         yield list(group)
+
+
+def _protocol(comparison: Comparison) -> str:
+    """The values of the fields that tell a comparison from others of its data set."""
+    return repr(sorted(comparison.values.items()))
 
 
 def contrast(
@@ -115,19 +120,21 @@ def reach(
     """log(budget of `of` / budget of `to`) until both had the worse of their final FIDs, by seed.
 
     A side that had it at its first evaluation point had it then or before. Such a seed counts only
-    where knowing more would make the ratio larger still, or smaller still.
+    where knowing more would make the ratio larger still, or smaller still: as a bound.
     """
     del scope
     sides = [{m.seed: _course(m, test.cost) for m in group.finished} for group in (of[0], to[0])]
-    found = {}
+    found, bounds = {}, False
     for seed in (seed for seed in sides[0] if seed in sides[1]):
         ours, theirs = sides[0][seed], sides[1][seed]
         if len(ours.y) and len(theirs.y):
             level = float(max(ours.y[-1], theirs.y[-1]))
-            ratio = _time_ratio(crossing(ours, level), crossing(theirs, level))
+            crossings = (crossing(ours, level), crossing(theirs, level))
+            ratio = _time_ratio(*crossings)
             if ratio is not None:
                 found[seed] = ratio
-    return Seeds(found, *where((*of, *to))) if found else None
+                bounds |= any(c.low != c.high for c in crossings)
+    return Seeds(found, *where((*of, *to)), bounds=bounds) if found else None
 
 
 def _course(member: Member, cost: str) -> Curve:
@@ -150,11 +157,12 @@ def seed_spread(
 ) -> Seeds | None:
     """log(standard deviation of log FID over seeds, of `of` over that of `to`), of a data set.
 
-    That one number is symmetric about 0 if both spread alike, whatever their distribution, where a
-    test of variances on one data set takes one collapsed seed for a difference.
+    Over the seeds that both have, that one number is symmetric about 0 if both spread alike,
+    whatever their distribution, where a test of variances on one data set takes one collapsed seed
+    for a difference.
     """
     del test, scope
-    spreads = [_log_spread(list(group.values().values())) for group in (of[0], to[0])]
+    spreads = [_log_spread(list(values.values())) for values in by_seed((of[0], to[0]))]
     if not all(map(math.isfinite, spreads)):
         return None
     rows, places = where((*of, *to))

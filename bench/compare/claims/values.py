@@ -19,6 +19,7 @@ class Seeds:
         places: titles of the comparisons behind it.
         lacking: why there is no number for some of them; empty where there are all.
         unit: what there is one number of.
+        bounds: whether some values are only bounds on the side of 0, so that their signs count.
     """
 
     values: Mapping[str, float]
@@ -26,6 +27,7 @@ class Seeds:
     places: tuple[str, ...]
     lacking: str = ""
     unit: str = "seeds"
+    bounds: bool = False
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,20 @@ def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
     if counted and d.n >= MIN_SEEDS:  # counted, not sampled
         low = high = effect
         p = 0.0 if effect != test.than else 1.0
+    if m.bounds:
+        return _of_bounds(list(m.values.values()), effect, m.unit)
     text = _text(effect, low, high, "×" if logs else "")
     return Estimate(effect, low, high, p, d.n, text, m.unit)
+
+
+def _of_bounds(values: Sequence[float], effect: float, unit: str) -> Estimate:
+    """The sign test of logarithms of ratios, of which some are bounds and know only their side."""
+    from scipy import stats
+
+    n, above = len(values), sum(value > 0 for value in values)
+    p = float(stats.binomtest(above, n, 0.5).pvalue) if n >= MIN_SEEDS else math.nan
+    text = f"{'at least' if effect > 1 else 'at most'} ×{_short(effect)}"
+    return Estimate(effect, math.nan, math.nan, p, n, text, unit)
 
 
 def _of_shares(test: Criterion, m: Counts) -> Estimate:
@@ -220,7 +232,14 @@ def _of_pairs(m: Counts) -> Estimate:
     low, high = _newcombe(k, n, j, of)
     p = stratified_p(m.of, m.to) if min(n, of) >= MIN_SEEDS else math.nan
     text = f"{k} of {n} runs against {j} of {of} [{low:.2f}, {high:.2f}]"
-    return Estimate(k / n - j / of, low, high, p, min(n, of), text, "runs")
+    return Estimate(stratified_difference(m.of, m.to), low, high, p, min(n, of), text, "runs")
+
+
+def stratified_difference(of: Sequence[tuple[int, int]], to: Sequence[tuple[int, int]]) -> float:
+    """The difference of two shares within strata, weighted by Mantel and Haenszel."""
+    strata = [(k, n, j, m) for (k, n), (j, m) in zip(of, to, strict=True)]
+    weight = sum(n * m / (n + m) for _, n, _, m in strata)
+    return sum((k * m - j * n) / (n + m) for k, n, j, m in strata) / weight
 
 
 def stratified_p(of: Sequence[tuple[int, int]], to: Sequence[tuple[int, int]]) -> float:

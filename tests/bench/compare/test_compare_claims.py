@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -19,7 +20,7 @@ from bench.compare.claims.measurements import _log_spread, largest_rise, measure
 from bench.compare.claims.page import claims_page
 from bench.compare.claims.selection import _plain
 from bench.compare.claims.values import Counts, Seeds
-from bench.compare.claims.verdicts import estimate, judge, stratified_p
+from bench.compare.claims.verdicts import estimate, judge, stratified_difference, stratified_p
 from bench.compare.read import read_runs
 from bench.compare.seeds import holm
 from bench.compare.statistics import compare_runs
@@ -396,6 +397,31 @@ def test_who_was_there_at_the_first_point_counts_where_the_order_is_known(
     of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
     test = Criterion("reach", (of,), (to,), kind="reach", cost="train_seconds")
     assert bool(measure(test, read(tmp_path / "runs"))) is known
+
+
+def test_bounds_are_judged_by_their_signs(tmp_path):
+    for seed in range(3):  # the GAN is there at its first point: three bounds of ×3, no more
+        along(tmp_path, "ddpm_small", seed, (80.0, 40.0, 10.0))
+        along(tmp_path, "dcgan_small", seed, (9.0, 8.0, 10.0))
+    test = RATIO | {"kind": "reach", "cost": "train_seconds"}
+    (finding,) = judged(tmp_path / "runs", test).findings
+    assert finding.estimate.text == "at least ×3"
+    assert finding.p == pytest.approx(0.25)
+    assert finding.says == "undecided"
+
+
+def test_shares_that_differ_within_data_sets_are_not_reversed_by_adding_them_up():
+    of, to = [(5, 5), (2, 20)], [(9, 20), (0, 5)]
+    assert stratified_difference(of, to) > 0 > 7 / 25 - 9 / 25
+    assert stratified_difference([(4, 6)], [(1, 6)]) == pytest.approx(0.5)
+
+
+def test_protocols_are_not_pooled(two_models):
+    (comparison,) = read(two_models)
+    both = [replace(comparison, values={"budget": budget}) for budget in ("40 s", "80 s")]
+    gan = Selection(("dcgan_small",))
+    found = measure(Criterion("f", (gan,), kind="front", cost="latency_ms", than=0.5), both)
+    assert [m.of for m in found] == [((5, 5),)] * 2
 
 
 def test_one_seed_that_ends_badly_moves_no_other_seeds_threshold(tmp_path):

@@ -16,7 +16,6 @@ from bench.compare.curves import (
     SeedCurve,
     at,
     crossing,
-    first_reached,
     learning_curves,
     median,
 )
@@ -72,13 +71,13 @@ def test_never_outside_its_neighbours(curve, share):
 def test_a_threshold_is_reached_between_points():
     assert crossing(FALLING, 8.0) == Crossing(pytest.approx(10**0.5), pytest.approx(10**0.5))
     assert crossing(FALLING, 4.0) == Crossing(10.0, 10.0)
-    assert first_reached(FALLING, 2.0) == pytest.approx(10**1.5)
+    assert crossing(FALLING, 2.0).high == pytest.approx(10**1.5)
 
 
 def test_a_threshold_that_is_never_reached_is_censored_at_the_last_point():
     assert crossing(FALLING, 0.5) == Crossing(100.0, math.inf)
     assert not crossing(FALLING, 0.5).reached
-    assert first_reached(FALLING, 0.5) == math.inf
+    assert crossing(FALLING, 0.5).high == math.inf
 
 
 def test_a_threshold_above_the_first_point_was_reached_before_it():

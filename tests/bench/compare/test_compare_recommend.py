@@ -57,6 +57,10 @@ def test_one_model_alone_says_so(study_of):
     assert "only model trained" in study_of(ddpm_small=[5.0, 5.1, 5.2])
 
 
+def test_one_model_with_one_seed_is_no_recommendation_either(study_of):
+    assert "not a recommendation" in study_of(ddpm_small=[5.0])
+
+
 def test_the_best_that_is_also_the_cheapest_trades_nothing(study_of):
     text = study_of(dcgan_small=[2.0, 2.1, 2.2], ddpm_small=[5.0, 5.1, 5.2])
     assert "the lowest FID (domain) is that of dcgan_small" in text
@@ -75,6 +79,13 @@ def test_a_collapsed_model_is_never_recommended_and_never_said_to_be_worse(make_
     assert "It is lower than that of the other model" in text  # of dcgan_small alone
     assert "dcgan_small (g), 2.2" in text
     assert "Where samples must be cheap: dcgan_small (g)" in text
+
+
+def test_nothing_is_recommended_where_every_model_collapsed(make_run, tmp_path):
+    for seed in range(3):
+        make_run("mlp_gan", seed, {"g": scores(1.0) | costs(1, 100.0) | {"warning": "2 modes"}})
+    text = recommend(tmp_path / "runs")
+    assert text.endswith("every model shows signs of collapse: none of them is to be recommended.")
 
 
 def test_models_without_three_finished_seeds_are_named_as_not_compared(make_run, tmp_path):
