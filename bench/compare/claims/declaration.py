@@ -14,6 +14,7 @@ KINDS = (
     "holds",
     "rise",
     "reach",
+    "later",
     "settings_spread",
     "settings_share",
     "seed_spread",

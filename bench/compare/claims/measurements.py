@@ -137,6 +137,16 @@ def reach(
     return Seeds(found, *where((*of, *to)), bounds=bounds) if found else None
 
 
+def later(
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+) -> Counts | None:
+    """In how many seeds `of` needed more of the budget until then, of those that tell."""
+    m = reach(test, of, to, scope)
+    if m is None:
+        return None
+    return Counts(((sum(v > 0 for v in m.values.values()), len(m.values)),), (), m.rows, m.places)
+
+
 def _course(member: Member, cost: str) -> Curve:
     """The FID of a member along a cost, where both are known."""
     x, y = column(member, cost), column(member, "fid")
@@ -250,6 +260,7 @@ KINDS = {
     "holds": holds,
     "rise": rise,
     "reach": reach,
+    "later": later,
     "settings_spread": settings_spread,
     "settings_share": settings_share,
     "seed_spread": seed_spread,
@@ -258,5 +269,5 @@ KINDS = {
 }
 """How each kind of test is measured; None where runs are there and do not have what it needs."""
 
-POOLED = ("holds", "seed_spread", "failures", "front")
+POOLED = ("holds", "later", "seed_spread", "failures", "front")
 """Kinds that take all data sets together."""

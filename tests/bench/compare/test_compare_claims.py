@@ -405,6 +405,8 @@ def test_bounds_are_judged_by_their_signs(tmp_path):
         along(tmp_path, "dcgan_small", seed, (9.0, 8.0, 10.0))
     test = RATIO | {"kind": "reach", "cost": "train_seconds"}
     (finding,) = judged(tmp_path / "runs", test).findings
+    counted = test | {"kind": "later", "than": 0.5}
+    assert judged(tmp_path / "runs", counted).findings[0].estimate.text.startswith("3 of 3 [")
     assert finding.estimate.text == "at least ×3"
     assert finding.p == pytest.approx(0.25)
     assert finding.says == "undecided"
