@@ -67,11 +67,21 @@ def test_a_taken_port_is_one_sentence(tmp_path, port):
         make_server(tmp_path, port)
 
 
+def hear_interrupts() -> None:
+    """As a terminal starts it; what runs in a shell's background inherits that it does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_command_serves_until_it_is_interrupted(study, tmp_path):
     line = [sys.executable, "-u", "-m", "bench.compare", str(study), "--out", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [*line, "--serve", "0"], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+        [*line, "--serve", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        preexec_fn=hear_interrupts,
     )
     try:
         assert process.stdout is not None
