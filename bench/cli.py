@@ -136,16 +136,14 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         lines = expand(arguments)
-        if not is_multirun(arguments):
-            _run_line(arguments)
-            _part()
-            return
-        report = _open_report(arguments)
+        report = _open_report(arguments) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)
     broken = [line for line in lines if not _run_line(line)]
     _part()
+    if report is None:
+        return
     outcomes = launch.collect(report)
     if left := sum(outcome.left for outcome in outcomes):
         print(f"{left} runs were left to the processes that are at them", file=sys.stderr)

@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path("results"),
-        help="folder for <dataset>.md, .csv and .tex, claims.md and report/index.html "
+        help="folder for <dataset>.md, .csv and .tex, each table as <dataset>/*.csv, claims.md "
+        "(.csv, .tex) and report/index.html "
         "(default: results)",
     )
     made.add_argument(

@@ -1,13 +1,12 @@
 """Every table of a page under a name of its own, for files that hold tables only."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.blocks import Section
 from bench.compare.tables import Table
+from bench.files import csv_text
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,9 @@ def named_tables(title: str, sections: Sequence[Section]) -> list[NamedTable]:
     return list(found.values())
 
 
-def csv_text(table: Table) -> str:
+def table_csv(table: Table) -> str:
     """A table as CSV, its cells as readers see them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table.headings)
-    writer.writerows([cell.text for cell in row] for row in table.rows)
-    return text.getvalue()
+    return csv_text(table.headings, ([cell.text for cell in row] for row in table.rows))
 
 
 def _free(text: str, taken: dict[str, NamedTable]) -> str:

@@ -10,7 +10,7 @@ from bench.compare.frame import joined
 from bench.compare.grids import TRAJECTORY, copy_grids, find_grids
 from bench.compare.latex import latex_page
 from bench.compare.markdown import page
-from bench.compare.named import NamedTable, csv_text, named_tables
+from bench.compare.named import NamedTable, named_tables, table_csv
 from bench.compare.recommend import recommendation
 from bench.compare.report.page import Report, document
 from bench.compare.report.plots import figures
@@ -72,7 +72,7 @@ def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Pa
         Path(f"{title}.md"): page(title, sections, command),
         Path(f"{title}.csv"): numbers.to_csv(index=False, float_format="%.8g"),
         Path(f"{title}.tex"): latex_page(named, command),
-    } | {Path(title) / f"{one.label}.csv": csv_text(one.table) for one in named}
+    } | {Path(title) / f"{one.label}.csv": table_csv(one.table) for one in named}
 
 
 def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, str]:
@@ -80,7 +80,7 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
     table = claims_table(judgements)
     return {
         Path(f"{CLAIMS}.md"): claims_page(judgements, command),
-        Path(f"{CLAIMS}.csv"): csv_text(table),
+        Path(f"{CLAIMS}.csv"): table_csv(table),
         Path(f"{CLAIMS}.tex"): latex_page([NamedTable(table, "Claims", CLAIMS)], command),
     }
 

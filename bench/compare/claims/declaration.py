@@ -179,6 +179,8 @@ def _test(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Criterion:
     _check_value(test.expect, ("above", "below", "differs"))
     if test.expect == "differs" and (test.scale, test.than) != ("log", 1.0):
         raise ValueError("'differs' compares ratios with 1: it takes neither scale nor than")
+    if test.kind == "reach" and test.than != 1.0:
+        raise ValueError("reach compares with 1, since bounds know their side only: leave than out")
     if test.times != 1.0 and test.scale != "linear":
         raise ValueError("times needs scale: linear")
     if test.kind == "failures" and test.to and test.than:

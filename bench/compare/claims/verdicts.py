@@ -213,6 +213,8 @@ def _of_bounds(values: Sequence[float], effect: float, unit: str) -> Estimate:
     n, above = len(values), sum(value > 0 for value in values)
     p = float(stats.binomtest(above, n, 0.5).pvalue) if n >= MIN_SEEDS else math.nan
     text = f"{'at least' if effect > 1 else 'at most'} ×{_short(effect)}"
+    if 0 < above < n:  # bounds on both sides bound no mean
+        text = f"above ×1 in {above} of {n}"
     return Estimate(effect, math.nan, math.nan, p, n, text, unit)
 
 
