@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MAX_LINES = {"unet.py": 400}
+MAX_LINES = 500
 MODULES = sorted(file for folder in ("bench", "models") for file in (ROOT / folder).rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 
@@ -85,7 +85,7 @@ def test_every_module_opens_with_what_it_owns():
 
 def test_modules_are_short():
     lengths = {m: len(m.read_text("utf-8").splitlines()) for m in (*MODULES, *SCRIPTS)}
-    long = {name(m): n for m, n in lengths.items() if n > MAX_LINES.get(m.name, 300)}
+    long = {name(m): n for m, n in lengths.items() if n > MAX_LINES}
     assert long == {}
 
 
