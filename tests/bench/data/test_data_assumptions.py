@@ -11,12 +11,17 @@ from pathlib import Path
 import hydra
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset
 from bench.data.folder import load_folder
 from bench.data.samples import read_samples
-from bench.data.sources import load_cifar10
+from bench.data.sources import load_cifar10, load_digits
+from bench.extractors.table import build_extractor
+from bench.images import to_uint8
+from bench.metrics.fid import frechet_distance, statistics
 from bench.run import run
 
 
@@ -468,7 +473,35 @@ def test_one_pixel_in_colour_makes_three_channels(tmp_path):
 # What a run says.
 
 
-def test_flips_are_off_unless_asked_for(tmp_path, caplog):
+def test_digits_in_a_folder_are_not_mirrored(tmp_path):
+    """What a perfect sampler of the training batches scores: FID 2.6 where half are mirrored."""
+    digits = load_digits(data_root=tmp_path)
+    for part, split in (("train", digits.train), ("test", digits.test)):
+        assert split.labels is not None
+        for i, (image, label) in enumerate(zip(split.images, split.labels, strict=True)):
+            write(tmp_path / "x", {f"{part}/{label}/{i:04}.png": png(image[0])})
+    extractor = build_extractor(
+        "domain", digits, device=torch.device("cpu"), cache_dir=tmp_path, weights=None
+    )
+
+    def fid(**options) -> float:
+        data = load(tmp_path / "x", **options)
+        n = len(data.train)
+        assert data.shape == (1, 8, 8)
+        batch = BatchStream(data.train, n, seed=0, flip=data.flip)(0).x
+        features = [
+            extractor(images)[0]
+            for images in (torch.from_numpy(np.array(digits.test.images)), to_uint8(batch))
+        ]
+        return frechet_distance(*statistics(features[0]), *statistics(features[1]))
+
+    assert fid() == pytest.approx(0.093, abs=0.01)
+    assert fid(flip=True) > 2
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        assert hydra.compose("config", ["dataset=folder"]).dataset.flip is False
+
+
+def test_a_run_says_how_it_augments(tmp_path, caplog):
     files = {f"{i % 2}x/{i:02}.png": png(noise(i, 8, 8)) for i in range(40)}
     root = write(tmp_path / "x", files)
     said = {}
