@@ -19,6 +19,7 @@ from bench.build import (
     build_trainer,
     plain,
 )
+from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
 from bench.drawing import SamplesNotFiniteError
 from bench.errors import RunError, one_sentence
@@ -39,6 +40,8 @@ from bench.trainer import Trainer
 log = logging.getLogger("bench.run")
 
 PRECISIONS = ("fp32", "bf16")
+
+_SHOWN_CLASSES = 5
 
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""
@@ -97,7 +100,7 @@ def run(
             opened = RunDirectory(path) if world.is_main else nullcontext()
             with opened as records:
                 if records is not None:
-                    records.check_config(plain(cfg), (*MAY_DIFFER, "data_hash"))
+                    records.check_config(plain(cfg), (*MAY_DIFFER, "data_hash", "data_notes"))
                 done = _ended_before(path, records, world)
                 return done or _train(cfg, budget, device, world, path, records, origin)
 
@@ -115,6 +118,7 @@ def _train(
     dataset = build_dataset(cfg, world)
     memory = PeakMemory(device)
     trainer = build_trainer(cfg, budget, dataset, device, world, path / "checkpoints")
+    _announce(dataset, trained=bool(trainer.phases))
     trainer.resume()
     gc.enable()  # bench.cli disables it for a quicker start
     progress = TrainingProgress(path.as_posix(), visible=world.is_main)
@@ -124,7 +128,10 @@ def _train(
         check_limits(trainer.model, options.samples)
         with memory.excluding():
             evaluator = build_evaluator(cfg, dataset, options, device)
-        records.write_config(plain(cfg) | {"data_hash": dataset.hash}, MAY_DIFFER)
+        of_data: dict[str, object] = {"data_hash": dataset.hash}
+        if dataset.notes:
+            of_data["data_notes"] = list(dataset.notes)
+        records.write_config(plain(cfg) | of_data, (*MAY_DIFFER, "data_notes"))
         observer = Recorder(
             records,
             trainer,
@@ -141,6 +148,21 @@ def _train(
     if status.phase == "evaluation" and world.size > 1:
         raise RunError(status.reason)  # the other ranks wait for this one: end them all
     return RunResult(path, status.status, status.reason)
+
+
+def _announce(dataset: Dataset, *, trained: bool) -> None:
+    """Say what the data is, how training augments it, and what was assumed when it was read."""
+    shape = "x".join(map(str, dataset.shape))
+    words = f"{len(dataset.train):,} training and {len(dataset.test):,} held-out samples of {shape}"
+    if dataset.classes:
+        more = ", …" if dataset.num_classes > _SHOWN_CLASSES else ""
+        shown = ", ".join(dataset.classes[:_SHOWN_CLASSES])
+        words += f", {dataset.num_classes} classes ({shown}{more})"
+    if trained:
+        words += "; augmentation: " + ("horizontal flips" if dataset.flip else "none")
+    log.info("  %s: %s", dataset.name, words)
+    for note in dataset.notes:
+        log.info("  %s: %s", dataset.name, note)
 
 
 def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, command: str) -> Status:

@@ -10,6 +10,7 @@ FLAG = "true or false"
 KINDS = {
     "seed": (WHOLE, False),
     "threads": (WHOLE, True),
+    "dataset.flip": (FLAG, False),
     "budget.images": (NUMBER, True),
     "budget.seconds": (NUMBER, True),
     "budget.flops": (NUMBER, True),

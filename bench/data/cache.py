@@ -27,11 +27,13 @@ class Decoded:
         train: images to train on.
         test: held-out images.
         classes: class names by label; empty for unlabelled data.
+        notes: sentences that say what was assumed when the data was read.
     """
 
     train: Split
     test: Split
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def default_cache_root() -> Path:
@@ -78,7 +80,8 @@ def load_cached(
         _build(entry, decode)
     meta = json.loads((entry / "meta.json").read_text())
     train, test = (_open_split(entry, part) for part in ("train", "test"))
-    return Dataset(name, train, test, tuple(meta["classes"]), flip, meta["hash"])
+    notes = tuple(meta.get("notes", ()))
+    return Dataset(name, train, test, tuple(meta["classes"]), flip, meta["hash"], notes=notes)
 
 
 def _build(entry: Path, decode: Callable[[Allocate], Decoded]) -> None:
@@ -103,6 +106,7 @@ def _build(entry: Path, decode: Callable[[Allocate], Decoded]) -> None:
         meta = {
             "hash": content_hash(decoded.train, decoded.test),
             "classes": list(decoded.classes),
+            "notes": list(decoded.notes),
         }
         (folder / "meta.json").write_text(json.dumps(meta, indent=2))
         _publish(folder, entry)

@@ -1,13 +1,16 @@
 """Owns turning encoded images into uint8 arrays: colour modes, resizing, the decoding pool."""
 
+import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from bench.data.tree import UNREADABLE, Tree
 from bench.progress import shown_progress
@@ -15,7 +18,11 @@ from bench.progress import shown_progress
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _CHUNK = 64  # images per task: one future each would cost more than decoding a small image
 _MAX_THREADS = 16
-_READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
+READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
+"""What decoding a damaged image raises."""
+
+FITS = ("crop", "pad", "stretch")
+"""Ways in which an image that is not square becomes one."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +31,20 @@ class Format:
 
     Attributes:
         channels: 1 (grey, ITU-R 601 luma) or 3 (RGB).
-        image_size: side of the result: the centre square is cut out and, unless it has this side
-            already, resized with Pillow's antialiased LANCZOS (as StyleGAN3's center-crop does).
-            None keeps sizes.
+        image_size: side of the result; images of another size are resized with Pillow's
+            antialiased LANCZOS. None keeps sizes.
         resize: False to refuse images that are not image_size square instead.
+        fit: how an image that is not square becomes one. "crop": its centre square is cut out (as
+            StyleGAN3's center-crop does). "pad": all of it, centred between black bars.
+            "stretch": all of it, its sides scaled by different factors.
+        bits: of the values in files of 16-bit grey, 1 to 16: 2^bits - 1 becomes 255.
     """
 
     channels: int
     image_size: int | None
     resize: bool = True
+    fit: str = "crop"
+    bits: int = 16
 
 
 class WrongSizeError(ValueError):
@@ -42,33 +54,73 @@ class WrongSizeError(ValueError):
 def decode_image(data: bytes, target: Format) -> np.ndarray:
     """Decode one file to (C, H, W) uint8.
 
-    EXIF orientation is applied. 16-bit grey is scaled by 1/257 and rounded; 16-bit colour loses its
-    low byte (Pillow). Transparency is composited on white. CMYK, palettes and other colour spaces
-    become RGB or grey.
+    EXIF orientation is applied. 16-bit grey is scaled to 0..255 by the range of target.bits, or by
+    the range that the file itself declares (PGM), and rounded; 16-bit colour loses its low byte
+    (Pillow). Transparency is composited on white. CMYK, palettes and other colour spaces become RGB
+    or grey.
 
     Raises:
         WrongSizeError: the size is not image_size and target.resize is off.
         ValueError: animated, or a kind of pixel that has no defined range.
-        OSError: the file is damaged; other exceptions in _READ_ERRORS likewise.
+        OSError: the file is damaged; other exceptions in READ_ERRORS.
     """
-    try:
-        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError as error:  # its message names an object in memory
-        raise OSError("not an image, or damaged at its beginning") from error
-    with opened as image:
-        # A JPEG with several pictures (MPO, from phones and stereo cameras) is not an animation.
-        if image.format != "MPO" and getattr(image, "is_animated", False):
-            raise ValueError(f"animated, {getattr(image, 'n_frames', 'several')} frames")
+    with opened(io.BytesIO(data)) as image:
+        white = 2**target.bits - 1 if lacks_range(image) else 65535
         image.load()
         oriented = ImageOps.exif_transpose(image)
-    converted = _to_channels(oriented, target.channels)
+    converted = _to_channels(oriented, target.channels, white)
     size = target.image_size
     if size is not None and converted.size != (size, size):
         if not target.resize:
             raise WrongSizeError(f"{converted.width}x{converted.height}")
-        converted = _centre_square(converted, size)
+        converted = _fitted(converted, size, target.fit)
     pixels = np.asarray(converted)  # (H, W) grey or (H, W, 3)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+@contextmanager
+def opened(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
+    """Open one image; its header is read, its pixels are not yet.
+
+    Raises:
+        ValueError: animated.
+        OSError: not an image; other exceptions in READ_ERRORS.
+    """
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError as error:  # its message names an object in memory
+        raise OSError("not an image, or damaged at its beginning") from error
+    with image:
+        # A JPEG with several pictures (MPO, from phones and stereo cameras) is not an animation.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise ValueError(f"animated, {getattr(image, 'n_frames', 'several')} frames")
+        yield image
+
+
+def lacks_range(image: ImageFile.ImageFile) -> bool:
+    """Whether an opened, not yet loaded image has 16 bits and does not say which value is white.
+
+    PGM and PPM declare their largest value, and Pillow scales by it; 65535 is what most programs
+    declare without looking at the values.
+    """
+    deep_grey = image.mode.startswith("I") and not any(
+        codec.startswith("ppm") and 65535 not in args for codec, args in _encodings(image)
+    )
+    return deep_grey or is_deep_colour(image)
+
+
+def is_deep_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether an opened, not yet loaded image has 16 bits per colour, of which Pillow keeps 8."""
+    return not image.mode.startswith("I") and any(
+        65535 in args if codec.startswith("ppm") else ";16" in str(args[0])
+        for codec, args in _encodings(image)
+    )
+
+
+def _encodings(image: ImageFile.ImageFile) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Codecs and their arguments: the raw mode first; PGM's and PPM's largest value after it."""
+    for codec, _, _, args in image.tile:
+        yield codec, args if isinstance(args, tuple) else (args,)
 
 
 def shrink(images: np.ndarray, size: int) -> np.ndarray:
@@ -86,20 +138,35 @@ def shrink(images: np.ndarray, size: int) -> np.ndarray:
     return shrunk
 
 
-def _centre_square(image: Image.Image, size: int) -> Image.Image:
+def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
+    """Make a square of this side, as `Format.fit` says."""
+    width, height = image.size
+    if fit == "stretch":
+        return image.resize((size, size), Image.Resampling.LANCZOS)
+    if fit == "pad":
+        longest = max(width, height)
+        inner = tuple(max(1, round(side * size / longest)) for side in (width, height))
+        if inner != image.size:
+            image = image.resize((inner[0], inner[1]), Image.Resampling.LANCZOS)
+        square = Image.new(image.mode, (size, size))  # black
+        square.paste(image, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return square
     # Cut out before resizing: whole pixels, and an extreme aspect ratio cannot blow up memory.
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
     square = image.crop((left, top, left + side, top + side))
     return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _to_channels(image: Image.Image, channels: int) -> Image.Image:
+def _to_channels(image: Image.Image, channels: int, white: int) -> Image.Image:
+    """Convert to 8-bit grey or RGB; `white` is the value of 16-bit grey that becomes 255."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("32-bit integer pixels: save it with 8 or 16 bits")
-        image = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+        if values.max() > white:
+            raise ValueError(f"value {values.max()} exceeds {white}")
+        image = Image.fromarray(np.rint(values / (white / 255)).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels: save it with 8 or 16 bits")
     elif image.has_transparency_data:
@@ -113,7 +180,7 @@ def decode_into(
     jobs: Sequence[tuple[np.ndarray, Sequence[str]]],
     target: Format,
     advice: str | None = None,
-) -> None:
+) -> dict[str, bytes]:
     """Decode all named files into arrays, in threads, with a progress bar on a terminal.
 
     Args:
@@ -122,6 +189,9 @@ def decode_into(
         target: what the images are turned into.
         advice: what to do about images of another size; None for what helps with a data set.
 
+    Returns:
+        A hash of each file's decoded pixels, by name: equal where the images are.
+
     Raises:
         ValueError: images cannot be read or have the wrong size; says how many and which first.
     """
@@ -129,6 +199,7 @@ def decode_into(
     total = sum(len(names) for _, names in jobs)
     threads = min(_MAX_THREADS, os.cpu_count() or 1)
     faults: list[tuple[str, Exception]] = []
+    hashes: dict[str, bytes] = {}
     progress = shown_progress(f"decoding {tree.path.name}", total)
     with progress as advance, ThreadPoolExecutor(threads) as pool:
         tasks = {
@@ -139,7 +210,9 @@ def decode_into(
             for start in range(0, len(names), _CHUNK)
         }
         for task in as_completed(tasks):
-            faults += task.result()
+            chunk_faults, chunk_hashes = task.result()
+            faults += chunk_faults
+            hashes |= chunk_hashes
             advance(tasks[task])
     if advice is None:
         advice = (
@@ -148,21 +221,24 @@ def decode_into(
             else "to resize images use dataset=folder"
         )
     _report(tree, faults, jobs[0][0].shape[1:], advice)
+    return hashes
 
 
 def _decode_chunk(
     tree: Tree, out: np.ndarray, names: Sequence[str], start: int, target: Format
-) -> list[tuple[str, Exception]]:
+) -> tuple[list[tuple[str, Exception]], dict[str, bytes]]:
     faults: list[tuple[str, Exception]] = []
+    hashes: dict[str, bytes] = {}
     for i in range(start, min(start + _CHUNK, len(names))):
         try:
             pixels = decode_image(tree.read(names[i]), target)
             if pixels.shape != out.shape[1:]:
                 raise WrongSizeError(f"{pixels.shape[2]}x{pixels.shape[1]}")
             out[i] = pixels
-        except _READ_ERRORS as error:
+            hashes[names[i]] = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        except READ_ERRORS as error:
             faults.append((names[i], error))
-    return faults
+    return faults, hashes
 
 
 def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int, ...]:
@@ -173,7 +249,7 @@ def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int,
     for name in names:
         try:
             return decode_image(tree.read(name), target).shape
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             reasons.append(str(error))  # named, with all others, once every image has been tried
     raise ValueError(
         f"{tree}: none of its {len(names)} images can be read, first: {names[0]} ({reasons[0]}): "

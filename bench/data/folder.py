@@ -1,5 +1,6 @@
 """Owns the loader of local images: a folder or zip file, as its own or as a published data set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import PIL
 
 from bench.data.cache import Allocate, Decoded, load_cached
 from bench.data.dataset import Dataset, Split
-from bench.data.decode import Format, decode_into, native_shape
-from bench.data.layout import Layout, Part, arrange
+from bench.data.decode import FITS, Format, decode_into, native_shape
+from bench.data.layout import Layout, Part, arrange, keep_copies_together
+from bench.data.survey import Wanted, settle
 from bench.data.tree import Tree, open_tree
 
 
@@ -18,21 +20,31 @@ def load_folder(
     data_root: Path,
     cache_root: Path | None = None,
     name: str = "folder",
-    flip: bool = True,
+    flip: bool = False,
     image_size: int | None = 32,
-    channels: int = 3,
+    channels: int | None = None,
+    fit: str = "crop",
+    bits: int | None = None,
     path: str | None = None,
 ) -> Dataset:
     """Load a folder or zip file of images; `bench.data.layout.arrange` says which layouts.
+
+    Exact copies, by their decoded pixels, are either all trained on or all held out, unless folders
+    say which images are held out. What was assumed stands in the data set's notes.
 
     Args:
         data_root: not used; every loader takes it.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
         name: the data set's name, used in paths and tables.
         flip: whether training batches are mirrored.
-        image_size: side to which images are resized and centre-cropped (`Format`); None if all
-            have the same size and shall keep it.
-        channels: 1 (grey) or 3 (RGB).
+        image_size: side of the square that images become; None if all have the same size and shall
+            keep it.
+        channels: 1 (grey) or 3 (RGB); None for 1 where all images are grey, also such as are saved
+            in colour, and 3 otherwise.
+        fit: how images that are not square become so: "crop" to their centre, "pad" with black or
+            "stretch" (`Format`).
+        bits: of the values in 16-bit files, 1 to 16; None for the fewest of 8, 10, 12, 14 and 16
+            that hold the largest value of all.
         path: the folder or zip file.
 
     Raises:
@@ -42,11 +54,26 @@ def load_folder(
     del data_root
     if path is None:
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
-    if channels not in (1, 3):
-        raise ValueError(f"dataset.channels={channels} must be 1 (grey) or 3 (RGB).")
+    if isinstance(channels, bool) or channels not in (None, 1, 3):
+        raise ValueError(
+            f"dataset.channels={channels} must be 1 (grey), 3 (RGB), or null to see from the "
+            "images."
+        )
+    if fit not in FITS:
+        raise ValueError(f"dataset.fit={fit} must be one of {', '.join(FITS)}.")
+    if bits is not None and (type(bits) is not int or not 1 <= bits <= 16):
+        raise ValueError(
+            f"dataset.bits={bits} must be a whole number from 1 to 16, or null to see from the "
+            "images."
+        )
     if image_size is not None and image_size < 1:
         raise ValueError(f"dataset.image_size={image_size} must be at least 1, or null.")
-    return _load(name, flip, path, Format(channels, image_size), None, cache_root)
+    if image_size is None and fit != "crop":
+        raise ValueError(
+            f"dataset.fit={fit} needs a dataset.image_size: with null, images keep their size."
+        )
+    wanted = Wanted(channels, image_size, fit=fit, bits=bits)
+    return _load(name, flip, path, wanted, None, cache_root)
 
 
 def load_local(
@@ -71,34 +98,49 @@ def load_local(
         FileNotFoundError: path is missing.
         ValueError: sizes or class folders are not the published ones, or images are damaged.
     """
-    return _load(name, flip, path, Format(shape[0], shape[1], resize=False), classes, cache_root)
+    return _load(name, flip, path, Wanted(shape[0], shape[1], resize=False), classes, cache_root)
 
 
 def _load(
     name: str,
     flip: bool,
     path: str,
-    target: Format,
+    wanted: Wanted,
     classes: tuple[str, ...] | None,
     cache_root: Path | None,
 ) -> Dataset:
     tree = open_tree(path)
-    key = ("local", tree.key(), target, classes, PIL.__version__)
+    key = ("local", tree.key(), wanted, classes, PIL.__version__)
 
     def decode(allocate: Allocate) -> Decoded:
         layout = arrange(tree)
         if classes is not None:
             layout = _as_published(tree, layout, name, classes)
         names = (*layout.train.names, *layout.test.names)
+        target, assumed = settle(tree, names, wanted)
         shape = native_shape(tree, names, target)
-        parts = {"train": layout.train, "test": layout.test}
-        arrays = {part: allocate(part, (len(p.names), *shape)) for part, p in parts.items()}
-        decode_into(tree, [(arrays[part], p.names) for part, p in parts.items()], target)
-        splits = {part: Split(arrays[part], _labels(p)) for part, p in parts.items()}
-        return Decoded(splits["train"], splits["test"], layout.classes)
+        images, hashes = _decode(tree, layout, target, shape, allocate)
+        together = keep_copies_together(layout, hashes)
+        if (together.train.names, together.test.names) != (layout.train.names, layout.test.names):
+            images, _ = _decode(tree, together, target, shape, allocate)
+        train, test = (
+            Split(pixels, _labels(part))
+            for pixels, part in zip(images, (together.train, together.test), strict=True)
+        )
+        return Decoded(train, test, together.classes, (*together.notes, *assumed))
 
     with tree:
         return load_cached(name, flip, key, decode, cache_root)
+
+
+def _decode(
+    tree: Tree, layout: Layout, target: Format, shape: tuple[int, ...], allocate: Allocate
+) -> tuple[Sequence[np.ndarray], dict[str, bytes]]:
+    """Decode both splits, (N, C, H, W) uint8 each, and hash every file's pixels."""
+    parts = {"train": layout.train, "test": layout.test}
+    arrays = [allocate(name, (len(part.names), *shape)) for name, part in parts.items()]
+    jobs = [(array, part.names) for array, part in zip(arrays, parts.values(), strict=True)]
+    return arrays, decode_into(tree, jobs, target)
 
 
 def _as_published(tree: Tree, layout: Layout, name: str, classes: tuple[str, ...]) -> Layout:
@@ -107,7 +149,12 @@ def _as_published(tree: Tree, layout: Layout, name: str, classes: tuple[str, ...
     for known in ({c: i for i, c in enumerate(classes)}, numbers):
         if layout.classes and set(layout.classes) <= set(known):
             order = [known[c] for c in layout.classes]
-            return Layout(_renumber(layout.train, order), _renumber(layout.test, order), classes)
+            return replace(
+                layout,
+                train=_renumber(layout.train, order),
+                test=_renumber(layout.test, order),
+                classes=classes,
+            )
     raise ValueError(
         f"dataset.path={tree.path} does not have the class folders of {name}: name them "
         f"{', '.join(classes)} or 0 to {len(classes) - 1}, or use dataset=folder."

@@ -1,11 +1,14 @@
 """Owns what the folders of a tree mean: train and test splits, classes, and what is refused."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from bench.data.formats import packed
 from bench.data.holdout import hold_out
+from bench.data.labels import MANIFEST, are_shards, read_manifests, unread_notes
 from bench.data.tree import Tree
 
 _LOGGER = logging.getLogger(__name__)
@@ -31,32 +34,59 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """Both splits, and the class names by label, sorted; () for unlabelled data."""
+    """Both splits and what their labels mean.
+
+    Attributes:
+        train: files to train on.
+        test: held-out files.
+        classes: class names by label; () for unlabelled data.
+        prefix: the folder, "" or ending in "/", below which names are hashed to choose the held-out
+            files; None where folders say which these are.
+        notes: sentences that say what was assumed or left out.
+    """
 
     train: Part
     test: Part
     classes: tuple[str, ...]
+    prefix: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Class names in the order of their labels, and the class of every file name."""
+
+    names: tuple[str, ...]
+    of: Mapping[str, str]
+
+
+_NO_CLASSES = _Classes((), {})
 
 
 def arrange(tree: Tree) -> Layout:
-    """Read splits and classes off the folder names.
+    """Read splits and classes off the folder names, and labels off dataset_tool's dataset.json.
 
     Accepted is [train/ and, if any, test/ or val/][<class>/]image. Folders around everything, as
-    zip programs add them, do not count; a single class is unlabelled data. Without a test split,
-    10 % of each class is held out by a hash of the file names (`hold_out`): renaming or adding
-    files changes the choice, their order or packing does not.
+    zip programs add them, do not count; a single class is unlabelled data, and so are folders that
+    only split the files by number (`are_shards`). A dataset.json decides the classes of all images
+    beside and below it, whatever their folders (`read_manifests`). Without a test split, 10 % of
+    each class is held out by a hash of the file names (`hold_out`): renaming or adding files
+    changes the choice, their order or packing does not.
 
     Raises:
-        ValueError: there are no images, or the folders fit no accepted layout.
+        ValueError: there are no images, or the folders or labels fit no accepted layout.
     """
-    images = image_names(tree)
+    images, others = _sorted_out(tree)
+    labels, label_notes = read_manifests(tree, images)
+    notes = [*label_notes, *unread_notes(others)]
     prefix = _wrapper(images, tree.folders)
     files = [_cut(name, prefix) for name in images]
     folders = [_cut(name, prefix) for name in tree.folders if name.startswith(prefix)]
 
     splits = {parts[0].lower(): parts[0] for parts in files if len(parts) > 1 and _is_split(parts)}
     if not splits:
-        return _hold_out(tree.path, prefix, files, _classes(tree.path, "", files, folders))
+        classes = _classes(tree, prefix, files, folders, labels, notes)
+        return _held_out(tree, prefix, images, classes, notes)
     tops = sorted({parts[0] if len(parts) > 1 else "." for parts in files})
     empty = sorted({parts[0] for parts in folders if _is_split(parts)} - set(tops))
     if sorted(top.lower() for top in tops) not in _SPLITS or empty:
@@ -66,27 +96,76 @@ def arrange(tree: Tree) -> Layout:
             + ": beside train/ there may be either test/ or val/, with images, and nothing else."
         )
 
-    by_split = {top: [parts for parts in files if parts[0] == top] for top in tops}
-    names = {
+    by_split = {
         top: _classes(
-            tree.path,
-            f"{top}/",
-            [parts[1:] for parts in by_split[top]],
+            tree,
+            f"{prefix}{top}/",
+            [parts[1:] for parts in files if parts[0] == top],
             [parts[1:] for parts in folders if parts[0] == top and len(parts) > 1],
+            labels,
+            notes,
         )
         for top in tops
     }
     train = splits.pop("train")
     if not splits:
-        return _hold_out(tree.path, f"{prefix}{train}/", [p[1:] for p in files], names[train])
+        return _held_out(tree, f"{prefix}{train}/", images, by_split[train], notes)
     (test,) = splits.values()
-    _check_same_classes(tree.path, train, names[train], test, names[test])
-    classes = names[train]
-    return Layout(
-        _part(f"{prefix}{train}/", [parts[1:] for parts in by_split[train]], classes),
-        _part(f"{prefix}{test}/", [parts[1:] for parts in by_split[test]], classes),
-        classes if len(classes) > 1 else (),
-    )
+    _check_same_classes(tree, train, by_split[train].names, test, by_split[test].names)
+    names = by_split[train].names
+    parts = [
+        _part([n for n in images if n.startswith(f"{prefix}{top}/")], _Classes(names, classes.of))
+        for top, classes in ((train, by_split[train]), (test, by_split[test]))
+    ]
+    return Layout(parts[0], parts[1], names if len(names) > 1 else (), notes=tuple(notes))
+
+
+def keep_copies_together(layout: Layout, hashes: Mapping[str, bytes]) -> Layout:
+    """Say how many images are copies of others; put all copies of one into the same split.
+
+    Where folders say which images are held out, nothing is moved. Elsewhere the held-out part is
+    chosen among the first copies, by name, and the others follow; without copies it stays as it is.
+
+    Args:
+        layout: both splits.
+        hashes: of the decoded pixels, by file name.
+    """
+    names = (*layout.train.names, *layout.test.names)
+    copies = len(names) - len({hashes[name] for name in names})
+    if not copies:
+        return layout
+    said = f"{copies} of {len(names)} images are exact copies of others"
+    if layout.prefix is None:
+        trained_on = {hashes[name] for name in layout.train.names}
+        shared = sum(hashes[name] in trained_on for name in layout.test.names)
+        if shared:
+            said += (
+                f"; {shared} of the {len(layout.test.names)} held-out images are also trained on, "
+                "which flatters every score: remove them from one side"
+            )
+        return replace(layout, notes=(*layout.notes, said))
+    labels: dict[str, int] = {}
+    for part in (layout.train, layout.test):
+        labels |= zip(part.names, part.labels or [0] * len(part.names), strict=True)
+    firsts: dict[bytes, str] = {}
+    for name in sorted(names):
+        firsts.setdefault(hashes[name], name)
+    if len(firsts) > 1:
+        mask = _mask([*firsts.values()], [labels[n] for n in firsts.values()], layout.prefix)
+        held = {pixels for pixels, test in zip(firsts, mask, strict=True) if test}
+        train, test = (
+            Part(
+                chosen := tuple(n for n in sorted(names) if (hashes[n] in held) == side),
+                tuple(labels[n] for n in chosen) if layout.classes else None,
+            )
+            for side in (False, True)
+        )
+        layout = replace(layout, train=train, test=test)
+        said += ": all copies of one are either trained on or held out"
+    several = sum(labels[name] != labels[firsts[hashes[name]]] for name in names)
+    if several:
+        said += f"; {several} of them have another class than the first copy"
+    return replace(layout, notes=(*layout.notes, said))
 
 
 def image_names(tree: Tree) -> list[str]:
@@ -95,20 +174,31 @@ def image_names(tree: Tree) -> list[str]:
     Raises:
         ValueError: there are no images.
     """
+    images, others = _sorted_out(tree)
+    if others:
+        _LOGGER.info(
+            "%s: ignored %d files that are not images, first: %s", tree, len(others), others[0]
+        )
+    return images
+
+
+def _sorted_out(tree: Tree) -> tuple[list[str], list[str]]:
+    """Names of all images, and of all other files but dataset.json, sorted.
+
+    Raises:
+        ValueError: there are no images.
+    """
     images = [name for name in tree.files if name.lower().endswith(_SUFFIXES)]
+    for names, advice in packed(tree.files) if not images else ():
+        raise ValueError(
+            f"{tree} holds no images but {len(names)} other files, first: {names[0]}: {advice}."
+        )
     if not images:
         raise ValueError(
             f"{tree} holds no images: give a folder or zip of {', '.join(_SUFFIXES)} files."
         )
     others = sorted(set(tree.files) - set(images))
-    if others:
-        _LOGGER.info(
-            "%s: ignored %d files that are not images, first: %s",
-            tree,
-            len(others),
-            others[0],
-        )
-    return images
+    return images, [name for name in others if name.rpartition("/")[2] != MANIFEST]
 
 
 def _wrapper(images: Sequence[str], folders: Sequence[str]) -> str:
@@ -132,69 +222,120 @@ def _is_split(parts: _Parts) -> bool:
 
 
 def _classes(
-    path: Path, where: str, files: Sequence[_Parts], folders: Sequence[_Parts]
-) -> tuple[str, ...]:
-    """Return the sorted names of the class folders below `where`; () if there are none."""
+    tree: Tree,
+    where: str,
+    files: Sequence[_Parts],
+    folders: Sequence[_Parts],
+    labels: Mapping[str, int | None],
+    notes: list[str],
+) -> _Classes:
+    """Classes of the files below `where`, from dataset.json or else from their folders.
+
+    Adds to notes what is not read as classes.
+
+    Raises:
+        ValueError: only some files have a class, or a class has no files.
+    """
+    names = [where + "/".join(parts) for parts in files]
     in_folder = [parts for parts in files if len(parts) > 1]
+    if any(labels.get(name) is not None for name in names):
+        return _classes_of_manifest(tree, names, labels)
     if not in_folder:
-        return ()
+        return _NO_CLASSES
+    if all(name in labels for name in names):
+        notes.append(f"{MANIFEST} says that the images have no labels: folders are no classes")
+        return _NO_CLASSES
     if len(in_folder) < len(files):
         loose = next("/".join(parts) for parts in files if len(parts) == 1)
         raise ValueError(
-            f"dataset.path={path} mixes class folders such as {where}{in_folder[0][0]}/ with "
+            f"dataset.path={tree.path} mixes class folders such as {where}{in_folder[0][0]}/ with "
             f"{len(files) - len(in_folder)} images outside of any, first: {where}{loose}: move "
             "them into class folders or put all images into one folder."
         )
-    classes = sorted({parts[0] for parts in in_folder})
+    classes = tuple(sorted({parts[0] for parts in in_folder}))
+    inside: dict[str, list[str]] = {name: [] for name in classes}
+    for parts in in_folder:
+        inside[parts[0]].append("/".join(parts[1:]))
+    if are_shards(classes, inside):
+        notes.append(
+            f"the {len(classes)} folders {where}{classes[0]}/ … only split the files by number and "
+            "are no classes: without dataset.json the images are unlabelled (folders whose names "
+            "have a letter are classes)"
+        )
+        return _NO_CLASSES
     empty = sorted({parts[0] for parts in folders} - set(classes))
     if empty:
         raise ValueError(
-            f"dataset.path={path} has {len(empty)} class folders without images, first: "
+            f"dataset.path={tree.path} has {len(empty)} class folders without images, first: "
             f"{where}{empty[0]}/: remove them or add images."
         )
-    return tuple(classes)
+    return _Classes(classes, {n: parts[0] for n, parts in zip(names, files, strict=True)})
+
+
+def _classes_of_manifest(
+    tree: Tree, names: Sequence[str], labels: Mapping[str, int | None]
+) -> _Classes:
+    """Classes named by their numbers.
+
+    Raises:
+        ValueError: only some of the names are labelled.
+    """
+    labelled = {name: label for name in names if (label := labels.get(name)) is not None}
+    if len(labelled) < len(names):
+        lacking = sorted(set(names) - set(labelled))
+        raise ValueError(
+            f"{tree}: no {MANIFEST} gives {len(lacking)} images a label, first: {lacking[0]}, but "
+            "others have one: label all or none."
+        )
+    numbers = sorted(set(labelled.values()))
+    return _Classes(
+        tuple(str(number) for number in numbers),
+        {name: str(label) for name, label in labelled.items()},
+    )
 
 
 def _check_same_classes(
-    path: Path, train: str, train_classes: _Parts, test: str, test_classes: _Parts
+    tree: Tree, train: str, train_classes: _Parts, test: str, test_classes: _Parts
 ) -> None:
     if bool(train_classes) != bool(test_classes):
         labelled, other = (train, test) if train_classes else (test, train)
         raise ValueError(
-            f"dataset.path={path} has class folders in {labelled}/ but none in {other}/: sort both "
+            f"dataset.path={tree.path} has classes in {labelled}/ but none in {other}/: sort both "
             "into classes or neither."
         )
     unknown = sorted(set(test_classes) - set(train_classes))
     if unknown:
         raise ValueError(
-            f"dataset.path={path} has {len(unknown)} classes in {test}/ that {train}/ lacks, "
+            f"dataset.path={tree.path} has {len(unknown)} classes in {test}/ that {train}/ lacks, "
             f"first: {unknown[0]}: give both the same class folders."
         )
 
 
-def _part(prefix: str, files: Sequence[_Parts], classes: tuple[str, ...]) -> Part:
-    label = {name: i for i, name in enumerate(classes)}
-    names = tuple(prefix + "/".join(parts) for parts in files)
-    if len(classes) < 2:
-        return Part(names, None)
-    return Part(names, tuple(label[parts[0]] for parts in files))
+def _part(names: Sequence[str], classes: _Classes) -> Part:
+    label = {name: i for i, name in enumerate(classes.names)}
+    if len(classes.names) < 2:
+        return Part(tuple(names), None)
+    return Part(tuple(names), tuple(label[classes.of[name]] for name in names))
 
 
-def _hold_out(path: Path, prefix: str, files: Sequence[_Parts], classes: tuple[str, ...]) -> Layout:
-    if len(files) < 2:
+def _held_out(
+    tree: Tree, prefix: str, names: Sequence[str], classes: _Classes, notes: Sequence[str]
+) -> Layout:
+    if len(names) < 2:
         raise ValueError(
-            f"dataset.path={path} holds a single image: at least two are needed, one to train on "
-            "and one to hold out."
+            f"dataset.path={tree.path} holds a single image: at least two are needed, one to train "
+            "on and one to hold out."
         )
-    everything = _part(prefix, files, classes)
-    names = ["/".join(parts) for parts in files]
-    mask = hold_out(names, everything.labels, max(1, round(_HELD_OUT_SHARE * len(files))))
+    mask = _mask(names, _part(names, classes).labels, prefix)
     train, test = (
-        _part(
-            prefix,
-            [parts for parts, held in zip(files, mask, strict=True) if held == side],
-            classes,
-        )
+        _part([name for name, held in zip(names, mask, strict=True) if held == side], classes)
         for side in (False, True)
     )
-    return Layout(train, test, classes if len(classes) > 1 else ())
+    shown = classes.names if len(classes.names) > 1 else ()
+    return Layout(train, test, shown, prefix, tuple(notes))
+
+
+def _mask(names: Sequence[str], labels: Sequence[int] | None, prefix: str) -> np.ndarray:
+    """Which names are held out, (N,) bool."""
+    below = [name.removeprefix(prefix) for name in names]
+    return hold_out(below, labels, max(1, round(_HELD_OUT_SHARE * len(names))))

@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from bench.data.dataset import Split, content_hash, gather
-from bench.data.decode import Format, decode_into
+from bench.data.decode import decode_into
 from bench.data.layout import image_names
+from bench.data.survey import Wanted, settle
 from bench.data.tree import UNREADABLE, open_tree
 from bench.sample_files import ADM_KEY
 from models.stored import Stored
@@ -30,7 +31,8 @@ def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
 
     - A folder or zip of images, at any depth: by name, as strings are sorted (10.png before
       2.png). Images are decoded as those of data sets are (`decode_image`): grey and colour are
-      converted, sizes are not.
+      converted, sizes are not. 16-bit images span 0 to 65535; if all of them use a part of that
+      range that fewer bits hold, they are refused.
     - .npz: the array `arr_0` (ADM's files; labels beside it are ignored), else the only array of
       the right shape; .npy. Images are uint8 (N, H, W, C), (N, C, H, W) or grey (N, H, W), the
       first where several fit. Points are floating-point (N, D), in the units of the stored data.
@@ -64,7 +66,11 @@ def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
 
 
 def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Decode all images of a folder or zip, (N, C, H, W) uint8."""
+    """Decode all images of a folder or zip, (N, C, H, W) uint8.
+
+    Raises:
+        ValueError: the data set holds points, or 16-bit images would be dark.
+    """
     if len(shape) != 3:
         raise ValueError(
             f"{_SETTING}={path}: the data set holds points, not images: give an .npz or .npy file "
@@ -73,7 +79,12 @@ def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
     with open_tree(path, _SETTING) as tree:
         names = image_names(tree)
         images = np.empty((len(names), *shape), np.uint8)
-        target = Format(shape[0], image_size=None, resize=False)
+        target, _ = settle(tree, names, Wanted(shape[0], image_size=None, resize=False))
+        if target.bits < 16:
+            raise ValueError(
+                f"{tree} has 16-bit images without a value above {2**target.bits - 1}: they would "
+                "be dark, save them with 8 bits"
+            )
         decode_into(
             tree, [(images, names)], target, "save them in that size (resizing changes every score)"
         )

@@ -8,9 +8,10 @@ import zlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from bench.data.cache import files_key
+from bench.data.formats import remedy
 
 UNREADABLE = (
     OSError,
@@ -72,6 +73,10 @@ class Tree(ABC):
     def read(self, name: str) -> bytes:
         """Return one file's bytes; safe to call from several threads."""
 
+    @abstractmethod
+    def open(self, name: str) -> IO[bytes]:
+        """Open one file, to read only its beginning; safe to call from several threads."""
+
 
 def open_tree(path: str | Path, setting: str = "dataset.path") -> Tree:
     """Open a folder or zip file; setting is what the user set to path.
@@ -87,6 +92,9 @@ def open_tree(path: str | Path, setting: str = "dataset.path") -> Tree:
         raise FileNotFoundError(
             f"{setting}={path} does not exist: give a folder or a zip file of images."
         )
+    advice = remedy(root.name)
+    if advice is not None and root.suffix.lower() != ".zip" and not zipfile.is_zipfile(root):
+        raise ValueError(f"{setting}={path} is not a folder or zip file of images: {advice}.")
     return _Zip(root, setting)
 
 
@@ -116,6 +124,9 @@ class _Folder(Tree):
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+    def open(self, name: str) -> IO[bytes]:
+        return (self.path / name).open("rb")
 
     @cached_property
     def _walk(self) -> tuple[list[str], list[str]]:
@@ -168,6 +179,9 @@ class _Zip(Tree):
 
     def read(self, name: str) -> bytes:
         return self._archive.read(self._entries[name])
+
+    def open(self, name: str) -> IO[bytes]:
+        return self._archive.open(self._entries[name])
 
     @cached_property
     def _entries(self) -> dict[str, zipfile.ZipInfo]:

@@ -1,9 +1,12 @@
 """Bad data sets: folders, zips and published files that are not what they should be."""
 
+import json
+
 import numpy as np
 from bad_case import Case
 from bad_files import (
     PETS,
+    Files,
     encoded,
     encrypted_zip,
     file,
@@ -22,6 +25,12 @@ MNIST = ("dataset=mnist", "dataset.path={folder}/data")
 FILES = ("dataset=mnist", "data_root={folder}/files")
 AS_IS = (*DATA, "dataset.image_size=null")
 PNG = encoded(picture())
+
+
+def sixteen(value: int) -> Image.Image:
+    """16-bit grey."""
+    return Image.fromarray(np.full((8, 8), value, np.uint16))
+
 
 FOLDERS = (
     Case(
@@ -112,8 +121,8 @@ FOLDERS = (
     Case(
         "classes in train/ and none in test/",
         (
-            "dataset.path=<folder>/data has class folders in train/ but none in test/: sort"
-            " both into classes or neither."
+            "dataset.path=<folder>/data has classes in train/ but none in test/: sort both into "
+            "classes or neither."
         ),
         DATA,
         folder("data", {"train/cat/0.png": PNG, "train/dog/0.png": PNG, "test/0.png": PNG}),
@@ -163,9 +172,150 @@ FOLDERS = (
     ),
     Case(
         "images of two channels",
-        "dataset.channels=2 must be 1 (grey) or 3 (RGB).",
+        "dataset.channels=2 must be 1 (grey), 3 (RGB), or null to see from the images.",
         (*DATA, "dataset.channels=2"),
         folder("data", PETS),
+    ),
+    Case(
+        "another way to make images square",
+        "dataset.fit=squash must be one of crop, pad, stretch.",
+        (*DATA, "dataset.fit=squash"),
+        folder("data", PETS),
+    ),
+    Case(
+        "bars around images that keep their size",
+        "dataset.fit=pad needs a dataset.image_size: with null, images keep their size.",
+        (*AS_IS, "dataset.fit=pad"),
+        folder("data", PETS),
+    ),
+    Case(
+        "values of 32 bits",
+        "dataset.bits=32 must be a whole number from 1 to 16, or null to see from the images.",
+        (*DATA, "dataset.bits=32"),
+        folder("data", PETS),
+    ),
+    Case(
+        "flips that are neither true nor false",
+        "dataset.flip must be true or false, got 'no'",
+        (*DATA, "dataset.flip=no"),
+        folder("data", PETS),
+    ),
+)
+
+SHARDS = {f"0000{i // 10}/img{i:06}.png": encoded(picture(i)) for i in range(24)}
+"""A data set of dataset_tool, in small: its folders are no classes."""
+
+
+def labelled(labels: object, **more: bytes | None) -> Files:
+    """The shards with a dataset.json."""
+    return {**SHARDS, **more, "dataset.json": json.dumps({"labels": labels}).encode()}
+
+
+PAIRS = [[name, i % 2] for i, name in enumerate(SHARDS)]
+
+FORMATS = (
+    Case(
+        "numbered folders without dataset.json, which are no classes",
+        (
+            "folder has no class labels, so it has no domain classifier: choose "
+            "evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
+        ),
+        (*DATA, "evaluator.extractor=domain"),
+        folder("data", SHARDS),
+    ),
+    Case(
+        "a dataset.json that is cut short",
+        (
+            "dataset.path=<folder>/data: dataset.json is not JSON (Expecting value: line 1 column "
+            '12 (char 11)): write {"labels": [["00000/img00000000.png", 6], …]}, or remove it.'
+        ),
+        DATA,
+        folder("data", {**SHARDS, "dataset.json": b'{"labels": '}),
+    ),
+    Case(
+        "a dataset.json of something else",
+        (
+            'dataset.path=<folder>/data: dataset.json has no "labels": write {"labels": '
+            '[["00000/img00000000.png", 6], …]}, or rename the file if it says something else.'
+        ),
+        DATA,
+        folder("data", {**SHARDS, "dataset.json": b'{"title": "cats"}'}),
+    ),
+    Case(
+        "a dataset.json without the label of one image",
+        (
+            "dataset.path=<folder>/data: dataset.json has no label for 1 images, first: "
+            '00000/img000000.png: give every image one, or set its "labels" to null.'
+        ),
+        DATA,
+        folder("data", labelled(PAIRS[1:])),
+    ),
+    Case(
+        "a dataset.json with two labels for one image",
+        (
+            "dataset.path=<folder>/data: dataset.json labels 00000/img000000.png twice: leave one "
+            "label."
+        ),
+        DATA,
+        folder("data", labelled([*PAIRS, ["00000/img000000.png", 1]])),
+    ),
+    Case(
+        "a dataset.json with a negative label",
+        (
+            "dataset.path=<folder>/data: dataset.json labels 00000/img000000.png by -1: labels are "
+            "whole numbers from 0."
+        ),
+        DATA,
+        folder("data", labelled([["00000/img000000.png", -1]])),
+    ),
+    Case(
+        "a dataset.json with vectors as labels",
+        (
+            "dataset.path=<folder>/data: dataset.json labels 00000/img000000.png by [0.5, 0.5], "
+            'not by one class: write its number, or set "labels" to null.'
+        ),
+        DATA,
+        folder("data", labelled([["00000/img000000.png", [0.5, 0.5]]])),
+    ),
+    Case(
+        "shards of webdataset",
+        (
+            "dataset.path=<folder>/data holds no images but 2 other files, first: 00000.tar: "
+            "tar archives (webdataset) are not read: unpack them into a folder (of class "
+            "folders, where there are classes)."
+        ),
+        DATA,
+        folder("data", {"00000.tar": b"cat", "00001.tar": b"dog"}),
+    ),
+    Case(
+        "one tar archive",
+        (
+            "dataset.path=<folder>/data.tar is not a folder or zip file of images: tar archives "
+            "(webdataset) are not read: unpack them into a folder (of class folders, where "
+            "there are classes)."
+        ),
+        ("dataset=folder", "dataset.path={folder}/data.tar"),
+        file("data.tar", b"cat"),
+    ),
+    Case(
+        "a Parquet table with the bytes of images",
+        (
+            "dataset.path=<folder>/data holds no images but 1 other files, first: "
+            "train-00000.parquet: tables of images are not read: write each row's image bytes to a "
+            "file in a folder (of class folders, where there are classes)."
+        ),
+        DATA,
+        folder("data", {"train-00000.parquet": b"PAR1", "README.md": b"cats"}),
+    ),
+    Case(
+        "an LMDB database",
+        (
+            "dataset.path=<folder>/data holds no images but 2 other files, first: data.mdb: LMDB "
+            "databases are not read: write each value's image to a file in a folder (of class "
+            "folders, where there are classes)."
+        ),
+        DATA,
+        folder("data", {"data.mdb": b"cat", "lock.mdb": b""}),
     ),
 )
 
@@ -251,6 +401,32 @@ IMAGES = (
         folder("data", PETS | {"cat/bad.tif": encoded(Image.new("I", (8, 8), 1 << 20), "TIFF")}),
     ),
     Case(
+        "12-bit images of which one has more bits than was said",
+        (
+            "dataset.path=<folder>/data: 1 images hold values above 4095, the largest of "
+            "dataset.bits=12, first: cat/bad.png (5000): set dataset.bits=13 or null."
+        ),
+        (*DATA, "dataset.bits=12"),
+        folder(
+            "data", PETS | {"cat/bad.png": encoded(sixteen(5000)), "dog/a.png": encoded(sixteen(1))}
+        ),
+    ),
+    Case(
+        "12-bit colours in 16-bit files",
+        (
+            "dataset.path=<folder>/data: 24 images of 16-bit colour use values up to 4351 of "
+            "65535, first: 00.ppm: they would be dark, save them with 8 bits."
+        ),
+        DATA,
+        folder(
+            "data",
+            {
+                f"{i:02}.ppm": b"P6 8 8 65535\n" + np.full(192, 4095 - i, ">u2").tobytes()
+                for i in range(24)
+            },
+        ),
+    ),
+    Case(
         "a picture too large to unpack",
         (
             "dataset.path=<folder>/data: 1 images cannot be read, first: cat/bad.ppm (Image"
@@ -319,8 +495,9 @@ ZIPS = (
     Case(
         "a zip within a zip",
         (
-            "dataset.path=<folder>/data.zip holds no images: give a folder or zip of .png, "
-            ".jpg, .jpeg, .bmp, .gif, .tif, .tiff, .webp, .ppm, .pgm files."
+            "dataset.path=<folder>/data.zip holds no images but 1 other files, first: data.zip: "
+            "zip files in it are not read: unpack them into a folder (of class folders, where "
+            "there are classes)."
         ),
         ZIP,
         file("data.zip", zipped(("data.zip", zipped(("cat.png", PNG))))),
@@ -395,6 +572,7 @@ PUBLISHED = (
 
 AREAS = {
     "Data: folders": FOLDERS,
+    "Data: formats and labels": FORMATS,
     "Data: images": IMAGES,
     "Data: zips": ZIPS,
     "Data: published sets": PUBLISHED,

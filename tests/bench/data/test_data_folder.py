@@ -1,4 +1,3 @@
-import logging
 import os
 import shutil
 import struct
@@ -204,16 +203,16 @@ def test_processes_that_start_together_agree(tmp_path):
     assert len(list((tmp_path / "c").iterdir())) == 1
 
 
-def test_hidden_and_other_files_are_ignored(tmp_path, caplog):
+def test_hidden_and_other_files_are_ignored(tmp_path):
     root = tree(tmp_path / "x")
     before = load(root, tmp_path / "c").hash
     draw(root / "__MACOSX/train/cat/1.png")
     draw(root / "train/.thumbs/1.png")
     (root / "train/cat/.DS_Store").write_bytes(b"")
     (root / "train/cat/notes.txt").write_text("hello")
-    with caplog.at_level(logging.INFO, logger="bench.data"):
-        assert load(root, tmp_path / "c").hash == before
-    assert "ignored 1 files that are not images, first: train/cat/notes.txt" in caplog.text
+    data = load(root, tmp_path / "c")
+    assert data.hash == before
+    assert data.notes == ("ignored 1 files that are not images, first: train/cat/notes.txt",)
 
 
 def test_published_names_take_a_local_folder(tmp_path):
@@ -252,7 +251,7 @@ def test_missing_path(tmp_path):
 
 
 def test_bad_options(tmp_path):
-    refuse(tmp_path, r"channels=4 must be 1 \(grey\) or 3", channels=4)
+    refuse(tmp_path, r"channels=4 must be 1 \(grey\), 3 \(RGB\), or null", channels=4)
     refuse(tmp_path, "image_size=0 must be at least 1", image_size=0)
 
 
@@ -345,7 +344,7 @@ def test_labelled_train_and_unlabelled_test(tmp_path):
     root = tree(tmp_path / "x")
     shutil.rmtree(root / "test")
     draw(root / "test/0.png")
-    refuse(root, "class folders in train/ but none in test/")
+    refuse(root, "classes in train/ but none in test/")
 
 
 def test_mixed_layouts(tmp_path):

@@ -1,0 +1,42 @@
+"""Owns what is said of files that hold images but are not read: archives, tables, databases."""
+
+import re
+from collections.abc import Sequence
+
+_SORTED = "a folder (of class folders, where there are classes)"
+_REMEDIES = {
+    re.compile(r"\.(tar|tgz|tbz2|txz)$|\.tar\.\w+$"): (
+        f"tar archives (webdataset) are not read: unpack them into {_SORTED}"
+    ),
+    re.compile(r"\.(parquet|arrow|feather)$"): (
+        f"tables of images are not read: write each row's image bytes to a file in {_SORTED}"
+    ),
+    re.compile(r"\.l?mdb$"): (
+        f"LMDB databases are not read: write each value's image to a file in {_SORTED}"
+    ),
+    re.compile(r"\.tfrecords?\b"): (
+        f"TFRecords are not read: write each record's image to a file in {_SORTED}"
+    ),
+    re.compile(r"\.(h5|hdf5|mat|npy|npz|pkl|pickle|pt|pth)$"): (
+        f"arrays are not read as data sets: save each image as a PNG in {_SORTED}"
+    ),
+    re.compile(r"\.zip$"): f"zip files in it are not read: unpack them into {_SORTED}",
+    re.compile(r"\.(rar|7z|gz|bz2|xz|zst)$"): (
+        f"of archives only zip files are read: unpack it into {_SORTED}"
+    ),
+}
+
+
+def remedy(name: str) -> str | None:
+    """What to do about a file that may hold images, by its name; None for any other file."""
+    return next((said for kind, said in _REMEDIES.items() if kind.search(name.lower())), None)
+
+
+def packed(names: Sequence[str]) -> list[tuple[list[str], str]]:
+    """The files that may hold images, of each kind, and what to do about them."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        said = remedy(name)
+        if said is not None:
+            kinds.setdefault(said, []).append(name)
+    return [(inside, said) for said, inside in kinds.items()]

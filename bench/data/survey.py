@@ -1,0 +1,228 @@
+"""Owns what the images of a data set have in common: colour, bits, sizes; what follows is said."""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+
+from PIL import Image
+
+from bench.data.decode import (
+    READ_ERRORS,
+    Format,
+    decode_image,
+    is_deep_colour,
+    lacks_range,
+    opened,
+)
+from bench.data.tree import Tree
+
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_USUAL_BITS = (8, 10, 12, 14, 16)
+_AT_ONCE = 256  # files looked at before deciding whether to look at more
+_MAX_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the settings say of the images; `settle` decides what they leave open.
+
+    Attributes:
+        channels: 1 (grey) or 3 (RGB); None for grey where all images are grey, RGB otherwise.
+        image_size: see `Format`.
+        resize: see `Format`.
+        fit: see `Format`.
+        bits: of the values in 16-bit files, 1 to 16; None to see from the largest value of all.
+    """
+
+    channels: int | None
+    image_size: int | None
+    resize: bool = True
+    fit: str = "crop"
+    bits: int | None = None
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What one file says before its pixels are read.
+
+    Attributes:
+        name: of the file.
+        size: width and height, in any order: orientation is not looked at.
+        grey: whether it cannot hold colours.
+        lacks_range: see `bench.data.decode.lacks_range`.
+        deep_colour: see `bench.data.decode.is_deep_colour`.
+    """
+
+    name: str
+    size: tuple[int, int]
+    grey: bool
+    lacks_range: bool
+    deep_colour: bool
+
+
+def settle(tree: Tree, names: Sequence[str], wanted: Wanted) -> tuple[Format, tuple[str, ...]]:
+    """Look at all images and decide what the settings leave open.
+
+    Files that cannot be read are passed over: decoding them names them.
+
+    Returns:
+        What to turn the images into, and sentences that say what was assumed or is lost.
+
+    Raises:
+        ValueError: values that dataset.bits does not allow, or whose range cannot be told.
+    """
+    Image.init()  # registering formats is not thread-safe
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+        headers = [
+            header
+            for batch in _batches(names)
+            for header in pool.map(lambda name: _header(tree, name), batch)
+            if header is not None
+        ]
+        bits, bits_notes = _settle_bits(tree, headers, wanted, pool)
+        channels = wanted.channels
+        channel_notes: list[str] = []
+        if channels is None:
+            grey = bool(headers) and _all_grey(tree, headers, pool)
+            channels = 1 if grey else 3
+            if grey:
+                channel_notes = [
+                    "all images are grey and have one channel (dataset.channels=3 makes three)"
+                ]
+    target = Format(channels, wanted.image_size, wanted.resize, wanted.fit, bits)
+    return target, (*channel_notes, *bits_notes, *_size_notes(headers, wanted))
+
+
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE))
+
+
+def _header(tree: Tree, name: str) -> _Header | None:
+    try:
+        with tree.open(name) as file, opened(file) as image:
+            return _Header(
+                name,
+                image.size,
+                image.mode in _GREY_MODES,
+                lacks_range(image),
+                is_deep_colour(image),
+            )
+    except READ_ERRORS:
+        return None
+
+
+def _all_grey(tree: Tree, headers: Sequence[_Header], pool: ThreadPoolExecutor) -> bool:
+    """Whether no image has a pixel whose red, green and blue differ; stops soon after the first."""
+
+    def is_grey(name: str) -> bool:
+        try:
+            red, green, blue = decode_image(tree.read(name), Format(3, None))
+        except READ_ERRORS:
+            return True
+        return bool((red == green).all() and (green == blue).all())
+
+    unsure = [header.name for header in headers if not header.grey]
+    batches = [unsure[:1], *_batches(unsure[1:])]  # the first picture in colour is often the first
+    return all(all(pool.map(is_grey, batch)) for batch in batches)
+
+
+def _settle_bits(
+    tree: Tree, headers: Sequence[_Header], wanted: Wanted, pool: ThreadPoolExecutor
+) -> tuple[int, tuple[str, ...]]:
+    """The bits of 16-bit files, and what is said of them."""
+    unsure = [header for header in headers if header.lacks_range]
+    if not unsure:
+        unused = (
+            f"dataset.bits={wanted.bits} changes nothing: no image has 16 bits of unknown range"
+        )
+        return 16, (unused,) if wanted.bits is not None else ()
+    largest = dict(zip(unsure, pool.map(lambda h: _largest(tree, h), unsure), strict=True))
+    grey = {h.name: value for h, value in largest.items() if not h.deep_colour}
+    colour = {h.name: value for h, value in largest.items() if h.deep_colour}
+    if colour:
+        _check_deep_colour(tree, colour, wanted.bits)
+    if not grey:
+        return 16, ()
+    most = max(grey.values())
+    if wanted.bits is not None:
+        above = sorted(name for name, value in grey.items() if value >= 2**wanted.bits)
+        if above:
+            raise ValueError(
+                f"{tree}: {len(above)} images hold values above {2**wanted.bits - 1}, the largest "
+                f"of dataset.bits={wanted.bits}, first: {above[0]} ({grey[above[0]]}): set "
+                f"dataset.bits={most.bit_length()} or null."
+            )
+        return wanted.bits, ()
+    bits = _bits_of(most)
+    return bits, (
+        f"{len(grey)} images of 16 bits are read as {bits}-bit, 0 to {2**bits - 1} from black to "
+        f"white, as their largest value is {most} (dataset.bits= sets it)",
+    )
+
+
+def _bits_of(most: int) -> int:
+    """The fewest usual bits that hold a value; 16 where all is black."""
+    return next(bits for bits in _USUAL_BITS if most < 2**bits) if most else 16
+
+
+def _largest(tree: Tree, header: _Header) -> int:
+    """The largest value of an image, 0 where decoding will refuse it; of colours to 255."""
+    try:
+        with opened(io.BytesIO(tree.read(header.name))) as image:
+            extrema = image.getextrema()
+    except READ_ERRORS:
+        return 0
+    if header.deep_colour:  # Pillow has kept the high bytes; the fourth band is transparency
+        high = max(int(band[1]) for band in extrema[:3] if isinstance(band, tuple))
+        return 256 * high + 255 if high else 0
+    most = extrema[1]
+    return int(most) if isinstance(most, int | float) and most < 65536 else 0
+
+
+def _check_deep_colour(tree: Tree, largest: dict[str, int], bits: int | None) -> None:
+    """Refuse 16-bit colours that do not use their whole range: Pillow keeps the high bytes only.
+
+    Raises:
+        ValueError: the images would be dark, or dataset.bits asks for what cannot be done.
+    """
+    first, most = min(largest), max(largest.values())
+    if bits is not None and bits < 16:
+        raise ValueError(
+            f"{tree}: dataset.bits={bits} cannot be applied to {len(largest)} images of 16-bit "
+            f"colour, first: {first}: save them with 8 bits, or set dataset.bits=null."
+        )
+    if bits is None and _bits_of(most) < 16:
+        raise ValueError(
+            f"{tree}: {len(largest)} images of 16-bit colour use values up to {most} of 65535, "
+            f"first: {first}: they would be dark, save them with 8 bits."
+        )
+
+
+def _size_notes(headers: Sequence[_Header], wanted: Wanted) -> list[str]:
+    """What resizing does to the images, in sentences."""
+    size = wanted.image_size
+    if size is None or not wanted.resize:
+        return []
+    notes = []
+    ratios = [min(h.size) / max(h.size) for h in headers if h.size[0] != h.size[1]]
+    if ratios:
+        middle, least = 1 - median(ratios), 1 - min(ratios)
+        what = {
+            "crop": f"are cropped to their centre square and lose {middle:.1%} of their area "
+            f"(median), at most {least:.1%}; dataset.fit=pad or stretch keeps all of it",
+            "pad": f"get black bars on {middle:.1%} of the square (median), at most {least:.1%}",
+            "stretch": f"are squeezed along their longer side by {middle:.1%} (median), at most "
+            f"{least:.1%}",
+        }
+        count = f"{len(ratios)} of {len(headers)} images are not square and "
+        notes.append(count + what[wanted.fit])
+    side = max if wanted.fit == "pad" else min
+    small = sum(side(h.size) < size for h in headers)
+    if small:
+        notes.append(
+            f"{small} of {len(headers)} images are smaller than {size}x{size} and are enlarged"
+        )
+    return notes
