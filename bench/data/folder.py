@@ -8,7 +8,13 @@ import PIL
 
 from bench.data.cache import Allocate, Decoded, load_cached
 from bench.data.dataset import Dataset, Split
-from bench.data.decode import Format, decode_into, native_shape
+from bench.data.decode import (
+    Format,
+    check_channels,
+    check_image_size,
+    decode_into,
+    native_shape,
+)
 from bench.data.layout import Layout, Part, arrange
 from bench.data.tree import Tree, open_tree
 
@@ -42,10 +48,8 @@ def load_folder(
     del data_root
     if path is None:
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
-    if channels not in (1, 3):
-        raise ValueError(f"dataset.channels={channels} must be 1 (grey) or 3 (RGB).")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"dataset.image_size={image_size} must be at least 1, or null.")
+    check_channels(channels)
+    check_image_size(image_size)
     return _load(name, flip, path, Format(channels, image_size), None, cache_root)
 
 
@@ -94,7 +98,7 @@ def _load(
         parts = {"train": layout.train, "test": layout.test}
         arrays = {part: allocate(part, (len(p.names), *shape)) for part, p in parts.items()}
         decode_into(tree, [(arrays[part], p.names) for part, p in parts.items()], target)
-        splits = {part: Split(arrays[part], _labels(p)) for part, p in parts.items()}
+        splits = {part: Split(arrays[part].read(), _labels(p)) for part, p in parts.items()}
         return Decoded(splits["train"], splits["test"], layout.classes)
 
     with tree:
