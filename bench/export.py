@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     made.add_argument("--data-root", type=Path, help="where data sets lie, if they were moved")
     made.add_argument("--rgb", action="store_true", help="repeat grey images to three channels")
-    made.add_argument("--force", action="store_true", help="replace samples that lie at --out")
+    made.add_argument("--force", action="store_true", help="replace samples exported to --out")
     return made
 
 

@@ -5,15 +5,22 @@ import errno
 import fcntl
 import io
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 TRAIN_COLUMNS = ("step", "images", "train_seconds", "key", "value")
 """Columns of train.csv, in long form: one row per logged value."""
 
 FLUSH_ROWS = 512
 """Rows of train.csv held in memory before they are appended to the file."""
+
+_DAY_SECONDS = 86400
+_PARTIAL, _LOCK = ".bench-partial", ".bench-lock"  # endings of what is built, and of its lock
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or the size of a file leaves no room."""
@@ -68,15 +75,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by `text`, safe from a crash of the machine as well."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Replace a file by `content`, safe from a crash of the machine as well."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the list of a folder's files, is on the disk, safe from a crash."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)  # without it the rename itself may be lost with the power
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def append(path: Path, text: str) -> None:
@@ -107,6 +124,88 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """The sole right to make a file or folder: where to build it before it is moved to `path`.
+
+    Processes that make the same path wait for each other, so look again whether it is there. The
+    place is free at first and removed on leaving. A kill leaves it with its lock file, which nobody
+    holds then: `sweep` recognises it by that.
+
+    Args:
+        path: what shall be made; its parent folder is created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}{_LOCK}")
+    held = _take(lock, wait=True)
+    partial = lock.with_suffix(_PARTIAL)
+    try:
+        remove(partial)
+        yield partial
+    finally:
+        remove(partial)
+        lock.unlink(missing_ok=True)
+        held.close()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes were `building` in a folder; what a live one builds stays.
+
+    Leftovers that this user may not remove stay as well.
+    """
+    for lock in folder.glob(f".*{_LOCK}"):
+        with suppress(OSError), _take(lock, wait=False):
+            remove(lock.with_suffix(_PARTIAL))
+            lock.unlink(missing_ok=True)
+
+
+def sweep_former(folder: Path, name: re.Pattern[str]) -> None:
+    """Remove what killed processes of earlier versions left, which held no lock: after a day.
+
+    Args:
+        folder: where to look.
+        name: of what they left, in full.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if name.fullmatch(path.name):
+                inside = list(path.iterdir()) if path.is_dir() else []
+                times = [each.stat().st_mtime for each in (path, *inside)]
+                if max(times) < time.time() - _DAY_SECONDS:
+                    remove(path)
+
+
+def _take(lock: Path, *, wait: bool) -> IO[str]:
+    """Hold a lock file, which ends with the process or when the file is closed.
+
+    Holders remove the file before they let go, so that what was waited for may be a file without a
+    name: then there is another to hold.
+
+    Raises:
+        BlockingIOError: another process holds it, and there is no waiting for that.
+    """
+    while True:
+        file = lock.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all that is in it, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:

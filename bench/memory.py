@@ -1,6 +1,7 @@
 """Peak memory of a stretch of work, on CUDA devices and Linux CPUs."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,3 +79,51 @@ def _resident_mib(field: str) -> float:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024  # the file counts in KiB
     raise OSError(f"/proc/self/status has no {field}")
+
+
+def available_bytes() -> int:
+    """Memory that this process can still take: free or reclaimable, within its control groups.
+
+    Half of the machine's memory where the system does not say (macOS).
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(n.split()[1]) for n in lines if n.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return min([free, *_free_in_control_groups()])
+
+
+def _free_in_control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """What each control group of this process leaves, in bytes; page cache counts as free."""
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in groups:
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mount, limit, used, cache = _CONTROL_GROUPS[1 if controllers else 2]
+        own = root / mount / path.lstrip("/")
+        for folder in (own, *own.parents):  # every limit on the way to the root counts
+            if not folder.is_relative_to(root / mount):
+                break
+            try:
+                values = [(folder / name).read_text() for name in (limit, used, "memory.stat")]
+                stat = dict(line.split() for line in values[2].splitlines())
+                free = int(values[0]) - int(values[1]) + sum(int(stat[name]) for name in cache)
+            except (OSError, ValueError, KeyError):  # "max": no limit; or no such group
+                continue
+            yield max(0, free)
+
+
+_CONTROL_GROUPS = {
+    1: (
+        "memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_inactive_file", "total_active_file"),
+    ),
+    2: ("", "memory.max", "memory.current", ("inactive_file", "active_file")),
+}
+"""By version: mount, files of the limit and of what is used, and page cache in memory.stat."""

@@ -1,9 +1,10 @@
 """Files of samples that other tools read, each saying what made it; written whole or not at all."""
 
+import hashlib
 import io
+import json
+import logging
 import os
-import re
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,9 +14,18 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from bench.files import building, remove, room_for, sweep, sync
+
+_LOGGER = logging.getLogger(__name__)
+
 ADM_KEY = "arr_0"
 """Name of the array of images in an .npz of ADM (Dhariwal & Nichol 2021)."""
-_OURS = re.compile(r"\d{6,}\.png")
+
+MANIFEST = ".export.json"
+"""File in a folder of samples that lists the others: name → first 16 hex digits of the SHA-256.
+
+Hidden, so that tools which read folders of images by their endings pass over it.
+"""
 
 Batches = Iterable[np.ndarray]
 """Samples in order: images (B, H, W, C) uint8, C = 1 or 3, or points (B, D) float32."""
@@ -28,20 +38,16 @@ def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: b
         path: where samples are to be written.
         shape: of one sample, (C, H, W) or (D,), once it is known.
         replace: whether earlier samples at path may be replaced. A folder is replaced only if it
-            holds nothing but images that were written here.
+            holds nothing but what its manifest lists, unchanged.
 
     Raises:
         FileExistsError: something lies there.
         ValueError: samples of this shape have no such file.
     """
-    inside = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    if path.exists() and not replace and (inside or path.is_file()):
+    if path.exists() and not replace and (path.is_file() or any(path.iterdir())):
         raise FileExistsError(f"{path} exists: choose another --out, or give --force to replace it")
-    if foreign := [name for name in inside if not _OURS.fullmatch(name)]:
-        raise FileExistsError(
-            f"{path} holds other files ({foreign[0]}): choose another --out, --force replaces only "
-            "samples"
-        )
+    if path.is_dir():
+        _check_owned(path)
     if shape is None or path.suffix.lower() in (".npz", ".npy"):
         return
     if len(shape) != 3:
@@ -57,7 +63,7 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
       "key: value" of about.
     - .npy: that array alone; the format has no place for metadata.
     - .zip, or anything else for a folder: 000000.png and so on, each with the text chunks of about
-      and its own index as "Sample".
+      and its own index as "Sample". A folder has a `MANIFEST` as well.
 
     The same samples give the same bytes.
 
@@ -69,20 +75,75 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
     """
     write = _WRITERS.get(path.suffix.lower(), _write_folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    former = path.with_name(f".{path.name}.{os.getpid()}.old")
-    try:
+    sweep(path.parent)
+    former = path.with_name(f".{path.name}.bench-former")
+    with room_for(path), building(path) as temporary:
+        if former.exists():  # a kill came between the moves below, or before the last line
+            _remove_owned(former) if path.exists() else os.replace(former, path)
         write(temporary, batches, total, about)
+        if path.is_dir():
+            _check_owned(path)  # once more: drawing takes its time
         if path.exists() and (path.is_dir() or temporary.is_dir()):  # only files replace files
             os.replace(path, former)
-        os.replace(temporary, path)
-    except BaseException:
-        if former.exists():
-            os.replace(former, path)
-        raise
-    finally:
-        _remove(temporary)
-    _remove(former)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            if former.exists():
+                os.replace(former, path)
+            raise
+        sync(path.parent)
+        _remove_owned(former)
+
+
+def _check_owned(folder: Path) -> None:
+    """Refuse a folder that holds anything but what an export wrote into it.
+
+    Raises:
+        FileExistsError: naming the first other, or changed, file.
+    """
+    listed = _manifest(folder)
+    for entry in sorted(folder.iterdir()):
+        if entry.name == MANIFEST and listed:
+            continue
+        if entry.is_symlink() or not entry.is_file() or entry.name not in listed:
+            why = "" if listed else f", and no {MANIFEST} that lists what an export made"
+            raise FileExistsError(
+                f"{folder} holds {entry.name}, which no export wrote{why}: choose another --out, "
+                "or delete the folder yourself, since --force replaces only what was exported"
+            )
+        if _digest(entry.read_bytes()) != listed[entry.name]:
+            raise FileExistsError(
+                f"{folder} holds {entry.name}, which was changed since it was exported: choose "
+                "another --out, or delete the folder yourself"
+            )
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """What an export wrote into a folder; empty if it does not say so, or not readably."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {str(name): str(digest) for name, digest in listed.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _remove_owned(path: Path) -> None:
+    """Delete what was replaced: of a folder what its manifest lists, and it only if it is empty."""
+    if not path.is_dir():
+        remove(path)
+        return
+    owned = {*_manifest(path), MANIFEST}
+    for entry in path.iterdir():  # not by the manifest's names, which could lead elsewhere
+        if entry.name in owned:
+            entry.unlink()
+    try:
+        path.rmdir()
+    except OSError:
+        _LOGGER.warning("%s holds files that no export wrote: they were left there", path)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _write_npz(path: Path, batches: Batches, total: int, about: Mapping[str, str]) -> None:
@@ -119,8 +180,12 @@ def _write_zip(path: Path, batches: Batches, total: int, about: Mapping[str, str
 
 def _write_folder(path: Path, batches: Batches, total: int, about: Mapping[str, str]) -> None:
     path.mkdir()
+    written = {}
     for name, data in _pngs(batches, total, about):
         (path / name).write_bytes(data)
+        written[name] = _digest(data)
+    manifest = {"about": "written by bench.export, which replaces these files only"}
+    (path / MANIFEST).write_text(json.dumps({**manifest, "files": written}), encoding="utf-8")
 
 
 def _pngs(batches: Batches, total: int, about: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
@@ -134,13 +199,6 @@ def _pngs(batches: Batches, total: int, about: Mapping[str, str]) -> Iterator[tu
         grey = pixels.shape[2] == 1
         Image.fromarray(pixels.squeeze(2) if grey else pixels).save(data, "PNG", pnginfo=info)
         yield f"{i:0{digits}}.png", data.getvalue()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 _WRITERS: dict[str, Callable[[Path, Batches, int, Mapping[str, str]], None]] = {

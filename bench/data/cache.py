@@ -1,27 +1,136 @@
 """Owns the cache of decoded data sets: one folder of memory-mapped arrays per content key."""
 
+import errno
 import hashlib
 import json
+import logging
+import math
 import os
+import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from bench.data.dataset import Dataset, Split, content_hash
+from bench.files import FULL, building, remove, sweep, sweep_former, sync
 
-_FORMAT = 1  # part of every key: raise it when decoding or the layout of an entry changes
+_FORMAT = 2  # part of every key: raise it when decoding or the layout of an entry changes
+_LOGGER = logging.getLogger(__name__)
+_PARTS = ("train", "test")
+_FORMER_PARTIAL = re.compile(r"\.[0-9a-f]{24}-\w{8}")  # what format 1 left when it was killed
+_GIB = 1 << 30
+_NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process is short of something
 
-Allocate = Callable[[str, tuple[int, ...]], np.ndarray]
-"""Maps ("train" or "test", shape) to a writable uint8 array on disk, inside the new entry."""
+BROKEN_ARRAY = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,  # of the header, which NumPy parses with Python's tokenizer
+    TokenError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,  # a damaged header can ask for any size
+)
+"""What NumPy raises where a .npy file is damaged."""
+
+
+class _DamagedError(ValueError):
+    """An entry is not as it was written."""
+
+
+class ImageFile:
+    """A new .npy file of images that is written piece by piece, never through a memory map.
+
+    A disk that fills up is an OSError here; a writable map would end the process by a bus error.
+    All of the file's room is taken at once, where the file system can.
+
+    Args:
+        path: the file.
+        shape: (N, C, H, W).
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.path = path
+        self.shape = shape
+        header = BytesIO()
+        array = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, array)
+        self._start = header.tell()
+        self._size = self._start + math.prod(shape)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        self._reserve()
+        self._write_at(0, header.getvalue())
+
+    def __setitem__(self, index: int, image: np.ndarray) -> None:
+        self.write(index, image[None])
+
+    def write(self, first: int, images: np.ndarray) -> None:
+        """Write images from a place on; safe to call from several threads.
+
+        Args:
+            first: where the first one belongs, in [0, N).
+            images: (B, C, H, W) uint8.
+
+        Raises:
+            OSError: the disk is full.
+            ValueError: the images do not belong into this file.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != self.shape[1:]:
+            raise ValueError(f"{images.dtype} {images.shape} written to images {self.shape}")
+        if not 0 <= first <= first + len(images) <= self.shape[0]:
+            raise ValueError(f"images {first} to {first + len(images)} of {self.shape[0]} written")
+        place = self._start + first * math.prod(self.shape[1:])
+        self._write_at(place, np.ascontiguousarray(images).data)
+
+    def read(self) -> np.ndarray:
+        """Map what has been written so far, (N, C, H, W) uint8, read-only."""
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+
+    def sync(self) -> None:
+        """Wait until all is on the disk."""
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def discard(self) -> None:
+        """Let go of the file and remove it."""
+        self.close()
+        self.path.unlink()
+
+    def _reserve(self) -> None:
+        os.ftruncate(self._file, self._size)
+        if hasattr(os, "posix_fallocate") and self._size:
+            try:
+                os.posix_fallocate(self._file, 0, self._size)
+            except OSError as error:
+                if error.errno in FULL:
+                    raise
+                # The file system cannot: then a full disk shows where it is written.
+
+    def _write_at(self, place: int, data: bytes | memoryview) -> None:
+        rest = memoryview(data).cast("B")
+        while rest:
+            written = os.pwrite(self._file, rest, place)
+            rest, place = rest[written:], place + written
+
+
+Allocate = Callable[[str, tuple[int, ...]], ImageFile]
+"""Maps ("train" or "test", shape) to a file to write, inside the new entry."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a decoder returns; images are plain arrays or came from `Allocate`.
+    """What a decoder returns; images are plain arrays or read from `ImageFile`.
 
     Attributes:
         train: images to train on.
@@ -58,10 +167,11 @@ def load_cached(
     decode: Callable[[Allocate], Decoded],
     cache_root: Path | None,
 ) -> Dataset:
-    """Map the entry of this key, decoding it first if there is none.
+    """Map the entry of this key, decoding it first if there is none that is whole.
 
-    An entry is built in a folder of its own and moved into place when complete, so that processes
-    which start together each see a whole entry; the first to finish wins.
+    Every entry is compared with its hash, once per process. A damaged one is reported, thrown away
+    and decoded again. An entry is built beside its place and moved there when complete; processes
+    which start together wait for the first. What killed processes left behind is removed.
 
     Args:
         name: the data set's name.
@@ -72,60 +182,178 @@ def load_cached(
 
     Raises:
         PermissionError: the cache cannot be written.
+        OSError: there is no room for the decoded images.
     """
     root = default_cache_root() if cache_root is None else Path(cache_root)
     digest = hashlib.sha256(repr((_FORMAT, *key)).encode()).hexdigest()
     entry = root / digest[:24]
-    if not (entry / "meta.json").is_file():
-        _build(entry, decode)
-    meta = json.loads((entry / "meta.json").read_text())
-    train, test = (_open_split(entry, part) for part in ("train", "test"))
-    notes = tuple(meta.get("notes", ()))
+    sweep(root)
+    sweep_former(root, _FORMER_PARTIAL)
+    try:
+        loaded = _read(entry)
+    except (FileNotFoundError, _DamagedError):
+        loaded = _make(entry, decode)
+    train, test, meta = loaded
+    notes = tuple(meta["notes"])
     return Dataset(name, train, test, tuple(meta["classes"]), flip, meta["hash"], notes=notes)
 
 
-def _build(entry: Path, decode: Callable[[Allocate], Decoded]) -> None:
+def _read(entry: Path) -> tuple[Split, Split, dict]:
+    """Map an entry and compare it with its hash.
+
+    Raises:
+        FileNotFoundError: there is no entry.
+        _DamagedError: it is not as it was written.
+    """
+    if not entry.exists():
+        raise FileNotFoundError(entry)
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        if meta.pop("checksum") != _checksum(meta):
+            raise _DamagedError("meta.json is not as it was written")
+        train, test = (_open_split(entry, part) for part in _PARTS)
+        if _hash_of(entry, _stamp(entry)) != meta["hash"]:
+            raise _DamagedError("its images or labels are not those of its hash")
+    except _DamagedError:
+        raise
+    except (*BROKEN_ARRAY, AttributeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_DAMAGE:
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise _DamagedError(reason) from error
+    return train, test, meta
+
+
+def _checksum(meta: dict) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(entry: Path) -> tuple[tuple[object, ...], ...]:
+    """What changes when a file of the entry is written to."""
+    files = sorted(entry.iterdir())
+    return tuple((f.name, s.st_size, s.st_mtime_ns, s.st_ino) for f in files if (s := f.stat()))
+
+
+@lru_cache(maxsize=64)
+def _hash_of(entry: Path, stamp: tuple[tuple[object, ...], ...]) -> str:
+    """Content hash of what lies there; a process that loads an unchanged entry again trusts it."""
+    del stamp
+    return content_hash(*(_open_split(entry, part) for part in _PARTS))
+
+
+def _make(entry: Path, decode: Callable[[Allocate], Decoded]) -> tuple[Split, Split, dict]:
+    """Decode an entry, unless another process has just done so."""
+    with _building(entry) as folder:
+        try:
+            return _read(entry)
+        except FileNotFoundError:
+            pass
+        except _DamagedError as damage:
+            _LOGGER.warning("%s is damaged (%s): decoding the data again", entry, damage)
+            _throw_away(entry, damage)
+        _build(folder, decode)
+        os.replace(folder, entry)
+        sync(entry.parent)
+        try:
+            return _read(entry)
+        except _DamagedError as damage:
+            raise OSError(
+                f"{entry} was written just now and is damaged ({damage}): check that disk, or set "
+                "BENCH_CACHE to a folder on another one"
+            ) from damage
+
+
+@contextmanager
+def _building(entry: Path) -> Iterator[Path]:
+    """As `building`, with sentences for a cache that cannot be written or has no room."""
+    root = entry.parent
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(building(entry))
+        except OSError as error:
+            if error.errno in FULL:
+                raise _full(root, error) from error
+            raise PermissionError(
+                f"cache_root={root} cannot be written ({error.strerror}): set BENCH_CACHE to a "
+                "folder that can."
+            ) from error
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno in FULL:  # only what is written raises these
+                raise _full(root, error) from error
+            raise
+
+
+def _full(root: Path, error: OSError) -> OSError:
+    return OSError(
+        f"cache_root={root} has no room for the decoded images ({error.strerror}): make room "
+        "there, or set BENCH_CACHE to a folder with room"
+    )
+
+
+def _throw_away(entry: Path, damage: _DamagedError) -> None:
+    try:
+        remove(entry)
     except OSError as error:
         raise PermissionError(
-            f"cache_root={entry.parent} cannot be written ({error.strerror}): set BENCH_CACHE to a "
-            "folder that can."
+            f"{entry} is damaged ({damage}) and cannot be removed ({error.strerror}): have it "
+            "deleted, or set BENCH_CACHE to a folder of your own"
         ) from error
+
+
+def _build(folder: Path, decode: Callable[[Allocate], Decoded]) -> None:
+    """Write all of an entry's files into a new folder."""
+    folder.mkdir()
+    files: dict[str, ImageFile] = {}
+
+    def allocate(part: str, shape: tuple[int, ...]) -> ImageFile:
+        if part in files:  # the decoder has changed its mind about this part
+            files.pop(part).discard()
+        _check_room(folder.parent, shape)
+        files[part] = ImageFile(folder / f"{part}_images.npy", shape)
+        return files[part]
+
     try:
-        folder.chmod(0o755)  # mkdtemp's 0700 would shut out other users of a shared cache
-        decoded = decode(lambda part, shape: _allocate(folder, part, shape))
-        for part, split in (("train", decoded.train), ("test", decoded.test)):
-            if not isinstance(split.images, np.memmap):
-                np.save(folder / f"{part}_images.npy", split.images)
-            else:
-                split.images.flush()
+        decoded = decode(allocate)
+        for part, split in zip(_PARTS, (decoded.train, decoded.test), strict=True):
+            if part not in files:
+                allocate(part, split.images.shape).write(0, split.images)
+            files[part].sync()
             if split.labels is not None:
-                np.save(folder / f"{part}_labels.npy", split.labels.astype(np.int64))
-        meta = {
-            "hash": content_hash(decoded.train, decoded.test),
-            "classes": list(decoded.classes),
-            "notes": list(decoded.notes),
-        }
-        (folder / "meta.json").write_text(json.dumps(meta, indent=2))
-        _publish(folder, entry)
+                labels = BytesIO()
+                np.save(labels, split.labels.astype(np.int64))
+                _write(folder / f"{part}_labels.npy", labels.getvalue())
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for file in files.values():
+            file.close()
+    meta = {
+        "hash": content_hash(decoded.train, decoded.test),
+        "classes": list(decoded.classes),
+        "notes": list(decoded.notes),
+    }
+    meta["checksum"] = _checksum(meta)
+    _write(folder / "meta.json", json.dumps(meta, indent=2).encode())
+    sync(folder)
 
 
-def _allocate(folder: Path, part: str, shape: tuple[int, ...]) -> np.ndarray:
-    path = folder / f"{part}_images.npy"
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+def _check_room(root: Path, shape: tuple[int, ...]) -> None:
+    """Refuse images that the disk cannot hold, before the first is decoded."""
+    needed, free = math.prod(shape), shutil.disk_usage(root).free
+    if needed > free:
+        size = "x".join(map(str, shape[1:]))
+        raise OSError(
+            f"cache_root={root}: {shape[0]} images of {size} take {needed / _GIB:.1f} GiB decoded "
+            f"and {free / _GIB:.1f} GiB are free: set a smaller dataset.image_size, make room, or "
+            "set BENCH_CACHE to a folder with room"
+        )
 
 
-def _publish(folder: Path, entry: Path) -> None:
-    try:
-        os.replace(folder, entry)
-    except OSError:
-        # Another process may have published the same content first.
-        if not (entry / "meta.json").is_file():
-            raise
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _open_split(entry: Path, part: str) -> Split:

@@ -3,26 +3,40 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from threading import Condition
+from typing import IO, Protocol, Self
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from bench.data.tree import UNREADABLE, Tree
+from bench.data.tree import MAX_FILE_BYTES, UNREADABLE, Tree
+from bench.memory import available_bytes
 from bench.progress import shown_progress
+
+MAX_SIDE = 4096
+"""Largest side of decoded images: one such RGB image takes 48 MiB, no network here draws it."""
+
+MAX_PIXELS = 1 << 27
+"""Most pixels of an image file, 134 million: cameras have up to 100, decompression bombs more."""
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _CHUNK = 64  # images per task: one future each would cost more than decoding a small image
 _MAX_THREADS = 16
+_BYTES_PER_PIXEL = 28  # peak memory of decoding, measured: 16-bit grey and WebP; 16 for RGB
 READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
 """What decoding a damaged image raises."""
 
 FITS = ("crop", "pad", "stretch")
 """Ways in which an image that is not square becomes one."""
+
+Admit = Callable[[Image.Image], None]
+"""Called with an image whose header alone has been read: waits for room, or raises ValueError."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +61,102 @@ class Format:
     bits: int = 16
 
 
+def check_image_size(value: object) -> None:
+    """Refuse a setting that is no side of images.
+
+    Raises:
+        ValueError: it is neither a whole number from 1 to `MAX_SIDE` nor None.
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIDE:
+        raise ValueError(
+            f"dataset.image_size={value} must be a whole number from 1 to {MAX_SIDE}, or null."
+        )
+
+
+def check_channels(value: object) -> None:
+    """Refuse a setting that is no number of channels.
+
+    Raises:
+        ValueError: it is neither 1, 3 nor None.
+    """
+    if value is not None and (type(value) is not int or value not in (1, 3)):
+        raise ValueError(
+            f"dataset.channels={value} must be 1 (grey), 3 (RGB), or null to see from the images."
+        )
+
+
 class WrongSizeError(ValueError):
     """An image could be read but its size is not the one required."""
 
 
-def decode_image(data: bytes, target: Format) -> np.ndarray:
+class Target(Protocol):
+    """What decoded images are written into: an array, or a file of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        ...
+
+    def __setitem__(self, index: int, image: np.ndarray, /) -> None: ...
+
+
+class PixelBudget:
+    """Bounds the pixels that are decoded at once, by threads that wait for each other.
+
+    Args:
+        pixels: most of them, which is also the most of a single image.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+        self._free = pixels
+        self._changed = Condition()
+
+    @classmethod
+    def of_free_memory(cls) -> Self:
+        """As many pixels as half of the free memory has room for, `MAX_PIXELS` at most."""
+        return cls(min(MAX_PIXELS, available_bytes() // 2 // _BYTES_PER_PIXEL))
+
+    @contextmanager
+    def place(self) -> Iterator[Admit]:
+        """A place for one image at a time; its pixels are given back on leaving."""
+        taken = 0
+
+        def admit(image: Image.Image) -> None:
+            nonlocal taken
+            check_pixels(image, self.pixels)
+            with self._changed:
+                self._changed.wait_for(lambda: self._free >= image.width * image.height)
+                taken += image.width * image.height
+                self._free -= taken
+
+        try:
+            yield admit
+        finally:
+            with self._changed:
+                self._free += taken
+                self._changed.notify_all()
+
+
+def check_pixels(image: Image.Image, limit: int = MAX_PIXELS) -> None:
+    """Refuse an image whose header says that it is too large to be decoded.
+
+    Raises:
+        ValueError: it has more pixels than the limit.
+    """
+    pixels = image.width * image.height
+    if pixels > limit:
+        raise ValueError(f"{image.width}x{image.height} pixels, {_beyond(pixels, limit)}")
+
+
+def _beyond(pixels: int, limit: int) -> str:
+    why = "" if limit == MAX_PIXELS else " by the free memory"
+    return f"{pixels / 1e6:.0f} million, and the limit is {limit / 1e6:.0f} million{why}"
+
+
+def decode_image(data: bytes, target: Format, admit: Admit = check_pixels) -> np.ndarray:
     """Decode one file to (C, H, W) uint8.
 
     EXIF orientation is applied. 16-bit grey is scaled to 0..255 by the range of target.bits, or by
@@ -65,6 +170,7 @@ def decode_image(data: bytes, target: Format) -> np.ndarray:
         OSError: the file is damaged; other exceptions in READ_ERRORS.
     """
     with opened(io.BytesIO(data)) as image:
+        admit(image)
         white = 2**target.bits - 1 if lacks_range(image) else 65535
         image.load()
         oriented = ImageOps.exif_transpose(image)
@@ -177,15 +283,17 @@ def _to_channels(image: Image.Image, channels: int, white: int) -> Image.Image:
 
 def decode_into(
     tree: Tree,
-    jobs: Sequence[tuple[np.ndarray, Sequence[str]]],
+    jobs: Sequence[tuple[Target, Sequence[str]]],
     target: Format,
     advice: str | None = None,
 ) -> dict[str, bytes]:
     """Decode all named files into arrays, in threads, with a progress bar on a terminal.
 
+    As many images are decoded at once as half of the free memory has room for.
+
     Args:
         tree: where the files are.
-        jobs: pairs of an (N, C, H, W) uint8 array to fill and its N file names.
+        jobs: pairs of an (N, C, H, W) uint8 array, or file of one, to fill and its N file names.
         target: what the images are turned into.
         advice: what to do about images of another size; None for what helps with a data set.
 
@@ -194,26 +302,33 @@ def decode_into(
 
     Raises:
         ValueError: images cannot be read or have the wrong size; says how many and which first.
+        OSError: there is no room to write them.
     """
     Image.init()  # registering formats is not thread-safe
     total = sum(len(names) for _, names in jobs)
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    memory = available_bytes() // 2
+    threads = max(1, min(_MAX_THREADS, os.cpu_count() or 1, memory // MAX_FILE_BYTES))
+    budget = PixelBudget.of_free_memory()
     faults: list[tuple[str, Exception]] = []
     hashes: dict[str, bytes] = {}
     progress = shown_progress(f"decoding {tree.path.name}", total)
-    with progress as advance, ThreadPoolExecutor(threads) as pool:
+    with progress as advance, bombs_refused_here(), ThreadPoolExecutor(threads) as pool:
         tasks = {
-            pool.submit(_decode_chunk, tree, out, names, start, target): min(
+            pool.submit(_decode_chunk, tree, out, names, start, target, budget): min(
                 _CHUNK, len(names) - start
             )
             for out, names in jobs
             for start in range(0, len(names), _CHUNK)
         }
-        for task in as_completed(tasks):
-            chunk_faults, chunk_hashes = task.result()
-            faults += chunk_faults
-            hashes |= chunk_hashes
-            advance(tasks[task])
+        try:
+            for task in as_completed(tasks):
+                chunk_faults, chunk_hashes = task.result()
+                faults += chunk_faults
+                hashes |= chunk_hashes
+                advance(tasks[task])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     if advice is None:
         advice = (
             "set dataset.image_size to resize all images"
@@ -225,20 +340,38 @@ def decode_into(
 
 
 def _decode_chunk(
-    tree: Tree, out: np.ndarray, names: Sequence[str], start: int, target: Format
+    tree: Tree,
+    out: Target,
+    names: Sequence[str],
+    start: int,
+    target: Format,
+    budget: PixelBudget,
 ) -> tuple[list[tuple[str, Exception]], dict[str, bytes]]:
     faults: list[tuple[str, Exception]] = []
     hashes: dict[str, bytes] = {}
     for i in range(start, min(start + _CHUNK, len(names))):
         try:
-            pixels = decode_image(tree.read(names[i]), target)
+            with budget.place() as admit:
+                pixels = decode_image(tree.read(names[i]), target, admit)
             if pixels.shape != out.shape[1:]:
                 raise WrongSizeError(f"{pixels.shape[2]}x{pixels.shape[1]}")
-            out[i] = pixels
-            hashes[names[i]] = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
         except READ_ERRORS as error:
             faults.append((names[i], error))
+        else:
+            out[i] = pixels  # outside: a full disk is not the image's fault
+            hashes[names[i]] = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
     return faults, hashes
+
+
+@contextmanager
+def bombs_refused_here() -> Iterator[None]:
+    """Keep Pillow's warning of large images off the terminal; `check_pixels` decides about them.
+
+    To be entered and left by one thread, around those that decode.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int, ...]:
@@ -248,9 +381,17 @@ def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int,
     reasons = []
     for name in names:
         try:
-            return decode_image(tree.read(name), target).shape
+            with bombs_refused_here():
+                shape = decode_image(tree.read(name), target).shape
         except READ_ERRORS as error:
-            reasons.append(str(error))  # named, with all others, once every image has been tried
+            reasons.append(_reason(error))  # named, with all others, once all have been tried
+        else:
+            if max(shape) > MAX_SIDE:
+                raise ValueError(
+                    f"{tree} holds images of {shape[2]}x{shape[1]} pixels, first: {name}, and "
+                    f"dataset.image_size=null keeps that size: set it to {MAX_SIDE} at most."
+                )
+            return shape
     raise ValueError(
         f"{tree}: none of its {len(names)} images can be read, first: {names[0]} ({reasons[0]}): "
         "replace them."
@@ -260,7 +401,7 @@ def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int,
 def _report(
     tree: Tree, faults: list[tuple[str, Exception]], shape: tuple[int, ...], advice: str
 ) -> None:
-    unreadable = sorted((n, str(e)) for n, e in faults if not isinstance(e, WrongSizeError))
+    unreadable = sorted((n, _reason(e)) for n, e in faults if not isinstance(e, WrongSizeError))
     if unreadable:
         name, error = unreadable[0]
         raise ValueError(
@@ -273,3 +414,10 @@ def _report(
             f"{tree}: {len(faults)} images are not {shape[2]}x{shape[1]} pixels, "
             f"first: {name} ({error}): {advice}."
         )
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with an image; where Pillow's own limit refused it, the number of pixels."""
+    if isinstance(error, Image.DecompressionBombError) and (found := re.search(r"\d+", str(error))):
+        return f"{found[0]} pixels, {_beyond(int(found[0]), MAX_PIXELS)}"
+    return str(error) or type(error).__name__

@@ -9,7 +9,14 @@ import PIL
 
 from bench.data.cache import Allocate, Decoded, load_cached
 from bench.data.dataset import Dataset, Split
-from bench.data.decode import FITS, Format, decode_into, native_shape
+from bench.data.decode import (
+    FITS,
+    Format,
+    check_channels,
+    check_image_size,
+    decode_into,
+    native_shape,
+)
 from bench.data.layout import Layout, Part, arrange, keep_copies_together
 from bench.data.survey import Wanted, settle
 from bench.data.tree import Tree, open_tree
@@ -54,11 +61,8 @@ def load_folder(
     del data_root
     if path is None:
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
-    if isinstance(channels, bool) or channels not in (None, 1, 3):
-        raise ValueError(
-            f"dataset.channels={channels} must be 1 (grey), 3 (RGB), or null to see from the "
-            "images."
-        )
+    check_channels(channels)
+    check_image_size(image_size)
     if fit not in FITS:
         raise ValueError(f"dataset.fit={fit} must be one of {', '.join(FITS)}.")
     if bits is not None and (type(bits) is not int or not 1 <= bits <= 16):
@@ -66,8 +70,6 @@ def load_folder(
             f"dataset.bits={bits} must be a whole number from 1 to 16, or null to see from the "
             "images."
         )
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"dataset.image_size={image_size} must be at least 1, or null.")
     if image_size is None and fit != "crop":
         raise ValueError(
             f"dataset.fit={fit} needs a dataset.image_size: with null, images keep their size."
@@ -140,7 +142,8 @@ def _decode(
     parts = {"train": layout.train, "test": layout.test}
     arrays = [allocate(name, (len(part.names), *shape)) for name, part in parts.items()]
     jobs = [(array, part.names) for array, part in zip(arrays, parts.values(), strict=True)]
-    return arrays, decode_into(tree, jobs, target)
+    hashes = decode_into(tree, jobs, target)
+    return [array.read() for array in arrays], hashes
 
 
 def _as_published(tree: Tree, layout: Layout, name: str, classes: tuple[str, ...]) -> Layout:

@@ -1,29 +1,27 @@
 """Owns reading samples that other systems made: folders and zips of images, NumPy's files."""
 
 import logging
+import math
+import zipfile
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from torch import Tensor
 
+from bench.data.cache import BROKEN_ARRAY
 from bench.data.dataset import Split, content_hash, gather
 from bench.data.decode import decode_into
 from bench.data.layout import image_names
 from bench.data.survey import Wanted, settle
 from bench.data.tree import UNREADABLE, open_tree
+from bench.memory import available_bytes
 from bench.sample_files import ADM_KEY
 from models.stored import Stored
 
 _LOGGER = logging.getLogger(__name__)
 _SETTING = "model.path"
-_DAMAGE = (
-    *UNREADABLE,
-    TokenError,  # NumPy parses headers with Python's tokenizer
-    KeyError,
-    OverflowError,
-    MemoryError,  # a damaged header can ask for any size
-)
+_DAMAGE = (*UNREADABLE, *BROKEN_ARRAY)
+_GIB = 1 << 30
 
 
 def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
@@ -78,6 +76,7 @@ def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
         )
     with open_tree(path, _SETTING) as tree:
         names = image_names(tree)
+        _check_memory(path, len(names) * math.prod(shape))
         images = np.empty((len(names), *shape), np.uint8)
         target, _ = settle(tree, names, Wanted(shape[0], image_size=None, resize=False))
         if target.bits < 16:
@@ -103,9 +102,12 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded as archive:
+            _check_archive(path, [ADM_KEY] if ADM_KEY in archive.files else archive.files)
             if ADM_KEY in archive.files:
                 return archive[ADM_KEY]
             arrays = {name: archive[name] for name in archive.files}
+    except _TooLargeError:
+        raise
     except _DAMAGE as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise ValueError(
@@ -119,6 +121,35 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             f"among {sorted(arrays)}: name the one to evaluate {ADM_KEY}"
         )
     return fitting[0]
+
+
+class _TooLargeError(ValueError):
+    """Samples that the memory cannot hold."""
+
+
+def _check_archive(path: Path, names: list[str]) -> None:
+    """Refuse an .npz file whose arrays unpack to more than the memory holds.
+
+    Raises:
+        _TooLargeError: by the sizes that it says, beyond which nothing is unpacked.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = {f"{name}.npy" for name in names} | set(names)
+        sizes = [info.file_size for info in archive.infolist() if info.filename in members]
+    _check_memory(path, sum(sizes))
+
+
+def _check_memory(path: Path | str, needed: int) -> None:
+    """Refuse samples that the free memory cannot hold, before any is read.
+
+    Raises:
+        _TooLargeError: they are more than that.
+    """
+    if needed > (free := available_bytes()):
+        raise _TooLargeError(
+            f"{_SETTING}={path} holds samples of {needed / _GIB:.1f} GiB and {free / _GIB:.1f} GiB "
+            "of memory are free: give fewer, or an .npy file, which is read where it lies"
+        )
 
 
 def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:

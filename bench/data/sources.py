@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.cache import Allocate, Decoded, files_key, load_cached
 from bench.data.dataset import Dataset, Split, content_hash
-from bench.data.decode import shrink
+from bench.data.decode import check_image_size, shrink
 from bench.data.folder import load_local
 from bench.data.holdout import hold_out
 from bench.files import locked
@@ -208,7 +208,8 @@ def _load_published(
     data_root: Path,
     cache_root: Path | None,
 ) -> Dataset:
-    shrinks = path is None and _SMALLEST <= image_size < source.shape[1]
+    check_image_size(image_size)
+    shrinks = path is None and image_size and _SMALLEST <= image_size < source.shape[1]
     native = source.shape[1] if shrinks else image_size
     _check_native(name, source.shape, native, channels)
     if path is not None:
@@ -290,7 +291,7 @@ def _check_native(name: str, shape: tuple[int, int, int], image_size: int, chann
         ("image_size", image_size, shape[1]),
         ("channels", channels, shape[0]),
     ):
-        if value != native:
+        if value != native or isinstance(value, bool):
             raise ValueError(
                 f"dataset.{argument}={value} must be {native} for {name}: to resize or convert "
                 "images use dataset=folder."

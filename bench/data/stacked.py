@@ -14,6 +14,7 @@ TRAIN_SIZE = 128_000
 TEST_SIZE = 26_000
 _CHANNELS = 3
 _DATA_SEED = 0
+_BLOCK = 4096  # images written at a time
 
 
 def load_stacked_mnist(
@@ -98,7 +99,7 @@ def _stack(
     chosen = rng.integers(len(split), size=(size, _CHANNELS))  # (N, 3)
     images = allocate(part, (size, _CHANNELS, *split.images.shape[2:]))
     digits = np.asarray(split.images)[:, 0]  # (M, H, W)
-    for channel in range(_CHANNELS):
-        images[:, channel] = digits[chosen[:, channel]]
+    for start in range(0, size, _BLOCK):
+        images.write(start, digits[chosen[start : start + _BLOCK]])  # (B, 3, H, W)
     place = num_classes ** np.arange(_CHANNELS)[::-1]  # (3,): 100, 10, 1
-    return Split(images, np.asarray(split.labels)[chosen] @ place)
+    return Split(images.read(), np.asarray(split.labels)[chosen] @ place)

@@ -12,6 +12,8 @@ from PIL import Image
 from bench.data.decode import (
     READ_ERRORS,
     Format,
+    PixelBudget,
+    bombs_refused_here,
     decode_image,
     is_deep_colour,
     lacks_range,
@@ -75,18 +77,19 @@ def settle(tree: Tree, names: Sequence[str], wanted: Wanted) -> tuple[Format, tu
         ValueError: values that dataset.bits does not allow, or whose range cannot be told.
     """
     Image.init()  # registering formats is not thread-safe
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+    budget = PixelBudget.of_free_memory()
+    with bombs_refused_here(), ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         headers = [
             header
             for batch in _batches(names)
             for header in pool.map(lambda name: _header(tree, name), batch)
             if header is not None
         ]
-        bits, bits_notes = _settle_bits(tree, headers, wanted, pool)
+        bits, bits_notes = _settle_bits(tree, headers, wanted, pool, budget)
         channels = wanted.channels
         channel_notes: list[str] = []
         if channels is None:
-            grey = bool(headers) and _all_grey(tree, headers, pool)
+            grey = bool(headers) and _all_grey(tree, headers, pool, budget)
             channels = 1 if grey else 3
             if grey:
                 channel_notes = [
@@ -114,12 +117,15 @@ def _header(tree: Tree, name: str) -> _Header | None:
         return None
 
 
-def _all_grey(tree: Tree, headers: Sequence[_Header], pool: ThreadPoolExecutor) -> bool:
+def _all_grey(
+    tree: Tree, headers: Sequence[_Header], pool: ThreadPoolExecutor, budget: PixelBudget
+) -> bool:
     """Whether no image has a pixel whose red, green and blue differ; stops soon after the first."""
 
     def is_grey(name: str) -> bool:
         try:
-            red, green, blue = decode_image(tree.read(name), Format(3, None))
+            with budget.place() as admit:
+                red, green, blue = decode_image(tree.read(name), Format(3, None), admit)
         except READ_ERRORS:
             return True
         return bool((red == green).all() and (green == blue).all())
@@ -130,7 +136,11 @@ def _all_grey(tree: Tree, headers: Sequence[_Header], pool: ThreadPoolExecutor) 
 
 
 def _settle_bits(
-    tree: Tree, headers: Sequence[_Header], wanted: Wanted, pool: ThreadPoolExecutor
+    tree: Tree,
+    headers: Sequence[_Header],
+    wanted: Wanted,
+    pool: ThreadPoolExecutor,
+    budget: PixelBudget,
 ) -> tuple[int, tuple[str, ...]]:
     """The bits of 16-bit files, and what is said of them."""
     unsure = [header for header in headers if header.lacks_range]
@@ -139,7 +149,7 @@ def _settle_bits(
             f"dataset.bits={wanted.bits} changes nothing: no image has 16 bits of unknown range"
         )
         return 16, (unused,) if wanted.bits is not None else ()
-    largest = dict(zip(unsure, pool.map(lambda h: _largest(tree, h), unsure), strict=True))
+    largest = dict(zip(unsure, pool.map(lambda h: _largest(tree, h, budget), unsure), strict=True))
     grey = {h.name: value for h, value in largest.items() if not h.deep_colour}
     colour = {h.name: value for h, value in largest.items() if h.deep_colour}
     if colour:
@@ -168,10 +178,11 @@ def _bits_of(most: int) -> int:
     return next(bits for bits in _USUAL_BITS if most < 2**bits) if most else 16
 
 
-def _largest(tree: Tree, header: _Header) -> int:
+def _largest(tree: Tree, header: _Header, budget: PixelBudget) -> int:
     """The largest value of an image, 0 where decoding will refuse it; of colours to 255."""
     try:
-        with opened(io.BytesIO(tree.read(header.name))) as image:
+        with budget.place() as admit, opened(io.BytesIO(tree.read(header.name))) as image:
+            admit(image)
             extrema = image.getextrema()
     except READ_ERRORS:
         return 0

@@ -25,7 +25,11 @@ UNREADABLE = (
 )
 """What reading a damaged file raises, whatever its format."""
 
-_MAX_FILE_BYTES = 1 << 28  # 256 MiB: no image is larger, a zip bomb is
+MAX_FILE_BYTES = 1 << 28
+"""Largest file that is read, 256 MiB unpacked: no image is larger, a zip bomb is."""
+
+_SAMPLED_FILES = 64  # files of a folder whose contents its key depends on
+_SAMPLED_BYTES = 4096  # of each, at its beginning and its end
 
 
 class Tree(ABC):
@@ -102,17 +106,38 @@ class _Folder(Tree):
     """A directory. Links to folders are followed, each real folder once."""
 
     def key(self) -> str:
-        """Hash names, sizes and modification times.
+        """Hash the real path, names, sizes, times and samples of the contents.
 
-        Contents are not hashed: reading a large folder at every start costs minutes. The price is
-        that an edit which keeps a file's size and time goes unnoticed.
+        Not all contents: reading a large folder at every start costs minutes. Times are those of
+        modification, which copying and unpacking may keep, and of the last change of the file's
+        inode, which no program sets; so an edit that keeps a file's size and time is noticed.
         """
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(os.path.realpath(self.path)).encode())
         for name in self.files:
-            stat = (self.path / name).stat()
-            digest.update(repr((name, stat.st_size, stat.st_mtime_ns)).encode())
+            digest.update(repr((name, *self._state(name))).encode())
         digest.update(repr(self.folders).encode())
+        step = -(-len(self.files) // _SAMPLED_FILES) or 1
+        for name in self.files[::step]:
+            digest.update(self._sample(name))
         return digest.hexdigest()
+
+    def _state(self, name: str) -> tuple[int, ...]:
+        """Size and times; nothing for what cannot be read, which `read` will say."""
+        try:
+            stat = os.stat(f"{self.path}/{name}")  # pathlib takes longer
+        except OSError:
+            return ()
+        return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+    def _sample(self, name: str) -> bytes:
+        """The beginning and the end of a file."""
+        try:
+            with (self.path / name).open("rb") as file:
+                beginning = file.read(_SAMPLED_BYTES)
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _SAMPLED_BYTES))
+                return beginning + file.read(_SAMPLED_BYTES)
+        except OSError:
+            return b""
 
     @property
     def files(self) -> list[str]:
@@ -123,7 +148,10 @@ class _Folder(Tree):
         return self._walk[1]
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+        path = self.path / name
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise ValueError(f"{size >> 20} MiB, the limit is {MAX_FILE_BYTES >> 20} MiB a file")
+        return path.read_bytes()
 
     def open(self, name: str) -> IO[bytes]:
         return (self.path / name).open("rb")
@@ -195,9 +223,9 @@ class _Zip(Tree):
                 raise self._refuse(info, "occurs twice", "zip the images again")
             if info.flag_bits & 1:
                 raise self._refuse(info, "is encrypted", "zip the images without a password")
-            if info.file_size > _MAX_FILE_BYTES:
+            if info.file_size > MAX_FILE_BYTES:
                 size = f"unpacks to {info.file_size >> 20} MiB"
-                limit = f"the limit is {_MAX_FILE_BYTES >> 20} MiB a file, remove it"
+                limit = f"the limit is {MAX_FILE_BYTES >> 20} MiB a file, remove it"
                 raise self._refuse(info, size, limit)
             entries[name] = info
         return entries

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import Split
-from bench.extractors.cache import cached_tensors
+from bench.extractors.cache import cached_tensors, hash_tensors
 from bench.metrics.features import Features
 from bench.progress import shown_progress
 
@@ -151,7 +151,5 @@ def cached_features(
 def weights_hash(module: nn.Module) -> str:
     """First 16 hex digits of the SHA-256 of a module's parameters and buffers, names included."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    hash_tensors(digest, module.state_dict())
     return digest.hexdigest()[:16]

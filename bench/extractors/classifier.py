@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.data.dataset import Split
+from bench.extractors.cache import read_tensors, write_tensors
 from bench.files import replacing
 from bench.images import from_uint8
 
@@ -133,14 +132,25 @@ def save_classifier(path: Path, classifier: DomainClassifier, metadata: dict[str
         "width": str(classifier.width),
     }
     with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata=metadata | built))
+        write_tensors(temporary, tensors, metadata | built)
 
 
-def load_classifier(path: Path) -> tuple[DomainClassifier, dict[str, str]]:
-    """Read a classifier written by `save_classifier`, with its metadata; float32, in eval mode."""
-    with safe_open(path, framework="pt") as file:
-        metadata = dict(file.metadata())
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+def load_classifier(
+    path: Path, *, unsigned: bool = True
+) -> tuple[DomainClassifier, dict[str, str]]:
+    """Read a classifier written by `save_classifier`, with its metadata; float32, in eval mode.
+
+    Args:
+        path: the file.
+        unsigned: whether a file without a checksum, from an earlier version, is taken as it is.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedTensorsError: it is not as it was written.
+        KeyError, ValueError, RuntimeError: it holds something else.
+    """
+    tensors, metadata = read_tensors(path, unsigned=unsigned)
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
     shape = tuple(int(side) for side in metadata["shape"].split(","))
     classifier = initialised(shape, int(metadata["num_classes"]), int(metadata["width"]), seed=0)
     classifier.load_state_dict(classifier.state_dict() | tensors)

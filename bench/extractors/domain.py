@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from bench.data.dataset import Dataset
 from bench.extractors.base import Extractor
+from bench.extractors.cache import made_once
 from bench.extractors.classifier import (
     DomainClassifier,
     accuracy,
@@ -20,7 +20,6 @@ from bench.extractors.classifier import (
 )
 from bench.extractors.classifier_training import default_recipe, train_classifier
 from bench.extractors.downloads import reason
-from bench.files import locked
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +27,7 @@ SHIPPED = Path(__file__).parent / "weights"
 """Weights of the standard datasets, <name>.safetensors, written by scripts/train_classifiers.py."""
 
 STACKED_CHANNELS = 3
+_FORMAT = 2  # of classifiers trained here: 1 had no checksums
 
 
 class DomainExtractor(Extractor):
@@ -127,13 +127,24 @@ def build_domain(
             f"{dataset.name} has no class labels, so it has no domain classifier: "
             "choose evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
         )
-    cached = cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}.safetensors"
-    if not cached.exists():
-        with locked(cached.with_suffix(".lock")):  # of runs that start together, one trains it
-            if not cached.exists():
-                log.info("training the domain classifier of %s, once: %s", dataset.name, cached)
-                train_and_save(dataset, cached, device=device)
-    return DomainExtractor(*_with_accuracy(cached))
+    return DomainExtractor(*_trained_here(dataset, device, cache_dir))
+
+
+def _trained_here(
+    dataset: Dataset, device: torch.device | str, cache_dir: Path
+) -> tuple[DomainClassifier, float | None]:
+    """The dataset's own classifier, trained the first time; a damaged one is trained again."""
+    path = cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}-v{_FORMAT}.safetensors"
+
+    def make(partial: Path) -> None:
+        log.info("training the domain classifier of %s, once: %s", dataset.name, path)
+        train_and_save(dataset, partial, device=device)
+
+    def read(path: Path) -> tuple[DomainClassifier, float | None]:
+        classifier, metadata = load_classifier(path, unsigned=False)
+        return classifier, float(metadata["test_accuracy"])
+
+    return made_once(path, make, read)
 
 
 def train_and_save(
@@ -176,7 +187,7 @@ def train_and_save(
 def _read(path: Path) -> tuple[DomainClassifier, dict[str, str]]:
     try:
         return load_classifier(path)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path} is not a domain classifier ({reason(error)}): give a file that "
             "scripts/train_classifiers.py wrote"

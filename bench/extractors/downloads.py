@@ -1,6 +1,7 @@
 """Published weights: fetched into torch's cache, and read without running what is in them."""
 
 import hashlib
+import logging
 import pickle
 import warnings
 from pathlib import Path
@@ -8,9 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 
 def published_file(url: str, filename: str, sha256: str) -> Path:
     """The file at this address, from torch's cache of downloads or fetched into it.
+
+    A file that is not what was published is reported and fetched again.
 
     Args:
         url: where it is published.
@@ -22,7 +27,9 @@ def published_file(url: str, filename: str, sha256: str) -> Path:
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / filename
     if path.exists():
-        return path
+        if not sha256 or file_sha256(path).startswith(sha256):
+            return path
+        log.warning("%s is damaged (its SHA-256 is not %s…): fetching it again", path, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path), sha256 or None)

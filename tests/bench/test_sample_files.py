@@ -1,6 +1,14 @@
 """Files of samples: what other readers find in them, and that they are whole or absent."""
 
+import errno
+import hashlib
 import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +20,7 @@ from PIL import Image
 
 from bench.data.samples import read_samples
 from bench.images import to_uint8
-from bench.sample_files import check_target, write_samples
+from bench.sample_files import MANIFEST, check_target, write_samples
 
 ABOUT = {"Synthetic": "true", "Run": "digits/gan/default/seed=0", "Sampler": "Ümläut 日本"}
 N = 7
@@ -31,7 +39,8 @@ def batches(samples: np.ndarray) -> Iterator[np.ndarray]:
 def files(path: Path) -> dict[str, bytes]:
     """Name and bytes of every PNG in a folder or zip, in the order of their names."""
     if path.is_dir():
-        return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+        shown = (file for file in sorted(path.iterdir()) if file.name != MANIFEST)
+        return {file.name: file.read_bytes() for file in shown}
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in sorted(archive.namelist())}
 
@@ -124,11 +133,117 @@ def test_a_folder_and_a_file_replace_each_other(tmp_path):
     assert len(files(folder)) == N
 
 
-def test_foreign_files_are_never_deleted(tmp_path):
-    (tmp_path / "000000.png").touch()
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(FileExistsError, match=r"holds other files \(thesis.tex\)"):
-        check_target(tmp_path, replace=True)
+def test_what_no_manifest_lists_is_never_deleted(tmp_path):
+    """Pictures of another program, an export of before the manifest, a changed or added file."""
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "000000.png").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"holds 000000.png, which no export wrote, and no"):
+        check_target(foreign, replace=True)
+    with pytest.raises(FileExistsError, match=r"000000.png"):
+        write_samples(foreign, batches(images()), N, ABOUT)
+    assert [file.read_bytes() for file in foreign.iterdir()] == [b"mine"]
+
+    path = tmp_path / "out"
+    write_samples(path, batches(images()), N, ABOUT)
+    (path / "000007.png").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"holds 000007.png, which no export wrote:"):
+        check_target(path, replace=True)
+    (path / "000007.png").unlink()
+    (path / "000003.png").write_bytes(b"edited")
+    with pytest.raises(FileExistsError, match=r"000003.png, which was changed since"):
+        check_target(path, replace=True)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["foreign", "out"]
+
+
+def test_what_comes_into_the_folder_while_samples_are_drawn_is_kept(tmp_path):
+    path = tmp_path / "out"
+    write_samples(path, batches(images()), N, ABOUT)
+    check_target(path, replace=True)
+
+    def slow() -> Iterator[np.ndarray]:
+        yield images()
+        (path / "thesis.tex").write_text("mine")
+
+    with pytest.raises(FileExistsError, match=r"holds thesis.tex"):
+        write_samples(path, slow(), N, ABOUT)
+    assert (path / "thesis.tex").read_text() == "mine"
+    assert len(files(path)) == N + 1
+
+
+def test_a_manifest_leads_nowhere_else(tmp_path):
+    path = tmp_path / "out"
+    write_samples(path, batches(images()), N, ABOUT)
+    (tmp_path / "thesis.tex").write_text("mine")
+    listed = json.loads((path / MANIFEST).read_text())
+    listed["files"]["../thesis.tex"] = hashlib.sha256(b"mine").hexdigest()[:16]
+    (path / MANIFEST).write_text(json.dumps(listed))
+    write_samples(path, batches(images()), N, ABOUT)
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"files": []}', '{"files": {}}', "null"])
+def test_a_manifest_that_lists_nothing_owns_nothing(tmp_path, content):
+    write_samples(tmp_path / "out", batches(images()), N, ABOUT)
+    (tmp_path / "out" / MANIFEST).write_text(content)
+    with pytest.raises(FileExistsError, match=r"no \.export\.json that lists"):
+        check_target(tmp_path / "out", replace=True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from bench.sample_files import write_samples
+
+def drawn():
+    yield np.zeros((3, 4, 5, 3), np.uint8)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_samples(Path(sys.argv[1]), drawn(), 7, {})
+"""
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+@pytest.mark.parametrize("name", ["out", "a.zip", "a.npz"])
+def test_what_a_killed_export_left_is_removed_by_the_next(tmp_path, name):
+    mine = tmp_path / ".mine.tmp"
+    mine.touch()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / name)], timeout=100)
+    assert killed.returncode == -signal.SIGKILL
+    assert hidden(tmp_path) == [f".{name}.bench-lock", f".{name}.bench-partial", mine.name]
+    write_samples(tmp_path / "other.npy", batches(images()), N, ABOUT)
+    assert hidden(tmp_path) == [mine.name]
+
+
+def test_a_kill_between_two_moves_loses_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "out"
+    write_samples(path, batches(images()), N, ABOUT)
+    path.rename(tmp_path / ".out.bench-former")  # as a kill after the first move leaves it
+
+    def failing() -> Iterator[np.ndarray]:
+        raise OSError("no samples")
+        yield
+
+    with pytest.raises(OSError, match="no samples"):
+        write_samples(path, failing(), N, ABOUT)
+    assert len(files(path)) == N
+    shutil.copytree(path, tmp_path / ".out.bench-former")  # as one before the last line leaves it
+    write_samples(path, batches(images()), N, ABOUT)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"out cannot be written \(No space left on device\): make"):
+        write_samples(tmp_path / "out", batches(images()), N, ABOUT)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_folder_is_filled(tmp_path):

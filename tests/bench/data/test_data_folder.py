@@ -252,7 +252,7 @@ def test_missing_path(tmp_path):
 
 def test_bad_options(tmp_path):
     refuse(tmp_path, r"channels=4 must be 1 \(grey\), 3 \(RGB\), or null", channels=4)
-    refuse(tmp_path, "image_size=0 must be at least 1", image_size=0)
+    refuse(tmp_path, "image_size=0 must be a whole number from 1 to 4096", image_size=0)
 
 
 def test_not_a_zip_and_truncated_zip(tmp_path):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -38,7 +40,36 @@ def test_domain_of_another_dataset_is_trained_once(tmp_path, monkeypatch):
     assert first.test_accuracy == again.test_accuracy == 1.0
     assert torch.equal(torch.get_rng_state(), before)
     names = sorted(path.name for path in tmp_path.rglob("*.*"))
-    assert names == [f"digits-{data.hash}.lock", f"digits-{data.hash}.safetensors"]
+    assert names == [f"digits-{data.hash}-v2.safetensors"]
+
+
+def test_a_damaged_classifier_is_trained_again(tmp_path, monkeypatch, caplog):
+    data = tiny_dataset()
+    first = build(data, tmp_path)
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    for damaged in (
+        whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:],
+        whole.replace(b'"test_accuracy":"1.0', b'"test_accuracy":"0.0'),
+        whole[: len(whole) // 2],
+        b"",
+    ):
+        path.write_bytes(damaged)
+        caplog.clear()
+        again = build(data, tmp_path)
+        assert (again.hash, again.test_accuracy) == (first.hash, first.test_accuracy)
+        assert caplog.text.count(f"{path} is damaged") == 1
+
+
+def test_given_weights_are_compared_with_their_checksum(digits, tmp_path):
+    path = tmp_path / "given.safetensors"
+    classifier = DomainClassifier((1, 8, 8), 10, width=4)
+    save_classifier(path, classifier, {"classes": json.dumps(digits.classes)})
+    assert build(digits, tmp_path, path).test_accuracy is None
+    content = path.read_bytes()
+    path.write_bytes(content[:-10] + bytes([content[-10] ^ 64]) + content[-9:])
+    with pytest.raises(ValueError, match=r"not a domain classifier \(its checksum is not"):
+        build(digits, tmp_path, path)
 
 
 def test_domain_from_a_local_path(digits, tmp_path):

@@ -1,13 +1,16 @@
 import logging
+import os
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from stub_extractor import StubExtractor
 from tiny_datasets import tiny_dataset, tiny_points
 
 from bench.data.dataset import Split
 from bench.extractors import base as features_module
 from bench.extractors.base import IdentityExtractor, cached_features, extract
+from bench.extractors.cache import read_tensors
 from bench.extractors.classifier import DomainClassifier
 from bench.extractors.domain import DomainExtractor
 
@@ -87,13 +90,62 @@ def test_a_damaged_cache_is_computed_again(extractor, tmp_path, caplog, kept):
     data = tiny_dataset()
     first = cached_features(extractor, data.train, **where(data, tmp_path))
     (path,) = tmp_path.rglob("*.safetensors")
-    whole = path.read_bytes()
+    whole, tensors = path.read_bytes(), read_tensors(path)[0]
     path.write_bytes(whole[:kept])
     with caplog.at_level(logging.WARNING):
         again = cached_features(extractor, data.train, **where(data, tmp_path))
     assert f"{path} is damaged" in caplog.text
     assert torch.equal(first.features, again.features)
-    assert path.read_bytes() == whole
+    assert torch.equal(read_tensors(path)[0]["features"], tensors["features"])
+
+
+def test_a_bit_that_turned_is_never_trusted(extractor, tmp_path, caplog):
+    """Flipped bits in cached features turned FID 36 into 117."""
+    data = tiny_dataset()
+    first = cached_features(extractor, data.train, **where(data, tmp_path))
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    for at in (*range(0, 400, 7), len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        caplog.clear()
+        again = cached_features(extractor, data.train, **where(data, tmp_path))
+        assert torch.equal(first.features, again.features), at
+        assert caplog.text.count("is damaged") == 1, at
+
+
+def test_a_file_of_other_tensors_is_not_taken(extractor, tmp_path, caplog):
+    data = tiny_dataset()
+    at = where(data, tmp_path)
+    first = cached_features(extractor, data.train, **at)
+    (path,) = tmp_path.rglob("*.safetensors")
+    cached_features(extractor, data.train, **at, n=10)
+    (other,) = (file for file in tmp_path.rglob("*.safetensors") if file != path)
+    path.write_bytes(other.read_bytes())
+    assert torch.equal(cached_features(extractor, data.train, **at).features, first.features)
+    assert f"{path} is damaged (it holds something else)" in caplog.text
+
+
+def test_features_without_a_checksum_are_not_taken(extractor, tmp_path, caplog):
+    data = tiny_dataset()
+    cached_features(extractor, data.train, **where(data, tmp_path))
+    (path,) = tmp_path.rglob("*.safetensors")
+    save_file({"features": torch.zeros(48, 64)}, path)
+    again = cached_features(extractor, data.train, **where(data, tmp_path))
+    assert again.features.abs().sum() > 0
+    assert "its checksum is not that" in caplog.text
+
+
+def test_what_killed_processes_left_beside_features_is_removed(extractor, tmp_path):
+    folder = tmp_path / "features"
+    folder.mkdir()
+    left = [folder / f".1.safetensors.bench-{end}" for end in ("lock", "partial")]
+    former, recent = folder / ".2.safetensors.77.tmp", folder / ".3.safetensors.77.tmp"
+    for path in (*left, former, recent):
+        path.write_bytes(b"half")
+    os.utime(former, (0, 0))
+    data = tiny_dataset()
+    cached_features(extractor, data.train, **where(data, tmp_path))
+    assert [path for path in folder.iterdir() if path.name.startswith(".")] == [recent]
 
 
 def test_the_hash_names_the_weights(extractor):
