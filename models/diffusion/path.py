@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,9 +74,10 @@ def spaced(num_timesteps: int, steps: int, spacing: Spacing = "trailing") -> lis
     """Choose which of the T timesteps to visit.
 
     "trailing" (Lin et al. 2024, Table 2) starts at the last timestep, where the pure noise belongs
-    that sampling starts from. "uniform" is the linear choice of DDIM's paper (Song et al. 2021,
-    App. D.2; "leading" in diffusers), which starts up to T / S short of it. "quadratic", from the
-    same place, visits floor(c i²) with c such that the last is T - 1: more steps at little noise.
+    that sampling starts from; the timesteps are those of diffusers' schedulers. "uniform" is the
+    linear choice of DDIM's paper (Song et al. 2021, App. D.2; "leading" in diffusers), which starts
+    up to T / S short of it. "quadratic", from the same place, visits floor(c i²) with c such that
+    the last is T - 1: more steps at little noise.
 
     Args:
         num_timesteps: T.
@@ -91,7 +93,10 @@ def spaced(num_timesteps: int, steps: int, spacing: Spacing = "trailing") -> lis
     if not 1 <= steps <= num_timesteps:
         raise ValueError(f"sampler steps must be in [1, {num_timesteps}], got {steps}")
     if spacing == "trailing":
-        return [round(num_timesteps * (1 - k / steps)) - 1 for k in range(steps)]
+        # Ties are rounded as the floating-point sums of diffusers' formula happen to fall. Where
+        # these reach one value too far, to timestep -1, that value is left out.
+        counted = np.round(np.arange(num_timesteps, 0, -num_timesteps / steps)[:steps])
+        return [int(t) - 1 for t in counted]
     if spacing == "uniform":
         return [k * (num_timesteps // steps) for k in reversed(range(steps))]
     if spacing == "quadratic":

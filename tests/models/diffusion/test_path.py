@@ -47,6 +47,27 @@ def test_spacings_match_diffusers(spacing, name, steps):
     assert spaced(1000, steps, spacing) == scheduler.timesteps.tolist()
 
 
+@pytest.mark.parametrize("num_timesteps", [50, 100, 200, 250, 400, 500, 750, 1000, 2000])
+def test_trailing_timesteps_are_those_of_diffusers_whatever_their_number(num_timesteps):
+    """4,250 pairs of T and S: ties such as T = 250, S = 12 are rounded as in diffusers.
+
+    Its formula gives timestep -1 after the S that were asked for where T / S is rounded down, such
+    as T = 50, S = 29; these S are compared.
+    """
+    for steps in range(1, min(num_timesteps, 1000) + 1):
+        theirs = np.round(np.arange(num_timesteps, 0, -num_timesteps / steps)).astype(int) - 1
+        assert theirs[steps:].tolist() in ([], [-1])
+        assert spaced(num_timesteps, steps) == theirs[:steps].tolist()
+
+
+@pytest.mark.parametrize(("num_timesteps", "steps"), [(250, 12), (50, 29), (1000, 61), (1000, 48)])
+def test_trailing_timesteps_match_a_scheduler_of_diffusers_at_ties(num_timesteps, steps):
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDIMScheduler(num_timesteps, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    assert spaced(num_timesteps, steps) == scheduler.timesteps.tolist()[:steps]
+
+
 def test_quadratic_timesteps_are_floored_squares():
     """τ_i = floor(c i²) (Song et al. 2021, App. D.2), here from 0 to the last timestep."""
     timesteps = spaced(1000, 10, "quadratic")[::-1]
