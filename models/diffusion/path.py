@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ SPACINGS = ("trailing", "uniform", "quadratic")
 
 MAX_SIGMA = 80.0
 """Noise beside which data in [-1, 1] cannot be seen (Karras et al. 2022, Table 1)."""
+
+ROUNDING = 1e-12
+"""Relative error of float64 up to which a level is taken to preserve the variance."""
 
 
 class Prediction(NamedTuple):
@@ -39,14 +43,38 @@ class Path:
     """Noise levels in the order of sampling: at each, x = alpha · x_0 + sigma · eps.
 
     Attributes:
-        alphas: factors of the signal, S + 1 values that do not fall; the last is 1.
-        sigmas: factors of the noise, S + 1 values that fall; the last is 0.
+        alphas: factors of the signal, S + 1 values; the first may be 0, the last is 1.
+        sigmas: factors of the noise, S + 1 values; the last is 0.
         times: what the denoiser is told at each of the S levels that are visited.
+
+    Raises:
+        ValueError: their numbers do not fit, the path does not end at the data, or the ratio of
+            signal to noise does not rise at every step.
     """
 
     alphas: tuple[float, ...]
     sigmas: tuple[float, ...]
     times: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse levels that no sampler could follow."""
+        if not len(self.alphas) == len(self.sigmas) == len(self.times) + 1 >= 2:
+            raise ValueError(
+                "a path of S steps has S + 1 alphas, S + 1 sigmas and S times, got "
+                f"{len(self.alphas)} alphas, {len(self.sigmas)} sigmas and {len(self.times)} times"
+            )
+        if (self.alphas[-1], self.sigmas[-1]) != (1.0, 0.0):
+            raise ValueError(
+                f"a path must end at alpha 1 and sigma 0, got {self.alphas[-1]:g}, "
+                f"{self.sigmas[-1]:g}"
+            )
+        levels = zip(self.alphas, self.sigmas, strict=True)
+        for (alpha, sigma), (alpha_next, sigma_next) in pairwise(levels):
+            if not 0 <= alpha * sigma_next < alpha_next * sigma:
+                raise ValueError(
+                    "a path's ratio of signal to noise must rise at every step, got alphas "
+                    f"{alpha:g}, {alpha_next:g}, sigmas {sigma:g}, {sigma_next:g}"
+                )
 
     @property
     def steps(self) -> int:
@@ -56,7 +84,16 @@ class Path:
     @property
     def noise_scale(self) -> float:
         """Standard deviation of the noise that stands for a sample at the first level."""
-        return self.sigmas[0] if self.alphas[0] == 1.0 else 1.0
+        return 1.0 if self.scales[0] == 1.0 else self.sigmas[0]
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Standard deviation of data of variance 1 at each level, (alpha² + sigma²)^½.
+
+        Exactly 1 where the level preserves the variance, whatever rounding makes of the sum.
+        """
+        scales = (math.hypot(*level) for level in zip(self.alphas, self.sigmas, strict=True))
+        return tuple(1.0 if math.isclose(s, 1.0, rel_tol=ROUNDING) else s for s in scales)
 
     def last(self, steps: int) -> "Path":
         """The last steps alone.

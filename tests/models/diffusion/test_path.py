@@ -182,3 +182,21 @@ def test_between_timesteps_time_is_linear_in_log_sigma_and_stays_in_range():
     denoise = in_sigma(lambda x, t: seen.append(t) or Prediction(x), ALPHA_BAR)
     denoise(torch.zeros(3, 1), logs.exp().float())
     torch.testing.assert_close(seen[0], torch.tensor([10.75, 0.0, 999.0]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("levels", "sentence"),
+    [
+        (((0.0, 0.0, 1.0), (1.0, 0.9, 0.0), (2.0, 1.0)), "rise .* alphas 0, 0, sigmas 1, 0.9"),
+        (((0.5, 0.5, 1.0), (0.5, 0.5, 0.0), (2.0, 1.0)), "rise .* alphas 0.5, 0.5"),
+        (((0.5, 1.0, 1.0), (0.5, 0.0, 0.0), (2.0, 1.0)), "rise .* alphas 1, 1, sigmas 0, 0"),
+        (((0.5, float("nan"), 1.0), (0.5, 0.4, 0.0), (2.0, 1.0)), "rise .* alphas 0.5, nan"),
+        (((0.5, 1.0), (0.5, 0.1), (1.0,)), "end at alpha 1 and sigma 0, got 1, 0.1"),
+        (((0.5, 0.9), (0.5, 0.0), (1.0,)), "end at alpha 1 and sigma 0, got 0.9, 0"),
+        (((0.5, 1.0), (0.5, 0.1, 0.0), (1.0,)), "got 2 alphas, 3 sigmas and 1 times"),
+        (((1.0,), (0.0,), ()), "got 1 alphas, 1 sigmas and 0 times"),
+    ],
+)
+def test_levels_that_no_sampler_could_follow_are_refused(levels, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Path(*levels)
