@@ -10,7 +10,7 @@ import math
 import scipy.linalg
 import torch
 from torch import Tensor
-from torch.linalg import LinAlgError  # pyright: ignore[reportPrivateImportUsage]
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
