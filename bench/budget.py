@@ -11,7 +11,8 @@ class Spent:
     Attributes:
         step: passes over the model's phases.
         images: real images shown to the first phase, over all ranks.
-        seconds: wall-clock training time, without evaluation and checkpoints.
+        seconds: wall-clock training time, without evaluation, checkpoints and time in which the
+            process was stopped.
         flops: floating-point operations of all training steps, over all ranks.
         point: evaluation points reached.
     """

@@ -49,19 +49,19 @@ class World:
             for gradient, mean in zip(gradients, means, strict=True):
                 gradient.copy_(mean.view_as(gradient))
 
-    def broadcast(self, value: float) -> float:
-        """Rank 0's value, on every rank."""
-        if self.size == 1:
-            return value
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        box = torch.tensor(value, dtype=torch.float64, device=device)
-        dist.broadcast(box, src=0)
-        return box.item()
+    def least(self, value: float) -> float:
+        """The least of all ranks' values, on every rank."""
+        return self.minimum(torch.tensor(value, dtype=torch.float64, device=self._device)).item()
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
-        device = "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
-        return not self.minimum(torch.tensor(not flag, dtype=torch.int64, device=device)).item()
+        flags = torch.tensor(not flag, dtype=torch.int64, device=self._device)
+        return not self.minimum(flags).item()
+
+    @property
+    def _device(self) -> str:
+        """Where the backend takes numbers from."""
+        return "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
 
     def minimum(self, values: Tensor) -> Tensor:
         """Element-wise minimum over ranks, on every rank."""

@@ -1,6 +1,5 @@
 """The training loop of every model: phases, gradients, optimizers, EMA, budget and checkpoints."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from bench.losses import LossRecord
 from bench.machine import autocast
 from bench.observer import Observer
 from bench.recipe import Recipe, TrainerOptions
+from bench.training_clock import TrainingClock
 from bench.training_flops import TrainingFlops, count_step
 from models.base import Batch, GenerativeModel, Phase
 
@@ -36,6 +36,7 @@ class Trainer:
     the steps that an undisturbed one takes.
 
     Attributes:
+        clock: measures training time, without time in which the process is stopped.
         spent: what training has consumed.
         losses: what the phases logged since the last row.
     """
@@ -75,6 +76,7 @@ class Trainer:
         }
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
         self._flops = TrainingFlops(self._flops_of_step)
+        self.clock = TrainingClock()
         self._started = 0.0  # what the clock showed at the start of training, less all pauses
         if budget.flops is not None and self.phases and not self._flops_of_step(0.0):
             raise ValueError(
@@ -114,7 +116,8 @@ class Trainer:
             observer.on_point()  # a kill may have come between its checkpoint and its evaluation
         while self.spent.point < self.points:
             if self.phases:
-                self._train_until((self.spent.point + 1) / self.points, observer)
+                with self.clock.beating():
+                    self._train_until((self.spent.point + 1) / self.points, observer)
             self.spent.point += 1
             self._save(observer)
             observer.on_point()
@@ -123,7 +126,7 @@ class Trainer:
     def _flops_of_step(self, progress: float) -> float:
         """FLOPs of one step over all ranks; counting them is not training time."""
         synchronize(self.device)
-        start = time.perf_counter()
+        start = self.clock.now()
         flops = count_step(
             self.model,
             self._to_device(self.batches(0)),
@@ -132,7 +135,7 @@ class Trainer:
             progress=progress,
         )
         synchronize(self.device)
-        self._started += time.perf_counter() - start
+        self._started += self.clock.now() - start
         return flops
 
     def _train_until(self, target: float, observer: Observer) -> None:
@@ -142,7 +145,7 @@ class Trainer:
         model with several stages, which looks at `progress` to know its own).
         """
         saved_at = self.spent.seconds
-        self._started = time.perf_counter() - self.spent.seconds
+        self._started = self.clock.now() - self.spent.seconds
         done = self.progress >= target
         while not done:
             self.step()
@@ -155,7 +158,7 @@ class Trainer:
                 continue
             synchronize(self.device)
             self.spent.flops = self._flops.total(self.spent.step)
-            self.spent.seconds = self.world.broadcast(time.perf_counter() - self._started)
+            self.spent.seconds = self.world.least(self.clock.now() - self._started)
             done = self.progress >= target  # the device took until here
             self.losses.raise_failure(self.world)
             if logs or done:
@@ -163,7 +166,7 @@ class Trainer:
             if saves and not done:
                 self._save(observer)
                 saved_at = self.spent.seconds
-            self._started = time.perf_counter() - self.spent.seconds
+            self._started = self.clock.now() - self.spent.seconds
 
     def step(self) -> None:
         """One pass over the active phases: each updates its own module, the others frozen."""
@@ -213,9 +216,12 @@ class Trainer:
         self.losses.add(phase.name, values, self.spent.step + 1)
 
     def _read_clock(self) -> None:
-        """Set the training time; ranks agree on it, since it decides when they stop and save."""
+        """Set the training time; ranks agree on it, since it decides when they stop and save.
+
+        The least of theirs, since all wait for one that is stopped, and only its clock knows.
+        """
         if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
-            self.spent.seconds = self.world.broadcast(time.perf_counter() - self._started)
+            self.spent.seconds = self.world.least(self.clock.now() - self._started)
 
     def _seed(self) -> None:
         entropy = (self.seed, self.spent.step, self.world.rank)

@@ -106,6 +106,8 @@ class GaussianDiffusion(DenoisingModel):
             options["out_channels"] = 2 * data.shape[0]
         self.network = _build(network, self.data_shape, options)
         self.specs = {name: self._spec(name) for name in samplers}
+        for name in samplers:
+            self.path(name)  # refuses levels that cannot be followed
         if pretrained is not None:
             load_diffusers(self.network, pretrained)
             self.trained = True

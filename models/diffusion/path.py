@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,9 @@ SPACINGS = ("trailing", "uniform", "quadratic")
 
 MAX_SIGMA = 80.0
 """Noise beside which data in [-1, 1] cannot be seen (Karras et al. 2022, Table 1)."""
+
+ROUNDING = 1e-12
+"""Relative error of float64 up to which a level is taken to preserve the variance."""
 
 
 class Prediction(NamedTuple):
@@ -38,14 +43,38 @@ class Path:
     """Noise levels in the order of sampling: at each, x = alpha · x_0 + sigma · eps.
 
     Attributes:
-        alphas: factors of the signal, S + 1 values that do not fall; the last is 1.
-        sigmas: factors of the noise, S + 1 values that fall; the last is 0.
+        alphas: factors of the signal, S + 1 values; the first may be 0, the last is 1.
+        sigmas: factors of the noise, S + 1 values; the last is 0.
         times: what the denoiser is told at each of the S levels that are visited.
+
+    Raises:
+        ValueError: their numbers do not fit, the path does not end at the data, or the ratio of
+            signal to noise does not rise at every step.
     """
 
     alphas: tuple[float, ...]
     sigmas: tuple[float, ...]
     times: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse levels that no sampler could follow."""
+        if not len(self.alphas) == len(self.sigmas) == len(self.times) + 1 >= 2:
+            raise ValueError(
+                "a path of S steps has S + 1 alphas, S + 1 sigmas and S times, got "
+                f"{len(self.alphas)} alphas, {len(self.sigmas)} sigmas and {len(self.times)} times"
+            )
+        if (self.alphas[-1], self.sigmas[-1]) != (1.0, 0.0):
+            raise ValueError(
+                f"a path must end at alpha 1 and sigma 0, got {self.alphas[-1]:g}, "
+                f"{self.sigmas[-1]:g}"
+            )
+        levels = zip(self.alphas, self.sigmas, strict=True)
+        for (alpha, sigma), (alpha_next, sigma_next) in pairwise(levels):
+            if not 0 <= alpha * sigma_next < alpha_next * sigma:
+                raise ValueError(
+                    "a path's ratio of signal to noise must rise at every step, got alphas "
+                    f"{alpha:g}, {alpha_next:g}, sigmas {sigma:g}, {sigma_next:g}"
+                )
 
     @property
     def steps(self) -> int:
@@ -55,7 +84,16 @@ class Path:
     @property
     def noise_scale(self) -> float:
         """Standard deviation of the noise that stands for a sample at the first level."""
-        return self.sigmas[0] if self.alphas[0] == 1.0 else 1.0
+        return 1.0 if self.scales[0] == 1.0 else self.sigmas[0]
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Standard deviation of data of variance 1 at each level, (alpha² + sigma²)^½.
+
+        Exactly 1 where the level preserves the variance, whatever rounding makes of the sum.
+        """
+        scales = (math.hypot(*level) for level in zip(self.alphas, self.sigmas, strict=True))
+        return tuple(1.0 if math.isclose(s, 1.0, rel_tol=ROUNDING) else s for s in scales)
 
     def last(self, steps: int) -> "Path":
         """The last steps alone.
@@ -73,9 +111,10 @@ def spaced(num_timesteps: int, steps: int, spacing: Spacing = "trailing") -> lis
     """Choose which of the T timesteps to visit.
 
     "trailing" (Lin et al. 2024, Table 2) starts at the last timestep, where the pure noise belongs
-    that sampling starts from. "uniform" is the linear choice of DDIM's paper (Song et al. 2021,
-    App. D.2; "leading" in diffusers), which starts up to T / S short of it. "quadratic", from the
-    same place, visits floor(c i²) with c such that the last is T - 1: more steps at little noise.
+    that sampling starts from; the timesteps are those of diffusers' schedulers. "uniform" is the
+    linear choice of DDIM's paper (Song et al. 2021, App. D.2; "leading" in diffusers), which starts
+    up to T / S short of it. "quadratic", from the same place, visits floor(c i²) with c such that
+    the last is T - 1: more steps at little noise.
 
     Args:
         num_timesteps: T.
@@ -91,7 +130,10 @@ def spaced(num_timesteps: int, steps: int, spacing: Spacing = "trailing") -> lis
     if not 1 <= steps <= num_timesteps:
         raise ValueError(f"sampler steps must be in [1, {num_timesteps}], got {steps}")
     if spacing == "trailing":
-        return [round(num_timesteps * (1 - k / steps)) - 1 for k in range(steps)]
+        # Ties are rounded as the floating-point sums of diffusers' formula happen to fall. Where
+        # these reach one value too far, to timestep -1, that value is left out.
+        counted = np.round(np.arange(num_timesteps, 0, -num_timesteps / steps)[:steps])
+        return [int(t) - 1 for t in counted]
     if spacing == "uniform":
         return [k * (num_timesteps // steps) for k in reversed(range(steps))]
     if spacing == "quadratic":

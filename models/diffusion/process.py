@@ -31,7 +31,7 @@ class ForwardProcess(nn.Module):
         """Take betas, (T,) float64, each in (0, 1), T at least 2.
 
         Raises:
-            ValueError: betas are not such.
+            ValueError: betas are not such, or float64 cannot tell their noise levels apart.
         """
         super().__init__()
         if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas < 1)).all()):
@@ -41,13 +41,21 @@ class ForwardProcess(nn.Module):
             )
         betas = betas.double()
         alpha_bar = cumulative_alphas(betas)
+        log_ratio = ((1 - alpha_bar) / alpha_bar).log() / 2
+        if not bool(log_ratio.isfinite().all() and (log_ratio.diff() > 0).all()):
+            raise ValueError(
+                "betas must leave a signal power that falls at every timestep and stays in (0, 1), "
+                f"got betas {betas[0]:g} to {betas[-1]:g} with powers {alpha_bar[0]:g} to "
+                f"{alpha_bar[-1]:g}: choose larger betas where it stays at 1, smaller ones or "
+                "fewer timesteps where it reaches 0"
+            )
         posterior = posterior_variances(betas)
         posterior[0] = posterior[1]  # zero at the first step: its logarithm is clipped, as usual
         weight_x_0, weight_x_t = posterior_mean_coefficients(betas)
         self.num_timesteps = len(betas)
         for name, table in {
             "alpha_bar": alpha_bar,
-            "log_ratio": ((1 - alpha_bar) / alpha_bar).log() / 2,  # log(sigma / alpha), rising
+            "log_ratio": log_ratio,  # log(sigma / alpha), rising
             "weight_x_0": weight_x_0.float(),
             "weight_x_t": weight_x_t.float(),
             "log_betas": betas.log().float(),

@@ -59,12 +59,14 @@ def sample_ancestral(
     """Draw by the learned reverse process (Ho et al. 2020, Algorithm 2 and Eq. 7).
 
     On a path of fewer steps than the model has, betas are re-spaced (Nichol & Dhariwal 2021,
-    Sec. 4, Eq. 19). The mean is computed from x_0, clipped where the denoiser clips.
+    Sec. 4, Eq. 19). The mean is computed from x_0, clipped where the denoiser clips. On a path that
+    does not preserve the variance these are the steps of the path that does, with the same ratios
+    of signal to noise (Kingma et al. 2021, Sec. 5.1 and App. A.2), in units of each level's scale.
 
     Args:
         denoiser: predicts x_0, and the variance where that is learned.
         x: noise, (B, *shape) float32.
-        path: a variance-preserving path.
+        path: any path.
         generator: source of the noise of every step, on the device of x.
         variance: sigma_t², beta_t ("fixed_large") or beta~_t ("fixed_small"), Sec. 3.2, or what
             the model says ("learned", Nichol & Dhariwal 2021, Eq. 15).
@@ -74,7 +76,8 @@ def sample_ancestral(
     """
     if variance not in VARIANCES:
         raise ValueError(f"variance must be one of {VARIANCES}, got {variance!r}")
-    powers = [alpha**2 for alpha in path.alphas]
+    scales = path.scales  # all exactly 1 where the variance is preserved
+    powers = [(alpha / scale) ** 2 for alpha, scale in zip(path.alphas, scales, strict=True)]
     for k in range(path.steps):
         a, a_next = powers[k], powers[k + 1]
         beta = 1.0 - a / a_next
@@ -82,17 +85,20 @@ def sample_ancestral(
         if k == path.steps - 1:
             return prediction.x_0
         posterior = beta * (1.0 - a_next) / (1.0 - a)
-        weight_x_0 = beta * math.sqrt(a_next) / (1.0 - a)
-        weight_x = math.sqrt(1.0 - beta) * (1.0 - a_next) / (1.0 - a)
+        scale_next = scales[k + 1]
+        weight_x_0 = scale_next * (beta * math.sqrt(a_next) / (1.0 - a))
+        weight_x = scale_next / scales[k] * (math.sqrt(1.0 - beta) * (1.0 - a_next) / (1.0 - a))
         x = weight_x_0 * prediction.x_0 + weight_x * x
         noise = _noise_like(x, generator)
         if variance == "learned":
             if prediction.fraction is None:
                 raise ValueError("variance='learned' needs a denoiser that predicts a variance")
             low, high = math.log(posterior), math.log(beta)
-            x += (0.5 * (low + (high - low) * prediction.fraction)).exp() * noise
+            deviation = (0.5 * (low + (high - low) * prediction.fraction)).exp()
+            x += scale_next * deviation * noise
         else:
-            x += math.sqrt(beta if variance == "fixed_large" else posterior) * noise
+            deviation = math.sqrt(beta if variance == "fixed_large" else posterior)
+            x += scale_next * deviation * noise
     return x
 
 
@@ -149,7 +155,7 @@ def sample_dpmpp_2m(denoiser: Denoiser, x: Tensor, path: Path) -> Tensor:
         if sigma_next == 0.0:
             return alpha_next * x_0
         decay = alpha * sigma_next / (alpha_next * sigma)  # exp(-h), h the step in log(alpha/sigma)
-        h = -math.log(decay)
+        h = -math.log(decay) if decay > 0 else math.inf  # infinite from a level without signal
         direction = x_0 if before is None else x_0 + h / (2 * h_before) * (x_0 - before)
         x = sigma_next / sigma * x + alpha_next * (1.0 - decay) * direction
         before, h_before = x_0, h
@@ -184,7 +190,11 @@ def sample_heun(
     if churn < 0:
         raise ValueError(f"churn must not be negative, got {churn}")
     if any(alpha != 1.0 for alpha in path.alphas):
-        raise ValueError("Heun's method needs a path whose alphas are all 1, see karras_path")
+        raise ValueError(
+            "Heun's method needs a path whose alphas are all 1, such as karras_path, got "
+            f"{min(path.alphas):g} to {max(path.alphas):g}: ancestral sampling, DDIM and "
+            "DPM-Solver++ follow any path"
+        )
     for k in range(path.steps):
         sigma, sigma_next = path.sigmas[k : k + 2]
         gamma = 0.0

@@ -210,6 +210,14 @@ TRAINING = (
         "model.build.betas.beta_last=2",
     ),
     setting(
+        "betas must leave a signal power that falls at every timestep and stays in (0, 1), got "
+        "betas 0.9 to 0.99 with powers 0.1 to 0: choose larger betas where it stays at 1, smaller "
+        "ones or fewer timesteps where it reaches 0",
+        "model=ddpm_small",
+        "model.build.betas.beta_first=0.9",
+        "model.build.betas.beta_last=0.99",
+    ),
+    setting(
         "variance='learned' needs a positive bound_weight, which alone trains it",
         "model=ddpm_small",
         "model.build.variance=learned",

@@ -185,12 +185,11 @@ def test_training_ends_where_the_device_takes_the_last_seconds(tmp_path: Path, m
     def synchronize(device: torch.device) -> None:
         waits.append(device)
 
-    ticking = type("", (), {"perf_counter": lambda: next(clock) * 0.001 + 100.0 * len(waits)})
     monkeypatch.setattr(trainer_module, "synchronize", synchronize)
-    monkeypatch.setattr(trainer_module, "time", ticking)
     monkeypatch.setattr(Trainer, "_flops_of_step", lambda *_: 10.0)
     log = Log()
     trainer = make(tmp_path, Two(), Budget(seconds=50.0, checkpoints=2))
+    trainer.clock.now = lambda: next(clock) * 0.001 + 100.0 * len(waits)  # type: ignore[method-assign]
     trainer.fit(log)
     assert trainer.progress == 1.0
     assert trainer.spent.step == 2  # the first wait, at the first log, takes it all

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,93 @@ def test_a_constant_generator():
     point = np.zeros(8), np.zeros((8, 8))
     assert frechet_distance(mu, sigma, *point) == pytest.approx(mu @ mu + np.trace(sigma))
     assert frechet_distance(*point, *point) == 0
+
+
+def by_singular_values(x, y):
+    """The distance from the features themselves: Tr (Σ₁Σ₂)^½ = |X Yᵀ|_* / ((n - 1) (m - 1))^½."""
+    means, roots = [], []
+    for each in (x.double(), y.double()):
+        means.append(each.mean(0))
+        centred = (each - means[-1]) / (len(each) - 1) ** 0.5
+        roots.append(torch.linalg.qr(centred, mode="r")[1])  # (min(N, D), D)
+    trace = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
+    total = sum(root.square().sum() for root in roots)
+    return float((means[0] - means[1]).square().sum() + total - 2 * trace)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e3, 1e6])
+@pytest.mark.parametrize(("n", "m"), [(400, 300), (400, 110), (400, 60), (60, 50), (60, 300)])
+def test_columns_may_differ_in_scale(spread, n, m):
+    """No small direction is left out: 5e-6 was missing where columns differ by a thousand."""
+    scales = torch.logspace(0, np.log10(spread), 96)
+    x, y = features(n, 96, seed=0) * scales, features(m, 96, seed=1) * scales
+    distance = frechet_distance(*statistics(x), *statistics(y))
+    assert distance == pytest.approx(by_singular_values(x, y), rel=1e-9)
+
+
+def test_a_decaying_spectrum_loses_nothing():
+    """Variances over seven decades, as Inception's: 1.7e-5 of the distance was missing."""
+    scales = torch.exp(-torch.arange(128) / 16)
+    mixing = torch.randn(128, 128, generator=torch.Generator().manual_seed(9)) * scales
+    x, y = (gaussian(n, torch.ones(128), seed=n) @ mixing.T for n in (500, 400))
+    distance = frechet_distance(*statistics(x), *statistics(1.02 * y))
+    assert distance == pytest.approx(by_singular_values(x, 1.02 * y), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e-20, 1e20, 1e100])
+def test_covariances_of_any_scale(scale):
+    mu, sigma = statistics(features(500, 16, seed=0))
+    _, other = statistics(features(400, 16, seed=1))
+    expected = frechet_distance(mu, sigma, mu, other)
+    distance = frechet_distance(mu, sigma * scale, mu, other * scale)
+    assert distance == pytest.approx(expected * scale, rel=1e-9)
+
+
+def rank_eight() -> np.ndarray:
+    """A covariance of twelve features of dying ReLUs, on which torch.linalg.eigh has failed."""
+    stored = np.load(Path(__file__).with_name("rank_eight_covariance.npz"))
+    sigma = np.zeros((int(stored["size"]),) * 2)
+    sigma[np.ix_(stored["index"], stored["index"])] = stored["block"]
+    return sigma
+
+
+def test_twelve_samples_of_dying_relus_have_a_distance():
+    sigma, zero = rank_eight(), np.zeros(1280)
+    values = np.linalg.eigvalsh(sigma)[-8:]
+    root = 2 * np.sqrt(values).sum()  # against the unit Gaussian
+    expected = np.trace(sigma) + 1280 - root
+    assert frechet_distance(zero, sigma, zero, np.eye(1280)) == pytest.approx(expected, rel=1e-12)
+    assert abs(frechet_distance(zero, sigma, zero, sigma)) < 1e-12 * np.trace(sigma)
+
+
+@pytest.fixture
+def no_convergence(monkeypatch):
+    """torch's drivers fail on everything, as they do on some matrices."""
+
+    def fail(*_):
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    for name in ("eigh", "eigvalsh", "svdvals"):
+        monkeypatch.setattr(torch.linalg, name, fail)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("n", [300, 40])
+def test_scores_do_not_depend_on_torchs_convergence(n, scale, request):
+    reference, fake = statistics(features(500, 64, seed=2)), features(n, 64, seed=3)
+    mu, sigma = statistics(fake)
+    pair = (reference[0], reference[1] * scale, mu, sigma * scale)
+    distance, influence = frechet_distance(*pair), influences(*reference, fake)
+    request.getfixturevalue("no_convergence")
+    assert frechet_distance(*pair) == pytest.approx(distance, rel=1e-9)
+    torch.testing.assert_close(influences(*reference, fake), influence, rtol=1e-7, atol=1e-7)
+
+
+def test_influences_of_one_image_repeated_are_zero():
+    reference = statistics(features(100, 8, seed=7))
+    assert influences(*reference, torch.ones(12, 8)).abs().max() == 0
+    dead = np.zeros(8), np.zeros((8, 8))
+    assert influences(*dead, features(12, 8, seed=1)).isfinite().all()
 
 
 def test_shapes_must_agree():

@@ -273,3 +273,99 @@ def test_a_path_of_one_step_is_one_prediction():
         sample_dpmpp_2m(not_clipped, x, path),
     ):
         torch.testing.assert_close(drawn, expected)
+
+
+# Paths of other processes
+
+
+def rectified_flow(steps):
+    """Straight lines from noise to data (Liu et al. 2023): the first level has no signal at all."""
+    times = [1 - k / steps for k in range(steps)]
+    return Path((*(1 - t for t in times), 1.0), (*times, 0.0), tuple(times))
+
+
+def rescaled(path):
+    """The same ratios of signal to noise, all levels but the last scaled by other factors."""
+    factors = [3.0 - 2.0 * k / path.steps for k in range(path.steps + 1)]
+    alphas = tuple(f * alpha for f, alpha in zip(factors, path.alphas, strict=True))
+    return Path(alphas, tuple(f * s for f, s in zip(factors, path.sigmas, strict=True)), path.times)
+
+
+OTHER_PATHS = {
+    "rectified flow": rectified_flow(400),
+    "without scaling": karras_path(400),
+    "rescaled": rescaled(path_of(400)),
+}
+
+
+def gaussian_along(path, std):
+    """E[x_0 | x_t] of data N(0, std²) by the times of a path."""
+    gains = {
+        round(time, 4): std**2 * alpha / (alpha**2 * std**2 + sigma**2)
+        for time, alpha, sigma in zip(path.times, path.alphas, path.sigmas, strict=False)
+    }
+    return lambda x, t: Prediction(x * gains[round(t[0].item(), 4)])
+
+
+EVERYWHERE = {
+    "ddpm fixed_large": lambda d, x, path, g: sample_ancestral(d, x, path, g),
+    "ddpm fixed_small": lambda d, x, path, g: sample_ancestral(
+        d, x, path, g, variance="fixed_small"
+    ),
+    "ddim": lambda d, x, path, g: sample_ddim(d, x, path, g),
+    "ddim eta 1": lambda d, x, path, g: sample_ddim(d, x, path, g, eta=1.0),
+    "dpmpp": lambda d, x, path, g: sample_dpmpp_2m(d, x, path),
+}
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize("path", OTHER_PATHS.values(), ids=OTHER_PATHS)
+def test_any_path_leads_to_the_exact_gaussian(name, path):
+    noise = path.noise_scale * torch.randn(20_000, 1, generator=seeded())
+    x = EVERYWHERE[name](gaussian_along(path, 0.5), noise, path, seeded(1))
+    assert x.std().item() == pytest.approx(0.5, rel=0.02)
+    assert x.mean().item() == pytest.approx(0, abs=0.015)
+
+
+def on_the_sphere(path):
+    """The variance-preserving path of the same ratios of signal to noise, and its scales."""
+    scales = [math.hypot(a, s) for a, s in zip(path.alphas, path.sigmas, strict=True)]
+    alphas = tuple(a / scale for a, scale in zip(path.alphas, scales, strict=True))
+    sigmas = tuple(s / scale for s, scale in zip(path.sigmas, scales, strict=True))
+    return Path(alphas, sigmas, path.times), scales
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+@pytest.mark.parametrize(
+    "path", [rectified_flow(8), karras_path(8), rescaled(path_of(8))], ids=OTHER_PATHS
+)
+def test_scaling_the_levels_of_a_path_changes_no_sample(name, path):
+    """Samples depend on the ratios of signal to noise alone (Kingma et al. 2021, Sec. 5.1)."""
+    preserving, scales = on_the_sphere(path)
+    times = torch.tensor(path.times)
+
+    def index(t):
+        return (times - t[0]).abs().argmin()
+
+    def denoiser(x, t):
+        return not_clipped(x / scales[index(t)], index(t).expand(2))
+
+    noise = pure_noise()
+    other = EVERYWHERE[name](denoiser, noise * scales[0], path, seeded(1))
+    usual = EVERYWHERE[name](
+        lambda x, t: not_clipped(x, index(t).expand(2)), noise, preserving, seeded(1)
+    )
+    torch.testing.assert_close(other, usual, rtol=0, atol=1e-4)
+
+
+def test_a_learned_variance_lies_between_the_fixed_ones_on_any_path():
+    path = rectified_flow(8)
+    fractions = {"fixed_small": 0.0, "fixed_large": 1.0}
+    for variance, fraction in fractions.items():
+
+        def denoiser(x, t, fraction=fraction):
+            return Prediction(network(x, 100 * t), torch.full_like(x, fraction))
+
+        learned = sample_ancestral(denoiser, pure_noise(), path, seeded(1), variance="learned")
+        fixed = sample_ancestral(denoiser, pure_noise(), path, seeded(1), variance=variance)
+        torch.testing.assert_close(learned, fixed, **CLOSE)

@@ -47,6 +47,27 @@ def test_spacings_match_diffusers(spacing, name, steps):
     assert spaced(1000, steps, spacing) == scheduler.timesteps.tolist()
 
 
+@pytest.mark.parametrize("num_timesteps", [50, 100, 200, 250, 400, 500, 750, 1000, 2000])
+def test_trailing_timesteps_are_those_of_diffusers_whatever_their_number(num_timesteps):
+    """4,250 pairs of T and S: ties such as T = 250, S = 12 are rounded as in diffusers.
+
+    Its formula gives timestep -1 after the S that were asked for where T / S is rounded down, such
+    as T = 50, S = 29; these S are compared.
+    """
+    for steps in range(1, min(num_timesteps, 1000) + 1):
+        theirs = np.round(np.arange(num_timesteps, 0, -num_timesteps / steps)).astype(int) - 1
+        assert theirs[steps:].tolist() in ([], [-1])
+        assert spaced(num_timesteps, steps) == theirs[:steps].tolist()
+
+
+@pytest.mark.parametrize(("num_timesteps", "steps"), [(250, 12), (50, 29), (1000, 61), (1000, 48)])
+def test_trailing_timesteps_match_a_scheduler_of_diffusers_at_ties(num_timesteps, steps):
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDIMScheduler(num_timesteps, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    assert spaced(num_timesteps, steps) == scheduler.timesteps.tolist()[:steps]
+
+
 def test_quadratic_timesteps_are_floored_squares():
     """τ_i = floor(c i²) (Song et al. 2021, App. D.2), here from 0 to the last timestep."""
     timesteps = spaced(1000, 10, "quadratic")[::-1]
@@ -161,3 +182,21 @@ def test_between_timesteps_time_is_linear_in_log_sigma_and_stays_in_range():
     denoise = in_sigma(lambda x, t: seen.append(t) or Prediction(x), ALPHA_BAR)
     denoise(torch.zeros(3, 1), logs.exp().float())
     torch.testing.assert_close(seen[0], torch.tensor([10.75, 0.0, 999.0]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("levels", "sentence"),
+    [
+        (((0.0, 0.0, 1.0), (1.0, 0.9, 0.0), (2.0, 1.0)), "rise .* alphas 0, 0, sigmas 1, 0.9"),
+        (((0.5, 0.5, 1.0), (0.5, 0.5, 0.0), (2.0, 1.0)), "rise .* alphas 0.5, 0.5"),
+        (((0.5, 1.0, 1.0), (0.5, 0.0, 0.0), (2.0, 1.0)), "rise .* alphas 1, 1, sigmas 0, 0"),
+        (((0.5, float("nan"), 1.0), (0.5, 0.4, 0.0), (2.0, 1.0)), "rise .* alphas 0.5, nan"),
+        (((0.5, 1.0), (0.5, 0.1), (1.0,)), "end at alpha 1 and sigma 0, got 1, 0.1"),
+        (((0.5, 0.9), (0.5, 0.0), (1.0,)), "end at alpha 1 and sigma 0, got 0.9, 0"),
+        (((0.5, 1.0), (0.5, 0.1, 0.0), (1.0,)), "got 2 alphas, 3 sigmas and 1 times"),
+        (((1.0,), (0.0,), ()), "got 1 alphas, 1 sigmas and 0 times"),
+    ],
+)
+def test_levels_that_no_sampler_could_follow_are_refused(levels, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Path(*levels)

@@ -88,3 +88,11 @@ def test_tables_are_no_state():
 def test_betas_are_checked(betas):
     with pytest.raises(ValueError, match=r"betas must be at least 2 numbers in \(0, 1\), got"):
         ForwardProcess(torch.tensor(betas, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("betas", "powers"), [((1e-17, 1e-16), "1 to 1"), ((0.9, 0.99), "0.1 to 0")]
+)
+def test_noise_levels_that_float64_cannot_tell_apart_are_refused(betas, powers):
+    with pytest.raises(ValueError, match=rf"stays in \(0, 1\), got betas .* with powers {powers}:"):
+        ForwardProcess(linear_betas(1000, *betas))

@@ -1,0 +1,68 @@
+"""Decompositions of finite real matrices that also succeed where torch's fast drivers do not.
+
+Divide and conquer, which torch calls, now and then fails to converge on a finite matrix of low rank
+(github.com/pytorch/pytorch/issues/145801). QR iteration, which is slower, then takes its place;
+what torch computes is returned as it is.
+"""
+
+import math
+
+import scipy.linalg
+import torch
+from torch import Tensor
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, (D,), ascending, and eigenvectors, (D, D), of a symmetric matrix.
+
+    Args:
+        matrix: (D, D) float64 on the CPU, finite; only its lower triangle is read.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+        return values, vectors
+    except LinAlgError:
+        unit, scale = to_unit(matrix)
+        found = scipy.linalg.eigh(unit.numpy(), driver="ev")
+        return torch.from_numpy(found[0]) * scale, torch.from_numpy(found[1])
+
+
+def eigvalsh(matrix: Tensor) -> Tensor:
+    """Eigenvalues of a symmetric matrix, (D,), ascending.
+
+    Args:
+        matrix: (D, D) float64 on the CPU, finite; only its lower triangle is read.
+    """
+    try:
+        return torch.linalg.eigvalsh(matrix)
+    except LinAlgError:
+        unit, scale = to_unit(matrix)
+        values = scipy.linalg.eigh(unit.numpy(), driver="ev", eigvals_only=True)
+        return torch.from_numpy(values) * scale
+
+
+def svdvals(matrix: Tensor) -> Tensor:
+    """Singular values, (min(M, N),), descending.
+
+    Args:
+        matrix: (M, N) float64 on the CPU, finite.
+    """
+    try:
+        return torch.linalg.svdvals(matrix)
+    except LinAlgError:
+        unit, scale = to_unit(matrix)
+        values = scipy.linalg.svd(unit.numpy(), compute_uv=False, lapack_driver="gesvd")
+        return torch.from_numpy(values) * scale
+
+
+def to_unit(matrix: Tensor) -> tuple[Tensor, float]:
+    """The matrix with its largest number between 1 and 4, and what it was divided by.
+
+    The divisor is a power of 4, so that dividing rounds nothing.
+    """
+    largest = max(map(abs, torch.aminmax(matrix))).item() if matrix.numel() else 0.0
+    if largest == 0.0:
+        return matrix, 1.0
+    scale = 2.0 ** (2 * ((math.frexp(largest)[1] - 1) // 2))
+    return matrix / scale, scale

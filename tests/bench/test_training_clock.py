@@ -1,0 +1,112 @@
+"""The training clock: what is a pause and what is not, and a process that is really stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.training_clock import BEAT, SHORTEST_PAUSE, TrainingClock
+
+ROOT = Path(__file__).parents[2]
+
+
+def readings(*steps: tuple[float, float]) -> TrainingClock:
+    """A clock that was read after each (wall, processor) seconds."""
+    now = [0.0, 0.0]
+    clock = TrainingClock(wall=lambda: now[0], processor=lambda: now[1], _last=(0.0, 0.0))
+    for wall, processor in steps:
+        now[0] += wall
+        now[1] += processor
+        clock.now()
+    return clock
+
+
+def test_a_gap_without_work_is_a_pause():
+    clock = readings((0.1, 0.1), (12.0, 0.05), (0.1, 0.1))
+    assert clock.paused == pytest.approx(12.0 - BEAT)
+    assert clock.now() == pytest.approx(12.2 - clock.paused)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        (5.0, 5.0),  # computing with the interpreter's lock held
+        (SHORTEST_PAUSE, 0.0),  # a machine under load
+        (20.0, 2.5),  # the same beside many others
+    ],
+)
+def test_work_and_short_gaps_count(step):
+    assert readings((0.1, 0.1), step).paused == 0.0
+
+
+def test_pauses_add_up():
+    assert readings((3.0, 0.0), (0.1, 0.1), (4.0, 0.0)).paused == pytest.approx(7.0 - 2 * BEAT)
+
+
+@pytest.mark.parametrize("work", ["time.sleep(1.5)", "sum(range(60_000_000))"])
+def test_a_long_step_of_a_running_process_counts(work):
+    """It waits without the interpreter's lock, as for a device, or computes with it."""
+    clock = TrainingClock()
+    with clock.beating():
+        exec(work)
+        clock.now()
+    assert clock.paused == 0.0
+
+
+def test_nothing_is_a_pause_between_two_stretches_of_training():
+    clock = TrainingClock()
+    with clock.beating():
+        clock.now()
+    time.sleep(SHORTEST_PAUSE + 0.3)  # evaluation, which the trainer leaves out itself
+    with clock.beating():
+        clock.now()
+    assert clock.paused == 0.0
+
+
+TRAIN = """
+import sys, time
+sys.path.insert(0, "tests/bench")
+from pathlib import Path
+from test_trainer import Two, make
+from bench.budget import Budget
+from bench.observer import SilentObserver
+from bench.trainer import Trainer
+Trainer._flops_of_step = lambda *_: 10.0
+
+class Told(SilentObserver):
+    def on_step(self):
+        time.sleep(0.002)
+        if trainer.spent.step == 1:
+            print("training", flush=True)
+
+trainer = make(Path(sys.argv[1]), Two(), Budget(seconds=2.0))
+start = time.perf_counter()
+trainer.fit(Told())
+print(trainer.spent.seconds, time.perf_counter() - start, trainer.clock.paused)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs signals of POSIX")
+def test_a_stopped_process_does_not_spend_its_budget(tmp_path):
+    """Stopped for 3 s it trains for as long as it would have without."""
+    command = [sys.executable, "-c", TRAIN, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, text=True, cwd=ROOT, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "training\n"
+            time.sleep(0.5)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(3.0)
+            process.send_signal(signal.SIGCONT)
+            seconds, wall, paused = map(float, process.communicate(timeout=60)[0].split())
+        finally:
+            process.kill()
+    assert 2.0 <= seconds < 2.5
+    assert paused == pytest.approx(3.0, abs=0.3)
+    assert wall >= seconds + 2.7  # all of the two seconds were trained
