@@ -14,6 +14,9 @@ from hydra.types import RunMode
 from omegaconf import EnumNode
 from omegaconf.errors import OmegaConfBaseException
 
+LAUNCHER = "hydra/launcher"
+"""Override of who starts the jobs of a sweep."""
+
 
 def check_names(arguments: Sequence[str]) -> None:
     """Refuse names that are not text, which no configuration and no table could hold.
@@ -30,7 +33,7 @@ def check_names(arguments: Sequence[str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            shown = text.encode("utf-8", "backslashreplace").decode()
+            shown = os.fsencode(text).decode(errors="backslashreplace")
             raise ValueError(f"{what} {shown} is not UTF-8: rename the file or folder") from error
 
 
@@ -63,6 +66,14 @@ def values(arguments: Sequence[str], name: str) -> list[Any]:
         return []
     last = found[-1]
     return list(last.sweep_string_iterator()) if last.is_discrete_sweep() else [last.value()]
+
+
+def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[str]:
+    """Say how many jobs joblib runs at once, unless the command line does: one per GPU, or core."""
+    named = values(arguments, "hydra.launcher.n_jobs")
+    if "joblib" not in values(arguments, LAUNCHER) or named:
+        return list(arguments)
+    return [*arguments, f"hydra.launcher.n_jobs={gpu_count or cores}"]
 
 
 def first_folder(arguments: Sequence[str]) -> str | None:

@@ -6,7 +6,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -19,8 +18,8 @@ NAMES = ("models", "conf")
 """Packages of this project with names that others have as well."""
 
 
-class Beside(MetaPathFinder):
-    """Finds the packages of `NAMES` in `ROOT`, and nothing else."""
+class Beside:
+    """Finds the packages of `NAMES` in `ROOT`, and nothing else; one of Python's finders."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

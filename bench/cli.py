@@ -22,13 +22,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from bench import launch
-from bench.arguments import check_names, first_folder, is_multirun, values
+from bench.arguments import LAUNCHER, check_names, first_folder, is_multirun, values, with_jobs
 from bench.files import check_room
+from bench.interrupts import end_if_interrupted
 from bench.launch import Outcome
 from bench.sweeps import SWEEP, expand
-
-LAUNCHER = "hydra/launcher"
-"""Override of who starts the jobs of a sweep."""
 
 log = logging.getLogger("bench")
 
@@ -55,6 +53,7 @@ def _job(cfg: DictConfig) -> None:
             group = os.environ.get(launch.SWEEP) if swept else None
             result = run(cfg, overrides, command=_command(overrides), group=group)
     except RunError as error:
+        end_if_interrupted()
         left = swept and error.in_use
         log.log(logging.WARNING if left else logging.ERROR, "✗ %s", error)
         if not goes_on:
@@ -62,6 +61,7 @@ def _job(cfg: DictConfig) -> None:
         launch.tell(Outcome(str(error), left))
         return
     except Exception as error:
+        end_if_interrupted()
         if not goes_on:
             raise
         log.exception("✗ %s", " ".join(overrides))  # a bug or the machine: shown whole
@@ -195,13 +195,12 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
     Raises:
         SystemExit: the line is not one that Hydra takes, which no other line would mend.
     """
-    words = launch.with_environment(line)
+    words = with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
+    words = launch.with_environment(words)
     if "joblib" in values(line, LAUNCHER):
         from bench.parallel import use_separate_processes
 
         use_separate_processes()
-        if not values(line, "hydra.launcher.n_jobs"):
-            words.append(f"hydra.launcher.n_jobs={launch.gpus() or launch.cores()}")
     if not values(line, "hydra.sweep.dir"):
         words.append(f"hydra.sweep.dir={launch.quoted(str(sweep.folder))}")
     sys.argv[1:] = words

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 SHELL = 128
 """What shells add to a signal's number to make it an exit code."""
 
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+"""Signals that end a command, and what is said of them."""
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which is answered as Ctrl-C is."""
+_came: list[int] = []
+"""Signals that were heard, and may have been swallowed on their way as exceptions."""
+
+_held: list[bool] = []
+"""Not empty while signals are only noted."""
 
 
 @contextmanager
@@ -30,20 +34,52 @@ def said_in_one_line(program: str, remedy: str) -> Iterator[None]:
     Raises:
         SystemExit: 130 after Ctrl-C, 143 after SIGTERM.
     """
+    signal.signal(signal.SIGINT, _hear)
     if "WORLD_SIZE" not in os.environ:
-        signal.signal(signal.SIGTERM, _raise_terminated)
+        signal.signal(signal.SIGTERM, _hear)
     try:
         yield
-    except KeyboardInterrupt as error:
-        terminated = isinstance(error, Terminated)
-        number = signal.SIGTERM if terminated else signal.SIGINT
-        for further in (signal.SIGINT, signal.SIGTERM):
+    except BaseException as error:
+        ended_well = isinstance(error, SystemExit) and not error.code
+        if not _came or ended_well:
+            raise
+        for further in WORDS:
             signal.signal(further, signal.SIG_IGN)  # what is left to do is short
-        what = "terminated" if terminated else "interrupted"
-        print(f"{program}: {what}: {remedy}", file=sys.stderr, flush=True)
-        sys.exit(SHELL + number)
+        print(f"{program}: {WORDS[signal.Signals(_came[-1])]}: {remedy}", file=sys.stderr)
+        sys.stderr.flush()
+        exec("")  # an interrupt within `exec` would have CPython end by the signal itself
+        sys.exit(SHELL + _came[-1])
 
 
-def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise Terminated
+def end_if_interrupted() -> None:
+    """Go on to the end where an error is only what was made of an interrupt on its way.
+
+    Raises:
+        KeyboardInterrupt: there was one.
+    """
+    if _came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hear interrupts only on leaving, for what would take their exception for an error of its own.
+
+    Raises:
+        KeyboardInterrupt: one came.
+    """
+    before = len(_came)
+    _held.append(True)
+    try:
+        yield
+    finally:
+        _held.pop()
+    if len(_came) > before:
+        raise KeyboardInterrupt
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    del frame
+    _came.append(number)
+    if not _held:
+        raise KeyboardInterrupt

@@ -138,9 +138,13 @@ def decode_into(
             for out, names in jobs
             for start in range(0, len(names), _CHUNK)
         }
-        for task in as_completed(tasks):
-            faults += task.result()
-            advance(tasks[task])
+        try:
+            for task in as_completed(tasks):
+                faults += task.result()
+                advance(tasks[task])
+        except BaseException:  # Ctrl-C: what has not begun never does
+            pool.shutdown(cancel_futures=True)
+            raise
     if advice is None:
         advice = (
             "set dataset.image_size to resize all images"
