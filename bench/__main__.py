@@ -1,6 +1,9 @@
 """`python -m bench`: train and evaluate one model, or a sweep of them."""
 
-from bench.cli import main
+from bench.interrupts import said_in_one_line
 
 if __name__ == "__main__":
-    main()
+    with said_in_one_line("bench", "the same command goes on from what is saved"):
+        from bench.cli import main
+
+        main()

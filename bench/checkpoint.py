@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 
 from bench.files import room_for
+from bench.interrupts import held_back
 
 FORMAT = 1
 KEPT = 2
+NAME = re.compile(r"step=[0-9]+\.pt")
 DAMAGE = (
     OSError,
     RuntimeError,
@@ -45,7 +48,7 @@ def save(state: dict[str, Any], directory: Path, step: int) -> Path:
     path = directory / f"step={step}.pt"
     partial = directory / f".step={step}.{os.getpid()}.partial"
     try:
-        with room_for(path):
+        with room_for(path), held_back():  # torch's writer makes an error of an interrupt
             with partial.open("wb") as file:
                 torch.save({"format": FORMAT, **state}, file)
                 file.flush()
@@ -67,8 +70,10 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
     A damaged file is reported and passed over for the one before it. No code in a file is run.
 
     Raises:
-        ValueError: all checkpoints are damaged, or of another version.
+        ValueError: all checkpoints are damaged, or of another version, or there is a file that
+            has the name of one and is none.
     """
+    _check_names(directory)
     for stale in directory.glob(".step=*.partial"):
         stale.unlink(missing_ok=True)
     paths = _newest_first(directory)
@@ -108,8 +113,30 @@ def _check_sums(path: Path) -> None:
             raise ValueError(f"the checksum of its {part} is another")
 
 
+def _check_names(directory: Path) -> None:
+    """Refuse what looks like a checkpoint and is none, before training begins without it.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    for path in sorted(directory.glob("step=*.pt")):
+        if not NAME.fullmatch(path.name):
+            raise ValueError(
+                f"{path} is not named as a checkpoint is, step=<number>.pt: rename it, or move it "
+                "to another folder"
+            )
+        if path.is_symlink() and not path.exists():
+            raise ValueError(
+                f"{path} is a link to {path.readlink()}, which does not exist: bring that back, or "
+                "remove the link"
+            )
+        if not path.is_file():
+            raise ValueError(f"{path} is a folder, not a checkpoint: move it elsewhere")
+
+
 def _newest_first(directory: Path) -> list[Path]:
-    return sorted(directory.glob("step=*.pt"), key=_step, reverse=True)
+    found = (path for path in directory.glob("step=*.pt") if NAME.fullmatch(path.name))
+    return sorted((path for path in found if not path.is_dir()), key=_step, reverse=True)
 
 
 def _step(path: Path) -> int:

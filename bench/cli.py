@@ -6,10 +6,12 @@ import importlib.util
 import logging
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from bench import launch
+from bench.arguments import LAUNCHER, check_names, first_folder, is_multirun, values, with_jobs
 from bench.files import check_room
+from bench.interrupts import end_if_interrupted
 from bench.launch import Outcome
-from bench.sweeps import SWEEP, expand, is_multirun
+from bench.sweeps import SWEEP, expand
 
 log = logging.getLogger("bench")
 
@@ -36,6 +40,9 @@ def _job(cfg: DictConfig) -> None:
     _log_to_stderr()
     hydra_config = HydraConfig.get()
     swept = hydra_config.mode is RunMode.MULTIRUN
+    if swept and launch.REPORT not in os.environ:
+        print("bench: a file sets hydra.mode: leave it out there, and give -m", file=sys.stderr)
+        sys.exit(2)
     with open_dict(cfg):
         cfg.pop(SWEEP, None)  # which other jobs there are is not of this one
     overrides = list(hydra_config.overrides.task)
@@ -46,13 +53,15 @@ def _job(cfg: DictConfig) -> None:
             group = os.environ.get(launch.SWEEP) if swept else None
             result = run(cfg, overrides, command=_command(overrides), group=group)
     except RunError as error:
+        end_if_interrupted()
         left = swept and error.in_use
         log.log(logging.WARNING if left else logging.ERROR, "✗ %s", error)
-        launch.tell(Outcome(str(error), left))
         if not goes_on:
             sys.exit(2)
+        launch.tell(Outcome(str(error), left))
         return
     except Exception as error:
+        end_if_interrupted()
         if not goes_on:
             raise
         log.exception("✗ %s", " ".join(overrides))  # a bug or the machine: shown whole
@@ -64,9 +73,9 @@ def _job(cfg: DictConfig) -> None:
         log.info("✓ %s", result.directory)
         return
     log.error("✗ %s: %s", result.directory, result.reason)
-    launch.tell(Outcome(result.reason))
     if not swept:
         sys.exit(1)
+    launch.tell(Outcome(result.reason))
 
 
 @contextmanager
@@ -135,36 +144,66 @@ def main() -> None:
     _check_packages()
     arguments = sys.argv[1:]
     try:
+        check_names(arguments)
         lines = expand(arguments)
-        report = _open_report(arguments) if is_multirun(arguments) else None
+        sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)
-    broken = [line for line in lines if not _run_line(line)]
-    _part()
-    if report is None:
+    if sweep is None:
+        (sys.argv[1:],) = lines
+        _job()
+        _part()
         return
-    outcomes = launch.collect(report)
+    with sweep:
+        broken = [line for line in lines if not _run_jobs(line, sweep)]
+        _part()
+        outcomes = launch.collect(sweep.report)
     if left := sum(outcome.left for outcome in outcomes):
         print(f"{left} runs were left to the processes that are at them", file=sys.stderr)
     if broken or len(outcomes) > left:
         sys.exit(1)
 
 
-def _run_line(line: list[str]) -> bool:
-    """Run the jobs of one command line; whether its launcher came to the end of them.
+@dataclass(frozen=True)
+class Sweep:
+    """Where a sweep keeps what is no run's; a context manager that leaves nothing of it.
+
+    Attributes:
+        folder: where Hydra writes what it wants to keep of a sweep.
+        report: the file that jobs append to.
+        shared: whether the folder is one of the results', for launchers that keep logs there.
+    """
+
+    folder: Path
+    report: Path
+    shared: bool
+
+    def __enter__(self) -> None:
+        self.report.unlink(missing_ok=True)  # of a sweep that was killed
+        os.environ[launch.REPORT] = str(self.report)
+
+    def __exit__(self, *exception: object) -> None:
+        self.report.unlink(missing_ok=True)
+        if not self.shared:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _run_jobs(line: list[str], sweep: Sweep) -> bool:
+    """Run the jobs of one sweeping command line; whether its launcher came to the end of them.
 
     Raises:
-        SystemExit: the line is not one that Hydra takes, which no other line would mend, or a run
-            that is no sweep ended so.
+        SystemExit: the line is not one that Hydra takes, which no other line would mend.
     """
-    sys.argv[1:] = line
-    if not is_multirun(line):
-        _job()
-        return True
-    sys.argv[1:] = launch.with_environment(
-        launch.with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
-    )
+    words = with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
+    words = launch.with_environment(words)
+    if "joblib" in values(line, LAUNCHER):
+        from bench.parallel import use_separate_processes
+
+        use_separate_processes()
+    if not values(line, "hydra.sweep.dir"):
+        words.append(f"hydra.sweep.dir={launch.quoted(str(sweep.folder))}")
+    sys.argv[1:] = words
     try:
         _job()
     except SystemExit as error:  # Hydra has shown what it was
@@ -182,20 +221,29 @@ def _part() -> None:
         leave()
 
 
-def _open_report(arguments: list[str]) -> Path:
-    """Name the sweep and the report of its jobs, for this process and those that it starts.
+def _open_sweep(arguments: list[str], line: list[str]) -> Sweep:
+    """Name the sweep, for this process and those that it starts, and find it a place.
+
+    Args:
+        arguments: the command line.
+        line: the first that it stands for.
 
     Raises:
         OSError: there is no room for results, or for the report.
+        ValueError: other machines would not know where the results are.
     """
     name = hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
     os.environ.setdefault(launch.SWEEP, f"sweep-{name}")
-    given = [a.partition("=")[2] for a in arguments if a.startswith("results_root=")]
-    runs = Path(given[-1] if given else "results") / "runs"
-    check_room(runs)
-    shared = any(a.startswith("hydra/launcher=") for a in arguments)  # by other machines as well
-    folder = runs if shared else Path(tempfile.gettempdir())
-    file = (folder / f".report-{name}-{os.getpid()}").absolute()
-    file.unlink(missing_ok=True)  # of a sweep that was killed
-    os.environ[launch.REPORT] = str(file)
-    return file
+    root = first_folder(line)
+    if root is not None:
+        check_room(Path(root) / "runs")
+    if set(values(line, LAUNCHER)) <= set(launch.LOCAL):
+        folder = Path(tempfile.mkdtemp(prefix=f"bench-sweep-{name}-"))
+        return Sweep(folder, folder / "report", shared=False)
+    if root is None:
+        raise ValueError(
+            f"{LAUNCHER} starts jobs elsewhere, which must know before the first one where "
+            "results are: give results_root a value that depends on no job"
+        )
+    folder = (Path(root) / "runs").absolute()
+    return Sweep(folder, folder / f".report-{name}-{os.getpid()}", shared=True)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.interrupts import said_in_one_line
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -172,4 +174,5 @@ def _about(run: "RecordedRun", name: str, seed: int) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with said_in_one_line("bench.export", "give the same command again"):
+        sys.exit(main(sys.argv[1:]))

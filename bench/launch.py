@@ -8,6 +8,7 @@ file that they append to.
 import fcntl
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ REPORT = "BENCH_REPORT"
 GPU = "BENCH_GPU"
 """Environment variable: the GPU of a job, where several share a machine."""
 
-JOBLIB = "hydra/launcher=joblib"
+LOCAL = ("basic", "joblib")
+"""Values of hydra/launcher whose jobs all run on this machine."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def tell(outcome: Outcome) -> None:
     """
     if REPORT not in os.environ:
         return
-    line = json.dumps(asdict(outcome), ensure_ascii=False) + "\n"
+    line = json.dumps(asdict(outcome)) + "\n"
     file = Path(os.environ[REPORT])
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -58,12 +60,22 @@ def tell(outcome: Outcome) -> None:
 
 
 def collect(file: Path) -> list[Outcome]:
-    """Read the report and remove it; empty if no job had anything to tell."""
+    """Read the report and remove it; empty if no job had anything to tell.
+
+    A line that is damaged stands for a job without a result.
+    """
     if not file.exists():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = [line for line in file.read_bytes().split(b"\n") if line]
     file.unlink()
-    return [Outcome(**json.loads(line)) for line in lines]
+    return [_read(line) for line in lines]
+
+
+def _read(line: bytes) -> Outcome:
+    try:
+        return Outcome(**json.loads(line))
+    except (TypeError, ValueError):
+        return Outcome("what a job told of itself is damaged")
 
 
 def gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
@@ -74,23 +86,16 @@ def gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
     return len(list(driver.iterdir())) if driver.is_dir() else 0
 
 
-def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[str]:
-    """Say how many jobs joblib runs at once, unless the command line does: one per GPU, or core."""
-    named = any(
-        a.startswith(("hydra.launcher.n_jobs=", "+hydra.launcher.n_jobs=")) for a in arguments
-    )
-    if JOBLIB not in arguments or named:
-        return list(arguments)
-    return [*arguments, f"hydra.launcher.n_jobs={gpu_count or cores}"]
-
-
 def with_environment(arguments: Sequence[str]) -> list[str]:
     """Have Hydra hand the sweep's name and report to its jobs, also where these inherit nothing."""
-    words = [*arguments]
-    for key in (SWEEP, REPORT):
-        quoted = os.environ[key].replace("\\", "\\\\").replace("'", "\\'")
-        words.append(f"+hydra.job.env_set.{key}='{quoted}'")
-    return words
+    told = (f"+hydra.job.env_set.{key}={quoted(os.environ[key])}" for key in (SWEEP, REPORT))
+    return [*arguments, *told]
+
+
+def quoted(text: str) -> str:
+    """Any text as a value in one of Hydra's overrides: a backslash counts before a special sign."""
+    plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no reference to another value
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + (m[2] and "\\'"), plain) + "'"
 
 
 def at_once(launcher: Mapping[str, Any], *, cores: int) -> int:

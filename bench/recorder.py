@@ -63,8 +63,8 @@ class Recorder:
         self._expected_modes = evaluator.reference.expected_modes(evaluator.options.samples)
         self._train_memory_mib: float | None = None
         records.truncate_eval(trainer.spent.point, self.columns)
-        points = {int(row["checkpoint"]) for row in records.eval_rows()}
-        redone = None if trainer.spent.point in points else PREFIX  # its rows were not written
+        records.check_points(trainer.spent.point, trainer.model.samplers)
+        redone = None if self._is_evaluated(records.eval_rows()) else PREFIX  # rows not written
         records.train.truncate_after(trainer.spent.step, redone=redone)
         records.write_status(Status("running", step=trainer.spent.step, command=command))
 
@@ -92,7 +92,7 @@ class Recorder:
         """Evaluate, unless that was done before a kill, and add rows to eval.csv."""
         spent = self.trainer.spent
         earlier = self.records.eval_rows()
-        if any(int(row["checkpoint"]) == spent.point for row in earlier):
+        if self._is_evaluated(earlier):
             return
         self._read_memory()
         last = spent.point == self._points
@@ -112,6 +112,12 @@ class Recorder:
         self.records.append_eval(rows, self.columns)
         self._mirror(rows, spent)
         self.memory.restart()
+
+    def _is_evaluated(self, rows: Sequence[Mapping[str, str]]) -> bool:
+        """Whether there is a row of every sampler at the evaluation point that training is at."""
+        point = self.trainer.spent.point
+        there = {row["sampler"] for row in rows if int(row["checkpoint"]) == point}
+        return there >= self.trainer.model.samplers.keys()
 
     def _watch(self, row: dict[str, Any], earlier: Sequence[Mapping[str, str]]) -> None:
         """Write signs of collapse into the row, train.csv, the progress line and W&B."""

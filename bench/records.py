@@ -25,6 +25,9 @@ EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
 
 
+UTF8 = "utf-8-sig"
+"""How text is read: editors and spreadsheets may have put a byte order mark before it."""
+
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks."""
 
@@ -62,7 +65,7 @@ def read_status(directory: Path) -> Status | None:
     if not path.exists():
         return None
     try:
-        status = Status(**json.loads(path.read_text(encoding="utf-8")))
+        status = Status(**json.loads(path.read_text(encoding=UTF8)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is not the status of a run: {error}") from error
     if status.status not in ("running", "finished", "failed"):
@@ -77,6 +80,21 @@ def _remove_leftovers(*folders: Path) -> None:
     for folder in folders:
         for file in folder.glob(".*.tmp"):
             file.unlink(missing_ok=True)
+
+
+def _check_links(run: Path) -> None:
+    """Refuse links that lead nowhere: a run would begin anew beside what they stood for.
+
+    Raises:
+        ValueError: naming the link, of the run's path or within it.
+    """
+    inside = run.iterdir() if run.is_dir() else ()
+    for path in (*reversed(run.parents), run, *sorted(inside)):
+        if path.is_symlink() and not path.exists():
+            raise ValueError(
+                f"{path} is a link to {path.readlink()}, which does not exist: bring that back, or "
+                "remove the link"
+            )
 
 
 class RunDirectory:
@@ -102,6 +120,7 @@ class RunDirectory:
         self.path = path
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
+        _check_links(path)
         for folder in () if reading else (path, self.samples, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._acquire(reading)
@@ -182,7 +201,7 @@ class RunDirectory:
         if not path.exists():
             return
         try:
-            written = yaml.safe_load(path.read_text(encoding="utf-8"))
+            written = yaml.safe_load(path.read_text(encoding=UTF8))
         except (yaml.YAMLError, UnicodeDecodeError):
             written = None
         if not isinstance(written, dict):
@@ -227,7 +246,7 @@ class RunDirectory:
         if not path.exists():
             return []
         try:
-            with path.open(encoding="utf-8", newline="") as file:
+            with path.open(encoding=UTF8, newline="") as file:
                 rows = list(csv.DictReader(file))
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
@@ -260,14 +279,57 @@ class RunDirectory:
             ValueError: the file has other columns.
         """
         rows = self.eval_rows()
-        if any(tuple(row) != columns for row in rows):
+        if any(len(row) != len(columns) or row.keys() != set(columns) for row in rows):
             raise ValueError(f"{self.path / 'eval.csv'} has other columns: {self._remedy}")
-        kept = [row for row in rows if int(row["checkpoint"]) <= checkpoint]
+        try:
+            kept = [row for row in rows if int(row["checkpoint"]) <= checkpoint]
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path / 'eval.csv'} names a checkpoint that is no number ({error}): "
+                f"{self._remedy}"
+            ) from error
         if len(kept) < len(rows):
             self._write_eval(kept, columns)
 
+    def has_every_point(self) -> bool:
+        """Whether eval.csv has a row of every sampler at every evaluation point of the run.
+
+        How many points there are is what the rows say; a file without rows lacks some.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        rows = self.eval_rows()
+        if not rows or not {"checkpoint", "checkpoints", "sampler"} <= rows[0].keys():
+            return bool(rows)  # of another version, where there are rows
+        totals = {row["checkpoints"] for row in rows}
+        if not all(total.isdecimal() for total in totals):
+            return False
+        points = map(str, range(1, max(map(int, totals)) + 1))
+        there = {(row["checkpoint"], row["sampler"]) for row in rows}
+        return {(k, row["sampler"]) for k in points for row in rows} <= there
+
+    def check_points(self, before: int, samplers: Collection[str]) -> None:
+        """Check that no row of the points before one is missing: nothing can make them again.
+
+        Args:
+            before: the evaluation point that the run goes on from, whose rows can be made again.
+            samplers: names of the samplers that each point has a row of.
+
+        Raises:
+            ValueError: a row is missing.
+        """
+        there = {(row["checkpoint"], row["sampler"]) for row in self.eval_rows()}
+        for point in range(1, before):
+            if lost := [name for name in samplers if (str(point), name) not in there]:
+                raise ValueError(
+                    f"{self.path / 'eval.csv'} has lost the rows of checkpoint {point} (sampler "
+                    f"{', '.join(lost)}), whose weights are no longer kept: bring the file back, "
+                    f"or {self._remedy}"
+                )
+
     def _write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
-        text = csv_text(columns, (row.values() for row in rows))
+        text = csv_text(columns, ([row[column] for column in columns] for row in rows))
         write_atomically(self.path / "eval.csv", text)
 
 

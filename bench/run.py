@@ -203,6 +203,10 @@ def _ended_before(path: Path, records: RunDirectory | None, world: World) -> Run
     """What an earlier call came to, where it came to an end; the same on every rank."""
     status = records.status if records is not None else None
     ended = status is not None and status.status != "running"
+    if ended and records is not None and status is not None and status.status == "finished":
+        ended = records.has_every_point()
+        if not ended:
+            log.warning("⚠ %s is finished, but rows of its eval.csv are missing", path)
     if not world.any(ended):
         return None
     if status is None:

@@ -15,8 +15,7 @@ from importlib.resources import files
 
 import yaml
 
-MULTIRUN = ("-m", "--multirun")
-"""How Hydra is asked for a sweep."""
+from bench.arguments import is_multirun, key, values
 
 SWEEP = "sweep"
 """Key of the grids in an experiment's YAML and, on the command line, of those wanted."""
@@ -37,31 +36,28 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
         ValueError: `sweep=` names no grid of the experiment, the experiment is a sweep and is not
             called as one, or its grids are not written as they should be.
     """
-    experiment = _value(arguments, "experiment")
-    if experiment and "," in experiment:
-        others = [a for a in arguments if _key(a) != "experiment"]
-        named = [[*others, f"experiment={name}"] for name in experiment.split(",")]
+    experiments = values(arguments, "experiment")
+    if len(experiments) > 1:
+        others = [a for a in arguments if key(a) != "experiment"]
+        named = [[*others, f"experiment={name}"] for name in experiments]
         return [line for arguments in named for line in expand(arguments)]
-    wanted = _value(arguments, SWEEP)
-    rest = [a for a in arguments if _key(a) != SWEEP]
+    experiment = experiments[0] if experiments else None
+    wanted = values(arguments, SWEEP)
+    rest = [a for a in arguments if key(a) != SWEEP]
     grids = read_grids(experiment) if experiment else {}
     if not grids:
-        if wanted is not None:
+        if wanted:
             what = (
                 f"experiment={experiment} has no grids" if experiment else "no experiment is named"
             )
+            names = ",".join(map(str, wanted))
             raise ValueError(
-                f"sweep={wanted} picks grids of an experiment, and {what}: leave it out"
+                f"sweep={names} picks grids of an experiment, and {what}: leave it out"
             )
         return [rest]
     if not is_multirun(rest):
         return [_single(rest, experiment or "", grids)]
     return [_with_grid(rest, grids[name]) for name in _chosen(wanted, experiment or "", grids)]
-
-
-def is_multirun(arguments: Sequence[str]) -> bool:
-    """Whether Hydra is asked for a sweep."""
-    return any(flag in arguments for flag in MULTIRUN)
 
 
 def read_grids(experiment: str) -> Grids:
@@ -81,8 +77,8 @@ def read_grids(experiment: str) -> Grids:
     return grids
 
 
-def _chosen(wanted: str | None, experiment: str, grids: Grids) -> list[str]:
-    names = list(grids) if wanted is None else wanted.split(",")
+def _chosen(wanted: Sequence[object], experiment: str, grids: Grids) -> list[str]:
+    names = [str(name) for name in wanted] or list(grids)
     if unknown := [name for name in names if name not in grids]:
         raise ValueError(
             f"sweep={','.join(unknown)}: experiment={experiment} has the grids {', '.join(grids)}"
@@ -92,7 +88,7 @@ def _chosen(wanted: str | None, experiment: str, grids: Grids) -> list[str]:
 
 def _single(arguments: list[str], experiment: str, grids: Grids) -> list[str]:
     """The arguments of one job of an experiment; it must say which."""
-    given = {_key(argument) for argument in arguments}
+    given = {key(argument) for argument in arguments}
     if "model" not in given and any("model" in grid for grid in grids.values()):
         raise ValueError(
             f"experiment={experiment} is a sweep: add -m to run it, or name one run of it, as in "
@@ -103,10 +99,10 @@ def _single(arguments: list[str], experiment: str, grids: Grids) -> list[str]:
 
 def _with_grid(arguments: list[str], grid: Mapping[str, object]) -> list[str]:
     """The arguments with the grid's overrides that they do not replace."""
-    given = {_key(argument) for argument in arguments}
+    given = {key(argument) for argument in arguments}
     return [
         *arguments,
-        *(f"{key}={text(value)}" for key, value in grid.items() if key not in given),
+        *(f"{name}={text(value)}" for name, value in grid.items() if name not in given),
     ]
 
 
@@ -115,13 +111,3 @@ def text(value: object) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _key(argument: str) -> str:
-    return argument.lstrip("+~").partition("=")[0]
-
-
-def _value(arguments: Sequence[str], key: str) -> str | None:
-    """The last value given for a key; None if there is none."""
-    values = [a.partition("=")[2] for a in arguments if "=" in a and _key(a) == key]
-    return values[-1] if values else None

@@ -225,7 +225,7 @@ class Trainer:
 
     def _seed(self) -> None:
         entropy = (self.seed, self.spent.step, self.world.rank)
-        seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+        seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
         torch.default_generator.manual_seed(seed)  # torch.manual_seed costs a stack trace a call
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)

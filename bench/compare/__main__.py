@@ -2,6 +2,10 @@
 
 import sys
 
-from bench.compare.cli import main
+from bench.interrupts import said_in_one_line
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    with said_in_one_line("bench.compare", "give the same command again"):
+        from bench.compare.cli import main
+
+        sys.exit(main(sys.argv[1:]))

@@ -326,8 +326,8 @@ def decode_into(
                 faults += chunk_faults
                 hashes |= chunk_hashes
                 advance(tasks[task])
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # Ctrl-C: what has not begun never does
+            pool.shutdown(cancel_futures=True)
             raise
     if advice is None:
         advice = (

@@ -4,9 +4,10 @@ import multiprocessing
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from bench import launch
-from bench.launch import Outcome, at_once, collect, free_gpu, gpus, tell, with_jobs
+from bench.launch import Outcome, at_once, collect, free_gpu, gpus, quoted, tell
 
 
 @pytest.mark.parametrize(
@@ -56,13 +57,13 @@ def test_outside_a_sweep_there_is_nobody_to_tell(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_joblib_runs_a_job_per_gpu_or_core_unless_told():
-    line = ["-m", launch.JOBLIB]
-    assert with_jobs(line, gpu_count=3, cores=8)[-1] == "hydra.launcher.n_jobs=3"
-    assert with_jobs(line, gpu_count=0, cores=8)[-1] == "hydra.launcher.n_jobs=8"
-    told = [*line, "hydra.launcher.n_jobs=2"]
-    assert with_jobs(told, gpu_count=3, cores=8) == told
-    assert with_jobs(["-m"], gpu_count=3, cores=8) == ["-m"]
+@pytest.mark.parametrize(
+    "text",
+    ["a b", "it's", "a\\b", "end\\", "a'\\'b", "${seed}", "\\${seed}", "\\'${x}", "a\n", "ü\u2028"],
+)
+def test_any_text_can_be_the_value_of_an_override(text):
+    parsed = OverridesParser.create().parse_override(f"key={quoted(text)}")
+    assert OmegaConf.create({"key": parsed.value()}).key == text
 
 
 def test_gpus_are_those_that_may_be_used(tmp_path, monkeypatch):
@@ -96,3 +97,25 @@ def test_eight_processes_append_and_no_line_is_lost(tmp_path, monkeypatch):
     words = {outcome.words.partition(":")[0] for outcome in collect(file)}
     assert words == {f"writer {w}, line {k}" for w in range(8) for k in range(200)}
     assert collect(file) == []
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\r", "\x0b", "\x1c", "\n"])
+def test_words_with_any_separator_of_lines_stay_one_outcome(tmp_path, monkeypatch, separator):
+    file = tmp_path / "report"
+    monkeypatch.setenv(launch.REPORT, str(file))
+    told = [Outcome(f"no{separator}data"), Outcome("left", left=True), Outcome("\udcff")]
+    for outcome in told:
+        tell(outcome)
+    assert collect(file) == told
+
+
+@pytest.mark.parametrize("damage", [b'{"words": "ha', b"\xff\xfe", b"[]", b'{"who": 1}'])
+def test_a_damaged_line_costs_no_other_and_is_no_success(tmp_path, monkeypatch, damage):
+    file = tmp_path / "report"
+    monkeypatch.setenv(launch.REPORT, str(file))
+    tell(Outcome("first"))
+    file.write_bytes(file.read_bytes() + damage + b"\n")
+    tell(Outcome("last"))
+    first, lost, last = collect(file)
+    assert (first, last) == (Outcome("first"), Outcome("last"))
+    assert not lost.left
