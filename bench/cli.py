@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
 from bench import launch
+from bench.extras import check_launcher
 from bench.files import check_room
 from bench.launch import Outcome
 from bench.sweeps import SWEEP, expand, is_multirun
@@ -135,6 +136,7 @@ def main() -> None:
     _check_packages()
     arguments = sys.argv[1:]
     try:
+        check_launcher(arguments)
         lines = expand(arguments)
         report = _open_report(arguments) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:

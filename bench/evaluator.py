@@ -115,9 +115,9 @@ def check_size(samples: int, resamples: int, sample_bytes: int) -> None:
         ValueError: saying what it would take and what fits.
     """
     resampled = RESAMPLED_BYTES * samples
-    check_fits("evaluator.resamples", resamples, resampled, f"one of {samples} samples")
+    check_fits("evaluator.resamples", resamples, resampled, f"one over {samples} samples")
     each = sample_bytes + SCORED_BYTES + RESAMPLED_BYTES * resamples
-    check_fits("evaluator.samples", samples, each, "each with its scores")
+    check_fits("evaluator.samples", samples, each, "one with its scores")
 
 
 def check_data(dataset: Dataset) -> None:

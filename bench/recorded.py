@@ -1,5 +1,6 @@
 """A recorded run, built again from its directory: the model with the weights that were scored."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +51,15 @@ class RecordedRun:
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
-    The run may be from elsewhere: what its configuration names is read, and nothing is written
-    where it says. Decoded data is kept in the cache of whoever calls this.
+    The run may be from elsewhere: files that its configuration names are read and none is written,
+    but for a published data set that is missing in a data root which is there. Decoded data is kept
+    in the cache of whoever calls this.
 
     Args:
         run: the run directory.
         device: where the model shall be, see `choose_device`.
-        data_root: where data sets lie, and are downloaded to; None for where they lay when the run
-            was made, which must then be there.
+        data_root: where data sets lie; None for where they lay when the run was made or, if there
+            is no such folder, for $BENCH_DATA or "data".
 
     Raises:
         FileNotFoundError: it is not a run directory.
@@ -67,7 +69,7 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
     cfg = _recorded(run)
     _check_settings(cfg, run)
     cfg.cache_root = None
-    cfg.data_root = str(_data_root(cfg, run) if data_root is None else data_root)
+    cfg.data_root = str(_data_root(cfg) if data_root is None else data_root)
     set_threads(cfg.threads)
     dataset = build_dataset(cfg, World())
     if dataset.hash != cfg.data_hash:
@@ -187,15 +189,10 @@ def _check_settings(cfg: DictConfig, run: Path) -> None:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _data_root(cfg: DictConfig, run: Path) -> Path:
-    """Where the data lay when the run was made: a folder that is there, as none is made there."""
+def _data_root(cfg: DictConfig) -> Path:
+    """Where the data lay when the run was made, if that is there; else where ours lies."""
     folder = Path(str(cfg.data_root))
-    if not folder.is_dir():
-        raise ValueError(
-            f"{run} was made with data in {folder}, which is no folder here: name one with "
-            "--data-root"
-        )
-    return folder
+    return folder if folder.is_dir() else Path(os.environ.get("BENCH_DATA", "data"))
 
 
 def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
