@@ -3,6 +3,9 @@
 import math
 from dataclasses import asdict, dataclass
 
+MAX_CHECKPOINTS = 10_000
+"""Most evaluation points of a run."""
+
 
 @dataclass
 class Spent:
@@ -47,7 +50,8 @@ class Budget:
         """Refuse budgets under which nothing could be trained.
 
         Raises:
-            ValueError: no limit is set, a limit is not positive, or checkpoints is below 1.
+            ValueError: no limit is set, a limit is not positive, or checkpoints is below 1 or
+                above `MAX_CHECKPOINTS`.
         """
         limits = self.limits()
         if not limits:
@@ -62,6 +66,29 @@ class Budget:
                 raise ValueError(f"budget.{name} must be finite, got {limit}: null is unlimited")
         if self.checkpoints < 1:
             raise ValueError(f"budget.checkpoints must be at least 1, got {self.checkpoints}")
+        if self.checkpoints > MAX_CHECKPOINTS:
+            raise ValueError(
+                f"budget.checkpoints={self.checkpoints} would evaluate the model as many times, "
+                f"with all its samplers: set it to at most {MAX_CHECKPOINTS}"
+            )
+
+    def check_points(self, batch_size: int) -> None:
+        """Refuse more evaluation points than training steps: some would have the same weights.
+
+        Args:
+            batch_size: images of one step.
+
+        Raises:
+            ValueError: naming the number of steps.
+        """
+        if self.images is None:
+            return
+        steps = math.ceil(self.images / batch_size)
+        if self.checkpoints > steps:
+            raise ValueError(
+                f"budget.checkpoints={self.checkpoints}, but {self.images:.12g} images in batches "
+                f"of {batch_size} are {steps} steps: set it to at most {steps}"
+            )
 
     def limits(self) -> dict[str, float]:
         """The limits that are set, by name."""

@@ -1,5 +1,6 @@
 """Configuration → objects; below this module the benchmark takes typed values."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
 from bench.distributed import World
 from bench.errors import type_errors_name
-from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data
+from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data, check_size
 from bench.extractors.base import Extractor
 from bench.extractors.table import build_extractor, default_extractors
+from bench.memory import check_fits
 from bench.recipe import Recipe, TrainerOptions
 from bench.reference import Reference
 from bench.trainer import Trainer
@@ -59,6 +61,14 @@ def build_trainer(
     recipe = instantiate(cfg.model.training, _convert_="all")
     if not isinstance(recipe, Recipe):
         raise ValueError(f"model.training of {cfg.model.name} must be a bench.recipe.Recipe")
+    check_fits(
+        "training.batch_size",
+        recipe.batch_size,
+        _float_bytes(dataset) // world.size,
+        "one sample as float32",
+    )
+    if model.phases:
+        budget.check_points(recipe.batch_size)
     with type_errors_name("trainer"):
         options = TrainerOptions(**plain(cfg.trainer))
     batches = BatchStream(
@@ -113,14 +123,27 @@ def build_options(cfg: DictConfig, dataset: Dataset) -> EvaluatorOptions:
             f"{dataset.name} holds out {len(dataset.test)} images and as many samples would be "
             f"scored: add images, or set evaluator.samples to at least {MIN_SAMPLES}"
         )
+    samples = min(len(dataset.test), 10_000) if samples is None else samples
+    check_size(samples, evaluator.resamples, math.prod(dataset.shape) * _item_bytes(dataset))
+    at_once = min(evaluator.batch_size, max(samples, len(dataset.train), len(dataset.test)))
+    check_fits("evaluator.batch_size", at_once, _float_bytes(dataset), "one sample as float32")
     return EvaluatorOptions(
-        samples=min(len(dataset.test), 10_000) if samples is None else samples,
+        samples=samples,
         batch_size=evaluator.batch_size,
         seed=cfg.seed,
         precision=cfg.precision,
         cost_seconds=evaluator.cost_seconds,
         resamples=evaluator.resamples,
     )
+
+
+def _item_bytes(dataset: Dataset) -> int:
+    return dataset.train.images.dtype.itemsize
+
+
+def _float_bytes(dataset: Dataset) -> int:
+    """Bytes of one sample as models see it, float32."""
+    return 4 * math.prod(dataset.shape)
 
 
 def build_evaluator(

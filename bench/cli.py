@@ -23,6 +23,7 @@ from omegaconf import DictConfig, open_dict
 
 from bench import launch
 from bench.arguments import LAUNCHER, check_names, first_folder, is_multirun, values, with_jobs
+from bench.extras import check_launcher
 from bench.files import check_room
 from bench.interrupts import end_if_interrupted
 from bench.launch import Outcome
@@ -145,6 +146,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         check_names(arguments)
+        check_launcher(arguments)
         lines = expand(arguments)
         sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:

@@ -15,6 +15,7 @@ from bench.extractors.base import Extractor, extract
 from bench.held_out import held_out_scores
 from bench.inside import Inside, look_inside
 from bench.machine import autocast
+from bench.memory import check_fits
 from bench.metrics.features import Features
 from bench.metrics.fid import fid_infinity
 from bench.metrics.memorisation import memorisation
@@ -27,6 +28,10 @@ from models.base import GenerativeModel, Sampler
 SHOWN_IMAGES, SHOWN_POINTS = 64, 5000
 MIN_SAMPLES = 10
 """Fewest samples that every metric is defined for: IS takes 10 splits."""
+SCORED_BYTES, RESAMPLED_BYTES = 1024, 16
+"""Fewest bytes of memory for scoring one sample, and more for each resample: see `quality`."""
+MAX_COST_SECONDS = 3600.0
+"""Longest time for timing one sampler; some seconds are enough."""
 MIN_HELD_OUT = 2
 """Fewest held-out samples that signs of copying are defined for: they are split in two."""
 
@@ -88,8 +93,31 @@ def check_settings(
         raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
     if not cost_seconds >= 0:
         raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
+    if cost_seconds > MAX_COST_SECONDS:
+        raise ValueError(
+            f"evaluator.cost_seconds={cost_seconds} is the time spent on timing each sampler: set "
+            f"it to at most {MAX_COST_SECONDS:.0f}"
+        )
     if resamples < 0:
         raise ValueError(f"evaluator.resamples must not be negative, got {resamples}")
+    check_size(samples or MIN_SAMPLES, resamples, 0)
+
+
+def check_size(samples: int, resamples: int, sample_bytes: int) -> None:
+    """Refuse an evaluation that cannot fit into memory.
+
+    Args:
+        samples: how many are scored.
+        resamples: replicates behind the bootstrap intervals.
+        sample_bytes: of one sample as stored; 0 where that is not known yet.
+
+    Raises:
+        ValueError: saying what it would take and what fits.
+    """
+    resampled = RESAMPLED_BYTES * samples
+    check_fits("evaluator.resamples", resamples, resampled, f"one over {samples} samples")
+    each = sample_bytes + SCORED_BYTES + RESAMPLED_BYTES * resamples
+    check_fits("evaluator.samples", samples, each, "one with its scores")
 
 
 def check_data(dataset: Dataset) -> None:

@@ -7,8 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+MISSING = object()
+
 NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root")
 """Overrides that do not make another variant: they have their own place or change no number."""
+
+MAX_NAME = 100
+"""Bytes of the longest name, in UTF-8: file systems take 255, and files add their own words."""
+
+NAME_RULE = f"1 to {MAX_NAME} printable characters, without / and \\ and with no dot as the first"
+"""What `is_name` asks of a name, in words."""
+
+NAMED = ("dataset.name", "dataset.load.name", "model.name")
+"""Settings that name folders and files."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,41 @@ class Origin:
     overrides: tuple[str, ...]
     command: str
     group: str | None
+
+
+def is_name(text: object) -> bool:
+    """Whether a text can name a data set, model, variant, seed or sampler: `NAME_RULE`.
+
+    Names become folders of runs and of the cache, and files of the comparison: none leads out of
+    these, hides a file or breaks a line.
+    """
+    if not isinstance(text, str) or not text.isprintable():
+        return False
+    bounded = 0 < len(text.encode()) <= MAX_NAME
+    return bounded and not text.startswith(".") and not {"/", "\\"} & set(text)
+
+
+def check_names(config: Mapping[str, Any]) -> None:
+    """Refuse names that cannot be those of folders, before any work.
+
+    Args:
+        config: the resolved configuration, of plain values.
+
+    Raises:
+        ValueError: naming the setting, the value and the rule.
+    """
+    for key in NAMED:
+        value: Any = config
+        for part in key.split("."):
+            value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
+        if value is MISSING or is_name(value):
+            continue
+        if not isinstance(value, str):
+            raise ValueError(
+                f"{key} must be text, got {value!r}: quote it, as in '{key}=\"{value}\"'"
+            )
+        shown = value if len(value) <= MAX_NAME else f"{value[:20]}…"
+        raise ValueError(f"{key} must be {NAME_RULE}, got {shown!r}")
 
 
 def varied(overrides: Sequence[str]) -> tuple[str, ...]:

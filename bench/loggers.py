@@ -139,6 +139,8 @@ class WandbLogger:
         except Exception as error:  # a mirror's failure of any kind must not cost the run
             self._run = None
             reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, ModuleNotFoundError):
+                reason += " (pip install wandb, or set logger.wandb=disabled)"
             log.warning("W&B is off for the rest of this run, its CSV files go on: %s", reason)
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import torch
 
 from bench.distributed import local_rank
-from bench.launch import GPU
+from bench.launch import GPU, cores
+
+PRECISIONS = ("fp32", "bf16")
+
+MAX_THREADS = 1024
+"""Most CPU threads of a run; far more of them than cores exhaust the system."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,12 +47,27 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def check_precision(precision: object) -> None:
+    """Refuse a precision that `autocast` does not know.
+
+    Raises:
+        ValueError: naming those that it knows.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the CPU threads of this process; None leaves the choice to torch."""
     if threads is None:
         return
     if threads < 1:
         raise ValueError(f"threads must be at least 1 or null, got {threads}")
+    if threads > MAX_THREADS:
+        raise ValueError(
+            f"threads must be at most {MAX_THREADS} or null, got {threads}: this machine has "
+            f"{cores()} cores"
+        )
     torch.set_num_threads(threads)
 
 

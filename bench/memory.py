@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work, on CUDA devices and Linux CPUs."""
+"""Peak memory of a stretch of work, on CUDA devices and Linux CPUs; the machine's own memory."""
 
 import ctypes
 import os
@@ -10,6 +10,42 @@ from pathlib import Path
 import torch
 
 MIB = 2**20
+GIB = 2**30
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says how much memory a container may use; "max" where that is not limited."""
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory of this machine, or of this container if it may use less; None if unknown."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
+    return min(total, int(limit)) if limit.isdecimal() else total
+
+
+def check_fits(setting: str, value: int, each: int, what: str) -> None:
+    """Refuse a number of things that cannot fit into memory, before any is made.
+
+    Args:
+        setting: what sets the number.
+        value: the number.
+        each: fewest bytes that one of them takes.
+        what: what each of them is, for the message.
+
+    Raises:
+        ValueError: saying what it would take, what there is, and the largest number that fits.
+    """
+    memory = machine_memory()
+    if memory is None or value * each <= memory:
+        return
+    raise ValueError(
+        f"{setting}={value} would take at least {max(1, value * each // GIB)} GiB of memory, "
+        f"{each} bytes for {what}, and there are {memory / GIB:.3g} GiB: set it to at most "
+        f"{memory // each}"
+    )
 
 
 class PeakMemory:

@@ -33,6 +33,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse a batch size, clipping norm or warm-up that no training could use."""
+        if type(self.batch_size) is not int:
+            raise ValueError(f"training.batch_size must be a whole number, got {self.batch_size!r}")
         if self.batch_size < 1:
             raise ValueError(f"training.batch_size must be at least 1, got {self.batch_size}")
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -59,7 +61,7 @@ class TrainerOptions:
         """Refuse intervals that no training could use."""
         if self.log_every < 1:
             raise ValueError(f"trainer.log_every must be at least 1, got {self.log_every}")
-        if self.checkpoint_seconds < 0:
+        if not self.checkpoint_seconds >= 0:
             raise ValueError(
                 f"trainer.checkpoint_seconds must not be negative, got {self.checkpoint_seconds}"
             )

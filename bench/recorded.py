@@ -1,22 +1,30 @@
 """A recorded run, built again from its directory: the model with the weights that were scored."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
-import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from bench import checkpoint
-from bench.build import build_dataset, build_model, build_options
+from bench.build import build_dataset, build_model, build_options, plain
 from bench.distributed import World
+from bench.errors import type_errors_name
 from bench.evaluator import EvaluatorOptions
-from bench.machine import choose_device, set_threads
+from bench.identity import check_names
+from bench.machine import check_precision, choose_device, set_threads
+from bench.plain_files import read_yaml
 from bench.records import RunDirectory, RunInUseError, read_status
-from bench.targets import check_targets
+from bench.settings import check_kinds
+from bench.targets import check_targets, parents
 from models.base import DataSpec, GenerativeModel
+
+MOST_GENERATIONS = 3
+"""How deep runs may be made of the models of other runs."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,15 @@ class RecordedRun:
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
+    The run may be from elsewhere: files that its configuration names are read and none is written,
+    but for a published data set that is missing in a data root which is there. Decoded data is kept
+    in the cache of whoever calls this.
+
     Args:
         run: the run directory.
         device: where the model shall be, see `choose_device`.
-        data_root: where data sets lie; None for where they lay when the run was made.
+        data_root: where data sets lie; None for where they lay when the run was made or, if there
+            is no such folder, for $BENCH_DATA or "data".
 
     Raises:
         FileNotFoundError: it is not a run directory.
@@ -54,8 +67,9 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
         ValueError: there is no checkpoint yet, or it does not fit the model or the data.
     """
     cfg = _recorded(run)
-    if data_root is not None:
-        cfg.data_root = str(data_root)
+    _check_settings(cfg, run)
+    cfg.cache_root = None
+    cfg.data_root = str(_data_root(cfg) if data_root is None else data_root)
     set_threads(cfg.threads)
     dataset = build_dataset(cfg, World())
     if dataset.hash != cfg.data_hash:
@@ -90,7 +104,8 @@ def trained_or(
         cfg = _recorded(Path(run))
         try:
             _check_finished(Path(run), data.shape)
-            model = instantiate(cfg.model.build, _convert_="all")(data)
+            with type_errors_name(f"{run}: model.build"):
+                model = instantiate(cfg.model.build, _convert_="all")(data)
             _load_evaluated(model, Path(run))
         except RunInUseError as error:  # nobody is at the run that asks for it: it is not left
             raise ValueError(
@@ -117,7 +132,14 @@ def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
 
 
 def _recorded(run: Path) -> DictConfig:
-    """The configuration that a run was made with; it may be from elsewhere, and call only ours."""
+    """The configuration that a run was made with; it may be from elsewhere, and is checked."""
+    written = _read(run)
+    _check_generations(run, written)
+    return OmegaConf.create(written)
+
+
+def _read(run: Path) -> dict[str, Any]:
+    """What stands in config.yaml of a run; all that it would call is one of our constructors."""
     path = run / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(
@@ -126,13 +148,51 @@ def _recorded(run: Path) -> DictConfig:
         )
     remedy = "delete the run and give its command again"
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        written = read_yaml(path)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(written, dict) or "data_hash" not in written:
         raise ValueError(f"{path} is not the configuration of a run: {remedy}")
     check_targets(written, path)
-    return OmegaConf.create(written)
+    if "build" not in written.get("model", {}):
+        raise ValueError(f"{path} is not the configuration of a run: {remedy}")
+    return written
+
+
+def _check_generations(run: Path, config: Mapping[str, Any]) -> None:
+    """Raise ValueError where runs are made of runs without end, as one that is made of itself."""
+    configs = [config]
+    for _ in range(MOST_GENERATIONS):
+        named = {
+            Path(parent).resolve()
+            for one in configs
+            for parent in parents(one, "bench.recorded.trained_or", "run")
+        }
+        if not named:
+            return
+        configs = [_read(parent) for parent in sorted(named)]
+    raise ValueError(
+        f"{run} is made of runs that are made of runs, {MOST_GENERATIONS} times or without end: do "
+        "not use this run"
+    )
+
+
+def _check_settings(cfg: DictConfig, run: Path) -> None:
+    """Raise ValueError where what is recorded beside the model and the data cannot be used."""
+    path = run / "config.yaml"
+    try:
+        config = plain(cfg)
+        check_kinds(config, complete=False)
+        check_names(config)
+        check_precision(cfg.precision)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _data_root(cfg: DictConfig) -> Path:
+    """Where the data lay when the run was made, if that is there; else where ours lies."""
+    folder = Path(str(cfg.data_root))
+    return folder if folder.is_dir() else Path(os.environ.get("BENCH_DATA", "data"))
 
 
 def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:

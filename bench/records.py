@@ -12,7 +12,7 @@ import math
 import os
 import platform
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from bench.files import TrainLog, csv_text, room_for, write_atomically
+from bench.plain_files import read_json, read_yaml
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
@@ -65,9 +66,16 @@ def read_status(directory: Path) -> Status | None:
     if not path.exists():
         return None
     try:
-        status = Status(**json.loads(path.read_text(encoding=UTF8)))
+        status = Status(**read_json(path))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is not the status of a run: {error}") from error
+    for field in fields(Status):
+        value, kind = getattr(status, field.name), int if field.name == "step" else str
+        if type(value) is not kind:
+            raise ValueError(
+                f"{path} is not the status of a run: {field.name} is {value!r}, must be "
+                f"{'a whole number' if kind is int else 'text'}"
+            )
     if status.status not in ("running", "finished", "failed"):
         raise ValueError(
             f"{path}: status is {status.status!r}, must be 'running', 'finished' or 'failed'"
@@ -201,8 +209,8 @@ class RunDirectory:
         if not path.exists():
             return
         try:
-            written = yaml.safe_load(path.read_text(encoding=UTF8))
-        except (yaml.YAMLError, UnicodeDecodeError):
+            written = read_yaml(path)
+        except ValueError:
             written = None
         if not isinstance(written, dict):
             raise ValueError(f"{path} is damaged: {self._remedy}")
@@ -333,8 +341,16 @@ class RunDirectory:
         write_atomically(self.path / "eval.csv", text)
 
 
+class _TreeDumper(yaml.SafeDumper):
+    """Writes values that stand in two places twice, without aliases, which are not read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Asked before an alias is written."""
+        return True
+
+
 def _yaml_text(config: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    return yaml.dump(dict(config), Dumper=_TreeDumper, sort_keys=False, allow_unicode=True)
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...]:

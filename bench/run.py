@@ -24,10 +24,10 @@ from bench.distributed import World, distributed
 from bench.drawing import SamplesNotFiniteError
 from bench.errors import RunError, one_sentence
 from bench.evaluator import check_limits, check_settings
-from bench.identity import Origin, recipe_hash, run_directory, varied
+from bench.identity import Origin, check_names, recipe_hash, run_directory, varied
 from bench.loggers import WandbLogger, check_mode, lasting_id
 from bench.losses import TrainingFailedError
-from bench.machine import choose_device, keep_freed_memory, set_threads
+from bench.machine import check_precision, choose_device, keep_freed_memory, set_threads
 from bench.memory import PeakMemory
 from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
@@ -38,8 +38,6 @@ from bench.settings import check_kinds
 from bench.trainer import Trainer
 
 log = logging.getLogger("bench.run")
-
-PRECISIONS = ("fp32", "bf16")
 
 _SHOWN_CLASSES = 5
 
@@ -79,9 +77,10 @@ def run(
     origin = Origin(varied(overrides), command, group)
     with one_sentence():
         OmegaConf.resolve(cfg)
-        check_kinds(plain(cfg))
-        if cfg.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}, got {cfg.precision!r}")
+        config = plain(cfg)
+        check_kinds(config)
+        check_names(config)
+        check_precision(cfg.precision)
         check_mode(cfg.logger.wandb)
         device = choose_device(cfg.device)
         budget = build_budget(cfg.budget)

@@ -26,12 +26,18 @@ KINDS = {
 }
 """Kind of each setting, and whether it may be null. Ranges belong to what uses the value."""
 
+MISSING = object()
 
-def check_kinds(config: Mapping[str, Any]) -> None:
+MAX_SEED = 2**63 - 1
+"""Largest seed that every generator of random numbers here takes."""
+
+
+def check_kinds(config: Mapping[str, Any], *, complete: bool = True) -> None:
     """Refuse values of another kind than a setting takes.
 
     Args:
         config: the resolved configuration, of plain values.
+        complete: whether every setting must be there; runs of earlier versions lack some.
 
     Raises:
         ValueError: naming the setting, the value and what it must be.
@@ -40,10 +46,24 @@ def check_kinds(config: Mapping[str, Any]) -> None:
         value: Any = config
         for part in key.split("."):
             if not isinstance(value, Mapping) or part not in value:
-                raise ValueError(f"{key} is missing: it must be {kind}{' or null' * nullable}")
+                if complete:
+                    raise ValueError(f"{key} is missing: it must be {kind}{' or null' * nullable}")
+                value = MISSING
+                break
             value = value[part]
-        if not (_is(value, kind) or (nullable and value is None)):
-            raise ValueError(f"{key} must be {kind}{' or null' * nullable}, got {value!r}")
+        if not (value is MISSING or _is(value, kind) or (nullable and value is None)):
+            raise ValueError(
+                f"{key} must be {kind}{' or null' * nullable}, got {value!r}{_advice(value, kind)}"
+            )
+    if (seed := config.get("seed", 0)) > MAX_SEED:
+        raise ValueError(f"seed must be at most {MAX_SEED}, got {seed}")
+
+
+def _advice(value: object, kind: str) -> str:
+    """How to write a whole number that was written as 1e6."""
+    if kind == WHOLE and isinstance(value, float) and value.is_integer():
+        return f": write {int(value)}"
+    return ""
 
 
 def _is(value: object, kind: str) -> bool:

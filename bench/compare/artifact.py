@@ -28,10 +28,10 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
     Raises:
         OSError: W&B cannot be reached, or takes nothing; the files stay where they are.
     """
-    import wandb  # over a second: only who wants it pays
-
     run = None
     try:
+        import wandb  # over a second: only who wants it pays
+
         run = wandb.init(
             project=project,
             job_type=TYPE,
@@ -55,6 +55,11 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
         where = offline if run.offline else run.url
         run.finish()
         run = None
+    except ModuleNotFoundError as error:
+        raise OSError(
+            f"--wandb needs a package that is missing ({error}): pip install wandb; the files of "
+            f"the comparison are in {folder}"
+        ) from error
     except Exception as error:  # W&B raises errors of many kinds, all of which mean the same here
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OSError(

@@ -1,7 +1,6 @@
 """Run directories → the evaluation rows of every run, checked."""
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,10 +10,8 @@ import pandas as pd
 
 from bench.compare.course import along, last_point
 from bench.compare.eval_table import NO_ROWS, REMEDY, EvalTable, read_eval
+from bench.identity import NAME_RULE, is_name
 from bench.records import Status, read_status
-
-NAME = re.compile(r"[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*")
-"""What names files and folders of tables: nothing that leads out of theirs, and nothing hidden."""
 
 RUN_FILES = frozenset({"status.json", "eval.csv"})
 """A folder with one of these is a run directory."""
@@ -120,10 +117,10 @@ def read_run(path: Path) -> Run:
         raise ValueError(f"{file} has no rows although the run is finished: {REMEDY.format(path)}")
     identity = _identity_from_rows(table, file) if len(table) else _identity_from_path(path)
     for name in (*identity, *table.texts("sampler")):
-        if not NAME.fullmatch(name):
+        if not is_name(name):
             raise ValueError(
-                f"{path} names a data set, model, variant, seed or sampler {name!r}, which cannot "
-                f"be a file's name: {REMEDY.format(path)}"
+                f"{path} names a data set, model, variant, seed or sampler {name!r}, but names are "
+                f"{NAME_RULE}: name other runs"
             )
     return Run(path, *identity, status, table.layout.extractors, table)
 

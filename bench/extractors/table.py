@@ -8,6 +8,7 @@ import torch
 from bench.data.dataset import Dataset
 from bench.extractors import domain, fidelity, imagenet
 from bench.extractors.base import Extractor, IdentityExtractor
+from bench.extras import install
 
 Builder = Callable[[str, Dataset, torch.device | str, Path, Path | None], Extractor]
 
@@ -72,7 +73,7 @@ def default_extractors(dataset: Dataset) -> tuple[str, ...]:
     if not names:
         raise ValueError(
             f"{dataset.name} has no class labels, so it has no classifier of its own: "
-            "pip install 'gan-vs-diffusion[imagenet]', or set evaluator.extractor=inception"
+            f"{install('imagenet')}, or set evaluator.extractor=inception"
         )
     return names
 

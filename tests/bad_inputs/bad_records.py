@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
 from bad_case import Case, nothing
 from bad_files import Prepare, file, folder
 
@@ -40,6 +41,22 @@ def with_config(old: str, new: str) -> Prepare:
         config = (run / "config.yaml").read_text()
         assert old in config
         (run / "config.yaml").write_text(config.replace(old, new))
+
+    return spoil
+
+
+def multiplied() -> bytes:
+    """YAML that stands for 9 ** 40 values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 40)]
+    return "\n".join(lines).encode()
+
+
+def with_latent_dim(value: str) -> Prepare:
+    def spoil(run: Path) -> None:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["model"]["build"]["latent_dim"] = value
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
 
     return spoil
 
@@ -129,6 +146,30 @@ RESUMED = (
         spoil=lambda run: (run / "status.json").write_text("{"),
     ),
     Case(
+        "a `config.yaml` whose YAML aliases multiply",
+        "<run>/config.yaml is damaged: delete <run> and run again",
+        (),
+        spoil=unfinished("config.yaml", multiplied()),
+    ),
+    Case(
+        "a `status.json` that is nested too deeply",
+        (
+            "<run>/status.json is not the status of a run: it is nested too deeply: delete <run> "
+            "and run again"
+        ),
+        (),
+        spoil=lambda run: (run / "status.json").write_text("[" * 100_000),
+    ),
+    Case(
+        "a `status.json` with text for a number",
+        (
+            "<run>/status.json is not the status of a run: step is 'one', must be a whole number: "
+            "delete <run> and run again"
+        ),
+        (),
+        spoil=lambda run: (run / "status.json").write_text('{"status": "running", "step": "one"}'),
+    ),
+    Case(
         "an unknown status",
         (
             "<run>/status.json: status is 'done', must be 'running', 'finished' or "
@@ -216,6 +257,52 @@ EXPORT = (
         ),
         EXPORTED,
         lambda run: (run / "config.yaml").write_text(""),
+    ),
+    export(
+        "a `config.yaml` whose YAML aliases multiply",
+        (
+            "<run>/config.yaml is damaged (it has YAML aliases, which are not read): delete the "
+            "run and give its command again"
+        ),
+        EXPORTED,
+        lambda run: (run / "config.yaml").write_bytes(multiplied()),
+    ),
+    export(
+        "a `config.yaml` that is nested too deeply",
+        (
+            "<run>/config.yaml is damaged (it is nested more than 40 levels deep): delete the run "
+            "and give its command again"
+        ),
+        EXPORTED,
+        lambda run: (run / "config.yaml").write_text("[" * 100_000),
+    ),
+    export(
+        "a `config.yaml` that calls what is not listed",
+        (
+            "<run>/config.yaml: model.build calls 'bench.data.dataset.content_hash', which "
+            "conf/constructors.yaml does not list: do not use this run or, where the code is your "
+            "own, add a line there"
+        ),
+        EXPORTED,
+        with_config("models.gan.gan.GAN", "bench.data.dataset.content_hash"),
+    ),
+    export(
+        "a `config.yaml` with an argument of another kind",
+        (
+            "<run>/config.yaml: model.build.latent_dim='many' is no value that models.gan.gan.GAN "
+            "takes: do not use this run"
+        ),
+        EXPORTED,
+        with_latent_dim("many"),
+    ),
+    export(
+        "a `config.yaml` whose data set has a path for a name",
+        (
+            "<run>/config.yaml: dataset.name must be 1 to 100 printable characters, without / and "
+            "\\ and with no dot as the first, got '../../x'"
+        ),
+        EXPORTED,
+        with_config("name: digits", "name: ../../x"),
     ),
     export(
         "a run made with other data",
@@ -363,6 +450,23 @@ COMPARE = (
             "run it again, or name other runs"
         ),
         with_file("status.json", b"{"),
+    ),
+    compared(
+        "a `status.json` that is nested too deeply",
+        (
+            "<runs>/seed=0/status.json is not the status of a run: it is nested too deeply: delete "
+            "<runs>/seed=0 and run it again, or name other runs"
+        ),
+        with_file("status.json", b"[" * 100_000),
+    ),
+    compared(
+        "a run of a model with a path for a name",
+        (
+            "<runs>/seed=0 names a data set, model, variant, seed or sampler '../x', but names are "
+            "1 to 100 printable characters, without / and \\ and with no dot as the first: name "
+            "other runs"
+        ),
+        lambda root: write_run(root, model="../x"),
     ),
     compared(
         "a run that has no rows and no name",

@@ -23,7 +23,37 @@ EVALUATOR = (
     setting(
         "evaluator.samples must be a whole number or null, got 'many'", "evaluator.samples=many"
     ),
+    setting(
+        "evaluator.samples must be a whole number or null, got 1000000000.0: write 1000000000",
+        "evaluator.samples=1e9",
+    ),
+    setting(
+        "evaluator.samples=1000000000000 would take at least 953674 GiB of memory, 1024 bytes for "
+        "one with its scores, and there are …",
+        "evaluator.samples=1000000000000",
+    ),
+    setting(
+        "evaluator.resamples=1000000000000 would take at least 149011 GiB of memory, 160 bytes for "
+        "one over 10 samples, and there are …",
+        "evaluator.resamples=1000000000000",
+    ),
+    setting(
+        "evaluator.resamples=10000000000 would take at least 104308 GiB of memory, 11200 bytes for "
+        "one over 700 samples, and there are …",
+        "evaluator.samples=null",
+        "evaluator.resamples=10000000000",
+    ),
     setting("evaluator.batch_size must be at least 1, got 0", "evaluator.batch_size=0"),
+    setting(
+        "evaluator.cost_seconds=1000000000.0 is the time spent on timing each sampler: set it to "
+        "at most 3600",
+        "evaluator.cost_seconds=1e9",
+    ),
+    setting(
+        "evaluator.cost_seconds=inf is the time spent on timing each sampler: set it to at most "
+        "3600",
+        "evaluator.cost_seconds=inf",
+    ),
     setting("evaluator.cost_seconds must not be negative, got -1", "evaluator.cost_seconds=-1"),
     setting("evaluator.resamples must not be negative, got -1", "evaluator.resamples=-1"),
     setting(
@@ -141,6 +171,27 @@ TRAINING = (
     setting("budget.images must be a number or null, got 'many'", "budget.images=many"),
     setting("budget.checkpoints must be at least 1, got 0", "budget.checkpoints=0"),
     setting(
+        "budget.checkpoints=1000000000000 would evaluate the model as many times, with all its "
+        "samplers: set it to at most 10000",
+        "budget.checkpoints=1000000000000",
+    ),
+    setting(
+        "budget.checkpoints=9, but 64 images in batches of 32 are 2 steps: set it to at most 2",
+        "budget.checkpoints=9",
+        "model.training.batch_size=32",
+    ),
+    setting(
+        "training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 bytes for "
+        "one sample as float32, and there are …",
+        "model.training.batch_size=1000000000000",
+    ),
+    setting(
+        "training.batch_size must be a whole number, got 64.0", "model.training.batch_size=64.0"
+    ),
+    setting(
+        "trainer.checkpoint_seconds must not be negative, got nan", "trainer.checkpoint_seconds=nan"
+    ),
+    setting(
         "budget.images must be positive, got 0", "budget.images=null", "budget.images_by_default=0"
     ),
     setting("training.batch_size must be at least 1, got 0", "model.training.batch_size=0"),
@@ -235,7 +286,12 @@ MACHINE = (
     setting("device=cuda, but torch sees no CUDA device: use device=cpu", "device=cuda"),
     setting("device must be auto, cpu, cuda or cuda:N, got 'abacus'", "device=abacus"),
     setting("threads must be at least 1 or null, got 0", "threads=0"),
+    setting("threads must be at most 1024 or null, got 1000000: this machine…", "threads=1000000"),
     setting("seed=-1 must not be negative.", "seed=-1"),
+    setting(
+        "seed must be at most 9223372036854775807, got 100000000000000000000",
+        "seed=100000000000000000000",
+    ),
     setting("seed must be a whole number, got 0.5", "seed=0.5"),
     setting(
         "logger.wandb is 'sometimes', must be one of offline, online, disabled",
@@ -279,8 +335,35 @@ COMMAND_LINE = (
     ),
 )
 
+RULE = "1 to 100 printable characters, without / and \\ and with no dot as the first"
+"""What a name must be."""
+
+NAMES = (
+    *(
+        setting(f"dataset.name must be {RULE}, got {name!r}", f"dataset.name={name}")
+        for name in ("../../x", "a/b", "..", ".hidden")
+    ),
+    Case("an empty name", f"model.name must be {RULE}, got ''", ("model.name=''",)),
+    Case(
+        "a name of 250 letters",
+        f"dataset.name must be {RULE}, got …",
+        (f"dataset.name={250 * 'a'}",),
+    ),
+    Case(
+        "a name with a line end",
+        f"dataset.name must be {RULE}, got 'a\\nb'",
+        ("dataset.name='a\nb'",),
+    ),
+    setting(f"dataset.load.name must be {RULE}, got '../x'", "dataset.load.name=../x"),
+    setting(
+        "dataset.name must be text, got 2024: quote it, as in 'dataset.name=\"2024\"'",
+        "dataset.name=2024",
+    ),
+)
+
 AREAS = {
     "Command line": COMMAND_LINE,
+    "Names": NAMES,
     "Evaluator": EVALUATOR,
     "Extractors": EXTRACTORS,
     "Model and training": TRAINING,

@@ -10,15 +10,17 @@ import pytest
 import torch
 import yaml
 from hydra.utils import instantiate
+from PIL import Image
 
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset, Split
+from bench.data.folder import load_folder
 from bench.errors import RunError, one_sentence
 from bench.observer import SilentObserver
 from bench.protocol import eval_columns
 from bench.recipe import Recipe
-from bench.recorded import trained_or
+from bench.recorded import rebuild, trained_or
 from bench.records import RunDirectory, Status
 from bench.trainer import Trainer
 from models.base import DataSpec, GenerativeModel
@@ -226,6 +228,114 @@ def test_a_damaged_configuration_is_refused(tmp_path, config, sentence):
     said = refusal(tmp_path)
     assert sentence in said
     assert said.endswith("delete the run and give its command again")
+
+
+def test_a_recorded_configuration_calls_what_is_listed_and_nothing_else(tmp_path):
+    trained(tmp_path, GAN, ema=None)
+    path = tmp_path / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for build, words in (
+        ({"_target_": "bench.data.dataset.content_hash"}, "does not list"),
+        ({"_target_": "bench.recorded._read", "run": "."}, "does not list"),
+        (GAN | {"latent_dim": "${seed}"}, "refers to other values"),
+        (GAN | {"latent_dim": [3]}, "latent_dim=[3] is no value that"),
+    ):
+        path.write_text(yaml.safe_dump(config | {"model": {"name": "x", "build": build}}))
+        said = refusal(tmp_path)
+        assert said.startswith(str(path))
+        assert words in said
+    path.write_text(yaml.safe_dump(config | {"model": {"name": "x"}}))
+    assert "is not the configuration of a run" in refusal(tmp_path)
+
+
+def parts(draft: Path, refine: Path) -> dict[str, Any]:
+    """The configuration of a model that is made of two runs."""
+    part = {"_target_": "bench.recorded.trained_or", "build": GAN}
+    runs = {"draft": part | {"run": str(draft)}, "refine": part | {"run": str(refine)}}
+    joined = {"_target_": "models.hybrid.Hybrid", "_partial_": True, "sampler": "ddim-4"}
+    return joined | {"steps": [1]} | runs
+
+
+def test_a_run_that_is_made_of_itself_is_refused(tmp_path):
+    finish(configured(tmp_path / "one", parts(tmp_path / "one", tmp_path / "two")))
+    finish(configured(tmp_path / "two", parts(tmp_path / "one", tmp_path / "two")))
+    said = refusal(tmp_path / "one")
+    assert said.startswith(f"{tmp_path / 'one'} is made of runs that are made of runs, 3 times")
+
+
+def test_a_run_that_is_made_of_others_is_built_again(tmp_path):
+    for name, build in (("gan", GAN), ("ddpm", DDPM)):
+        trained(tmp_path / name, build, ema=0.9)
+    finish(configured(tmp_path / "both", parts(tmp_path / "gan", tmp_path / "ddpm")))
+    model = trained_or(never, str(tmp_path / "both"))(data().spec())
+    assert isinstance(model, Hybrid)
+    assert model.draft.trained
+    assert model.refine.trained
+
+
+def recorded_folder(root: Path, **values: Any) -> Path:
+    """A run of real data on a folder of images, whose configuration says also these values."""
+    images = root / "images"
+    images.mkdir()
+    for k in range(24):
+        pixels = np.random.default_rng(k).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(images / f"{k:02}.png")
+    load = {"_target_": "bench.data.folder.load_folder", "_partial_": True, "name": "pets"}
+    load |= {"path": str(images), "image_size": 8}
+    known = load_folder(path=str(images), image_size=8, data_root=root, cache_root=root / "own")
+    config = {
+        "seed": 0,
+        "threads": None,
+        "precision": "fp32",
+        "data_root": "data",
+        "cache_root": str(root / "theirs"),
+        "dataset": {"name": "pets", "flip": False, "load": load},
+        "model": {"name": "real", "build": REAL},
+        "evaluator": {"samples": None, "batch_size": 8, "cost_seconds": 0, "resamples": 0},
+        "data_hash": known.hash,
+    } | values
+    with RunDirectory(root / "run") as records:
+        records.write_config(config)
+        records.write_status(Status("finished"))
+    return root / "run"
+
+
+def test_nothing_is_written_where_a_recorded_configuration_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    run = recorded_folder(tmp_path, data_root=str(tmp_path / "elsewhere"))
+    with pytest.raises(RunError) as error, one_sentence():
+        rebuild(run, "cpu")
+    assert "too few" in str(error.value) or "scored" in str(error.value)
+    assert (tmp_path / "ours").is_dir()
+    assert not (tmp_path / "theirs").exists()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"threads": 10**9}, "threads must be at most 1024 or null"),
+        ({"threads": "many"}, "threads must be a whole number or null"),
+        ({"precision": "fp8"}, "precision must be one of"),
+        ({"seed": 2**63}, "seed must be at most 9223372036854775807"),
+        ({"dataset": {"name": "../../x"}}, "dataset.name must be 1 to 100 printable characters"),
+        ({"evaluator": {"samples": 10**12, "batch_size": 8}}, "evaluator.samples=1000000000000"),
+    ],
+    ids=str,
+)
+def test_recorded_settings_are_checked_as_those_of_the_command_line(
+    tmp_path, monkeypatch, values, said
+):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "ours"))
+    run = recorded_folder(tmp_path)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    for key, value in values.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(RunError) as error, one_sentence():
+        rebuild(run, "cpu")
+    assert said in str(error.value)
 
 
 def test_weights_of_another_configuration_are_refused(tmp_path):

