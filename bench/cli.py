@@ -22,6 +22,7 @@ from omegaconf import DictConfig, open_dict
 from bench import launch
 from bench.files import check_room
 from bench.launch import Outcome
+from bench.printing import PrintableFormatter, printable
 from bench.sweeps import SWEEP, expand, is_multirun
 
 log = logging.getLogger("bench")
@@ -89,6 +90,7 @@ def _log_to_stderr() -> None:
     """Send our messages to stderr, one plain line each; Hydra has just silenced all loggers."""
     ours = logging.getLogger("bench")
     ours.handlers = [logging.StreamHandler(sys.stderr)]
+    ours.handlers[0].setFormatter(PrintableFormatter())
     ours.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     ours.propagate = False
     for name, logger in logging.root.manager.loggerDict.items():
@@ -138,7 +140,7 @@ def main() -> None:
         lines = expand(arguments)
         report = _open_report(arguments) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     broken = [line for line in lines if not _run_line(line)]
     _part()

@@ -19,11 +19,17 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from bench.files import TrainLog, csv_text, room_for, write_atomically
+from bench.files import TrainLog, csv_text, read_text, room_for, write_atomically
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
 
+
+NO_STATUS = (
+    "{} is not the status of a run ({}): delete this file and give the run's command again, which "
+    "goes on from the last checkpoint"
+)
+"""What is said of a damaged status.json, with a remedy that keeps what was trained."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks."""
@@ -59,16 +65,19 @@ def read_status(directory: Path) -> Status | None:
         ValueError: the file is not a status.
     """
     path = directory / "status.json"
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
+    text = read_text(path)
     try:
-        status = Status(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not the status of a run: {error}") from error
+        status = Status(**json.loads(text))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(NO_STATUS.format(path, error)) from error
+    for name, kind in (("reason", str), ("step", int), ("phase", str), ("command", str)):
+        if not isinstance(value := getattr(status, name), kind):
+            raise ValueError(NO_STATUS.format(path, f"its {name} is {value!r}"))
     if status.status not in ("running", "finished", "failed"):
-        raise ValueError(
-            f"{path}: status is {status.status!r}, must be 'running', 'finished' or 'failed'"
-        )
+        said = f"its status is {status.status!r}, must be 'running', 'finished' or 'failed'"
+        raise ValueError(NO_STATUS.format(path, said))
     return status
 
 
@@ -207,10 +216,7 @@ class RunDirectory:
         Raises:
             ValueError: the file is not a status.
         """
-        try:
-            return read_status(self.path)
-        except ValueError as error:
-            raise ValueError(f"{error}: {self._remedy}") from error
+        return read_status(self.path)
 
     def write_status(self, status: Status) -> None:
         """Replace status.json."""
