@@ -269,8 +269,8 @@ def test_an_impossible_number_is_never_bold_and_never_averaged(make_run, tmp_pat
 
 
 def test_a_finished_run_without_all_of_its_points_is_no_result(make_run):
-    for checkpoint in (1, 3):
-        path = make_run("gan", 0, {"g": scores(5.0)}, checkpoint=checkpoint, checkpoints=4)
+    make_run("gan", 0, {"g": scores(5.0)}, checkpoint=1, checkpoints=4)
+    path = make_run("gan", 0, {"g": scores(5.0)}, checkpoint=3, checkpoints=4)
     run = read_run(path)
     assert run.state == "unusable"
     assert "eval.csv: it has 2 of 4 evaluation points, without 2, 4; bring" in run.fault
