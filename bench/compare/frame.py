@@ -52,7 +52,7 @@ def joined(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 def frame_csv(frame: pd.DataFrame) -> str:
     """The table as CSV; an apostrophe begins text that a spreadsheet would run as a formula."""
     texts = {
-        name: [inert(value) if isinstance(value, str) else value for value in column]
+        str(name): [inert(value) if isinstance(value, str) else value for value in column]
         for name, column in frame.select_dtypes(exclude=["number", "bool"]).items()
     }
     safe = frame.assign(**texts).rename(columns=inert)

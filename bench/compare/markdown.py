@@ -10,6 +10,9 @@ from bench.compare.grids import Grid
 from bench.compare.notation import natural
 from bench.compare.statistics import Comparison
 from bench.compare.tables import Cell, Table
+from bench.printing import printable
+
+LINE_END = "\n"
 
 SIGNS = re.compile(
     r"[\\|*$~]"  # escapes, cells, emphasis, formulas, strikethrough
@@ -88,7 +91,7 @@ def inline(name: str) -> str:
 def code(text: str) -> str:
     """Command lines between fences that none of them can close."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
-    return f"{fence}sh\n{text}\n{fence}"
+    return f"{fence}sh\n{printable(text, kept=LINE_END)}\n{fence}"
 
 
 def block_text(block: Block) -> str:
@@ -142,5 +145,5 @@ def escaped(text: str) -> str:
 
     Code between backticks stays, and so do underscores within words, which are no emphasis.
     """
-    text = ENTITY.sub("&amp;", text)
-    return " ".join(SIGNS.sub(r"\\\g<0>", text).replace("<", "&lt;").split())
+    text = ENTITY.sub("&amp;", " ".join(text.split()))
+    return SIGNS.sub(r"\\\g<0>", printable(text)).replace("<", "&lt;")

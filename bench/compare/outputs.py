@@ -1,5 +1,6 @@
 """The files that a comparison leaves: pages, tables for machines, LaTeX, verdicts, the report."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -106,7 +107,19 @@ def _part(section: Section) -> Part:
 
 
 def _write(texts: Mapping[Path, str], out: Path) -> list[Path]:
-    """Write files below a folder."""
+    """Write files below a folder.
+
+    Raises:
+        OSError: the folder is not one that this user may write; says what to do.
+    """
     for name, text in texts.items():
-        write_atomically(out / name, text)
+        try:
+            write_atomically(out / name, text)
+        except OSError as error:
+            if error.errno is None:  # it says what to do already
+                raise
+            raise OSError(
+                f"{out / name} cannot be written ({os.strerror(error.errno)}): name another "
+                "folder with --out"
+            ) from error
     return [out / name for name in texts]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bench import cli
 from bench.errors import RunError
 from bench.printing import PrintableFormatter, printable, words
 
@@ -36,6 +37,15 @@ def test_errors_of_runs_and_log_lines_steer_no_terminal():
     assert str(RunError("no file \x1b]0;title\x07\nhere")) == "no file \\x1b]0;title\\x07\nhere"
     record = logging.LogRecord("bench", logging.ERROR, "", 0, "✗ %s", ("\x1b[2J",), None)
     assert PrintableFormatter().format(record) == "✗ \\x1b[2J"
+
+
+def test_the_command_line_logs_nothing_that_steers_a_terminal(capsys, monkeypatch):
+    ours = logging.getLogger("bench")
+    for name in ("handlers", "propagate", "level"):
+        monkeypatch.setattr(ours, name, getattr(ours, name))
+    cli._log_to_stderr()
+    ours.error("✗ %s: %s", "results/\x1b[2Jruns", "loss\x9b is nan\nTraceback")
+    assert capsys.readouterr().err == "✗ results/\\x1b[2Jruns: loss\\x9b is nan\nTraceback\n"
 
 
 def test_a_full_disk_is_not_a_reader_who_left():

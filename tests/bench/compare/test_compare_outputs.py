@@ -102,6 +102,7 @@ def test_a_picture_that_leads_elsewhere_is_not_copied(runs):
         ("ddpm_small at _home_", "ddpm_small at \\_home\\_"),
         ("costs $x_1$ or $5", "costs \\$x_1\\$ or \\$5"),
         ("~~gone~~", "\\~\\~gone\\~\\~"),
+        ("\x1b[31mred \u202e", "\\\\x1b[31mred \\\\u202e"),
         ("&lt;b&gt; & &#36;", "&amp;lt;b&amp;gt; & &amp;#36;"),
         ("[a][b] and [b]: https://evil", "[a\\]\\[b] and [b\\]\\: https://evil"),
         ("ddpm_small, ddim-10 [1.0, 2.0]", "ddpm_small, ddim-10 [1.0, 2.0]"),
@@ -285,6 +286,16 @@ def test_results_under_version_control_are_not_overwritten(runs, monkeypatch, ca
     assert "→ results/comparison/digits.md" in capsys.readouterr().out
     ignored = (Path(__file__).parents[3] / ".gitignore").read_text().splitlines()
     assert "results/**/comparison/" in ignored
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(runs, capsys):
+    (runs / "out").write_text("a file")
+    assert compare(runs) == 2
+    said = capsys.readouterr().err
+    assert re.search(
+        r"out/digits\.md cannot be written \(.*\): name another folder with --out", said
+    )
+    assert said.count("\n") == 1
 
 
 def test_a_single_run_does_not_get_pages_in_its_own_folder(runs, monkeypatch):
