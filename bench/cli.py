@@ -27,6 +27,7 @@ from bench.extras import check_launcher
 from bench.files import check_room
 from bench.interrupts import end_if_interrupted
 from bench.launch import Outcome
+from bench.printing import PrintableFormatter, printable
 from bench.sweeps import SWEEP, expand
 
 log = logging.getLogger("bench")
@@ -99,6 +100,7 @@ def _log_to_stderr() -> None:
     """Send our messages to stderr, one plain line each; Hydra has just silenced all loggers."""
     ours = logging.getLogger("bench")
     ours.handlers = [logging.StreamHandler(sys.stderr)]
+    ours.handlers[0].setFormatter(PrintableFormatter())
     ours.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     ours.propagate = False
     for name, logger in logging.root.manager.loggerDict.items():
@@ -150,7 +152,7 @@ def main() -> None:
         lines = expand(arguments)
         sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
+        print(f"bench: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     if sweep is None:
         (sys.argv[1:],) = lines

@@ -6,17 +6,26 @@ from contextlib import contextmanager
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.printing import printable
 from bench.records import RunInUseError
 
 
 class RunError(Exception):
     """A run could not start or go on; the message says what to do about it.
 
+    Nothing in the message steers a terminal, whatever names it holds.
+
+    Args:
+        message: a sentence; Hydra's have several lines.
+
     Attributes:
         in_use: whether it is only that another process is at the run.
     """
 
     in_use = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, kept="\n\t"))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.interrupts import said_in_one_line
+from bench.printing import printable, replace_what_cannot_be_shown, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 2, after one sentence on standard error, if the samples cannot be had.
     """
     options = parser().parse_args(arguments)
+    replace_what_cannot_be_shown()
     from bench.errors import RunError, one_sentence  # after parsing: it imports hydra
 
     try:
@@ -98,7 +100,9 @@ def export(options: argparse.Namespace) -> None:
     if options.rgb and run.shape[0] == 1:
         batches = (batch.repeat(3, axis=3) for batch in batches)
     write_samples(options.out, batches, total, about)
-    print(f"{options.out}: {total:,} samples of {run.name}, {sampler}, {run.weights} weights")
+    said = f"{options.out}: {total:,} samples of {run.name}, {sampler}, {run.weights} weights"
+    with words():
+        print(printable(said))
 
 
 def _choose_sampler(run: "RecordedRun", name: str | None) -> str:

@@ -96,6 +96,32 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, line ends as they are, without a byte-order mark.
+
+    Raises:
+        ValueError: it is a link to nothing, no file, not readable, or not UTF-8; says what to do.
+    """
+    if path.is_fifo():
+        raise ValueError(f"{path} cannot be read (it is a pipe): it must be a file")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            raise
+        raise ValueError(
+            f"{path} is a link to {os.readlink(path)}, which does not exist: bring that file back, "
+            "or put the file itself in place of the link"
+        ) from error
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({os.strerror(error.errno or 0)}): it must be a file that you "
+            "may read"
+        ) from error
+
+
 def append(path: Path, text: str) -> None:
     """Append `text` to a file: all of it or, where that fails, nothing.
 
@@ -206,6 +232,21 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""How cells begin that spreadsheets run (OWASP, CSV injection), full-width signs included."""
+
+MEASURED = re.compile(r"[-+]?[\d.∞][-+\d.,eEkMGT∞%±\[\] –]*")
+"""A number, or several with signs between them: what no spreadsheet runs a program for."""
+
+
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: an apostrophe goes before it where needed.
+
+    Numbers such as -5 stay as they are.
+    """
+    return f"'{cell}" if cell.startswith(FORMULA) and not MEASURED.fullmatch(cell) else cell
 
 
 def csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:

@@ -61,15 +61,17 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def json_value(text: str) -> Any:
+    """The value of a JSON text.
 
     Raises:
-        ValueError: the file is damaged, or beyond the bounds of this module; the message is a
-            reason, without the file's name.
+        ValueError: the text is damaged, or beyond the bounds of this module; the message is a
+            reason, without a file's name.
     """
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 10} KiB")
     try:
-        return json.loads(_text(path))
+        return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

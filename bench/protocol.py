@@ -1,6 +1,7 @@
 """The columns of eval.csv: who made a row, what it measured, and which rows may share a table."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -139,6 +140,68 @@ COLUMNS = {
     "train_gflops_per_image": Column("training FLOPs/sample", "lower", "GFLOP"),
     "train_memory_mib": Column("training memory", "lower", "MiB"),
 }
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a measured column can have, both ends included; none is infinite."""
+
+    low: float = -sys.float_info.max
+    high: float = sys.float_info.max
+
+    def __str__(self) -> str:
+        if self == FINITE:
+            return "finite"
+        if self.high == FINITE.high:
+            return f"finite and at least {self.low:g}"
+        return f"between {self.low:g} and {self.high:g}"
+
+
+FINITE = Range()
+SHARE = Range(0, 1)
+NOT_NEGATIVE = Range(0)
+DIVERGENCE = Range(-1e-6)
+"""Not negative but for rounding."""
+
+RANGES: Mapping[str, Range] = {
+    **dict.fromkeys(("checkpoint", "checkpoints"), Range(1)),
+    **dict.fromkeys(("step", "images", "train_seconds", "train_flops"), NOT_NEGATIVE),
+    **dict.fromkeys(("fid", "mifid"), Range(-0.01)),  # a matrix square root rounds
+    **dict.fromkeys(("kid_std", "is_std", "density", "nn_ratio"), NOT_NEGATIVE),
+    **dict.fromkeys(("precision", "recall", "coverage", "duplicates"), SHARE),
+    "is": Range(1 - 1e-6),
+    "authpct": Range(0, 100),
+    **dict.fromkeys(("modes", "modes_perfect"), NOT_NEGATIVE),
+    **dict.fromkeys(("class_kl", "reverse_kl", "reverse_kl_perfect"), DIVERGENCE),
+    "class_tv": Range(-1e-6, 1 + 1e-6),
+    **dict.fromkeys(("class_agreement", "high_quality", "high_quality_perfect"), SHARE),
+    **dict.fromkeys(("classifier_error", "accuracy", "accuracy_supervised"), SHARE),
+    **dict.fromkeys(COST, NOT_NEGATIVE),
+}
+"""What values are possible, by metric or column. What is not here, such as KID and FID∞, which are
+estimates without bias and so may be negative, has to be finite."""
+
+INTERVAL_RANGES: Mapping[str, Range] = dict.fromkeys(
+    ("precision", "recall", "coverage"), Range(-1, 2)
+)
+"""What the ends of a metric's interval can be: they are moved by the mean of the resamples, and so
+may lie beyond what the metric itself can be; a share by less than 1."""
+
+
+def column_ranges(extractors: tuple[str, ...]) -> dict[str, Range]:
+    """The possible values of every measured column, in the order of `measured_columns`."""
+    by_extractor = {
+        f"{metric}_{name}": RANGES.get(metric, FINITE)
+        for name in extractors
+        for metric in (*QUALITY, *MEMORISATION)
+    } | {
+        f"{metric}_{side}_{name}": INTERVAL_RANGES.get(metric, FINITE)
+        for name in extractors
+        for metric in INTERVAL_METRICS
+        for side in ("low", "high")
+    }
+    columns = measured_columns(extractors)
+    return {c: by_extractor.get(c, RANGES.get(c, FINITE)) for c in columns}
 
 
 def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ is only appended to, and a half-written last line is dropped when the log is ope
 import csv
 import errno
 import fcntl
+import io
 import json
 import math
 import os
@@ -19,15 +20,18 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from bench.files import TrainLog, csv_text, room_for, write_atomically
-from bench.plain_files import read_json, read_yaml
+from bench.files import TrainLog, csv_text, read_text, room_for, write_atomically
+from bench.plain_files import json_value, read_yaml
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
 
 
-UTF8 = "utf-8-sig"
-"""How text is read: editors and spreadsheets may have put a byte order mark before it."""
+NO_STATUS = (
+    "{} is not the status of a run ({}): delete this file and give the run's command again, which "
+    "goes on from the last checkpoint"
+)
+"""What is said of a damaged status.json, with a remedy that keeps what was trained."""
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks."""
@@ -63,23 +67,20 @@ def read_status(directory: Path) -> Status | None:
         ValueError: the file is not a status.
     """
     path = directory / "status.json"
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
+    text = read_text(path)
     try:
-        status = Status(**read_json(path))
+        status = Status(**json_value(text))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not the status of a run: {error}") from error
+        raise ValueError(NO_STATUS.format(path, error)) from error
     for field in fields(Status):
         value, kind = getattr(status, field.name), int if field.name == "step" else str
         if type(value) is not kind:
-            raise ValueError(
-                f"{path} is not the status of a run: {field.name} is {value!r}, must be "
-                f"{'a whole number' if kind is int else 'text'}"
-            )
+            raise ValueError(NO_STATUS.format(path, f"its {field.name} is {value!r}"))
     if status.status not in ("running", "finished", "failed"):
-        raise ValueError(
-            f"{path}: status is {status.status!r}, must be 'running', 'finished' or 'failed'"
-        )
+        said = f"its status is {status.status!r}, must be 'running', 'finished' or 'failed'"
+        raise ValueError(NO_STATUS.format(path, said))
     return status
 
 
@@ -234,10 +235,7 @@ class RunDirectory:
         Raises:
             ValueError: the file is not a status.
         """
-        try:
-            return read_status(self.path)
-        except ValueError as error:
-            raise ValueError(f"{error}: {self._remedy}") from error
+        return read_status(self.path)
 
     def write_status(self, status: Status) -> None:
         """Replace status.json."""
@@ -254,9 +252,8 @@ class RunDirectory:
         if not path.exists():
             return []
         try:
-            with path.open(encoding=UTF8, newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (UnicodeDecodeError, csv.Error) as error:
+            rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        except csv.Error as error:
             raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
         if any(None in row or None in row.values() for row in rows):  # a cut or a foreign line
             raise ValueError(f"{path} has rows that are not whole: {self._remedy}")

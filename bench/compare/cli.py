@@ -1,6 +1,7 @@
 """Command line of the comparison: reads runs, writes tables and the report, serves it."""
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -14,9 +15,16 @@ from bench.compare.claims.verdicts import judge
 from bench.compare.grids import find_grids
 from bench.compare.outputs import CLAIMS, REPORT, write_all
 from bench.compare.protocols import check_fields, split_runs, split_title
-from bench.compare.read import Run, read_runs
+from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.serve import PORT, make_server, serve
 from bench.compare.statistics import compare_runs
+from bench.printing import printable, replace_what_cannot_be_shown, words
+
+OUTPUT = "comparison"
+"""Name of the folder of pages where no other one is asked for."""
+
+RUNS = "runs"
+"""Name of the folder below results_root that holds all runs."""
 
 EPILOG = """\
 examples:
@@ -52,10 +60,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--out",
         type=Path,
-        default=Path("results"),
         help="folder for <dataset>.md, .csv and .tex, each table as <dataset>/*.csv, claims.md "
-        "(.csv, .tex) and report/index.html "
-        "(default: results)",
+        f"(.csv, .tex) and report/index.html (default: {OUTPUT}/ beside the folder of the runs, "
+        f"such as results/{OUTPUT})",
     )
     made.add_argument(
         "--allow-mixed",
@@ -110,29 +117,58 @@ def main(arguments: Sequence[str]) -> int:
         the runs must not share a table, if the report cannot be served or W&B takes nothing.
     """
     options = parser().parse_args(arguments)
+    replace_what_cannot_be_shown()
     command = shlex.join(["python", "-m", "bench.compare", *arguments])
     try:
+        if not is_utf_8(command):
+            raise ValueError(f"{command} has a name that is not UTF-8: rename the file or folder")
+        out = options.out or output_folder(options.runs)
         if options.serve is not None and options.no_report:
             raise ValueError("--serve shows the report: leave out --no-report")
         server = None
         if options.serve is not None:  # before any work: the port may be taken
-            server = make_server((options.out / REPORT).parent, options.serve)
+            server = make_server((out / REPORT).parent, options.serve)
         files = compare(
             options.runs,
-            options.out,
+            out,
             command,
             mixed=options.allow_mixed,
             name=options.page,
             report=not options.no_report,
         )
         if options.wandb is not None:
-            print(log_comparison(options.wandb, files, options.out))
+            said = log_comparison(options.wandb, files, out)
+            with words():
+                print(printable(said))
         if server is not None:
             serve(server)
     except (ValueError, OSError) as error:
-        print(f"bench.compare: {error}", file=sys.stderr)
+        print(f"bench.compare: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
+
+
+def output_folder(paths: Sequence[Path]) -> Path:
+    """Where pages go if nobody says so: beside the folder of the runs, never among others' results.
+
+    That is beside the folder `runs` that the paths are or lie in; without one, within the folder
+    that holds all of them.
+
+    Args:
+        paths: run directories, their eval.csv, or folders of runs; at least one.
+    """
+    places = []
+    for path in paths:
+        path = path if RUNS in path.parts[:-1] or path.name == RUNS else path.absolute()
+        above = [folder for folder in (path, *path.parents) if folder.name == RUNS]
+        folder = path.parent if path.name == "eval.csv" else path
+        places.append(above[0].parent if above else folder)
+    common = places[0]
+    if len(set(places)) > 1:
+        common = Path(os.path.commonpath([place.absolute() for place in places]))
+    if (common / "eval.csv").exists() or (common / "status.json").exists():
+        common = common.parent  # a run's own folder holds nothing but the run
+    return common / OUTPUT
 
 
 def compare(

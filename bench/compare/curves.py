@@ -115,11 +115,11 @@ def learning_curves(comparison: Comparison, metric: str | None = None) -> list[L
     found: dict[tuple[str, ...], dict[str, SeedCurve]] = {}
     failed: dict[tuple[str, str], int] = {}
     for run in sorted(comparison.runs, key=lambda run: natural(run.seed)):
-        if run.status.status == "finished":
+        if run.state == "finished":
             for (sampler, weights), curve in _curves_of(run, column).items():
                 key = (run.model, run.variant, sampler, weights)
                 found.setdefault(key, {})[run.seed] = curve
-        elif run.status.status == "failed":
+        elif run.state == "failed":
             failed[run.model, run.variant] = failed.get((run.model, run.variant), 0) + 1
     return [
         LearningCurves(entry, found[key], failed.get((entry.model, entry.variant), 0))

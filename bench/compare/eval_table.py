@@ -4,18 +4,22 @@ import csv
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bench.protocol import eval_columns, extractor_names, measured_columns
+from bench.files import read_text
+from bench.protocol import Range, column_ranges, eval_columns, extractor_names
 from bench.records import EVAL_KEY
 
 REMEDY = "delete {} and run it again, or name other runs"
 """What to do about a run whose files cannot be used."""
+
+MOST_POINTS = 1e9
+"""More evaluation points than any run has."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,16 @@ class Layout:
         extractors: names of the feature extractors, in column order.
         measured: columns of numbers, with their row in `EvalTable.values`.
         texts: all other columns, with their place in `EvalTable.words`.
+        ranges: the values that the measured columns can have, in their order.
+        bounds: the same as numbers, low and high ends, (2, measured columns, 1).
     """
 
     header: tuple[str, ...]
     extractors: tuple[str, ...]
     measured: Mapping[str, int]
     texts: Mapping[str, int]
+    ranges: tuple[Range, ...]
+    bounds: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +51,13 @@ class EvalTable:
         layout: its columns.
         values: measurements, float64, NaN where empty, (measured columns, R).
         words: the other columns, R texts each.
+        impossible: the first value that its column cannot have, in words; empty if there is none.
     """
 
     layout: Layout
     values: np.ndarray
     words: tuple[tuple[str, ...], ...]
+    impossible: str = ""
 
     def __len__(self) -> int:
         return self.values.shape[1]
@@ -70,7 +80,7 @@ class EvalTable:
         """
         at = np.flatnonzero(kept).tolist()
         words = tuple(tuple(column[k] for k in at) for column in self.words)
-        return EvalTable(self.layout, self.values[:, at], words)
+        return EvalTable(self.layout, self.values[:, at], words, self.impossible)
 
     def frame(self, added: Mapping[str, Sequence[object]] | None = None) -> pd.DataFrame:
         """The table for pandas: float64 and object columns, in the order of the file.
@@ -93,7 +103,7 @@ class EvalTable:
         return pd.DataFrame(columns)
 
 
-NO_ROWS = EvalTable(Layout((), (), {}, {}), np.empty((0, 0)), ())
+NO_ROWS = EvalTable(Layout((), (), {}, {}, (), np.empty((2, 0, 1))), np.empty((0, 0)), ())
 """The table of a run that was not evaluated yet."""
 
 
@@ -118,7 +128,34 @@ def read_eval(file: Path) -> EvalTable:
     words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
     table = EvalTable(layout, values, words)
     _check_points(table, file)
-    return table
+    impossible = _impossible(table, columns)
+    return replace(table, impossible=impossible) if impossible else table
+
+
+def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
+    """The first value that its column cannot have, in words; empty if there is none.
+
+    Args:
+        table: the rows.
+        columns: the same as text, by name: only there an empty value differs from "nan".
+    """
+    layout = table.layout
+    low, high = layout.bounds
+    wrong = (table.values < low) | (table.values > high)
+    empty = np.isnan(table.values)
+    counts = [columns[name].count("") for name in layout.measured]
+    for k in np.flatnonzero(empty.sum(axis=1) != counts).tolist():
+        texts = columns[tuple(layout.measured)[k]]
+        wrong[k] |= empty[k] & np.array([text != "" for text in texts])
+    if not wrong.any():
+        return ""
+    k, row = (int(at) for at in np.argwhere(wrong)[0])
+    name, more = tuple(layout.measured)[k], int(wrong.sum()) - 1
+    return (
+        f"{name} of {table.texts('sampler')[row]} at evaluation point "
+        f"{table.numbers('checkpoint')[row]:.0f} is {columns[name][row]}, must be "
+        f"{layout.ranges[k]}{f' (and {more} more values are impossible)' if more else ''}"
+    )
 
 
 @lru_cache(maxsize=64)
@@ -126,9 +163,11 @@ def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
     """The layout of a header, and the columns that it lacks."""
     extractors = extractor_names(header)
     missing = tuple(name for name in eval_columns(extractors) if name not in header)
-    measured = {name: k for k, name in enumerate(measured_columns(extractors))}
-    texts = [name for name in header if name not in measured]
-    layout = Layout(header, extractors, measured, {name: k for k, name in enumerate(texts)})
+    ranges = column_ranges(extractors)
+    measured = {name: k for k, name in enumerate(ranges)}
+    texts = {name: k for k, name in enumerate(n for n in header if n not in measured)}
+    bounds = np.array([[[r.low] for r in ranges.values()], [[r.high] for r in ranges.values()]])
+    layout = Layout(header, extractors, measured, texts, tuple(ranges.values()), bounds)
     return layout, missing
 
 
@@ -136,7 +175,10 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
     """Header and rows as text, every row as long as the header."""
     remedy = REMEDY.format(file.parent)
     try:
-        text = file.read_bytes().decode("utf-8")  # read_text would change line ends within values
+        text = read_text(file)
+    except ValueError as error:
+        raise ValueError(f"{error}, or name other runs") from error
+    try:
         if not text.strip():
             raise ValueError(f"{file} is empty: {remedy}")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -148,7 +190,7 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
                     f"{len(header)} values; {remedy}"
                 )
             rows.append(row)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
     if not text.endswith("\n"):
         raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
@@ -159,8 +201,15 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
 
 def _check_points(table: EvalTable, file: Path) -> None:
     """Every row names its evaluation point, and none stands there twice."""
-    if np.isnan([table.numbers("checkpoint"), table.numbers("checkpoints")]).any():
+    points, ends = table.numbers("checkpoint"), table.numbers("checkpoints")
+    if np.isnan([points, ends]).any():
         raise ValueError(f"{file} has a row without checkpoint: {REMEDY.format(file.parent)}")
+    for point, end in zip(points.tolist(), ends.tolist(), strict=True):
+        if not (1 <= point <= end < MOST_POINTS and point.is_integer() and end.is_integer()):
+            raise ValueError(
+                f"{file} has a row of checkpoint {point:g} of {end:g}, which there cannot be: "
+                f"{REMEDY.format(file.parent)}"
+            )
     checkpoint, *names = EVAL_KEY
     seen = set()
     for key in zip(table.numbers(checkpoint).tolist(), *map(table.texts, names), strict=True):

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bench.compare.outcomes import Outcome, outcomes
 from bench.compare.statistics import KEY, Comparison, Entry, statistics_columns
+from bench.files import inert
 from bench.protocol import PROTOCOL
 
 
@@ -46,6 +47,16 @@ def joined(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """All rows of several comparisons; one that stands in several of them is kept once."""
     frames = [to_frame(comparison) for comparison in comparisons]
     return pd.concat(frames, ignore_index=True).drop_duplicates(ignore_index=True)
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """The table as CSV; an apostrophe begins text that a spreadsheet would run as a formula."""
+    texts = {
+        str(name): [inert(value) if isinstance(value, str) else value for value in column]
+        for name, column in frame.select_dtypes(exclude=["number", "bool"]).items()
+    }
+    safe = frame.assign(**texts).rename(columns=inert)
+    return safe.to_csv(index=False, float_format="%.8g")
 
 
 def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:

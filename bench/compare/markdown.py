@@ -10,6 +10,22 @@ from bench.compare.grids import Grid
 from bench.compare.notation import natural
 from bench.compare.statistics import Comparison
 from bench.compare.tables import Cell, Table
+from bench.printing import printable
+
+LINE_END = "\n"
+
+SIGNS = re.compile(
+    r"[\\|*$~]"  # escapes, cells, emphasis, formulas, strikethrough
+    r"|\](?=[(\[:])|(?<=\])[(\[:]"  # links, pictures and what they refer to
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis: never between letters of a word
+)
+"""Signs of Markdown, as CommonMark and GitHub read it."""
+
+ENTITY = re.compile(r"&(?=#?\w+;)")
+"""What would be shown as another character, as in &lt;."""
+
+LINE_START = re.compile(r"^(?:(\d{1,9})(?=[.)]\s)|(?=[#>+=-]))")
+"""Where a line would become a heading, a quotation, a list or a rule."""
 
 
 def page(title: str, sections: Sequence[Section], command: str) -> str:
@@ -38,7 +54,7 @@ def page(title: str, sections: Sequence[Section], command: str) -> str:
 
 def bullets(sentences: Sequence[str]) -> str:
     """The sentences as one list."""
-    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
+    return "\n".join(f"- {paragraph(sentence)}" for sentence in sentences)
 
 
 def introduction(comparisons: Sequence[Comparison]) -> str:
@@ -75,7 +91,7 @@ def inline(name: str) -> str:
 def code(text: str) -> str:
     """Command lines between fences that none of them can close."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
-    return f"{fence}sh\n{text}\n{fence}"
+    return f"{fence}sh\n{printable(text, kept=LINE_END)}\n{fence}"
 
 
 def block_text(block: Block) -> str:
@@ -84,7 +100,7 @@ def block_text(block: Block) -> str:
         return table_text(block)
     if isinstance(block, Notes):
         return bullets(block.sentences)
-    return gallery(block.grids) if isinstance(block, Gallery) else escaped(block)
+    return gallery(block.grids) if isinstance(block, Gallery) else paragraph(block)
 
 
 def gallery(grids: Sequence[Grid]) -> str:
@@ -119,11 +135,15 @@ def cell_text(cell: Cell) -> str:
     return f"**{text}**" if cell.best else text
 
 
-def escaped(text: str) -> str:
-    """Text from runs as Markdown that shows it: no cell, tag, link, picture or emphasis of its own.
+def paragraph(text: str) -> str:
+    """Text that begins a line, where it is no heading, quotation, list or rule of its own."""
+    return LINE_START.sub(r"\g<1>\\", escaped(text))
 
-    Code between backticks stays, and so do single underscores, which are within names.
+
+def escaped(text: str) -> str:
+    """Text from runs as Markdown that shows it: no cell, tag, link, formula or emphasis of its own.
+
+    Code between backticks stays, and so do underscores within words, which are no emphasis.
     """
-    for sign in ("\\", "|", "*", "](", "__"):
-        text = text.replace(sign, "".join(f"\\{letter}" for letter in sign))
-    return " ".join(text.replace("<", "&lt;").split())
+    text = ENTITY.sub("&amp;", " ".join(text.split()))
+    return SIGNS.sub(r"\\\g<0>", printable(text)).replace("<", "&lt;")

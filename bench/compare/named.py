@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.compare.blocks import Section
 from bench.compare.tables import Table
-from bench.files import csv_text
+from bench.files import csv_text, inert
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def named_tables(title: str, sections: Sequence[Section]) -> list[NamedTable]:
 
 
 def table_csv(table: Table) -> str:
-    """A table as CSV, its cells as readers see them."""
-    return csv_text(table.headings, ([cell.text for cell in row] for row in table.rows))
+    """A table as CSV, its cells as readers see them, and no formula among them."""
+    headings = tuple(map(inert, table.headings))
+    return csv_text(headings, ([inert(cell.text) for cell in row] for row in table.rows))
 
 
 def _free(text: str, taken: dict[str, NamedTable]) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.compare.notation import natural
-from bench.compare.read import Run
+from bench.compare.read import ENDED, Run
 from bench.compare.seeds import wilson
 from bench.compare.statistics import Comparison
 from bench.compare.tables import Cell, Table
@@ -44,10 +44,10 @@ def outcomes(comparison: Comparison) -> list[Outcome]:
     """The outcome of every trained model and variant with a run that ended, by name."""
     counts: dict[tuple[str, str], list[int]] = {}
     for run in comparison.runs:
-        if run.status.status != "running" and is_trained(run):
+        if run.state in ENDED and is_trained(run):
             count = counts.setdefault((run.model, run.variant), [0, 0, 0])
             count[0] += 1
-            count[1] += run.status.status == "failed"
+            count[1] += run.state == "failed"
             count[2] += collapsed(run)
     keys = sorted(counts, key=lambda key: (*map(natural, key),))
     return [Outcome(*key, *counts[key]) for key in keys]
@@ -60,7 +60,7 @@ def is_trained(run: Run) -> bool:
 
 def collapsed(run: Run) -> bool:
     """Whether the run finished with a warning about the first sampler that it lists."""
-    return run.status.status == "finished" and bool(run.last.texts("warning")[0])
+    return run.state == "finished" and bool(run.last.texts("warning")[0])
 
 
 def outcomes_table(comparison: Comparison, found: list[Outcome]) -> Table:

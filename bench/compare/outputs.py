@@ -1,12 +1,13 @@
 """The files that a comparison leaves: pages, tables for machines, LaTeX, verdicts, the report."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.compare.blocks import Section
 from bench.compare.claims.page import claims_page, claims_table, counted
 from bench.compare.claims.verdicts import Judgement
-from bench.compare.frame import joined
+from bench.compare.frame import frame_csv, joined
 from bench.compare.grids import TRAJECTORY, copy_grids, find_grids
 from bench.compare.latex import latex_page
 from bench.compare.markdown import page
@@ -17,6 +18,7 @@ from bench.compare.report.plots import figures
 from bench.compare.report.sections import Part
 from bench.compare.terminal import make_console, show, show_files
 from bench.files import write_atomically
+from bench.printing import words
 
 REPORT = Path("report") / "index.html"
 """The report, below the folder of the pages."""
@@ -31,7 +33,7 @@ Pages = Mapping[str, Sequence[Section]]
 def write_all(
     pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
 ) -> list[Path]:
-    """Write everything and print the tables; nothing is written before all of it is made.
+    """Write everything, then print the tables; nothing is written before all of it is made.
 
     Args:
         pages: the comparisons of every page, by its name.
@@ -47,20 +49,24 @@ def write_all(
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
     claims = claims_texts(judgements, command) if measured else {}
     html = report_text(pages, judgements if measured else (), command) if report else None
-    console, files = make_console(), []
+    files = []
     for title, sections in pages.items():
         files += _write(texts[title], out)
         for section in sections:
             files += copy_grids(section.grids, out)
-            show(console, section.comparison)
-        show_files(console, [out / name for name in texts[title] if name.parent == Path()])
-    if claims:
-        files += _write(claims, out)
-        console.print(counted(judgements))
-        show_files(console, [out / f"{CLAIMS}.md"])
-    if html is not None:
-        files += _write({REPORT: html}, out)
-        show_files(console, [out / REPORT])
+    files += _write(claims, out)
+    files += _write({} if html is None else {REPORT: html}, out)
+    with words():
+        console = make_console()
+        for title, sections in pages.items():
+            for section in sections:
+                show(console, section.comparison)
+            show_files(console, [out / name for name in texts[title] if name.parent == Path()])
+        if claims:
+            console.print(counted(judgements))
+            show_files(console, [out / f"{CLAIMS}.md"])
+        if html is not None:
+            show_files(console, [out / REPORT])
     return files
 
 
@@ -70,7 +76,7 @@ def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Pa
     numbers = joined([section.comparison for section in sections])
     return {
         Path(f"{title}.md"): page(title, sections, command),
-        Path(f"{title}.csv"): numbers.to_csv(index=False, float_format="%.8g"),
+        Path(f"{title}.csv"): frame_csv(numbers),
         Path(f"{title}.tex"): latex_page(named, command),
     } | {Path(title) / f"{one.label}.csv": table_csv(one.table) for one in named}
 
@@ -101,7 +107,19 @@ def _part(section: Section) -> Part:
 
 
 def _write(texts: Mapping[Path, str], out: Path) -> list[Path]:
-    """Write files below a folder."""
+    """Write files below a folder.
+
+    Raises:
+        OSError: the folder is not one that this user may write; says what to do.
+    """
     for name, text in texts.items():
-        write_atomically(out / name, text)
+        try:
+            write_atomically(out / name, text)
+        except OSError as error:
+            if error.errno is None:  # it says what to do already
+                raise
+            raise OSError(
+                f"{out / name} cannot be written ({os.strerror(error.errno)}): name another "
+                "folder with --out"
+            ) from error
     return [out / name for name in texts]

@@ -72,7 +72,7 @@ def first_listed(comparison: Comparison) -> dict[tuple[str, str], tuple[str, str
     """The sampler and weights that stand first in the runs of each model and variant."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for run in sorted(comparison.runs, key=lambda run: natural(run.seed)):
-        if run.status.status == "finished":
+        if run.state == "finished":
             first = (run.last.texts("sampler")[0], run.last.texts("weights")[0])
             found.setdefault((run.model, run.variant), first)
     return found

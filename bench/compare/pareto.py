@@ -94,7 +94,7 @@ def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
     fid = f"fid_{comparison.extractors[0]}"
     values: dict[tuple[str, ...], list[tuple[float, float]]] = {}
     for run in comparison.runs:
-        if run.status.status == "finished":
+        if run.state == "finished":
             last = run.last
             keys = zip(last.texts("sampler"), last.texts("weights"), strict=True)
             pairs = zip(last.numbers(cost).tolist(), last.numbers(fid).tolist(), strict=True)

@@ -1,17 +1,28 @@
 """Run directories → the evaluation rows of every run, checked."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from bench.compare.course import along, last_point
 from bench.compare.eval_table import NO_ROWS, REMEDY, EvalTable, read_eval
 from bench.identity import NAME_RULE, is_name
+from bench.protocol import QUALITY
 from bench.records import Status, read_status
+
+SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
+"""A seed as programs write it, such as 0, 00 or 0.0."""
+
+ENDED = ("finished", "failed")
+"""States of runs whose training came to an end, and whose results, if any, can be used."""
 
 RUN_FILES = frozenset({"status.json", "eval.csv"})
 """A folder with one of these is a run directory."""
@@ -26,10 +37,11 @@ class Run:
         dataset: name of the data set.
         model: name of the model.
         variant: names the run's other overrides; "default" if there are none.
-        seed: the run's seed, as written.
+        seed: the run's seed, a whole number without leading zeros.
         status: where the run stands.
         extractors: names of the feature extractors, in column order.
         table: all rows of eval.csv, by columns.
+        fault: why the rows of a finished run cannot be used; empty where they can.
     """
 
     path: Path
@@ -40,6 +52,12 @@ class Run:
     status: Status
     extractors: tuple[str, ...]
     table: EvalTable = field(repr=False)
+    fault: str = ""
+
+    @property
+    def state(self) -> Literal["running", "finished", "failed", "unusable"]:
+        """Where the run stands; one that finished with rows that cannot be used is unusable."""
+        return "unusable" if self.fault else self.status.status
 
     @cached_property
     def last(self) -> EvalTable:
@@ -61,6 +79,10 @@ class Run:
         return self.table.frame()
 
 
+FEW = 5
+"""How many missing evaluation points are named."""
+
+
 def find_runs(paths: Iterable[Path]) -> list[Path]:
     """List the run directories at and below these paths, sorted.
 
@@ -72,14 +94,31 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             raise ValueError(f"{path} does not exist: name run directories or folders of runs")
         folder = path if path.is_dir() else path.parent
-        below = {Path(at) for at, _, files in os.walk(folder) if not RUN_FILES.isdisjoint(files)}
+        walk = os.walk(folder, onerror=_refuse)
+        below = {Path(at) for at, _, files in walk if not RUN_FILES.isdisjoint(files)}
         if not below:
             raise ValueError(
                 f"{path} holds no run, there is no status.json or eval.csv below it: name run "
                 "directories or folders of runs"
             )
         found |= below
+    for path in found:
+        if not is_utf_8(str(path)):
+            raise ValueError(f"{path} has a name that is not UTF-8: rename it")
     return sorted(found)
+
+
+def is_utf_8(name: str) -> bool:
+    """Whether a name of the file system, or an argument, is text."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _refuse(error: OSError) -> None:
+    """Refuse a folder that cannot be listed: its runs would be missing without a word."""
+    raise ValueError(
+        f"{error.filename} cannot be listed ({os.strerror(error.errno or 0)}): make it readable, "
+        "or name other folders"
+    ) from error
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
@@ -108,8 +147,8 @@ def read_run(path: Path) -> Run:
         ValueError: its files are missing, half-written or foreign.
     """
     file = path / "eval.csv"
-    status = _read_status(path)
-    table = read_eval(file) if file.exists() else NO_ROWS
+    status = read_status(path)
+    table = read_eval(file) if file.exists() or file.is_symlink() else NO_ROWS
     if status is None:  # a copied eval.csv alone: its rows say whether the budget was spent
         spent = table.numbers("checkpoint") == table.numbers("checkpoints")
         status = Status("finished" if spent.any() else "running")
@@ -122,14 +161,79 @@ def read_run(path: Path) -> Run:
                 f"{path} names a data set, model, variant, seed or sampler {name!r}, but names are "
                 f"{NAME_RULE}: name other runs"
             )
-    return Run(path, *identity, status, table.layout.extractors, table)
+    identity = (*identity[:3], _canonical_seed(identity[3], path))
+    fault = _fault(table, file) if status.status == "finished" else ""
+    return Run(path, *identity, status, table.layout.extractors, table, fault)
 
 
-def _read_status(path: Path) -> Status | None:
-    try:
-        return read_status(path)
-    except ValueError as error:
-        raise ValueError(f"{error}: {REMEDY.format(path)}") from error
+def _canonical_seed(text: str, path: Path) -> str:
+    """The seed as a whole number: 0, 00 and 0.0 are the same."""
+    if (match := SEED.fullmatch(text)) is None:
+        raise ValueError(
+            f"{path} names a seed {text!r}, which is no whole number: correct it in its eval.csv "
+            "or path, or name other runs"
+        )
+    return str(int(match[1]))
+
+
+def _fault(table: EvalTable, file: Path) -> str:
+    """Why the rows of a finished run cannot be used; empty where they can."""
+    points = {int(point) for point in table.numbers("checkpoint").tolist()}
+    end = int(table.numbers("checkpoints").max())
+    at_end = table.numbers("checkpoint") == max(points)
+    samplers = dict.fromkeys(table.texts("sampler"))
+    found = {name for name, last in zip(table.texts("sampler"), at_end, strict=True) if last}
+    lacking = [name for name in samplers if name not in found]
+    if table.impossible:
+        wrong = table.impossible
+    elif len(points) < end:
+        missing = [str(k) for k in islice((k for k in range(1, end) if k not in points), FEW)]
+        missing += [str(end)] if end not in points and len(missing) < FEW else []
+        wrong = f"it has {len(points)} of {end} evaluation points, without {', '.join(missing)}"
+        wrong += ", …" if len(missing) < end - len(points) else ""
+    elif lacking:
+        wrong = f"the last evaluation point of {', '.join(lacking)} is missing"
+    else:
+        return ""
+    return f"{file}: {wrong}; bring the file back, or delete {file.parent} and run it again"
+
+
+def without_lacking(runs: Sequence[Run]) -> list[Run]:
+    """The runs, those unusable that lack a score which another seed of the same entry has.
+
+    Else a mean would be over fewer seeds than the table says.
+    """
+    measured: dict[tuple[str, ...], set[str]] = {}
+    scores: dict[Path, list[tuple[tuple[str, ...], set[str]]]] = {}
+    for run in runs:
+        if run.state != "finished":
+            continue
+        columns = [f"{metric}_{name}" for name in run.extractors for metric in QUALITY]
+        known = ~np.isnan(np.array([run.last.numbers(column) for column in columns]))
+        for k, (sampler, weights) in enumerate(
+            zip(run.last.texts("sampler"), run.last.texts("weights"), strict=True)
+        ):
+            key = (run.model, run.variant, sampler, weights)
+            of = {column for column, there in zip(columns, known[:, k], strict=True) if there}
+            measured.setdefault(key, set()).update(of)
+            scores.setdefault(run.path, []).append((key, of))
+    return [_without_lacking(run, scores.get(run.path, []), measured) for run in runs]
+
+
+def _without_lacking(
+    run: Run,
+    scores: Sequence[tuple[tuple[str, ...], set[str]]],
+    measured: Mapping[tuple[str, ...], set[str]],
+) -> Run:
+    for key, of in scores:
+        if lacking := sorted(measured[key] - of):
+            file = run.path / "eval.csv"
+            fault = (
+                f"{file}: {lacking[0]} of {key[2]} is empty, which other seeds have; bring the "
+                f"file back, or delete {run.path} and run it again"
+            )
+            return replace(run, fault=fault)
+    return run
 
 
 def _identity_from_rows(table: EvalTable, file: Path) -> tuple[str, str, str, str]:

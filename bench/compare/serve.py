@@ -10,6 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from bench.printing import words
+
 HOST = "127.0.0.1"
 """Loopback: no other machine can connect."""
 
@@ -73,13 +75,15 @@ def serve(server: ThreadingHTTPServer, say: Callable[[str], None] = print) -> No
     """
     address = f"http://{HOST}:{server.server_address[1]}/"
     with server:
-        say(f"The report is at {address} (Ctrl-C ends)")
+        with words():
+            say(f"The report is at {address} (Ctrl-C ends)")
         if has_screen():
             webbrowser.open(address)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            say("")
+            with words():
+                say("")
 
 
 def has_screen() -> bool:

@@ -14,7 +14,7 @@ from bench.compare.course import BEST_CHECKPOINT, BEST_FID, WARNED_AT, Course, a
 from bench.compare.eval_table import EvalTable
 from bench.compare.notation import natural
 from bench.compare.protocols import ProtocolError, check_protocol, split_title
-from bench.compare.read import Run
+from bench.compare.read import Run, without_lacking
 from bench.compare.seeds import Summary, summarise
 from bench.protocol import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
 
@@ -139,7 +139,8 @@ class Comparison:
 def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -> Comparison:
     """Average the finished runs of one data set over their seeds.
 
-    Every failed or unfinished run keeps an entry of its own, without numbers.
+    Every failed or unfinished run keeps an entry of its own, without numbers, and so does one whose
+    recorded rows cannot be used.
 
     Args:
         runs: at least one, all of one data set.
@@ -149,12 +150,13 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
         ProtocolError: two runs were made by different protocols.
     """
     check_protocol(runs)
+    runs = without_lacking(runs)
     extractors = tuple(dict.fromkeys(name for run in runs for name in run.extractors))
     columns = statistics_columns(extractors)
-    entries = [_without_numbers(run) for run in runs if run.status.status != "finished"]
+    entries = [_without_numbers(run) for run in runs if run.state != "finished"]
     by_key: dict[tuple[str, ...], list[_Row]] = {}
     for run in sorted(runs, key=lambda run: natural(run.seed)):
-        if run.status.status == "finished":
+        if run.state == "finished":
             for key, row in _rows(run, columns):
                 by_key.setdefault(key, []).append(row)
     entries += [_averaged(key, rows, columns) for key, rows in by_key.items()]
@@ -251,14 +253,14 @@ def _averaged(key: tuple[str, ...], rows: Sequence[_Row], columns: Sequence[str]
 
 def _without_numbers(run: Run) -> Entry:
     """The entry of a run that has no result: it says why, and is never left out."""
-    failed = run.status.status == "failed"
+    failed = run.state in ("failed", "unusable")
     return Entry(
         model=run.model,
         variant=run.variant,
         sampler="",
         weights="",
         status="failed" if failed else "unfinished",
-        reason=_reason(run) if failed else f"at step {run.status.step}",
+        reason=run.fault or _reason(run) if failed else f"at step {run.status.step}",
         trained=True,
         seeds=(run.seed,),
         mean={},

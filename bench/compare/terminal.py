@@ -27,6 +27,7 @@ from bench.compare.tables import (
     QUALITY_METRICS,
     counts_modes,
 )
+from bench.printing import printable
 
 FILE_WIDTH = 120
 """Width of the table where the output is no terminal."""
@@ -66,23 +67,35 @@ OPTIONAL_BESIDE_MODES = (
 """The same for data sets whose modes are counted: their columns stay."""
 
 
+class PipedConsole(Console):
+    """A console that tells its caller when its reader has left; rich's own ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Tell the caller.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise BrokenPipeError
+
+
 def make_console() -> Console:
     """A console that is wide enough for a table when its output goes to a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    console = PipedConsole()
+    return console if console.is_terminal else PipedConsole(width=FILE_WIDTH)
 
 
 def show(console: Console, comparison: Comparison) -> None:
     """Print one table and its notes."""
     console.print(fitting_table(console, comparison))
     for sentence in notes(comparison):
-        console.print(Text(f"  {_printable(sentence)}", style="yellow"))
+        console.print(Text(f"  {printable(sentence)}", style="yellow"))
 
 
 def show_files(console: Console, files: Sequence[Path]) -> None:
     """Say where the rest is."""
     for file in files:
-        console.print(Text(f"  → {file}"), soft_wrap=True)
+        console.print(Text(printable(f"  → {file}")), soft_wrap=True)
 
 
 def fitting_table(console: Console, comparison: Comparison) -> RichTable:
@@ -96,11 +109,6 @@ def fitting_table(console: Console, comparison: Comparison) -> RichTable:
     return rich_table(comparison, optional)
 
 
-def _printable(text: str) -> str:
-    """Text from runs without what a terminal would take for commands."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-
-
 def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
     """The first extractor's scores: FID with its spread, the others as means.
 
@@ -109,17 +117,18 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
         hidden: metrics and costs to leave out.
     """
     measures = shown_measures(comparison, hidden)
-    title = Text(comparison.title, style="bold")
+    title = Text(printable(comparison.title), style="bold")
     table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     table.add_column("sampler", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
     for m in measures:
-        table.add_column(short_heading(m), justify="right", no_wrap=True)
+        heading = Text(printable(short_heading(m), kept="\n"))
+        table.add_column(heading, justify="right", no_wrap=True)
     best = {m.name: best_entries(comparison.entries, m) for m in measures}
     for k, entry in enumerate(comparison.entries):
         names = (comparison.marked(entry), entry.sampler or NOTHING)
-        cells = [Text(_printable(name)) for name in names]
+        cells = [Text(printable(name)) for name in names]
         if entry.finished:
             cells.append(Text(str(len(entry.seeds))))
             for m in measures:

@@ -1,6 +1,7 @@
 """Bad records: runs to resume, to export and to compare whose files are not what they should be."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ RUNS = "runs/digits/mlp_gan/default"
 TABLES = ("--out", "{folder}/tables")
 COMPARED = ("{folder}/runs", *TABLES)
 EXPORTED = ("{run}", "--device", "cpu", "--out", "{folder}/out.npz")
+AGAIN = "delete this file and give the run's command again, which goes on from the last checkpoint"
 COLUMNS = eval_columns(("domain",))
 PROTOCOL = {"budget": "images=64", "device": "cpu: Example CPU", "precision": "fp32"}
 
@@ -67,7 +69,7 @@ def damage_checkpoints(run: Path) -> None:
         checkpoint.write_bytes(b"cat")
 
 
-def write_run(root: Path, seed: int = 0, **values: Any) -> Path:
+def write_run(root: Path, seed: float | str = 0, **values: Any) -> Path:
     """A finished run for the comparison, with one row."""
     path = root / RUNS / f"seed={seed}"
     identity = {"dataset": "digits", "model": "mlp_gan", "variant": "default", "seed": seed}
@@ -76,6 +78,15 @@ def write_run(root: Path, seed: int = 0, **values: Any) -> Path:
         run.append_eval([identity | point | PROTOCOL | {"fid_domain": 5.5} | values], COLUMNS)
         run.write_status(Status("finished", step=1))
     return path
+
+
+def move(path: Path, target: Path) -> None:
+    path.rename(target)
+
+
+def two_spellings(root: Path) -> None:
+    write_run(root, "0")
+    write_run(root, "00")
 
 
 def with_file(name: str, content: bytes) -> Prepare:
@@ -98,6 +109,23 @@ def cut_short(root: Path) -> None:
 
 def without_table(root: Path) -> None:
     (write_run(root) / "eval.csv").unlink()
+
+
+def linked_to_nothing(root: Path) -> None:
+    table = write_run(root) / "eval.csv"
+    table.unlink()
+    table.symlink_to("gone.csv")
+
+
+def folder_as_table(root: Path) -> None:
+    table = write_run(root) / "eval.csv"
+    table.unlink()
+    table.mkdir()
+
+
+def name_that_is_not_utf_8(root: Path) -> None:
+    """A folder called caf\\xe9, as Latin-1 writes it."""
+    shutil.move(write_run(root), os.fsdecode(os.fsencode(root) + b"/runs/caf\xe9"))
 
 
 def copied(root: Path) -> None:
@@ -139,8 +167,8 @@ RESUMED = (
     Case(
         "a damaged `status.json`",
         (
-            "<run>/status.json is not the status of a run: Expecting property name enclosed"
-            " in double quotes: line 1 column 2 (char 1): delete <run> and run again"
+            "<run>/status.json is not the status of a run (Expecting property name enclosed in "
+            f"double quotes: line 1 column 2 (char 1)): {AGAIN}"
         ),
         (),
         spoil=lambda run: (run / "status.json").write_text("{"),
@@ -172,8 +200,8 @@ RESUMED = (
     Case(
         "an unknown status",
         (
-            "<run>/status.json: status is 'done', must be 'running', 'finished' or "
-            "'failed': delete <run> and run again"
+            "<run>/status.json is not the status of a run (its status is 'done', must be "
+            f"'running', 'finished' or 'failed'): {AGAIN}"
         ),
         (),
         spoil=lambda run: (run / "status.json").write_text('{"status": "done"}'),
@@ -405,7 +433,7 @@ COMPARE = (
     ),
     compared(
         "an `eval.csv` that is not UTF-8",
-        ("<runs>/seed=0/eval.csv cannot be read as CSV ('utf-8' codec can't decode byte 0xe9 in …"),
+        ("<runs>/seed=0/eval.csv is not UTF-8 ('utf-8' codec can't decode byte 0xe9 in position …"),
         with_words(b"Example", b"\xe9xample"),
     ),
     compared(
@@ -416,6 +444,56 @@ COMPARE = (
             "other runs, or delete <runs>/seed=0 and run it again"
         ),
         with_words(b"recall_", b"rec_"),
+    ),
+    compared(
+        "an `eval.csv` that is a link to nothing",
+        (
+            "<runs>/seed=0/eval.csv is a link to gone.csv, which does not exist: bring that file "
+            "back, or put the file itself in place of the link, or name other runs"
+        ),
+        linked_to_nothing,
+    ),
+    compared(
+        "a folder called `eval.csv`",
+        (
+            "<runs>/seed=0/eval.csv cannot be read (Is a directory): it must be a file that you "
+            "may read, or name other runs"
+        ),
+        folder_as_table,
+    ),
+    compared(
+        "a folder whose name is not UTF-8",
+        "<folder>/runs/caf\\udce9 has a name that is not UTF-8: rename it",
+        name_that_is_not_utf_8,
+    ),
+    compared(
+        "a seed that is no whole number",
+        (
+            "<runs>/seed=0 names a seed '0.5', which is no whole number: correct it in its "
+            "eval.csv or path, or name other runs"
+        ),
+        lambda root: move(write_run(root, 0.5), root / RUNS / "seed=0"),
+    ),
+    compared(
+        "an evaluation point that there cannot be",
+        (
+            "<runs>/seed=0/eval.csv has a row of checkpoint 2 of 1, which there cannot be: delete "
+            "<runs>/seed=0 and run it again, or name other runs"
+        ),
+        lambda root: nothing(write_run(root, checkpoint=2)),
+    ),
+    compared(
+        "one seed written in two ways",
+        (
+            "<runs>/seed=0 and <runs>/seed=00 are the same run (digits, mlp_gan, default, seed "
+            "0): name the one to compare"
+        ),
+        two_spellings,
+    ),
+    compared(
+        "control characters in a path",
+        ("<folder>/\\x1b[31mruns does not exist: name run directories or folders of runs"),
+        arguments=("{folder}/\x1b[31mruns", *TABLES),
     ),
     compared(
         "words for a number",
@@ -445,9 +523,8 @@ COMPARE = (
     compared(
         "a damaged `status.json`",
         (
-            "<runs>/seed=0/status.json is not the status of a run: Expecting property name "
-            "enclosed in double quotes: line 1 column 2 (char 1): delete <runs>/seed=0 and "
-            "run it again, or name other runs"
+            "<runs>/seed=0/status.json is not the status of a run (Expecting property name "
+            f"enclosed in double quotes: line 1 column 2 (char 1)): {AGAIN}"
         ),
         with_file("status.json", b"{"),
     ),

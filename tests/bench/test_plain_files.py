@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from bench.plain_files import MAX_BYTES, MAX_DEPTH, MAX_NODES, read_json, read_yaml
+from bench.files import read_text
+from bench.plain_files import MAX_BYTES, MAX_DEPTH, MAX_NODES, json_value, read_yaml
 
 
 def multiplied(levels: int) -> str:
@@ -72,20 +73,18 @@ def test_plain_values_are_read(tmp_path):
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_json_beyond_bounds_is_refused(tmp_path, text, said):
-    file = tmp_path / "status.json"
-    file.write_text(text)
+def test_json_beyond_bounds_is_refused(text, said):
     with pytest.raises(ValueError, match=said):
-        read_json(file)
+        json_value(text)
 
 
-@pytest.mark.parametrize("read", [read_json, read_yaml])
+@pytest.mark.parametrize("read", [read_text, read_yaml])
 def test_only_regular_files_are_read(tmp_path, read):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)  # opened for reading, it would wait for a writer
     for path in (pipe, tmp_path):
-        with pytest.raises(ValueError, match="not a regular file"):
+        with pytest.raises(ValueError, match="not a regular file|must be a file"):
             read(path)
     (tmp_path / "latin").write_bytes(b"a: \xe9")
-    with pytest.raises(ValueError, match="utf-8"):
+    with pytest.raises(ValueError, match="(?i)utf-8"):
         read(tmp_path / "latin")

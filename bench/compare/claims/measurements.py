@@ -28,6 +28,7 @@ from bench.compare.claims.values import (
 )
 from bench.compare.curves import Crossing, Curve, crossing
 from bench.compare.pareto import front, rounded
+from bench.compare.read import ENDED
 from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import Comparison
 
@@ -194,7 +195,7 @@ def failures(
     del test, scope
     counts = []
     for group in (*of, *to):
-        ended = [m for m in group.members if m.run.status.status != "running"]
+        ended = [m for m in group.members if m.run.state in ENDED]
         if not ended:
             return None
         counts.append((sum(map(_failed, ended)), len(ended)))
@@ -203,7 +204,7 @@ def failures(
 
 def _failed(member: Member) -> bool:
     """Whether a run failed, or its last samples by this sampler show signs of collapse."""
-    if member.run.status.status == "failed":
+    if member.run.state == "failed":
         return True
     last = member.run.last
     pairs = zip(last.texts("sampler"), last.texts("warning"), strict=True)
@@ -221,7 +222,7 @@ def on_front(
     del to
     group = of[0]
     points = _points_by_seed(test.cost, scope)
-    ended = [m for m in group.members if m.run.status.status != "running"]
+    ended = [m for m in group.members if m.run.state in ENDED]
     members = [member for member in ended if member.seed in points]
     if not members:
         return None

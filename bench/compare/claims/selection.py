@@ -62,7 +62,7 @@ class Group:
     @cached_property
     def finished(self) -> tuple[Member, ...]:
         """The members that have a result."""
-        return tuple(m for m in self.members if m.run.status.status == "finished")
+        return tuple(m for m in self.members if m.run.state == "finished")
 
     def values(self) -> dict[str, float]:
         """The selected value by seed; seeds without it are left out."""

@@ -81,7 +81,7 @@ def _move(setting: Group, default: Group) -> dict[str, float]:
     """log(FID of a setting / FID of the default) by seed."""
     ours, theirs = at_equal([setting, default], "images")
     found = {s: _log_ratio(ours[s], theirs[s]) for s in ours if s in theirs}
-    failed = [m.seed for m in setting.members if m.run.status.status == "failed"]
+    failed = [m.seed for m in setting.members if m.run.state == "failed"]
     return found | dict.fromkeys(failed, math.inf)
 
 

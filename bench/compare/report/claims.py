@@ -96,7 +96,7 @@ def _seeds(at: Place, run_ids: RunIds) -> Html:
     """Links to the runs behind a row; a run without result says so."""
     links = []
     for run in at.runs:
-        state = run.status.status
+        state = run.state
         text = run.seed if state == "finished" else f"{run.seed} {state}"
         links.append(_link(text, run_ids[run.path]))
     return joined([f" (seed{'s' * (len(links) != 1)} ", _listed(links, ", "), ")"])

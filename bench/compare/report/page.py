@@ -160,7 +160,7 @@ def _named(text: str, titles: Sequence[str]) -> Html:
 
 def _runs(report: Report) -> dict[Path, str]:
     """Status by directory of every run, each once however many parts show it."""
-    return {run.path: run.status.status for part in report.parts for run in part.comparison.runs}
+    return {run.path: run.state for part in report.parts for run in part.comparison.runs}
 
 
 def _contents(chapters: dict[tuple[str, str], Html]) -> Html:

@@ -69,5 +69,5 @@ def _members(comparison: Comparison) -> dict[tuple[str, str, str], list[Run]]:
 
 def _name(runs: Sequence[Run], sampler: str) -> str:
     """What a finding calls the row."""
-    first = next((run for run in runs if run.status.status == "finished"), runs[0])
+    first = next((run for run in runs if run.state == "finished"), runs[0])
     return Member(first, sampler, first.seed, broadcast=False).name

@@ -85,7 +85,7 @@ def _pictures(topic: Topic) -> bool:
 def _counts(comparison: Comparison) -> str:
     """What the part was made from."""
     runs = comparison.runs
-    finished = sum(run.status.status == "finished" for run in runs)
+    finished = sum(run.state == "finished" for run in runs)
     models = len({(run.model, run.variant) for run in runs})
     seeds = len({run.seed for run in runs})
     other = f", {len(runs) - finished} of them without result" if finished < len(runs) else ""

@@ -50,11 +50,13 @@ def test_values_are_kept_by_seed(comparison):
     assert entry.mean["fid_domain"] == pytest.approx(sum(FIDS) / 3)
 
 
-def test_what_one_seed_lacks_is_averaged_over_the_others(make_run, tmp_path):
+def test_a_seed_that_lacks_a_score_of_the_others_is_counted_nowhere(make_run, tmp_path):
     for seed, fid in enumerate((10.0, math.nan, 14.0, 15.0)):
         make_run("ddpm", seed, {"ddim-50": scores(fid)})
-    (entry,) = compare_runs(read_runs([tmp_path])).entries
-    assert entry.seeds == ("0", "1", "2", "3")
+    entry, lacking = compare_runs(read_runs([tmp_path])).entries
+    assert (lacking.status, lacking.seeds) == ("failed", ("1",))
+    assert "fid_domain of ddim-50 is empty, which other seeds have" in lacking.reason
+    assert entry.seeds == ("0", "2", "3")
     assert entry.mean["fid_domain"] == pytest.approx(13.0)
     assert entry.std["fid_domain"] == pytest.approx(math.sqrt(7.0))
     assert math.isnan(entry.mean["reverse_kl"])

@@ -23,7 +23,7 @@ def comparison(make_run, tmp_path) -> Comparison:
     make_run("gan", 1, {"generator": scores(30.0) | WARNING})
     make_run("gan", 2, {"generator": scores(12.0) | WARNING}, checkpoint=1, checkpoints=2)
     make_run("gan", 2, {"generator": scores(11.0)}, checkpoint=2)  # it has recovered
-    make_run("gan", 3, {"generator": scores(10.0)}, checkpoint=2)
+    make_run("gan", 3, {"generator": scores(10.0)})
     make_run("gan", 4, {"generator": scores(9.0)}, status=Status("running", step=40))
     for seed in range(3):
         few = scores(50.0) | WARNING

@@ -1,16 +1,22 @@
 """What a comparison writes: every table in every form, all or nothing, and nowhere else."""
 
 import csv
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import write_run
 from synthetic_runs import FLOOR, costs, scores
 
 from bench.compare import outputs
-from bench.compare.cli import main
+from bench.compare.cli import main, output_folder
 from bench.compare.grids import Grid
-from bench.compare.markdown import code, escaped, gallery
+from bench.compare.markdown import bullets, code, escaped, gallery, paragraph
+from bench.files import inert
 
 
 def compare(root, *more: str) -> int:
@@ -93,11 +99,212 @@ def test_a_picture_that_leads_elsewhere_is_not_copied(runs):
         ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)>"),
         ("![i](https://evil/x.png)", "![i\\]\\(https://evil/x.png)"),
         ("DCGAN.__init__() got *args", "DCGAN.\\_\\_init\\_\\_() got \\*args"),
+        ("ddpm_small at _home_", "ddpm_small at \\_home\\_"),
+        ("costs $x_1$ or $5", "costs \\$x_1\\$ or \\$5"),
+        ("~~gone~~", "\\~\\~gone\\~\\~"),
+        ("\x1b[31mred \u202e", "\\\\x1b[31mred \\\\u202e"),
+        ("&lt;b&gt; & &#36;", "&amp;lt;b&amp;gt; & &amp;#36;"),
+        ("[a][b] and [b]: https://evil", "[a\\]\\[b] and [b\\]\\: https://evil"),
         ("ddpm_small, ddim-10 [1.0, 2.0]", "ddpm_small, ddim-10 [1.0, 2.0]"),
     ],
 )
 def test_text_from_runs_is_text_in_markdown(text, shown):
     assert escaped(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("# a", "\\# a"),
+        ("> a", "\\> a"),
+        ("- a", "\\- a"),
+        ("+ a", "\\+ a"),
+        ("===", "\\==="),
+        ("12. a", "12\\. a"),
+        ("1) a", "1\\) a"),
+        ("1.5 times", "1.5 times"),
+        ("a # b", "a # b"),
+    ],
+)
+def test_a_sentence_is_no_heading_list_or_quotation(text, shown):
+    assert paragraph(text) == shown
+    assert bullets([text]) == f"- {shown}"
+
+
+DANGEROUS = ["=1+2", "+cmd|' /C calc'!A0", "@SUM(A1)", "-1+1|cmd", "\tx", "\rx", "＝1", "-x"]
+HARMLESS = [
+    "-5",
+    "-0.25 [-0.5, -0.1]",
+    "-0.5 ± 0.1",
+    "+3",
+    "-∞",
+    "–",
+    "5 ± 1",
+    "ddpm",
+    "",
+    "< 0.001",
+]
+
+
+@pytest.mark.parametrize("cell", DANGEROUS)
+def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe(cell):
+    assert inert(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", HARMLESS)
+def test_numbers_and_names_stay_as_they_are(cell):
+    assert inert(cell) == cell
+
+
+def test_no_table_has_a_formula_and_numbers_stay_numbers(tmp_path):
+    for model in ("=cmd|' C calc'!A0", "@x", "dcgan"):
+        row = scores(5.0) | {"kid_domain": -0.01, "overrides": "+trainer.x=1", "warning": "=1"}
+        write_run(tmp_path, model, 0, {"-g": row | costs(1, 0.5)})
+    assert compare(tmp_path, "--no-report") == 0
+    files = sorted((tmp_path / "out").rglob("*.csv"))
+    assert len(files) > 3
+    for file in files:
+        cells = [c for row in csv.reader(file.open(encoding="utf-8", newline="")) for c in row]
+        assert [c for c in cells if c.startswith(("=", "@", "+", "-")) and inert(c) != c] == []
+    frame = pd.read_csv(tmp_path / "out" / "digits.csv")
+    assert set(frame["model"]) == {"'=cmd|' C calc'!A0", "'@x", "dcgan"}
+    assert set(frame["sampler"]) == {"'-g"}
+    assert set(frame["overrides"]) == {"'+trainer.x=1"}
+    assert frame["kid_domain_mean"].tolist() == [-0.01] * 3
+    assert frame["kid_domain_mean"].dtype == float
+
+
+def test_nothing_of_a_run_steers_the_terminal(tmp_path, capsys):
+    path = write_run(tmp_path, "dcgan", 0, {"g": scores(5.0)})
+    text = (path / "eval.csv").read_text().replace("dcgan", "dc\x9bgan\u202e")
+    text = text.replace("_domain", "_dom\x1b[2Jain")
+    (path / "eval.csv").write_text(text)
+    assert compare(tmp_path, "--no-report") == 0
+    assert main([str(tmp_path / "none\x1b[31m")]) == 2
+    shown = capsys.readouterr()
+    for said in (shown.out, shown.err):
+        assert not set(said) & set("\x1b\x9b\u202e")
+    assert "dc\\x9bgan\\u202e" in shown.out
+    assert "dom\\x1b[2Jain" in shown.out
+    assert "none\\x1b[31m does not exist" in shown.err
+
+
+LINE = (sys.executable, "-m", "bench.compare")
+
+
+def started(root, **environment: str) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    return subprocess.Popen(
+        [*LINE, str(root / "runs"), "--out", str(root / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def test_all_files_are_there_although_the_reader_has_left(runs):
+    process = started(runs, PYTHONUNBUFFERED="1")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=120) == 0
+    process.stderr.close()
+    out = runs / "out"
+    for name in ("digits.md", "digits.csv", "digits.tex", "claims.md", "report/index.html"):
+        assert (out / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_words_that_a_terminal_cannot_show_are_replaced(runs, environment):
+    process = started(runs, **environment)
+    said, wrong = process.communicate(timeout=120)
+    assert (process.returncode, wrong) == (0, "")
+    assert "ddpm_small" in said
+    assert "?" in said
+    assert "report/index.html" in said
+    text = (runs / "out" / "digits.md").read_text(encoding="utf-8")
+    assert "↓" in text
+    assert "±" in text
+
+
+def test_words_that_cannot_be_written_are_an_error_after_all_files(runs):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*LINE, str(runs / "runs"), "--out", str(runs / "out")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (runs / "out" / "report" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("paths", "folder"),
+    [
+        (["results/runs"], "results/comparison"),
+        (["results/runs/digits"], "results/comparison"),
+        (["results/runs/digits", "results/runs/ring8/x/default/seed=0"], "results/comparison"),
+        (["results/claims/runs/digits"], "results/claims/comparison"),
+        (["results/runs/digits/gan/default/seed=0/eval.csv"], "results/comparison"),
+        (["runs"], "comparison"),
+        (["/data/runs/a/runs/digits"], "/data/runs/a/comparison"),
+        (["/data/theirs"], "/data/theirs/comparison"),
+        (["/data/theirs/eval.csv"], "/data/theirs/comparison"),
+        (["/data/a/x", "/data/a/y"], "/data/a/comparison"),
+    ],
+)
+def test_pages_go_beside_the_runs_unless_told_otherwise(paths, folder):
+    assert output_folder([Path(path) for path in paths]) == Path(folder)
+
+
+def test_results_under_version_control_are_not_overwritten(runs, monkeypatch, capsys):
+    """Without --out, as in a checkout whose results/ are committed."""
+    (runs / "results").mkdir()
+    (runs / "runs").rename(runs / "results" / "runs")
+    committed = runs / "results" / "digits.md"
+    committed.write_text("committed")
+    monkeypatch.chdir(runs)
+    assert main(["--no-report"]) == 0
+    assert committed.read_text() == "committed"
+    assert {path.name for path in (runs / "results").iterdir()} == {
+        "digits.md", "runs", "comparison",
+    }  # fmt: skip
+    assert "→ results/comparison/digits.md" in capsys.readouterr().out
+    ignored = (Path(__file__).parents[3] / ".gitignore").read_text().splitlines()
+    assert "results/**/comparison/" in ignored
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(runs, capsys):
+    (runs / "out").write_text("a file")
+    assert compare(runs) == 2
+    said = capsys.readouterr().err
+    assert re.search(
+        r"out/digits\.md cannot be written \(.*\): name another folder with --out", said
+    )
+    assert said.count("\n") == 1
+
+
+def test_a_single_run_does_not_get_pages_in_its_own_folder(runs, monkeypatch):
+    (run,) = (runs / "runs").rglob("dcgan_small/*/seed=0")
+    elsewhere = runs / "theirs" / "one"
+    run.rename(elsewhere.parent.mkdir() or elsewhere)
+    monkeypatch.chdir(elsewhere)
+    assert main([".", "--no-report"]) == 0
+    assert (runs / "theirs" / "comparison" / "digits.md").exists()
 
 
 def test_a_command_cannot_end_its_fence_and_a_title_cannot_end_its_picture(tmp_path):

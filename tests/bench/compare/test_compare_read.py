@@ -1,20 +1,26 @@
 """Bad inputs of the comparison: one sentence that names the file."""
 
+import errno
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_runs import scores
 
 from bench.compare import cli
+from bench.compare.notes import notes
+from bench.compare.outcomes import outcomes
 from bench.compare.read import read_run, read_runs
+from bench.compare.statistics import compare_runs
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
 
@@ -69,7 +75,9 @@ def test_an_empty_file_says_so(run):
 
 def test_what_is_not_utf_8_says_so(run):
     content = (run / "eval.csv").read_bytes().replace(b"Example", b"\xe9xample")
-    assert "'utf-8' codec can't decode byte 0xe9" in spoil(run, "eval.csv", content)
+    (run / "eval.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"decode byte 0xe9.*: save it as UTF-8, or name other"):
+        read_run(run)
 
 
 def test_a_header_alone_is_no_result_of_a_finished_run(run):
@@ -108,10 +116,199 @@ def test_columns_of_the_same_name(run):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"state": 1}', b'{"status": "done"}', b"\xff\xfe"]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"state": 1}',
+        b'{"status": "done"}',
+        b'{"status": "failed", "reason": 5}',
+        b'{"status": "failed", "step": "7"}',
+        b"[" * 100_000,
+    ],
 )
-def test_a_damaged_status_has_a_remedy(run, content):
-    spoil(run, "status.json", content)
+def test_a_damaged_status_has_a_remedy_that_keeps_what_was_trained(run, content):
+    (run / "status.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"status\.json is not .*: delete this file and give") as e:
+        read_run(run)
+    assert "\n" not in str(e.value)
+
+
+def test_a_status_with_a_byte_order_mark_is_read(run):
+    content = (run / "status.json").read_bytes()
+    (run / "status.json").write_bytes(b"\xef\xbb\xbf" + content)
+    assert read_run(run).status.status == "finished"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_table_that_a_spreadsheet_saved_is_the_same(run, mark, end):
+    """A byte-order mark, other line ends, and columns in another order change nothing."""
+    before = read_run(run)
+    lines = (run / "eval.csv").read_text().splitlines()
+    turned = [",".join(reversed(line.split(","))) for line in lines]
+    (run / "eval.csv").write_bytes(mark + end.join([*turned, ""]).encode())
+    after = read_run(run)
+    assert after.table.layout.header == before.table.layout.header[::-1]
+    np.testing.assert_array_equal(after.table.values, before.table.values)
+    assert after.seed == before.seed == "0"
+    assert not after.fault
+
+
+@pytest.mark.parametrize("name", ["eval.csv", "status.json"])
+def test_a_link_to_nothing_is_one_sentence(run, name):
+    (run / name).unlink()
+    (run / name).symlink_to(run / "gone")
+    with pytest.raises(ValueError, match=rf"{name} is a link to .*gone, which does not exist: b"):
+        read_run(run)
+
+
+@pytest.mark.parametrize("name", ["eval.csv", "status.json"])
+def test_a_folder_in_place_of_a_file_is_one_sentence(run, name):
+    (run / name).unlink()
+    (run / name).mkdir()
+    with pytest.raises(ValueError, match=rf"{name} cannot be read \(Is a directory\): it must be"):
+        read_run(run)
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(run, monkeypatch):
+    """Its runs would be missing without a word."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "default":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ValueError, match=r"default cannot be listed \(Permission denied\): make"):
+        read_runs([run.parents[2]])
+
+
+def test_a_name_that_is_not_utf_8_is_one_sentence(run, tmp_path, capsys):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    shutil.copytree(run, f"{folder}/runs/seed=0")
+    assert cli.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("caf\\udce9/runs/seed=0 has a name that is not UTF-8: rename it\n")
+    assert cli.main([folder]) == 2
+    assert "has a name that is not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def changed(run: Path, column: str, text: str) -> Path:
+    """The run with another value of a column in all of its rows."""
+    lines = [line.split(",") for line in (run / "eval.csv").read_text().splitlines()]
+    for line in lines[1:]:
+        line[lines[0].index(column)] = text
+    (run / "eval.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "must"),
+    [
+        ("fid_domain", "-5.0", "finite and at least -0.01"),
+        ("fid_domain", "-inf", "finite and at least -0.01"),
+        ("fid_domain", "inf", "finite and at least -0.01"),
+        ("fid_domain", "nan", "finite and at least -0.01"),
+        ("precision_domain", "7", "between 0 and 1"),
+        ("recall_domain", "-0.1", "between 0 and 1"),
+        ("coverage_domain", "1.01", "between 0 and 1"),
+        ("density_domain", "-1", "finite and at least 0"),
+        ("is_domain", "0.5", "finite and at least 0.999999"),
+        ("kid_domain", "inf", "finite"),
+        ("precision_high_domain", "7", "between -1 and 2"),
+        ("authpct_domain", "101", "between 0 and 100"),
+        ("modes", "-1", "finite and at least 0"),
+        ("latency_ms", "-3", "finite and at least 0"),
+        ("train_seconds", "-1", "finite and at least 0"),
+        ("bits_per_dim", "inf", "finite"),
+    ],
+)
+def test_a_number_that_cannot_be_is_named_and_left_out_as_failed(run, make_run, column, text, must):
+    changed(run, column, text)
+    make_run("dcgan", 1, {"generator": scores(6.0)})
+    comparison = compare_runs(read_runs([run.parent]))
+    good, bad = comparison.entries
+    assert (good.seeds, good.mean["fid_domain"]) == (("1",), 6.0)
+    assert (bad.status, bad.seeds, bad.mean) == ("failed", ("0",), {})
+    assert f"{run}/eval.csv: {column} of generator at evaluation point 1 is {text}" in bad.reason
+    assert f", must be {must}; bring the file back, or delete {run} and run it" in bad.reason
+    assert any(bad.reason in note for note in notes(comparison))
+    (outcome,) = outcomes(comparison)
+    assert (outcome.runs, outcome.failed) == (1, 0)  # its training did not fail
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("fid_domain", "-0.002"),
+        ("kid_domain", "-0.5"),
+        ("fid_infinity_domain", "-3.0"),
+        ("fid_low_domain", "-3.0"),
+        ("precision_high_domain", "1.002"),
+        ("bits_per_dim", "-2.5"),
+        ("class_kl", ""),
+    ],
+)
+def test_a_number_that_can_be_is_kept(run, column, text):
+    assert not read_run(changed(run, column, text)).fault
+
+
+def test_an_impossible_number_is_never_bold_and_never_averaged(make_run, tmp_path):
+    make_run("dcgan", 0, {"generator": scores(-5.0)})
+    make_run("mlp_gan", 0, {"generator": scores(8.0)})
+    make_run("ddpm", 0, {"ddim-50": scores(9.0)})
+    assert cli.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out"), "--no-report"]) == 0
+    page = (tmp_path / "out" / "digits.md").read_text()
+    assert "**8 ± –**" in page
+    assert "-5 ±" not in page
+    assert "dcgan seed 0 failed and has no result: " in page
+
+
+def test_a_finished_run_without_all_of_its_points_is_no_result(make_run):
+    make_run("gan", 0, {"g": scores(5.0)}, checkpoint=1, checkpoints=4)
+    path = make_run("gan", 0, {"g": scores(5.0)}, checkpoint=3, checkpoints=4)
+    run = read_run(path)
+    assert run.state == "unusable"
+    assert "eval.csv: it has 2 of 4 evaluation points, without 2, 4; bring" in run.fault
+    (entry,) = compare_runs([run]).entries
+    assert (entry.status, entry.mean) == ("failed", {})
+    (path / "status.json").write_text('{"status": "running", "step": 3}')
+    assert read_run(path).state == "running"  # the points that it lacks are to come
+
+
+def test_a_run_whose_last_point_lacks_a_sampler_is_no_result(make_run):
+    make_run("ddpm", 0, {"a": scores(5.0), "b": scores(5.0)}, checkpoint=1, checkpoints=2)
+    path = make_run("ddpm", 0, {"a": scores(5.0)}, checkpoint=2)
+    assert "the last evaluation point of b is missing" in read_run(path).fault
+
+
+@pytest.mark.parametrize(("point", "points"), [("0", "1"), ("2", "1"), ("1.5", "2"), ("1", "inf")])
+def test_a_point_that_there_cannot_be_is_one_sentence(run, point, points):
+    changed(changed(run, "checkpoint", point), "checkpoints", points)
+    with pytest.raises(ValueError, match=rf"a row of checkpoint {point} of {points}, which there"):
+        read_run(run)
+
+
+@pytest.mark.parametrize("text", ["00", "0.0", "000.00"])
+def test_a_seed_written_in_another_way_is_the_same_seed(run, make_run, tmp_path, text):
+    again = make_run("dcgan", 1, {"generator": scores(6.0)})
+    assert read_run(changed(again, "seed", text)).seed == "0"
+    with pytest.raises(ValueError, match=r"are the same run \(digits, dcgan, default, seed 0\)"):
+        read_runs([run.parent])
+    failed = tmp_path / "digits" / "dcgan" / "default" / f"seed={text}"
+    failed.mkdir(parents=True)
+    (failed / "status.json").write_text('{"status": "failed", "reason": "loss"}')
+    assert read_run(failed).seed == "0"
+
+
+@pytest.mark.parametrize("text", ["0.5", "one", "1e3", "0x1", "", "٣"])
+def test_a_seed_that_is_no_whole_number_is_refused(run, text):
+    with pytest.raises(ValueError, match=r"seed=0 names a"):
+        read_run(changed(run, "seed", text))
 
 
 def test_a_file_of_the_version_before_is_refused(run):
@@ -136,7 +333,8 @@ def test_every_file_is_read_once(make_run, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", count)
     assert len(read_runs([path.parents[3], path.parent, path])) == 20
-    assert len(opened) == 20
+    assert sum(file.name == "eval.csv" for file in opened) == 20
+    assert len(opened) == len(set(opened)) == 40  # eval.csv and status.json
 
 
 TEXT = ("overrides", "warning", "commit", "device", "metric_backend")
@@ -184,7 +382,7 @@ def test_a_foreign_file_is_named(run, text):
 
 def test_a_binary_file_is_named(run):
     (run / "eval.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"eval\.csv cannot be read as CSV"):
+    with pytest.raises(ValueError, match=r"eval\.csv is not UTF-8"):
         read_run(run)
 
 

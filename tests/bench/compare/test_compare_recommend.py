@@ -1,7 +1,9 @@
 """The recommendation: what is taken, what it costs, and how sure it is, from known numbers."""
 
+from typing import Any
+
 import pytest
-from synthetic_runs import PROTOCOL, costs, scores
+from synthetic_runs import FLOOR, PROTOCOL, costs, scores
 
 from bench.compare.read import read_runs
 from bench.compare.recommend import recommendation
@@ -97,7 +99,9 @@ def test_models_without_three_finished_seeds_are_named_as_not_compared(make_run,
         make_run("edm_small", seed, {"heun-9": scores(4.3) | costs(17, 9.0)})
     text = recommend(tmp_path / "runs")
     assert "It is lower than that of the other model" in text
-    assert "Not compared, for want of 3 finished seeds: dcgan, edm_small." in text
+    first = text.partition(". It is lower")[0]
+    assert first.endswith("6 ms per sample; dcgan has no finished run and nothing is known of it")
+    assert "Not compared, for want of 3 finished seeds: edm_small." in text
 
 
 def test_runs_of_the_recommended_model_that_failed_are_told(make_run, tmp_path):
@@ -125,4 +129,113 @@ def test_without_latencies_nothing_is_said_of_cheaper_samplers(make_run, tmp_pat
 
 def test_nothing_trained_nothing_recommended(make_run, tmp_path):
     make_run("real", 0, {"held-out": scores(0.5) | {"nfe": 0}}, protocol={"samples": 360})
-    assert recommend(tmp_path / "runs") == ""
+    assert recommend(tmp_path / "runs") == (
+        "On digits, no model was trained. Not trained here, and so not ranked: real (held-out), "
+        "held-out real data, FID 0.500."
+    )
+
+
+def test_nothing_scored_nothing_said(make_run, tmp_path):
+    make_run("real", 0, {"held-out": {"nfe": 0}}, protocol=FLOOR)
+    failed = Status("failed", "loss is nan", step=7)
+    make_run("dcgan", 0, {}, status=failed)
+    text = recommend(tmp_path / "runs")
+    assert text.startswith("On digits, no model has a result: dcgan. Not trained here, and so not")
+
+
+def test_every_scored_row_is_named_and_foreign_ones_as_such(make_run, tmp_path):
+    for seed in range(3):
+        rows = {"ddim-10": scores(4.0 + seed / 10), "ddim-50": scores(3.0 + seed / 10)}
+        make_run("ddpm_small", seed, {k: v | costs(10, 6.0) for k, v in rows.items()})
+        make_run("mlp_gan", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
+    make_run("real", 0, {"held-out": scores(0.14) | {"nfe": 0}}, protocol=FLOOR)
+    copies = scores(0.15) | {"warning": "copies of training data"}
+    make_run("samples", 0, {"stored": copies}, protocol=FLOOR)
+    text = recommend(tmp_path / "runs")
+    assert "is that of ddpm_small (ddim-50)" in text
+    assert (
+        "FID of every trained row: ddpm_small (ddim-50 3.10, ddim-10 4.10); mlp_gan (g 9.10)."
+    ) in text
+    assert (
+        "Not trained here, and so not ranked: real (held-out), held-out real data, FID 0.140; "
+        "samples ⚠ (stored), samples made elsewhere, FID 0.150."
+    ) in text
+
+
+def far(fid: float) -> dict[str, Any]:
+    """Scores of samples of which none is near real data."""
+    return scores(fid, precision=0.0) | {"coverage_domain": 0.0}
+
+
+def test_where_no_sample_is_near_real_data_there_is_no_answer(make_run, tmp_path):
+    for seed in range(3):
+        make_run("dcgan_small", seed, {"g": far(90.0 + seed) | costs(1, 0.1)})
+        make_run("mlp_gan", seed, {"g": far(190.0 + seed) | costs(1, 0.1)})
+    make_run("ddpm_small", 0, {}, status=Status("running", step=3))
+    text = recommend(tmp_path / "runs")
+    assert text.startswith(
+        "On digits, after the same budget of training, there is no answer: the lowest FID (domain) "
+        "is that of dcgan_small (g), 91.0 ± 1.0 over 3 seeds, but its precision, recall and "
+        "coverage are 0: the budget was too small for any answer; ddpm_small has no finished run "
+        "and nothing is known of it."
+    )
+    for word in ("cheap", "lower than", "recommend"):
+        assert word not in text
+
+
+def test_a_lower_fid_of_samples_far_from_real_data_is_not_recommended(make_run, tmp_path):
+    for seed in range(3):
+        make_run("mlp_gan", seed, {"g": far(1.0 + seed / 10) | costs(1, 0.1)})
+        make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
+    text = recommend(tmp_path / "runs")
+    assert "the lowest FID (domain) with samples near real data is that of ddpm_small" in text
+    assert "no sample near real data (precision and coverage 0), is that of mlp_gan (g)." in text
+    assert "Where samples must be cheap" not in text
+
+
+def test_a_collapsed_model_is_not_recommended_where_samples_must_be_cheap(make_run, tmp_path):
+    for seed in range(3):
+        make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
+        bad = scores(9.0) | costs(1, 0.1) | {"warning": "only 2 of 10 modes"}
+        make_run("mlp_gan", seed, {"g": bad})
+        make_run("dcgan_small", seed, {"g": scores(30.0 + seed) | costs(1, 0.5)})
+    text = recommend(tmp_path / "runs")
+    assert "Where samples must be cheap: dcgan_small (g)" in text
+
+
+def test_seeds_that_trained_for_a_while_longer_and_are_far_better_ask_for_budget(
+    make_run, tmp_path
+):
+    """Seeds at 71, 194 and 2.2 after 45, 37 and 58 steps."""
+    for seed, (fid, steps) in enumerate(((71.0, 45), (194.0, 37), (2.2, 58))):
+        spent = {"step": steps, "images": 64 * steps}
+        make_run("dcgan_small", seed, {"g": scores(fid) | costs(1, 0.2) | spent})
+        make_run("ddpm_small", seed, {"ddim-10": scores(100.0 + 30 * seed) | costs(10, 60.0)})
+    text = recommend(tmp_path / "runs")
+    assert "the FID of dcgan_small (g) still fell steeply where training ended: more budget" in text
+    assert "more seeds would tell" not in text
+
+
+@pytest.mark.parametrize(("power", "steep"), [(2.0, True), (1.05, True), (0.7, False), (0, False)])
+def test_curves_that_fall_as_fast_as_the_budget_grows_ask_for_budget(
+    make_run, tmp_path, power, steep
+):
+    for seed, level in enumerate((5.0, 9.0, 7.0)):
+        for k in (1, 2, 3, 4):
+            row = scores(level * (4 / k) ** power) | costs(1, 0.2) | {"images": 1000 * k}
+            make_run("dcgan_small", seed, {"g": row}, checkpoint=k, checkpoints=4)
+        make_run("ddpm_small", seed, {"ddim-10": scores((8, 5.5, 8.5)[seed]) | costs(10, 60.0)})
+    text = recommend(tmp_path / "runs")
+    assert ("more budget would tell, not more seeds" in text) is steep
+    assert (": more seeds would tell." in text) is not steep
+
+
+def test_a_clear_difference_of_curves_that_still_fall_says_so(make_run, tmp_path):
+    for seed in range(3):
+        for k in (1, 2):
+            row = scores((5.0 + seed / 10) * (2 / k) ** 2) | costs(1, 0.2) | {"images": 1000 * k}
+            make_run("dcgan_small", seed, {"g": row}, checkpoint=k, checkpoints=2)
+        make_run("ddpm_small", seed, {"ddim-10": scores(50.0 + 3 * seed) | costs(10, 60.0)})
+    text = recommend(tmp_path / "runs")
+    assert "It is lower than that of the other model" in text
+    assert "fell steeply where training ended: more budget may change the answer." in text

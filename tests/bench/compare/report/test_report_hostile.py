@@ -4,6 +4,7 @@ import json
 import re
 from functools import partial
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def hostile_runs(folder: Path) -> Path:
     make_run = partial(write_run, folder)
     for dataset in (f"my_{NAME}", f"my-{NAME}", "plain"):
         for seed in range(3):
-            for checkpoint, variant in ((1, NAME), (2, NAME), (2, f"{NAME}2")):
+            for checkpoint, variant in product((1, 2), (NAME, f"{NAME}2")):
                 spent = {"train_seconds": 60.0 * checkpoint, "images": 1000 * checkpoint}
                 row = scores(9.0 / checkpoint + seed) | costs(1, 2.0) | spent
                 row |= {"overrides": f"model.a.b={TEXT}{variant}", "warning": TEXT, "commit": TEXT}
