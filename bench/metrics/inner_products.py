@@ -25,12 +25,14 @@ class Cloud:
         centre: (D,), subtracted before the products, so that distances cancel fewer digits.
         norms: squared distance of each feature from the centre, (N,).
         products: inner product of each feature with itself, around zero, (N,).
+        along: inner product of the centre and each feature less the centre, (N,) float64.
     """
 
     features: Tensor
     centre: Tensor
     norms: Tensor
     products: Tensor
+    along: Tensor
 
     def __len__(self) -> int:
         return len(self.features)
@@ -121,12 +123,14 @@ def coincide(squared: Tensor, cloud: Cloud) -> Tensor:
 
 
 def _cloud(features: Tensor, centre: Tensor) -> Cloud:
-    empty = Cloud(features, centre, centre, centre)
-    norms, products = [], []
+    empty = Cloud(features, centre, centre, centre, centre)
+    norms, products, along = [], [], []
     for rows in _blocks(0, len(features), TILE):
-        norms.append(empty.centred(rows).square().sum(1))
+        centred = empty.centred(rows)
+        norms.append(centred.square().sum(1))
         products.append(features[rows].to(centre.dtype).square().sum(1))
-    return Cloud(features, centre, torch.cat(norms), torch.cat(products))
+        along.append(centred.double() @ centre.double())
+    return Cloud(features, centre, torch.cat(norms), torch.cat(products), torch.cat(along))
 
 
 def _blocks(start: int, stop: int, size: int) -> Iterator[slice]:

@@ -16,8 +16,9 @@ class KernelDistance:
     With the subsets as columns of 0 and 1, M (N, S), the sums over their pairs are diag(Mᵀ K M):
     one product K M per tile in place of S kernels. Not scaled.
 
-    The kernel is (x · y / D + 1)³ - 1: a constant drops out of the unbiased estimate and would
-    only cost it digits.
+    Of the kernel k(x, y) = (x · y / D + 1)³ the part k(x, c) + k(c, y) - k(c, c), where c is the
+    common centre, is left out. What depends on one sample alone drops out of the unbiased estimate
+    and would only cost it digits: nearly all where features lie far from zero.
 
     Args:
         real: N samples.
@@ -38,7 +39,9 @@ class KernelDistance:
             )
         self.size = min(KID_SUBSET_SIZE, len(real) // 2, len(fake) // 2)
         like = real.norms
+        self._clouds = real, fake
         self._dimensions = real.features.shape[1]
+        self._at_centre = 1 + float(real.centre.double().square().sum()) / self._dimensions
         self._real, self._fake = _subsets(len(real), len(fake), self.size, seed, like)
         self._weights = weights
         self._columns = self._fake  # (M, S) or (M, S + resamples)
@@ -52,15 +55,15 @@ class KernelDistance:
 
     def add_real(self, tile: Tile) -> None:
         """Take in a tile of real × real."""
-        self._real_real += self._within(tile, self._real)
+        self._real_real += self._within(tile, self._clouds[0], self._real)
 
     def add_fake(self, tile: Tile) -> None:
         """Take in a tile of fake × fake."""
-        self._fake_fake += self._within(tile, self._columns)
+        self._fake_fake += self._within(tile, self._clouds[1], self._columns)
 
     def add_cross(self, tile: Tile) -> None:
         """Take in a tile of real (rows) × fake (columns)."""
-        kernel = self._kernel(tile)
+        kernel = self._kernel(tile, *self._clouds)
         self._real_fake += _forms(self._real[tile.rows], kernel, self._fake[tile.columns])
         if self._weights is not None:
             self._towards_real[tile.columns] += kernel.sum(0).double()
@@ -86,19 +89,35 @@ class KernelDistance:
         weights = self._weights.to(self._towards_real.device)
         pairs = weights.sum(1).square() - weights.square().sum(1)
         across = weights @ self._towards_real / (weights.sum(1) * len(self._real))
-        replicates = (self._fake_fake[KID_SUBSETS:] / pairs - 2 * across).cpu()
+        alone = (self._at_centre + self._clouds[1].along / self._dimensions).pow(3)  # k(x, c)
+        total = weights.sum(1, keepdim=True)
+        left_out = (weights * (total - weights) / pairs[:, None] - weights / total) @ alone
+        replicates = (self._fake_fake[KID_SUBSETS:] / pairs - 2 * across + 2 * left_out).cpu()
         distances = self.distances()
         choice = torch.from_numpy(rng.integers(0, KID_SUBSETS, (len(replicates), KID_SUBSETS)))
         return replicates + distances[choice].mean(1)
 
-    def _within(self, tile: Tile, columns: Tensor) -> Tensor:
-        kernel = self._kernel(tile)
+    def _within(self, tile: Tile, cloud: Cloud, columns: Tensor) -> Tensor:
+        kernel = self._kernel(tile, cloud, cloud)
         forms = _forms(columns[tile.rows], kernel, columns[tile.columns])
         return forms if tile.diagonal else 2 * forms
 
-    def _kernel(self, tile: Tile) -> Tensor:
-        """k(x, y) - 1, (R, C); 0 where a sample would meet itself."""
-        kernel = tile.products().div_(self._dimensions).add_(1).pow_(3).sub_(1)
+    def _kernel(self, tile: Tile, first: Cloud, second: Cloud) -> Tensor:
+        """k(x, y) - k(x, c) - k(c, y) + k(c, c), (R, C); 0 where a sample would meet itself.
+
+        With p = c · c / D + 1, s = c · (x - c) / D, t = c · (y - c) / D, q = p + s + t and
+        w = (x - c) · (y - c) / D this is (q + w)³ - q³ + 3 s t (2 p + s + t), which takes no
+        difference of large numbers.
+        """
+        p, like, dimensions = self._at_centre, tile.squared, self._dimensions
+        s = (first.along[tile.rows] / dimensions).to(like)  # (R,)
+        t = (second.along[tile.columns] / dimensions).to(like)  # (C,)
+        norms = first.norms[tile.rows, None], second.norms[tile.columns]
+        w = torch.add(*(each / (2 * dimensions) for each in norms))  # by the law of cosines
+        w.sub_(like, alpha=1 / (2 * dimensions))
+        q = s[:, None] + (t + p)
+        kernel = torch.add(w, q, alpha=3).mul_(w).addcmul_(q, q, value=3).mul_(w)
+        kernel.addmm_(torch.stack([2 * p * s + s.square(), s], 1), 3 * torch.stack([t, t.square()]))
         return kernel.fill_diagonal_(0) if tile.diagonal else kernel
 
 

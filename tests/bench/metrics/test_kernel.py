@@ -48,6 +48,18 @@ def test_float32_keeps_four_digits_of_a_small_difference_of_large_sums(mean):
     assert ours == pytest.approx(theirs(real, fake)[0], rel=1e-4)
 
 
+@pytest.mark.parametrize("mean", [0, 3, 20, 100])
+def test_features_far_from_zero_lose_no_digits(mean):
+    """In float64 the same; float32 was 1e-3 off where features lie around 20."""
+    real, fake = (features(300, 256, seed, mean, scale) for seed, scale in ((0, 1), (1, 1.1)))
+    real, fake = real.float(), fake.float()
+    ours, exact = kid(real, fake).distances(), kid(real.double(), fake.double()).distances()
+    tolerance = 1e-6 if mean != 3 else 5e-6  # there the estimate is a small difference of pairs
+    assert float(ours.mean()) == pytest.approx(float(exact.mean()), rel=tolerance)
+    assert float(ours.std()) == pytest.approx(float(exact.std()), rel=1e-5)
+    assert float(exact.mean()) == pytest.approx(theirs(real.double(), fake.double())[0], rel=1e-7)
+
+
 @pytest.mark.parametrize("size", [9, 50, 300])
 def test_the_size_of_tiles_changes_nothing(size):
     real, fake = features(60, 40, seed=0), features(70, 40, seed=1)

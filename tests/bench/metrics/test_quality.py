@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,20 @@ def test_the_global_random_state_is_untouched():
 def test_too_few_samples_or_other_dimensions(n_real, n_fake, d_fake, message):
     with pytest.raises(ValueError, match=message):
         quality(normal(n_real, seed=0), normal(n_fake, d_fake, seed=1), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["dying", "one image", "zero"])
+def test_a_collapsed_set_of_twelve_samples_has_scores(kind):
+    """Most of the features are always zero; no covariance ends in a traceback."""
+    generator = torch.Generator().manual_seed(0)
+    real = torch.randn(60, 640, generator=generator).relu()
+    fake = torch.zeros(12, 640)
+    fake[:, :56] = (0.02 * torch.randn(12, 56, generator=generator)).relu()
+    fake = {"dying": fake, "one image": fake[:1].repeat(12, 1), "zero": 0 * fake}[kind]
+    scores = quality(Features(real), Features(fake), resamples=5)
+    known = {name: score for name, score in scores.items() if not name.startswith("is")}
+    assert all(math.isfinite(score) for score in known.values())
+    if kind != "dying":  # a point: |μ₁ - μ₂|² + Tr Σ₁
+        x = real.double()
+        expected = (x.mean(0) - fake[0].double()).square().sum() + x.var(0).sum()
+        assert scores["fid"] == pytest.approx(float(expected), rel=1e-6)
