@@ -25,8 +25,8 @@ examples (RUN is results/runs/<dataset>/<model>/<variant>/seed=<seed>):
   python -m bench.export RUN --out samples.npz --rgb   for ADM's evaluator, which reads RGB only
   python -m bench.export RUN --out points.npy          points; .npy carries no metadata
 
-Every PNG and .npz says that it is synthetic and which run made it. RUN's configuration names code
-to call: export only runs that you trust.
+Every PNG and .npz says that it is synthetic and which run made it. Of the code that RUN's
+configuration names, only what conf/constructors.yaml lists is called.
 """
 
 

@@ -44,7 +44,7 @@ def exported_checkpoint(run: Path, mark: Path, work: Path) -> list[str]:
     """All checkpoints, where samples are asked for."""
     for file in run.glob("checkpoints/step=*.pt"):
         torch.save({"format": 1, "weights": Mark(mark)}, file)
-    return [sys.executable, "-m", "bench.export", str(run), "--out", str(work / "samples.zip")]
+    return exported(run, work)
 
 
 def arrays(run: Path, mark: Path, work: Path) -> list[str]:
@@ -76,11 +76,83 @@ def data_array(run: Path, mark: Path, work: Path) -> list[str]:
 
 def configuration(run: Path, mark: Path, work: Path) -> list[str]:
     """A run whose config.yaml calls something else than a model, samples of which are asked for."""
+    return with_build(run, work, {"_target_": "os.mkdir", "path": str(mark)})
+
+
+def with_build(run: Path, work: Path, build: object) -> list[str]:
+    """Give a run another model to build; the command that exports its samples."""
     file = run / "config.yaml"
     config = yaml.safe_load(file.read_text())
-    config["model"]["build"] = {"_target_": "os.mkdir", "path": str(mark)}
+    config["model"]["build"] = build
     file.write_text(yaml.safe_dump(config))
+    return exported(run, work)
+
+
+def exported(run: Path, work: Path) -> list[str]:
+    """The command that exports the samples of a run."""
     return [sys.executable, "-m", "bench.export", str(run), "--out", str(work / "samples.zip")]
+
+
+def helper(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml that calls a function of ours which makes no model, inside a list."""
+    call = {"_target_": "bench.files.check_room", "folder": str(mark)}
+    return with_build(run, work, {"_target_": "models.gan.gan.GAN", "regularisers": [call]})
+
+
+def data_helper(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml that calls a function of the data package which loads no data set."""
+    return with_build(run, work, {"_target_": "bench.data.dataset.content_hash"})
+
+
+def wrong_argument(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml that gives a model an argument of another kind."""
+    return with_build(run, work, {"_target_": "models.gan.gan.GAN", "latent_dim": [str(mark)]})
+
+
+def environment(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml that would read an environment variable."""
+    target = "models.gan.gan.GAN"
+    return with_build(run, work, {"_target_": target, "latent_dim": "${oc.env:HOME}"})
+
+
+def aliases(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml of some lines that stands for more values than anybody can visit."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 40)]
+    (run / "config.yaml").write_text("\n".join(lines))
+    return exported(run, work)
+
+
+def deep_status(run: Path, mark: Path, work: Path) -> list[str]:
+    """A status.json that is nested a hundred thousand levels deep, compared."""
+    (run / "status.json").write_text("[" * 100_000)
+    return [sys.executable, "-m", "bench.compare", str(run), "--out", str(work / "tables")]
+
+
+def cache_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml whose cache would be the mark, with a data set that is cached there."""
+    file = run / "config.yaml"
+    config = yaml.safe_load(file.read_text()) | {"cache_root": str(mark)}
+    config["dataset"]["load"] = {
+        "_target_": "bench.data.stacked.load_stacked_digits",
+        "_partial_": True,
+        "name": "digits",
+    }
+    file.write_text(yaml.safe_dump(config))
+    return exported(run, work)
+
+
+def named_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
+    """A data set whose name leads to the mark."""
+    name = f"dataset.name=../../../{mark.name}"
+    return bench(*RUN, name, f"results_root={work / 'results'}")
+
+
+def compared_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
+    """A run whose rows name a data set that leads to the mark, compared."""
+    file = run / "eval.csv"
+    file.write_text(file.read_text().replace("\ndigits,", f"\n../{mark.name},"))
+    return [sys.executable, "-m", "bench.compare", str(run), "--out", str(work / "tables")]
 
 
 def yaml_object(run: Path, mark: Path, work: Path) -> list[str]:
@@ -88,7 +160,7 @@ def yaml_object(run: Path, mark: Path, work: Path) -> list[str]:
     line = f"mark: !!python/object/apply:os.mkdir [{mark}]"
     file = run / "config.yaml"
     file.write_text(f"{line}\n{file.read_text()}")
-    return [sys.executable, "-m", "bench.export", str(run), "--out", str(work / "samples.zip")]
+    return exported(run, work)
 
 
 @dataclass(frozen=True)
@@ -112,7 +184,16 @@ TRIALS = {
     "samples as .npy": Trial(array, "Python objects"),
     "images of a data set": Trial(data_array, "not an image"),
     "config.yaml that calls another function": Trial(configuration, "os.mkdir"),
+    "config.yaml that calls a helper of ours in a list": Trial(helper, "check_room"),
+    "config.yaml that calls a helper of the data sets": Trial(data_helper, "content_hash"),
+    "config.yaml with an argument of another kind": Trial(wrong_argument, "latent_dim"),
+    "config.yaml that reads the environment": Trial(environment, "refers to other values"),
+    "config.yaml whose cache lies elsewhere": Trial(cache_elsewhere, "made with other data"),
     "config.yaml with a Python object": Trial(yaml_object, "python/object"),
+    "config.yaml with nested aliases": Trial(aliases, "aliases"),
+    "status.json that is nested too deeply": Trial(deep_status, "nested too deeply"),
+    "a name of a data set that leads elsewhere": Trial(named_elsewhere, "dataset.name"),
+    "rows of a data set that lead elsewhere": Trial(compared_elsewhere, "names are"),
 }
 """Files, by what they pretend to be."""
 

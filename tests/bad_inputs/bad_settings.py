@@ -37,12 +37,6 @@ EVALUATOR = (
         "one over 10 samples, and there are …",
         "evaluator.resamples=1000000000000",
     ),
-    setting(
-        "evaluator.resamples=10000000000 would take at least 104308 GiB of memory, 11200 bytes for "
-        "one over 700 samples, and there are …",
-        "evaluator.samples=null",
-        "evaluator.resamples=10000000000",
-    ),
     setting("evaluator.batch_size must be at least 1, got 0", "evaluator.batch_size=0"),
     setting(
         "evaluator.cost_seconds=1000000000.0 is the time spent on timing each sampler: set it to "
