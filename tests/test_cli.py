@@ -242,6 +242,11 @@ def interrupted(
     return code, [text for text in lines if not text.startswith("▶")]
 
 
+def steps(root: Path) -> int:
+    """Steps of the newest checkpoint of all."""
+    return max(int(path.stem.removeprefix("step=")) for path in root.rglob("step=*.pt"))
+
+
 LONG = ("model=mlp_gan", "budget.images=10000000", "trainer.checkpoint_seconds=0.1", *TINY)
 GOES_ON = "the same command goes on from what is saved"
 
@@ -265,15 +270,16 @@ def test_an_interrupt_ends_everything_in_one_line(
     def ready() -> bool:
         return bool(list(tmp_path.rglob("step=*.pt")))
 
-    code, lines = interrupted(command(*LONG, *more), tmp_path, number, ready)
+    code, lines = interrupted(command(*more, *LONG), tmp_path, number, ready)
     assert code == 128 + number
     assert lines == [f"bench: {said}: {GOES_ON}"]
     assert not list(tmp_path.rglob(".*.partial"))
     if number is signal.SIGTERM:  # what is there can be resumed, and is not begun anew
-        (log,) = tmp_path.rglob("train.csv")
+        before = steps(tmp_path)
         code, lines = interrupted(
-            command(*LONG), tmp_path, number, lambda: log.stat().st_mtime > time.time() - 0.1
+            command(*LONG), tmp_path, number, lambda: steps(tmp_path) > before
         )
+        assert steps(tmp_path) > before
         assert code == 128 + number
         assert "Traceback" not in "".join(lines)
 
