@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -184,15 +185,150 @@ def test_changed_configuration_of_a_run_is_refused(tmp_path: Path) -> None:
     assert "trainer.log_every: 49 → 50" in done.stderr
 
 
-def test_another_package_named_models_is_named(tmp_path: Path) -> None:
+FOREIGN = {
+    "folders": ("models/mine.py", "conf/mine.yaml"),
+    "packages": ("models/__init__.py", "conf/__init__.py"),
+    "modules": ("models.py", "conf.py"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_models_and_conf_of_the_working_directory_are_left_alone(tmp_path: Path, kind: str) -> None:
+    for name in FOREIGN[kind]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('not ours')")
+    tiny = ("model=mlp_gan", "budget.images=64", *TINY)
+    done = bench(*tiny, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0")
+    for module, *arguments in (
+        ("bench.compare", "--no-report", "--out", "tables"),
+        ("bench.export", str(run), "--out", "samples.npz", "--samples", "10"),
+    ):
+        line = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+
+
+def test_another_package_that_was_imported_as_models_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").touch()
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    (tmp_path / "sitecustomize.py").write_text("import models")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
         command("--help"), cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "needs its own package `models`" in done.stderr
+
+
+def interrupted(
+    line: list[str], cwd: Path, number: signal.Signals, ready: Callable[[], bool]
+) -> tuple[int, list[str]]:
+    """Interrupt a command and all that it started, as a terminal does; its exit code and lines."""
+    with (cwd / "said").open("w") as said:
+        process = subprocess.Popen(line, cwd=cwd, stderr=said, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline and not ready():
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    try:
+        code = process.wait(60)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    lines = (cwd / "said").read_text().splitlines()
+    return code, [text for text in lines if not text.startswith("▶")]
+
+
+def steps(root: Path) -> int:
+    """Steps of the newest checkpoint of all."""
+    return max(int(path.stem.removeprefix("step=")) for path in root.rglob("step=*.pt"))
+
+
+LONG = ("model=mlp_gan", "budget.images=10000000", "trainer.checkpoint_seconds=0.1", *TINY)
+GOES_ON = "the same command goes on from what is saved"
+
+
+@pytest.mark.parametrize(
+    ("more", "number", "said"),
+    [
+        ((), signal.SIGINT, "interrupted"),
+        ((), signal.SIGTERM, "terminated"),
+        (("-m", "seed=0,1"), signal.SIGINT, "interrupted"),
+        (("-m", "seed=0,1,2", "hydra/launcher=joblib"), signal.SIGINT, "interrupted"),
+    ],
+    ids=["run", "terminated", "sweep", "joblib"],
+)
+def test_an_interrupt_ends_everything_in_one_line(
+    tmp_path: Path, more: tuple[str, ...], number: signal.Signals, said: str
+) -> None:
+    if "hydra/launcher=joblib" in more:
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+
+    def ready() -> bool:
+        return bool(list(tmp_path.rglob("step=*.pt")))
+
+    code, lines = interrupted(command(*more, *LONG), tmp_path, number, ready)
+    assert code == 128 + number
+    assert lines == [f"bench: {said}: {GOES_ON}"]
+    assert not list(tmp_path.rglob(".*.partial"))
+    if number is signal.SIGTERM:  # what is there can be resumed, and is not begun anew
+        before = steps(tmp_path)
+        code, lines = interrupted(
+            command(*LONG), tmp_path, number, lambda: steps(tmp_path) > before
+        )
+        assert steps(tmp_path) > before
+        assert code == 128 + number
+        assert "Traceback" not in "".join(lines)
+
+
+@pytest.mark.parametrize("module", ["bench", "bench.compare", "bench.export"])
+def test_an_interrupt_while_starting_is_one_line_too(tmp_path: Path, module: str) -> None:
+    runs = str(ROOT / "results")
+    arguments = {"bench": LONG, "bench.compare": (runs,), "bench.export": (runs, "--out", "x")}
+    program = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('omegaconf', 'hydra', 'pandas', 'yaml', 'numpy'):\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        f"sys.argv = ['x', *{list(arguments[module])!r}]\n"
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+    )
+    line = [sys.executable, "-c", program]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith(f"{module}: interrupted: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_points_that_were_lost_are_made_again_or_refused(tmp_path: Path) -> None:
+    job = ["model=mlp_gan", "budget.images=192", "budget.checkpoints=3", *TINY]
+    assert bench(*job, cwd=tmp_path).returncode == 0
+    table = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0/eval.csv")
+    whole = rows(table.parent)
+    lines = table.read_text().splitlines(keepends=True)
+    assert len(lines) == 4
+
+    table.write_text("".join(lines[:-1]))  # the weights of the last point are there
+    done = bench(*job, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rows of its eval.csv are missing" in done.stderr
+    again = rows(table.parent)
+    assert [row["checkpoint"] for row in again] == ["1", "2", "3"]
+    assert float(again[-1]["fid_domain"]) == pytest.approx(float(whole[-1]["fid_domain"]), rel=1e-6)
+
+    for content in ("", lines[0], "".join([lines[0], *lines[2:]])):
+        table.write_text(content)
+        for _ in range(2):  # it is not given up later either
+            done = bench(*job, cwd=tmp_path)
+            assert done.returncode == 2
+            assert "eval.csv has lost the rows of checkpoint 1 (sampler generator)" in done.stderr
+            assert "✓" not in done.stderr
+            assert table.read_text() == content
 
 
 def test_two_processes_train_one_run_under_torchrun(tmp_path: Path) -> None:

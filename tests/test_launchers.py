@@ -4,8 +4,10 @@ import csv
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,14 @@ def sweep(
     *arguments: str, cwd: Path, launcher: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
     line = [*(launcher or (sys.executable,)), "-m", "bench", "-m", *arguments, *TINY]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
     return subprocess.run(
-        line, cwd=cwd, capture_output=True, text=True, timeout=400, env=environment
+        line, cwd=cwd, capture_output=True, text=True, timeout=400, env=one_thread()
     )
+
+
+def one_thread() -> dict[str, str]:
+    """The environment of a command."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
 
 
 def statuses(cwd: Path) -> list[str]:
@@ -55,6 +61,77 @@ def test_a_failing_job_stops_no_other_and_reaches_the_exit_code(tmp_path: Path, 
     assert not list(tmp_path.rglob(".report-*"))
 
 
+def test_a_killed_worker_costs_its_job_and_no_other(tmp_path: Path) -> None:
+    pytest.importorskip(LAUNCHERS["joblib"])
+    more = ("budget.images=20000", "trainer.checkpoint_seconds=0.1", "hydra/launcher=joblib")
+    small = [word for word in TINY if not word.startswith("budget")]
+    line = [sys.executable, "-m", "bench", "-m", "model=mlp_gan", "seed=0,1,2", *small, *more]
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(line, cwd=tmp_path, stderr=said, env=one_thread())
+    deadline = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < deadline:
+        if saved := list((tmp_path / "results").rglob("step=*.pt")):
+            break
+        time.sleep(0.02)
+    run = saved[0].parents[1]
+    os.kill(int((run / ".lock").read_text().split()[0]), signal.SIGKILL)
+    assert process.wait(200) == 1
+    words = (tmp_path / "said").read_text()
+    assert f"{run.name} " in words
+    assert "its process was ended by SIGKILL" in words
+    assert "Traceback" not in words
+    assert statuses(tmp_path) == ["finished", "finished", "running"]
+    again = subprocess.run(line, cwd=tmp_path, timeout=300, env=one_thread(), capture_output=True)
+    assert again.returncode == 0, again.stderr
+    assert statuses(tmp_path) == ["finished"] * 3
+
+
+@pytest.mark.parametrize(
+    "spelling", ["--multirun", "hydra.mode=MULTIRUN", "++hydra.mode='MULTIRUN'"]
+)
+def test_failures_reach_the_exit_code_in_every_spelling(tmp_path: Path, spelling: str) -> None:
+    line = [sys.executable, "-m", "bench", spelling, "model=mlp_gan", "seed=0,1", "device=abacus"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("device must be auto") == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "made"),
+    [
+        ("results_root='my results'", {"my results"}),
+        ("results_root=${oc.env:PLACE}", {"there"}),
+        ("results_root=out_${seed}", {"out_1", "out_2"}),
+        ("results_root=one,other", {"one", "other"}),
+    ],
+)
+def test_a_sweep_makes_the_folders_of_its_runs_and_no_other(tmp_path: Path, word, made) -> None:
+    temporary = tmp_path / "temporary"
+    (tmp_path / "cwd").mkdir()
+    temporary.mkdir()
+    line = [sys.executable, "-m", "bench", "-m", "model=real", "seed=1,2", word, *TINY]
+    environment = one_thread() | {"PLACE": "there", "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        line, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "cwd").iterdir()} == made
+    for root in made:
+        assert [path.name for path in (tmp_path / "cwd" / root).iterdir()] == ["runs"]
+        assert [path.name for path in (tmp_path / "cwd" / root / "runs").iterdir()] == ["digits"]
+    assert not list(temporary.glob("bench-*"))
+
+
+def test_words_that_split_lines_in_unicode_lose_no_outcome(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "def build(data, **options):\n    raise KeyError('a\\u2028b\\u2029c\\x85d')\n"
+    )
+    line = ("model=mlp_gan", "model.build._target_=broken.build", "seed=0,1")
+    done = sweep(*line, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "JSONDecodeError" not in done.stderr
+
+
 def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "def build(data, **options):\n    raise KeyError('a bug')\n"
@@ -67,7 +144,8 @@ def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> N
     assert statuses(tmp_path) == ["finished"]
 
 
-def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch) -> None:
+def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch, tmp_path) -> None:
+    place = cli.Sweep(tmp_path, tmp_path / "report", shared=False)
     monkeypatch.setenv(launch.SWEEP, "sweep-1")
     monkeypatch.setenv(launch.REPORT, "report")
     tried = []
@@ -81,10 +159,10 @@ def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch) -> None:
 
     monkeypatch.setattr(sys, "argv", ["bench"])
     monkeypatch.setattr(cli, "_job", lambda: job(RuntimeError("a worker was killed")))
-    assert not cli._run_line(["-m", "seed=0"])
+    assert not cli._run_jobs(["-m", "seed=0"], place)
     monkeypatch.setattr(cli, "_job", lambda: job(HydraException("no such option")))
     with pytest.raises(SystemExit):
-        cli._run_line(["-m", "seed=1"])
+        cli._run_jobs(["-m", "seed=1"], place)
     assert tried == ["seed=0", "seed=1"]
 
 

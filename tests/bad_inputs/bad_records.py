@@ -1,5 +1,6 @@
 """Bad records: runs to resume, to export and to compare whose files are not what they should be."""
 
+import csv
 import json
 import os
 import shutil
@@ -36,6 +37,42 @@ def unfinished(name: str, content: bytes) -> Prepare:
         (run / name).write_bytes(content)
 
     return spoil
+
+
+def dangling(name: str, target: str) -> Prepare:
+    """A link to nothing in place of a file, and no status: the run is resumed."""
+
+    def spoil(run: Path) -> None:
+        (run / "status.json").unlink()
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(target)
+
+    return spoil
+
+
+def rearranged(run: Path) -> None:
+    """Save eval.csv as a spreadsheet might, and resume."""
+    (run / "status.json").unlink()
+    table = run / "eval.csv"
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = sorted(rows[0])
+    with table.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def has_its_row(run: Path) -> None:
+    """Assert that the run is finished with the row of its only point."""
+    with RunDirectory(run, reading=True) as records:
+        (row,) = records.eval_rows()
+        assert records.has_every_point()
+        assert records.status is not None
+        assert records.status.status == "finished"
+    assert float(row["fid_domain"]) > 0
+    assert row["checkpoint"] == "1"
+    assert row["sampler"] == "generator"
 
 
 def with_config(old: str, new: str) -> Prepare:
@@ -241,6 +278,47 @@ RESUMED = (
         "every checkpoint in <run>/checkpoints is damaged: delete the run to repeat it",
         (),
         spoil=damage_checkpoints,
+    ),
+    Case(
+        "a foreign file among the checkpoints",
+        (
+            "<run>/checkpoints/step=abc.pt is not named as a checkpoint is, step=<number>.pt: "
+            "rename it, or move it to another folder"
+        ),
+        (),
+        spoil=unfinished("checkpoints/step=abc.pt", b"cat"),
+    ),
+    Case(
+        "a checkpoint that is a link to nothing",
+        (
+            "<run>/checkpoints/step=9.pt is a link to gone.pt, which does not exist: bring that "
+            "back, or remove the link"
+        ),
+        (),
+        spoil=dangling("checkpoints/step=9.pt", "gone.pt"),
+    ),
+    Case(
+        "an `eval.csv` that is a link to nothing",
+        (
+            "<run>/eval.csv is a link to gone.csv, which does not exist: bring that back, or remove"
+            " the link"
+        ),
+        (),
+        spoil=dangling("eval.csv", "gone.csv"),
+    ),
+    Case(
+        "an emptied `eval.csv` of a finished run, all of whose weights are kept",
+        "the rows are made again",
+        (),
+        spoil=lambda run: (run / "eval.csv").write_bytes(b""),
+        check=has_its_row,
+    ),
+    Case(
+        "an `eval.csv` with a byte order mark and columns in another order",
+        "it is read as any other",
+        (),
+        spoil=rearranged,
+        check=has_its_row,
     ),
 )
 
