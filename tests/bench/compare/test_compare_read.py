@@ -19,7 +19,7 @@ from synthetic_runs import scores
 from bench.compare import cli
 from bench.compare.notes import notes
 from bench.compare.outcomes import outcomes
-from bench.compare.read import read_run, read_runs
+from bench.compare.read import find_runs, read_run, read_runs
 from bench.compare.statistics import compare_runs
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
@@ -170,6 +170,25 @@ def test_a_folder_in_place_of_a_file_is_one_sentence(run, name):
     (run / name).mkdir()
     with pytest.raises(ValueError, match=rf"{name} cannot be read \(Is a directory\): it must be"):
         read_run(run)
+
+
+def test_runs_behind_links_are_found_once(run, tmp_path):
+    elsewhere = tmp_path / "disk" / "digits"
+    elsewhere.parent.mkdir()
+    run.parents[2].rename(elsewhere)
+    runs = tmp_path / "runs"
+    (runs / "digits").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(runs)
+    (runs / "a").symlink_to(elsewhere / "dcgan")
+    assert [found.path.name for found in read_runs([runs])] == ["seed=0"]
+    (elsewhere / "alias").symlink_to(elsewhere / "dcgan" / "default" / "seed=0")
+    assert find_runs([elsewhere]) == [elsewhere / "dcgan" / "default" / "seed=0"]
+
+
+def test_a_run_that_is_a_link_to_nothing_is_not_left_out(run):
+    (run.parent / "seed=1").symlink_to(run.parent / "gone")
+    with pytest.raises(ValueError, match=r"seed=1 is a link to .*gone, which is no folder: bring"):
+        read_runs([run.parent])
 
 
 def test_a_folder_that_cannot_be_listed_is_not_left_out(run, monkeypatch):
