@@ -214,6 +214,7 @@ def _fault(table: EvalTable, file: Path) -> str:
     samplers = dict.fromkeys(table.texts("sampler"))
     found = {name for name, last in zip(table.texts("sampler"), at_end, strict=True) if last}
     lacking = [name for name in samplers if name not in found]
+    again = ""
     if table.impossible:
         wrong = table.impossible
     elif len(points) < end:
@@ -221,11 +222,13 @@ def _fault(table: EvalTable, file: Path) -> str:
         missing += [str(end)] if end not in points and len(missing) < FEW else []
         wrong = f"it has {len(points)} of {end} evaluation points, without {', '.join(missing)}"
         wrong += ", …" if len(missing) < end - len(points) else ""
+        again = "give the run's command again, "
     elif lacking:
         wrong = f"the last evaluation point of {', '.join(lacking)} is missing"
+        again = "give the run's command again, "
     else:
         return ""
-    return f"{file}: {wrong}; bring the file back, or delete {file.parent} and run it again"
+    return f"{file}: {wrong}; {again}bring the file back, or delete {file.parent} and run it again"
 
 
 def without_lacking(runs: Sequence[Run]) -> list[Run]:

@@ -292,7 +292,10 @@ def test_a_finished_run_without_all_of_its_points_is_no_result(make_run):
     path = make_run("gan", 0, {"g": scores(5.0)}, checkpoint=3, checkpoints=4)
     run = read_run(path)
     assert run.state == "unusable"
-    assert "eval.csv: it has 2 of 4 evaluation points, without 2, 4; bring" in run.fault
+    assert (
+        "eval.csv: it has 2 of 4 evaluation points, without 2, 4; give the run's command again"
+        in run.fault
+    )
     (entry,) = compare_runs([run]).entries
     assert (entry.status, entry.mean) == ("failed", {})
     (path / "status.json").write_text('{"status": "running", "step": 3}')
