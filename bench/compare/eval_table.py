@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -223,7 +224,7 @@ def _check_points(table: EvalTable, file: Path) -> None:
 
 def _numbers(texts: Sequence[str], column: str, file: Path) -> list[float]:
     try:
-        return [float(text) if text else float("nan") for text in texts]
+        return [float(text) if text else math.nan for text in texts]
     except ValueError as error:
         raise ValueError(
             f"{file}: a value of {column} is no number ({error}): {REMEDY.format(file.parent)}"

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -23,6 +23,9 @@ SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
 
 ENDED = ("finished", "failed")
 """States of runs whose training came to an end, and whose results, if any, can be used."""
+
+SEED_FOLDER = "seed="
+"""How the name of a run directory begins."""
 
 RUN_FILES = frozenset({"status.json", "eval.csv"})
 """A folder with one of these is a run directory."""
@@ -94,8 +97,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             raise ValueError(f"{path} does not exist: name run directories or folders of runs")
         folder = path if path.is_dir() else path.parent
-        walk = os.walk(folder, onerror=_refuse)
-        below = {Path(at) for at, _, files in walk if not RUN_FILES.isdisjoint(files)}
+        below = {Path(at) for at, files in _walk(folder) if not RUN_FILES.isdisjoint(files)}
         if not below:
             raise ValueError(
                 f"{path} holds no run, there is no status.json or eval.csv below it: name run "
@@ -108,9 +110,35 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return sorted(found)
 
 
+def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder at and below this one with its files; links to folders last, each folder once.
+
+    Raises:
+        ValueError: a folder cannot be listed, or what seems to be a run is a link to nothing.
+    """
+    seen: set[tuple[int, int]] = set()
+    left = [str(top)]
+    while left:
+        for at, folders, files in os.walk(left.pop(0), onerror=_refuse):
+            status = os.stat(at)
+            if (status.st_dev, status.st_ino) in seen:  # by another link
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            paths = (os.path.join(at, name) for name in folders)
+            left += sorted(path for path in paths if os.path.islink(path))
+            for name in files:
+                if name.startswith(SEED_FOLDER) and os.path.islink(lost := os.path.join(at, name)):
+                    raise ValueError(
+                        f"{lost} is a link to {os.readlink(lost)}, which is no folder: bring that "
+                        "folder back, or remove the link"
+                    )
+            yield at, files
+
+
 def is_utf_8(name: str) -> bool:
     """Whether a name of the file system, or an argument, is text."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _refuse(error: OSError) -> None:
@@ -184,6 +212,7 @@ def _fault(table: EvalTable, file: Path) -> str:
     samplers = dict.fromkeys(table.texts("sampler"))
     found = {name for name, last in zip(table.texts("sampler"), at_end, strict=True) if last}
     lacking = [name for name in samplers if name not in found]
+    again = ""
     if table.impossible:
         wrong = table.impossible
     elif len(points) < end:
@@ -191,11 +220,13 @@ def _fault(table: EvalTable, file: Path) -> str:
         missing += [str(end)] if end not in points and len(missing) < FEW else []
         wrong = f"it has {len(points)} of {end} evaluation points, without {', '.join(missing)}"
         wrong += ", …" if len(missing) < end - len(points) else ""
+        again = "give the run's command again, "
     elif lacking:
         wrong = f"the last evaluation point of {', '.join(lacking)} is missing"
+        again = "give the run's command again, "
     else:
         return ""
-    return f"{file}: {wrong}; bring the file back, or delete {file.parent} and run it again"
+    return f"{file}: {wrong}; {again}bring the file back, or delete {file.parent} and run it again"
 
 
 def without_lacking(runs: Sequence[Run]) -> list[Run]:
@@ -249,10 +280,10 @@ def _identity_from_rows(table: EvalTable, file: Path) -> tuple[str, str, str, st
 def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
     """Take a run without rows at its path's word: <dataset>/<model>/<variant>/seed=<seed>."""
     parts = path.resolve().parts[-4:]
-    if len(parts) < 4 or not parts[3].startswith("seed="):
+    if len(parts) < 4 or not parts[3].startswith(SEED_FOLDER):
         raise ValueError(
             f"{path} has no evaluation yet and its path does not end in "
             "<dataset>/<model>/<variant>/seed=<seed>: cannot tell which run it is, move it to such "
             "a path or name other runs"
         )
-    return parts[0], parts[1], parts[2], parts[3].removeprefix("seed=")
+    return parts[0], parts[1], parts[2], parts[3].removeprefix(SEED_FOLDER)

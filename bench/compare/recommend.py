@@ -35,12 +35,14 @@ STEEP_SENTENCE = (
 )
 ALONE = "It was the only model trained: nothing is known of others at this budget."
 LEFT_OUT = "Not compared, for want of {limit} finished seeds: {names}."
-COLLAPSED = "A lower FID, with signs of collapse, is that of {names}."
+COLLAPSED = "A lower FID, with signs of collapse or copying, is that of {names}."
 FAR = "A lower FID, but no sample near real data (precision and coverage 0), is that of {names}."
-ALL_COLLAPSED = "But every model shows signs of collapse: none of them is to be recommended."
+ALL_COLLAPSED = (
+    "But every model shows signs of collapse or copying: none of them is to be recommended."
+)
 NONE_FIT = (
-    "But every model shows signs of collapse or has no sample near real data: none of them is to "
-    "be recommended."
+    "But every model shows signs of collapse or copying, or has no sample near real data: none of "
+    "them is to be recommended."
 )
 TOO_SMALL = (
     "On {title}, after {budget} of training, there is no answer: the lowest FID ({extractor}) is "
@@ -101,7 +103,7 @@ def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
 def _lowest(comparison: Comparison, best: Entry) -> str:
     """The entry that is recommended, or, where none is fit, that of the lowest FID."""
     lower = [e for e in _ranked(comparison) if _mean(comparison, e) < _mean(comparison, best)]
-    where = " without signs of collapse" if any(map(_has_collapsed, lower)) else ""
+    where = " without signs of collapse or copying" if any(map(_has_collapsed, lower)) else ""
     if not all(map(_has_collapsed, lower)):
         where += f"{' and' if where else ''} with samples near real data"
     return (

@@ -19,7 +19,7 @@ from synthetic_runs import scores
 from bench.compare import cli
 from bench.compare.notes import notes
 from bench.compare.outcomes import outcomes
-from bench.compare.read import read_run, read_runs
+from bench.compare.read import find_runs, read_run, read_runs
 from bench.compare.statistics import compare_runs
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
@@ -172,6 +172,25 @@ def test_a_folder_in_place_of_a_file_is_one_sentence(run, name):
         read_run(run)
 
 
+def test_runs_behind_links_are_found_once(run, tmp_path):
+    elsewhere = tmp_path / "disk" / "digits"
+    elsewhere.parent.mkdir()
+    run.parents[2].rename(elsewhere)
+    runs = tmp_path / "runs"
+    (runs / "digits").symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(runs)
+    (runs / "a").symlink_to(elsewhere / "dcgan")
+    assert [found.path.name for found in read_runs([runs])] == ["seed=0"]
+    (elsewhere / "alias").symlink_to(elsewhere / "dcgan" / "default" / "seed=0")
+    assert find_runs([elsewhere]) == [elsewhere / "dcgan" / "default" / "seed=0"]
+
+
+def test_a_run_that_is_a_link_to_nothing_is_not_left_out(run):
+    (run.parent / "seed=1").symlink_to(run.parent / "gone")
+    with pytest.raises(ValueError, match=r"seed=1 is a link to .*gone, which is no folder: bring"):
+        read_runs([run.parent])
+
+
 def test_a_folder_that_cannot_be_listed_is_not_left_out(run, monkeypatch):
     """Its runs would be missing without a word."""
     scandir = os.scandir
@@ -273,7 +292,10 @@ def test_a_finished_run_without_all_of_its_points_is_no_result(make_run):
     path = make_run("gan", 0, {"g": scores(5.0)}, checkpoint=3, checkpoints=4)
     run = read_run(path)
     assert run.state == "unusable"
-    assert "eval.csv: it has 2 of 4 evaluation points, without 2, 4; bring" in run.fault
+    assert (
+        "eval.csv: it has 2 of 4 evaluation points, without 2, 4; give the run's command again"
+        in run.fault
+    )
     (entry,) = compare_runs([run]).entries
     assert (entry.status, entry.mean) == ("failed", {})
     (path / "status.json").write_text('{"status": "running", "step": 3}')

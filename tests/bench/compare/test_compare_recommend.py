@@ -76,8 +76,10 @@ def test_a_collapsed_model_is_never_recommended_and_never_said_to_be_worse(make_
         make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
         make_run("dcgan_small", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
     text = recommend(tmp_path / "runs")
-    assert "the lowest FID (domain) without signs of collapse is that of ddpm_small" in text
-    assert "A lower FID, with signs of collapse, is that of mlp_gan ⚠ (g)." in text
+    assert (
+        "the lowest FID (domain) without signs of collapse or copying is that of ddpm_small" in text
+    )
+    assert "A lower FID, with signs of collapse or copying, is that of mlp_gan ⚠ (g)." in text
     assert "It is lower than that of the other model" in text  # of dcgan_small alone
     assert "dcgan_small (g), 2.2" in text
     assert "Where samples must be cheap: dcgan_small (g)" in text
@@ -87,7 +89,9 @@ def test_nothing_is_recommended_where_every_model_collapsed(make_run, tmp_path):
     for seed in range(3):
         make_run("mlp_gan", seed, {"g": scores(1.0) | costs(1, 100.0) | {"warning": "2 modes"}})
     text = recommend(tmp_path / "runs")
-    assert text.endswith("every model shows signs of collapse: none of them is to be recommended.")
+    assert text.endswith(
+        "every model shows signs of collapse or copying: none of them is to be recommended."
+    )
 
 
 def test_models_without_three_finished_seeds_are_named_as_not_compared(make_run, tmp_path):
