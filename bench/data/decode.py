@@ -27,6 +27,7 @@ MAX_PIXELS = 1 << 27
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _CHUNK = 64  # images per task: one future each would cost more than decoding a small image
 _MAX_THREADS = 16
+_MIN_PIXELS = 1 << 20  # at once, however little memory is free
 _BYTES_PER_PIXEL = 28  # peak memory of decoding, measured: 16-bit grey and WebP; 16 for RGB
 _READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
 
@@ -103,17 +104,22 @@ class PixelBudget:
         self._changed = Condition()
 
     @contextmanager
-    def place(self) -> Iterator[Admit]:
-        """A place for one image at a time; its pixels are given back on leaving."""
+    def place(self, result: int = 0) -> Iterator[Admit]:
+        """A place for one image, whose pixels are given back on leaving.
+
+        Args:
+            result: pixels of what it becomes, which may be more than it has.
+        """
         taken = 0
 
         def admit(image: Image.Image) -> None:
             nonlocal taken
             check_pixels(image, self.pixels)
+            needed = min(max(image.width * image.height, result), self.pixels)
             with self._changed:
-                self._changed.wait_for(lambda: self._free >= image.width * image.height)
-                taken += image.width * image.height
-                self._free -= taken
+                self._changed.wait_for(lambda: self._free >= needed)
+                self._free -= needed
+                taken = needed
 
         try:
             yield admit
@@ -233,7 +239,7 @@ def decode_into(
     total = sum(len(names) for _, names in jobs)
     memory = available_bytes() // 2
     threads = max(1, min(_MAX_THREADS, os.cpu_count() or 1, memory // MAX_FILE_BYTES))
-    budget = PixelBudget(min(MAX_PIXELS, memory // _BYTES_PER_PIXEL))
+    budget = PixelBudget(max(_MIN_PIXELS, min(MAX_PIXELS, memory // _BYTES_PER_PIXEL)))
     faults: list[tuple[str, Exception]] = []
     progress = shown_progress(f"decoding {tree.path.name}", total)
     with progress as advance, _bombs_refused_here(), ThreadPoolExecutor(threads) as pool:
@@ -271,7 +277,7 @@ def _decode_chunk(
     faults: list[tuple[str, Exception]] = []
     for i in range(start, min(start + _CHUNK, len(names))):
         try:
-            with budget.place() as admit:
+            with budget.place((target.image_size or 0) ** 2) as admit:
                 pixels = decode_image(tree.read(names[i]), target, admit)
             if pixels.shape != out.shape[1:]:
                 raise WrongSizeError(f"{pixels.shape[2]}x{pixels.shape[1]}")

@@ -183,7 +183,7 @@ def damaged_cache(kinds: list[str]) -> int:
             said, healed = (" is damaged (" in done.stderr for done in (first, again))
             cells = f"{found.equal + found.rounded} of {found.cells} cells"
             words = ["yes" if said else "no", first.returncode, cells, "yes" if healed else "no"]
-            print(f"| {kind} | {' | '.join(map(str, words))} |", flush=True)
+            print(f"| {kind} | {' | '.join(map(str, words))} |", *found.apart, sep="\n", flush=True)
             bad += not said or healed or first.returncode != 0 or bool(found.apart)
             for left in (cache, root / "tried", root / "again"):
                 shutil.rmtree(left, ignore_errors=True)

@@ -22,6 +22,7 @@ MNIST = ("dataset=mnist", "dataset.path={folder}/data")
 FILES = ("dataset=mnist", "data_root={folder}/files")
 AS_IS = (*DATA, "dataset.image_size=null")
 PNG = encoded(picture())
+WIDE = encoded(Image.new("L", (5000, 1)))
 
 FOLDERS = (
     Case(
@@ -186,7 +187,7 @@ FOLDERS = (
             "dataset.image_size=null keeps that size: set it to 4096 at most."
         ),
         AS_IS,
-        folder("data", dict.fromkeys(("train/0.png", "test/0.png"), encoded(Image.new("L", (5000, 1))))),
+        folder("data", dict.fromkeys(("train/0.png", "test/0.png"), WIDE)),
     ),
     Case(
         "images of two channels",

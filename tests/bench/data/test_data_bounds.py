@@ -72,9 +72,9 @@ def test_a_picture_that_unpacks_to_too_much_is_refused_by_its_header(
 
 
 def test_the_free_memory_bounds_a_picture_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode_module, "available_bytes", lambda: 56_000_000)  # 28 bytes a pixel
+    monkeypatch.setattr(decode_module, "available_bytes", lambda: 84_000_000)  # 28 bytes a pixel
     root = folder(tmp_path / "x", {"a.png": png(), "b.ppm": header(2000, 1000)})
-    with pytest.raises(ValueError, match=r"2 million, and the limit is 1 million by the free mem"):
+    with pytest.raises(ValueError, match=r"2 million, and the limit is 2 million by the free mem"):
         load(root)
 
 
@@ -101,6 +101,17 @@ def test_pixels_in_flight_stay_within_the_budget():
         thread.join(60)
         assert not thread.is_alive()
     assert 40 < most[0] <= 100
+
+
+def test_what_an_image_becomes_counts_and_never_waits_for_more_than_there_is():
+    budget = PixelBudget(100)
+    with budget.place(result=1000) as admit:
+        admit(Image.new("L", (1, 1)))
+        assert budget._free == 0
+    with budget.place(result=60) as admit:
+        admit(Image.new("L", (1, 1)))
+        assert budget._free == 40
+    assert budget._free == 100
 
 
 def test_an_image_that_fails_gives_its_pixels_back():
