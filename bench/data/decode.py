@@ -28,6 +28,7 @@ MAX_PIXELS = 1 << 27
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _CHUNK = 64  # images per task: one future each would cost more than decoding a small image
 _MAX_THREADS = 16
+_MIN_PIXELS = 1 << 20  # at once, however little memory is free
 _BYTES_PER_PIXEL = 28  # peak memory of decoding, measured: 16-bit grey and WebP; 16 for RGB
 READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
 """What decoding a damaged image raises."""
@@ -117,20 +118,26 @@ class PixelBudget:
     @classmethod
     def of_free_memory(cls) -> Self:
         """As many pixels as half of the free memory has room for, `MAX_PIXELS` at most."""
-        return cls(min(MAX_PIXELS, available_bytes() // 2 // _BYTES_PER_PIXEL))
+        fitting = available_bytes() // 2 // _BYTES_PER_PIXEL
+        return cls(max(_MIN_PIXELS, min(MAX_PIXELS, fitting)))
 
     @contextmanager
-    def place(self) -> Iterator[Admit]:
-        """A place for one image at a time; its pixels are given back on leaving."""
+    def place(self, result: int = 0) -> Iterator[Admit]:
+        """A place for one image, whose pixels are given back on leaving.
+
+        Args:
+            result: pixels of what it becomes, which may be more than it has.
+        """
         taken = 0
 
         def admit(image: Image.Image) -> None:
             nonlocal taken
             check_pixels(image, self.pixels)
+            needed = min(max(image.width * image.height, result), self.pixels)
             with self._changed:
-                self._changed.wait_for(lambda: self._free >= image.width * image.height)
-                taken += image.width * image.height
-                self._free -= taken
+                self._changed.wait_for(lambda: self._free >= needed)
+                self._free -= needed
+                taken = needed
 
         try:
             yield admit
@@ -351,7 +358,7 @@ def _decode_chunk(
     hashes: dict[str, bytes] = {}
     for i in range(start, min(start + _CHUNK, len(names))):
         try:
-            with budget.place() as admit:
+            with budget.place((target.image_size or 0) ** 2) as admit:
                 pixels = decode_image(tree.read(names[i]), target, admit)
             if pixels.shape != out.shape[1:]:
                 raise WrongSizeError(f"{pixels.shape[2]}x{pixels.shape[1]}")

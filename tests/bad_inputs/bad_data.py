@@ -25,6 +25,7 @@ MNIST = ("dataset=mnist", "dataset.path={folder}/data")
 FILES = ("dataset=mnist", "data_root={folder}/files")
 AS_IS = (*DATA, "dataset.image_size=null")
 PNG = encoded(picture())
+WIDE = encoded(Image.new("L", (5000, 1)))
 
 
 def sixteen(value: int) -> Image.Image:
@@ -166,9 +167,36 @@ FOLDERS = (
     ),
     Case(
         "images smaller than a pixel",
-        "dataset.image_size=0 must be at least 1, or null.",
+        "dataset.image_size=0 must be a whole number from 1 to 4096, or null.",
         (*DATA, "dataset.image_size=0"),
         folder("data", PETS),
+    ),
+    *(
+        Case(
+            f"an image size of {value}",
+            f"dataset.image_size={shown} must be a whole number from 1 to 4096, or null.",
+            (*DATA, f"dataset.image_size={value}"),
+            folder("data", PETS),
+        )
+        for value, shown in (("100000", "100000"), ("1.5", "1.5"), ("x", "x"), ("true", "True"))
+    ),
+    *(
+        Case(
+            f"{value} channels",
+            f"dataset.channels={shown} must be 1 (grey) or 3 (RGB).",
+            (*DATA, f"dataset.channels={value}"),
+            folder("data", PETS),
+        )
+        for value, shown in (("true", "True"), ("3.0", "3.0"), ("x", "x"))
+    ),
+    Case(
+        "images of 5000x1 pixels, to be kept",
+        (
+            "dataset.path=<folder>/data holds images of 5000x1 pixels, first: train/0.png, and "
+            "dataset.image_size=null keeps that size: set it to 4096 at most."
+        ),
+        AS_IS,
+        folder("data", dict.fromkeys(("train/0.png", "test/0.png"), WIDE)),
     ),
     Case(
         "images of two channels",
@@ -429,12 +457,20 @@ IMAGES = (
     Case(
         "a picture too large to unpack",
         (
-            "dataset.path=<folder>/data: 1 images cannot be read, first: cat/bad.ppm (Image"
-            " size (1600000000 pixels) exceeds limit of 178956970 pixels, could be "
-            "decompression bomb DOS attack.): replace or remove them."
+            "dataset.path=<folder>/data: 1 images cannot be read, first: cat/bad.ppm (1600000000 "
+            "pixels, 1600 million, and the limit is 134 million): replace or remove them."
         ),
         DATA,
         folder("data", PETS | {"cat/bad.ppm": b"P6 40000 40000 255\n"}),
+    ),
+    Case(
+        "a picture of 170 million pixels",
+        (
+            "dataset.path=<folder>/data: 1 images cannot be read, first: cat/bad.ppm (13000x13000 "
+            "pixels, 169 million, and the limit is 134 million): replace or remove them."
+        ),
+        DATA,
+        folder("data", PETS | {"cat/bad.ppm": b"P6 13000 13000 255\n"}),
     ),
 )
 
@@ -554,6 +590,11 @@ PUBLISHED = (
             "dataset=folder."
         ),
         ("dataset=digits", "dataset.image_size=16"),
+    ),
+    Case(
+        "a size of MNIST that is no number",
+        "dataset.image_size=x must be a whole number from 1 to 4096, or null.",
+        (*FILES, "dataset.image_size=x"),
     ),
     Case(
         "another number of channels",

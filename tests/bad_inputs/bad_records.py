@@ -439,11 +439,49 @@ EXPORT = (
     export(
         "a folder with other files, by force",
         (
-            "<folder>/mine holds other files (cat.png): choose another --out, --force "
-            "replaces only samples"
+            "<folder>/mine holds cat.png, which no export wrote, and no .export.json that lists "
+            "what an export made: choose another --out, or delete the folder yourself, since "
+            "--force replaces only what was exported"
         ),
         ("{run}", "--out", "{folder}/mine", "--force"),
         prepare=folder("mine", {"cat.png": b"mine"}),
+    ),
+    export(
+        "a folder of pictures that are called as exported ones are, by force",
+        (
+            "<folder>/mine holds 000000.png, which no export wrote, and no .export.json that lists "
+            "what an export made: choose another --out, or delete the folder yourself, since "
+            "--force replaces only what was exported"
+        ),
+        ("{run}", "--out", "{folder}/mine", "--force"),
+        prepare=folder("mine", {"000000.png": b"mine"}),
+    ),
+    export(
+        "an exported folder that somebody has added to, by force",
+        (
+            "<folder>/mine holds cat.png, which no export wrote: choose another --out, or delete "
+            "the folder yourself, since --force replaces only what was exported"
+        ),
+        ("{run}", "--out", "{folder}/mine", "--force"),
+        prepare=folder(
+            "mine",
+            {"cat.png": b"mine", ".export.json": b'{"files": {"000000.png": "0123456789abcdef"}}'},
+        ),
+    ),
+    export(
+        "an exported folder in which a picture was changed, by force",
+        (
+            "<folder>/mine holds 000000.png, which was changed since it was exported: choose "
+            "another --out, or delete the folder yourself"
+        ),
+        ("{run}", "--out", "{folder}/mine", "--force"),
+        prepare=folder(
+            "mine",
+            {
+                "000000.png": b"mine",
+                ".export.json": b'{"files": {"000000.png": "0123456789abcdef"}}',
+            },
+        ),
     ),
 )
 
