@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.cost import sampling_cost
 from bench.data.dataset import Dataset, as_drawn
-from bench.drawing import Drawn, batch_sizes, draw
+from bench.drawing import CLASS_LABELS, Drawn, batch_sizes, draw, label_frequencies
 from bench.extractors.base import Extractor, extract
 from bench.held_out import held_out_scores
 from bench.inside import Inside, look_inside
@@ -40,11 +40,14 @@ class Evaluation:
         values: scores and costs, by column of eval.csv.
         shown: the first samples, up to 64 images (N, C, H, W) or 5000 points (N, D), float32 in
             [-1, 1].
+        class_labels: distribution of the classes that the sampler was asked for, see
+            `bench.protocol`; empty where it takes none.
     """
 
     sampler: str
     values: dict[str, float | int | None]
     shown: Tensor
+    class_labels: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class EvaluatorOptions:
         precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
         cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
         resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out.
+        class_labels: which classes class-conditional models are asked for: "data", as often as they
+            occur in the data, or "uniform".
     """
 
     samples: int
@@ -66,14 +71,17 @@ class EvaluatorOptions:
     precision: str = "fp32"
     cost_seconds: float = 0.0
     resamples: int = 0
+    class_labels: str = "data"
 
     def __post_init__(self) -> None:
         """Refuse settings that no evaluation could use."""
-        check_settings(self.samples, self.batch_size, self.cost_seconds, self.resamples)
+        check_settings(
+            self.samples, self.batch_size, self.cost_seconds, self.resamples, self.class_labels
+        )
 
 
 def check_settings(
-    samples: int | None, batch_size: int, cost_seconds: float, resamples: int
+    samples: int | None, batch_size: int, cost_seconds: float, resamples: int, class_labels: str
 ) -> None:
     """Refuse settings that no evaluator could use, before anything is built.
 
@@ -90,6 +98,10 @@ def check_settings(
         raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
     if resamples < 0:
         raise ValueError(f"evaluator.resamples must not be negative, got {resamples}")
+    if class_labels not in CLASS_LABELS:
+        raise ValueError(
+            f"evaluator.class_labels must be {' or '.join(CLASS_LABELS)}, got {class_labels!r}"
+        )
 
 
 def check_data(dataset: Dataset) -> None:
@@ -153,6 +165,7 @@ class Evaluator:
     def __init__(self, reference: Reference, options: EvaluatorOptions) -> None:
         self.reference = reference
         self.options = options
+        self._frequencies = label_frequencies(reference.dataset, options.class_labels)  # (K,)
 
     def evaluate(
         self,
@@ -196,6 +209,7 @@ class Evaluator:
             seed=options.seed,
             precision=options.precision,
             batch_size=options.batch_size,
+            frequencies=self._frequencies,
         )
 
     def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
@@ -241,7 +255,9 @@ class Evaluator:
                 measured = sampling_cost(model, sampler, seconds=seconds, device=device)
             values |= dataclasses.asdict(measured)
         shown = SHOWN_IMAGES if stored.ndim == 4 else SHOWN_POINTS
-        return Evaluation(name, values, as_drawn(stored[:shown]))
+        asked_for = "uniform" if self._frequencies is None else "data"
+        class_labels = "" if classes is None else asked_for
+        return Evaluation(name, values, as_drawn(stored[:shown]), class_labels)
 
     def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
         """The metrics of one extractor."""
@@ -280,6 +296,7 @@ class Evaluator:
             name,
             sampler,
             batch_sizes(options.samples, options.samples, options.batch_size),
+            frequencies=self._frequencies,
             shape=self.reference.dataset.shape,
             seed=options.seed,
             precision=options.precision,

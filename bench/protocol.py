@@ -76,6 +76,7 @@ PROTOCOL = (
     "reference",
     "reference_size",
     "samples",
+    "class_labels",
     "extractors",
     "preprocessing",
     "metric_backend",
@@ -86,7 +87,14 @@ PROTOCOL = (
     "processes",
 )
 """Fields on which all rows of one table must agree. An empty value (a model that is not trained
-has no budget) agrees with anything."""
+has no budget) agrees with anything.
+
+class_labels: how the classes were distributed that a class-conditional model was asked for, "data"
+for their frequencies in the data and "uniform" for equal ones, which also names those of balanced
+data; empty for samplers that take no classes."""
+
+ADDED = ("class_labels",)
+"""Columns that earlier versions did not write: an eval.csv without them can be read."""
 
 PROVENANCE = ("overrides", "recipe", "torch_version", "bench_version", "commit", "evaluated_at")
 """Recorded for the reader, allowed to differ within a table. overrides are what variant names;

@@ -8,10 +8,12 @@ from textwrap import shorten
 import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from bench import checkpoint
 from bench.build import build_dataset, build_model, build_options
 from bench.distributed import World
+from bench.drawing import label_frequencies
 from bench.evaluator import EvaluatorOptions
 from bench.machine import choose_device, set_threads
 from bench.records import RunDirectory, RunInUseError, read_status
@@ -30,6 +32,8 @@ class RecordedRun:
         weights: which these are, "ema" or "raw".
         step: the training step that they are from.
         options: how the evaluator drew.
+        frequencies: how often it asked a class-conditional model for each class, (K,); None for
+            equally often.
     """
 
     name: str
@@ -38,6 +42,7 @@ class RecordedRun:
     weights: str
     step: int
     options: EvaluatorOptions
+    frequencies: Tensor | None
 
 
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
@@ -66,7 +71,9 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
     model = build_model(cfg, dataset, choose_device(device))
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
-    return RecordedRun(name, dataset.shape, model, weights, step, build_options(cfg, dataset))
+    options = build_options(cfg, dataset)
+    frequencies = label_frequencies(dataset, options.class_labels)
+    return RecordedRun(name, dataset.shape, model, weights, step, options, frequencies)
 
 
 def trained_or(

@@ -163,6 +163,7 @@ class Recorder:
             "train_seconds": spent.seconds,
             "train_flops": spent.flops,
             **evaluation.values,
+            "class_labels": evaluation.class_labels,
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         if last:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.dataset import Dataset, Split
+from bench.data.dataset import Dataset, Split, class_frequencies
 from bench.extractors.base import Extractor, cached_features
 from bench.extractors.cache import cached_tensors
 from bench.metrics.features import Features
@@ -79,21 +79,8 @@ class Reference:
 
     @cached_property
     def class_frequencies(self) -> np.ndarray:
-        """How often each class occurs, (K,), adding up to 1: by design, else in the train split.
-
-        Raises:
-            ValueError: a class has no images, so that frequencies cannot be compared with its own.
-        """
-        dataset = self.dataset
-        if dataset.frequencies is not None:
-            return dataset.frequencies
-        counts = np.bincount(np.asarray(dataset.train.labels), minlength=dataset.num_classes)
-        if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
-            raise ValueError(
-                f"{dataset.name} has no training images of {', '.join(empty)}: use dataset=folder "
-                "for a part of its classes"
-            )
-        return counts / counts.sum()
+        """See `bench.data.dataset.class_frequencies`."""
+        return class_frequencies(self.dataset)
 
     def expected_modes(self, samples: int) -> float | None:
         """How many classes so many real samples hit on average; None for unlabelled data."""
