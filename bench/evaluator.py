@@ -15,6 +15,7 @@ from bench.extractors.base import Extractor, extract
 from bench.held_out import held_out_scores
 from bench.inside import Inside, look_inside
 from bench.machine import autocast
+from bench.metrics.copying import Copying, copying
 from bench.metrics.features import Features
 from bench.metrics.fid import fid_infinity
 from bench.metrics.memorisation import memorisation
@@ -42,12 +43,15 @@ class Evaluation:
             [-1, 1].
         class_labels: distribution of the classes that the sampler was asked for, see
             `bench.protocol`; empty where it takes none.
+        copying: whether the samples are copies as the first extractor sees them; None before the
+            last evaluation point.
     """
 
     sampler: str
     values: dict[str, float | int | None]
     shown: Tensor
     class_labels: str = ""
+    copying: Copying | None = None
 
 
 @dataclass(frozen=True)
@@ -242,11 +246,14 @@ class Evaluator:
         stored = torch.cat(batches)  # (N, C, H, W) uint8, or points (N, D) float32
         classes = torch.cat(asked) if asked else None  # (N,)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
+        copied = None
         for extractor in self.reference.extractors:
             fake = extract(extractor, stored.split(options.batch_size), device)
             scores = self._scores(extractor, fake, last=last)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
             values |= self._classes(extractor, fake, classes)
+            if last and copied is None:
+                copied = self._copying(extractor, fake)
         if (mixture := self.reference.dataset.mixture) is not None:
             values |= mixture_modes(stored, torch.from_numpy(mixture.centres), mixture.sigma)
         if last and options.cost_seconds > 0 and sampler.calls:
@@ -257,7 +264,7 @@ class Evaluator:
         shown = SHOWN_IMAGES if stored.ndim == 4 else SHOWN_POINTS
         asked_for = "uniform" if self._frequencies is None else "data"
         class_labels = "" if classes is None else asked_for
-        return Evaluation(name, values, as_drawn(stored[:shown]), class_labels)
+        return Evaluation(name, values, as_drawn(stored[:shown]), class_labels, copied)
 
     def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
         """The metrics of one extractor."""
@@ -273,6 +280,12 @@ class Evaluator:
                 fid=scores["fid"],
             )
         return scores
+
+    def _copying(self, extractor: Extractor, fake: Features) -> Copying:
+        """Whether the samples are copies of training images, as one extractor sees them."""
+        reference = self.reference
+        train, test = (split(extractor).features for split in (reference.train, reference.test))
+        return copying(train, test, fake.features, held_out=reference.closeness(extractor))
 
     def _classes(
         self, extractor: Extractor, fake: Features, asked: Tensor | None

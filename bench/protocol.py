@@ -52,7 +52,8 @@ log-likelihood and its parts; how often it tells the class, and how often the sa
 was trained on the labels alone. Empty for a model that only draws."""
 
 WATCH = ("warning",)
-"""Signs of collapse at this evaluation point, in words; empty where there are none."""
+"""Signs of collapse and, at the last evaluation point, of copying, in words; empty where there are
+none."""
 
 COST = (
     "nfe",

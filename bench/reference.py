@@ -10,6 +10,7 @@ import torch
 from bench.data.dataset import Dataset, Split, class_frequencies
 from bench.extractors.base import Extractor, cached_features
 from bench.extractors.cache import cached_tensors
+from bench.metrics.copying import held_out_closeness
 from bench.metrics.features import Features
 from bench.metrics.memorisation import nearest_distances
 from bench.metrics.modes import perfect_sampler
@@ -58,6 +59,7 @@ class Reference:
                         f"finite: check evaluator.weights.{extractor.name}"
                     )
             self.nearest(extractor)
+            self.closeness(extractor)
 
     def train(self, extractor: Extractor) -> Features:
         """Features of the train split: what quality is measured against."""
@@ -76,6 +78,18 @@ class Reference:
             return {"nearest": nearest_distances(features.to(self.device)).cpu()}
 
         return cached_tensors(self.cache_dir, key, compute)["nearest"]
+
+    def closeness(self, extractor: Extractor) -> torch.Tensor:
+        """Closeness of held-out images to single real images, (T,), see `held_out_closeness`."""
+        sizes = (len(self.dataset.train), len(self.dataset.test))
+        key = ("closeness", self.dataset.hash, *sizes, *_identity(extractor))
+        train, test = (split(extractor).features for split in (self.train, self.test))
+
+        def compute() -> dict[str, torch.Tensor]:
+            found = held_out_closeness(train.to(self.device), test.to(self.device))
+            return {"closeness": found.cpu()}
+
+        return cached_tensors(self.cache_dir, key, compute)["closeness"]
 
     @cached_property
     def class_frequencies(self) -> np.ndarray:

@@ -31,11 +31,13 @@ from bench.recorder import Recorder
 from bench.records import RunDirectory
 from bench.reference import Reference
 from bench.trainer import Trainer
-from models.base import Sampler
+from models.base import GenerativeModel, Sampler
 from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
 from models.gan.objectives import non_saturating
 from models.real import RealData
+from models.samples import StoredSamples
+from models.stored import Stored
 
 
 @pytest.fixture(scope="module")
@@ -314,27 +316,46 @@ def test_signs_of_collapse_reach_the_row_the_log_and_the_reader(
     assert float(logged["warning/modes/generator"]["value"]) == float(rows[1]["modes"])
 
 
-def test_real_data_is_not_in_training_and_never_warned_of(digits: Dataset, tmp_path: Path) -> None:
-    trainer = make_trainer(digits, tmp_path)
-    model = RealData(digits.spec())
+def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[str, str]:
+    """The row of a model without phases, recorded as `python -m bench` does."""
     batches = BatchStream(digits.train, 8, seed=0, flip=False)
-    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, tmp_path / "c", seed=0)
-    evaluator = make_evaluator(digits, tmp_path)
-    with RunDirectory(tmp_path / "real") as records:
+    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, path / "c", seed=0)
+    evaluator = make_evaluator(digits, path)
+    with RunDirectory(path / "run") as records:
         recorder = Recorder(
             records,
             trainer,
             evaluator,
-            {"dataset": "digits", "model": "real", "seed": 0},
-            WandbLogger(
-                "disabled", tmp_path, project="p", group=None, name="n", run_id="", config={}
-            ),
+            {"dataset": "digits", "model": "stored", "seed": 0},
+            WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={}),
             TrainingProgress("test"),
             PeakMemory(trainer.device),
             "python -m bench",
         )
         trainer.fit(recorder)
-        assert [row["warning"] for row in records.eval_rows()] == [""]
+        (row,) = records.eval_rows()
+    return row
+
+
+def test_real_data_is_not_in_training_and_never_warned_of(digits: Dataset, tmp_path: Path) -> None:
+    assert untrained_row(digits, tmp_path, RealData(digits.spec()))["warning"] == ""
+
+
+def test_copies_of_training_images_are_warned_of(
+    digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Samples made elsewhere have no training to watch, but may be copies."""
+    copied = torch.arange(0, 600, 10)
+
+    def read(shape: tuple[int, ...]) -> Stored:
+        return Stored(lambda i: gather(digits.train.images, copied[i].numpy()), len(copied), "abc")
+
+    with caplog.at_level("WARNING", logger="bench.recorder"):
+        row = untrained_row(digits, tmp_path, StoredSamples(digits.spec(), read))
+    words = "copies: 100% of the samples all but coincide with one training image, 0.0% of held-out"
+    assert row["warning"].startswith(words)
+    assert float(row["nn_ratio_domain"]) == 0
+    assert row["warning"] in caplog.text
 
 
 def test_a_kill_between_warnings_and_rows_warns_once(
