@@ -147,7 +147,12 @@ def check_limits(model: GenerativeModel, samples: int) -> None:
         if limit < MIN_SAMPLES:
             advice = f"scores need at least {MIN_SAMPLES}, add samples"
         elif sampler.ordered:
-            advice = f"set evaluator.samples={limit}, a part of a stored list is no fair sample"
+            advice = f"set evaluator.samples={limit}"
+            if samples < limit:
+                advice += (
+                    ", or model.take=random for a random part of them: the first of a stored list "
+                    "are no fair sample"
+                )
         else:
             advice = f"set evaluator.samples to at most {limit}"
         raise ValueError(f"evaluator.samples={samples}, but {name} holds {limit}: {advice}")
