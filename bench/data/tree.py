@@ -72,6 +72,10 @@ class Tree(ABC):
     def read(self, name: str) -> bytes:
         """Return one file's bytes; safe to call from several threads."""
 
+    @abstractmethod
+    def head(self, name: str, size: int) -> bytes:
+        """Return the first bytes of one file, at most `size`."""
+
 
 def open_tree(path: str | Path, setting: str = "dataset.path") -> Tree:
     """Open a folder or zip file; setting is what the user set to path.
@@ -116,6 +120,10 @@ class _Folder(Tree):
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+    def head(self, name: str, size: int) -> bytes:
+        with (self.path / name).open("rb") as file:
+            return file.read(size)
 
     @cached_property
     def _walk(self) -> tuple[list[str], list[str]]:
@@ -168,6 +176,10 @@ class _Zip(Tree):
 
     def read(self, name: str) -> bytes:
         return self._archive.read(self._entries[name])
+
+    def head(self, name: str, size: int) -> bytes:
+        with self._archive.open(self._entries[name]) as file:
+            return file.read(size)
 
     @cached_property
     def _entries(self) -> dict[str, zipfile.ZipInfo]:
