@@ -34,6 +34,11 @@ EVALUATOR = (
         "evaluator.class_labels must be data or uniform, got None", "evaluator.class_labels=null"
     ),
     setting(
+        "label_classes must be data or uniform, got 'equal'",
+        "model=sgan_small",
+        "model.build.label_classes=equal",
+    ),
+    setting(
         "evaluator.samples=701, but held-out holds 700: set evaluator.samples to at most 700",
         "model=real",
         "evaluator.samples=701",
