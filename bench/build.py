@@ -24,6 +24,10 @@ from bench.reference import Reference
 from bench.trainer import Trainer
 from models.base import GenerativeModel
 
+UNRECORDED_LABELS = "uniform"
+"""Classes that models were asked for when configurations did not say: runs recorded then are
+exported as they were scored."""
+
 
 def build_dataset(cfg: DictConfig, world: World) -> Dataset:
     """Load the data; rank 0 goes first, so that it is downloaded and decoded once."""
@@ -134,6 +138,7 @@ def build_options(cfg: DictConfig, dataset: Dataset) -> EvaluatorOptions:
         precision=cfg.precision,
         cost_seconds=evaluator.cost_seconds,
         resamples=evaluator.resamples,
+        class_labels=evaluator.get("class_labels", UNRECORDED_LABELS),
     )
 
 

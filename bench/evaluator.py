@@ -10,12 +10,13 @@ from torch import Tensor
 
 from bench.cost import sampling_cost
 from bench.data.dataset import Dataset, as_drawn
-from bench.drawing import Drawn, batch_sizes, draw
+from bench.drawing import CLASS_LABELS, Drawn, batch_sizes, draw, label_frequencies
 from bench.extractors.base import Extractor, extract
 from bench.held_out import held_out_scores
 from bench.inside import Inside, look_inside
 from bench.machine import autocast
 from bench.memory import check_fits
+from bench.metrics.copying import Copying, copying
 from bench.metrics.features import Features
 from bench.metrics.fid import fid_infinity
 from bench.metrics.memorisation import memorisation
@@ -45,11 +46,17 @@ class Evaluation:
         values: scores and costs, by column of eval.csv.
         shown: the first samples, up to 64 images (N, C, H, W) or 5000 points (N, D), float32 in
             [-1, 1].
+        class_labels: distribution of the classes that the sampler was asked for, see
+            `bench.protocol`; empty where it takes none.
+        copying: whether the samples are copies as the first extractor sees them; None before the
+            last evaluation point.
     """
 
     sampler: str
     values: dict[str, float | int | None]
     shown: Tensor
+    class_labels: str = ""
+    copying: Copying | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class EvaluatorOptions:
         precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
         cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
         resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out.
+        class_labels: which classes class-conditional models are asked for: "data", as often as they
+            occur in the data, or "uniform".
     """
 
     samples: int
@@ -71,14 +80,17 @@ class EvaluatorOptions:
     precision: str = "fp32"
     cost_seconds: float = 0.0
     resamples: int = 0
+    class_labels: str = "data"
 
     def __post_init__(self) -> None:
         """Refuse settings that no evaluation could use."""
-        check_settings(self.samples, self.batch_size, self.cost_seconds, self.resamples)
+        check_settings(
+            self.samples, self.batch_size, self.cost_seconds, self.resamples, self.class_labels
+        )
 
 
 def check_settings(
-    samples: int | None, batch_size: int, cost_seconds: float, resamples: int
+    samples: int | None, batch_size: int, cost_seconds: float, resamples: int, class_labels: str
 ) -> None:
     """Refuse settings that no evaluator could use, before anything is built.
 
@@ -100,6 +112,10 @@ def check_settings(
         )
     if resamples < 0:
         raise ValueError(f"evaluator.resamples must not be negative, got {resamples}")
+    if class_labels not in CLASS_LABELS:
+        raise ValueError(
+            f"evaluator.class_labels must be {' or '.join(CLASS_LABELS)}, got {class_labels!r}"
+        )
     check_size(samples or MIN_SAMPLES, resamples, 0)
 
 
@@ -159,7 +175,12 @@ def check_limits(model: GenerativeModel, samples: int) -> None:
         if limit < MIN_SAMPLES:
             advice = f"scores need at least {MIN_SAMPLES}, add samples"
         elif sampler.ordered:
-            advice = f"set evaluator.samples={limit}, a part of a stored list is no fair sample"
+            advice = f"set evaluator.samples={limit}"
+            if samples < limit:
+                advice += (
+                    ", or model.take=random for a random part of them: the first of a stored list "
+                    "are no fair sample"
+                )
         else:
             advice = f"set evaluator.samples to at most {limit}"
         raise ValueError(f"evaluator.samples={samples}, but {name} holds {limit}: {advice}")
@@ -181,6 +202,7 @@ class Evaluator:
     def __init__(self, reference: Reference, options: EvaluatorOptions) -> None:
         self.reference = reference
         self.options = options
+        self._frequencies = label_frequencies(reference.dataset, options.class_labels)  # (K,)
 
     def evaluate(
         self,
@@ -224,6 +246,7 @@ class Evaluator:
             seed=options.seed,
             precision=options.precision,
             batch_size=options.batch_size,
+            frequencies=self._frequencies,
         )
 
     def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
@@ -256,11 +279,14 @@ class Evaluator:
         stored = torch.cat(batches)  # (N, C, H, W) uint8, or points (N, D) float32
         classes = torch.cat(asked) if asked else None  # (N,)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
+        copied = None
         for extractor in self.reference.extractors:
             fake = extract(extractor, stored.split(options.batch_size), device)
             scores = self._scores(extractor, fake, last=last)
             values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
             values |= self._classes(extractor, fake, classes)
+            if last and copied is None:
+                copied = self._copying(extractor, fake)
         if (mixture := self.reference.dataset.mixture) is not None:
             values |= mixture_modes(stored, torch.from_numpy(mixture.centres), mixture.sigma)
         if last and options.cost_seconds > 0 and sampler.calls:
@@ -269,7 +295,9 @@ class Evaluator:
                 measured = sampling_cost(model, sampler, seconds=seconds, device=device)
             values |= dataclasses.asdict(measured)
         shown = SHOWN_IMAGES if stored.ndim == 4 else SHOWN_POINTS
-        return Evaluation(name, values, as_drawn(stored[:shown]))
+        asked_for = "uniform" if self._frequencies is None else "data"
+        class_labels = "" if classes is None else asked_for
+        return Evaluation(name, values, as_drawn(stored[:shown]), class_labels, copied)
 
     def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
         """The metrics of one extractor."""
@@ -285,6 +313,12 @@ class Evaluator:
                 fid=scores["fid"],
             )
         return scores
+
+    def _copying(self, extractor: Extractor, fake: Features) -> Copying:
+        """Whether the samples are copies of training images, as one extractor sees them."""
+        reference = self.reference
+        train, test = (split(extractor).features for split in (reference.train, reference.test))
+        return copying(train, test, fake.features, held_out=reference.closeness(extractor))
 
     def _classes(
         self, extractor: Extractor, fake: Features, asked: Tensor | None
@@ -308,6 +342,7 @@ class Evaluator:
             name,
             sampler,
             batch_sizes(options.samples, options.samples, options.batch_size),
+            frequencies=self._frequencies,
             shape=self.reference.dataset.shape,
             seed=options.seed,
             precision=options.precision,

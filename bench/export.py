@@ -138,6 +138,7 @@ def _draw(
         name,
         sampler,
         batch_sizes(total, run.options.samples, batch_size),
+        frequencies=run.frequencies,
         shape=run.shape,
         seed=seed,
         precision=run.options.precision,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.data.dataset import Dataset, gather
+from bench.drawing import sample_labels
 from bench.machine import autocast
 from bench.untouched import eval_mode, untouched_random_state
 from models.base import Batch, GenerativeModel
@@ -39,7 +40,13 @@ class Inside:
 
 
 def look_inside(
-    model: GenerativeModel, dataset: Dataset, *, seed: int, precision: str, batch_size: int
+    model: GenerativeModel,
+    dataset: Dataset,
+    *,
+    seed: int,
+    precision: str,
+    batch_size: int,
+    frequencies: Tensor | None = None,
 ) -> Inside:
     """Look at a model without changing it, nor the global random state.
 
@@ -49,6 +56,8 @@ def look_inside(
         seed: of every generator.
         precision: "fp32" or "bf16".
         batch_size: most held-out samples at once.
+        frequencies: how often a class-conditional sampler is asked for each class, (K,); None for
+            equally often.
     """
     device = model.progress.device
     with eval_mode(model), untouched_random_state(device), torch.inference_mode():
@@ -60,7 +69,10 @@ def look_inside(
                 continue
             with autocast(device, precision):
                 generator = torch.Generator(device).manual_seed(seed)
-                states = sampler.trajectory(SHOWN, generator, None)  # S × (SHOWN, C, H, W)
+                y = None
+                if sampler.classes:
+                    y = sample_labels(SHOWN, sampler.classes, frequencies, generator)
+                states = sampler.trajectory(SHOWN, generator, y)  # S × (SHOWN, C, H, W)
             rows = torch.stack(list(states), dim=1).flatten(0, 1)  # (SHOWN · S, C, H, W)
             if torch.isfinite(rows).all():
                 trajectories[name] = (rows.float().cpu(), len(states))

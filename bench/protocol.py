@@ -53,7 +53,8 @@ log-likelihood and its parts; how often it tells the class, and how often the sa
 was trained on the labels alone. Empty for a model that only draws."""
 
 WATCH = ("warning",)
-"""Signs of collapse at this evaluation point, in words; empty where there are none."""
+"""Signs of collapse and, at the last evaluation point, of copying, in words; empty where there are
+none."""
 
 COST = (
     "nfe",
@@ -77,6 +78,7 @@ PROTOCOL = (
     "reference",
     "reference_size",
     "samples",
+    "class_labels",
     "extractors",
     "preprocessing",
     "metric_backend",
@@ -87,7 +89,14 @@ PROTOCOL = (
     "processes",
 )
 """Fields on which all rows of one table must agree. An empty value (a model that is not trained
-has no budget) agrees with anything."""
+has no budget) agrees with anything.
+
+class_labels: how the classes were distributed that a class-conditional model was asked for, "data"
+for their frequencies in the data and "uniform" for equal ones, which also names those of balanced
+data; empty for samplers that take no classes."""
+
+ADDED = ("class_labels",)
+"""Columns that earlier versions did not write: an eval.csv without them can be read."""
 
 PROVENANCE = ("overrides", "recipe", "torch_version", "bench_version", "commit", "evaluated_at")
 """Recorded for the reader, allowed to differ within a table. overrides are what variant names;

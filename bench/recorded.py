@@ -9,10 +9,12 @@ from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from bench import checkpoint
 from bench.build import build_dataset, build_model, build_options, plain
 from bench.distributed import World
+from bench.drawing import label_frequencies
 from bench.errors import type_errors_name
 from bench.evaluator import EvaluatorOptions
 from bench.identity import check_names
@@ -38,6 +40,8 @@ class RecordedRun:
         weights: which these are, "ema" or "raw".
         step: the training step that they are from.
         options: how the evaluator drew.
+        frequencies: how often it asked a class-conditional model for each class, (K,); None for
+            equally often.
     """
 
     name: str
@@ -46,6 +50,7 @@ class RecordedRun:
     weights: str
     step: int
     options: EvaluatorOptions
+    frequencies: Tensor | None
 
 
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
@@ -80,7 +85,9 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
     model = build_model(cfg, dataset, choose_device(device))
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
-    return RecordedRun(name, dataset.shape, model, weights, step, build_options(cfg, dataset))
+    options = build_options(cfg, dataset)
+    frequencies = label_frequencies(dataset, options.class_labels)
+    return RecordedRun(name, dataset.shape, model, weights, step, options, frequencies)
 
 
 def trained_or(

@@ -18,7 +18,7 @@ from bench.progress import TrainingProgress
 from bench.protocol import eval_columns
 from bench.records import RunDirectory, Status
 from bench.trainer import Trainer
-from bench.watch import PREFIX, collapse_signs
+from bench.watch import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ class Recorder:
         if last:
             self._save_inside(spent)
         rows = [self._row(evaluation, spent, last=last) for evaluation in evaluations]
-        for row in rows:
-            self._watch(row, earlier)
+        for row, evaluation in zip(rows, evaluations, strict=True):
+            self._warn(row, [*self._collapse(row, earlier), *copying_signs(evaluation.copying)])
         self.records.train.flush()
         self.records.append_eval(rows, self.columns)
         self._mirror(rows, spent)
@@ -119,10 +119,12 @@ class Recorder:
         there = {row["sampler"] for row in rows if int(row["checkpoint"]) == point}
         return there >= self.trainer.model.samplers.keys()
 
-    def _watch(self, row: dict[str, Any], earlier: Sequence[Mapping[str, str]]) -> None:
-        """Write signs of collapse into the row, train.csv, the progress line and W&B."""
+    def _collapse(self, row: Mapping[str, Any], earlier: Sequence[Mapping[str, str]]) -> list[Sign]:
+        """Signs of collapse; none of data and others' samples, which are not in training."""
+        if not self.trainer.phases:
+            return []
         fid = f"fid_{self._ranked_by}"
-        signs = collapse_signs(
+        return collapse_signs(
             row,
             self._ranked_by,
             expected_modes=self._expected_modes,
@@ -132,9 +134,12 @@ class Recorder:
                 if other["sampler"] == row["sampler"] and other[fid]
             ],
         )
-        if not signs or not self.trainer.phases:  # data and others' samples are not in training
+
+    def _warn(self, row: dict[str, Any], signs: Sequence[Sign]) -> None:
+        """Write signs into the row, train.csv, the progress line and W&B."""
+        if not signs:
             return
-        row["warning"] = "; ".join(sign.words for sign in signs)
+        row["warning"] = SEPARATOR.join(sign.words for sign in signs)
         spent = self.trainer.spent
         values = {f"{sign.name}/{row['sampler']}": sign.value for sign in signs}
         self.records.train.log(
@@ -169,6 +174,7 @@ class Recorder:
             "train_seconds": spent.seconds,
             "train_flops": spent.flops,
             **evaluation.values,
+            "class_labels": evaluation.class_labels,
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         if last:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.dataset import Dataset, Split
+from bench.data.dataset import Dataset, Split, class_frequencies
 from bench.extractors.base import Extractor, cached_features
 from bench.extractors.cache import cached_tensors
+from bench.metrics.copying import held_out_closeness
 from bench.metrics.features import Features
 from bench.metrics.memorisation import nearest_distances
 from bench.metrics.modes import perfect_sampler
@@ -58,6 +59,7 @@ class Reference:
                         f"finite: check evaluator.weights.{extractor.name}"
                     )
             self.nearest(extractor)
+            self.closeness(extractor)
 
     def train(self, extractor: Extractor) -> Features:
         """Features of the train split: what quality is measured against."""
@@ -77,23 +79,22 @@ class Reference:
 
         return cached_tensors(self.cache_dir, key, compute)["nearest"]
 
+    def closeness(self, extractor: Extractor) -> torch.Tensor:
+        """Closeness of held-out images to single real images, (T,), see `held_out_closeness`."""
+        sizes = (len(self.dataset.train), len(self.dataset.test))
+        key = ("closeness", self.dataset.hash, *sizes, *_identity(extractor))
+        train, test = (split(extractor).features for split in (self.train, self.test))
+
+        def compute() -> dict[str, torch.Tensor]:
+            found = held_out_closeness(train.to(self.device), test.to(self.device))
+            return {"closeness": found.cpu()}
+
+        return cached_tensors(self.cache_dir, key, compute)["closeness"]
+
     @cached_property
     def class_frequencies(self) -> np.ndarray:
-        """How often each class occurs, (K,), adding up to 1: by design, else in the train split.
-
-        Raises:
-            ValueError: a class has no images, so that frequencies cannot be compared with its own.
-        """
-        dataset = self.dataset
-        if dataset.frequencies is not None:
-            return dataset.frequencies
-        counts = np.bincount(np.asarray(dataset.train.labels), minlength=dataset.num_classes)
-        if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
-            raise ValueError(
-                f"{dataset.name} has no training images of {', '.join(empty)}: use dataset=folder "
-                "for a part of its classes"
-            )
-        return counts / counts.sum()
+        """See `bench.data.dataset.class_frequencies`."""
+        return class_frequencies(self.dataset)
 
     def expected_modes(self, samples: int) -> float | None:
         """How many classes so many real samples hit on average; None for unlabelled data."""

@@ -91,6 +91,7 @@ def run(
             cfg.evaluator.batch_size,
             cfg.evaluator.cost_seconds,
             cfg.evaluator.resamples,
+            cfg.evaluator.class_labels,
         )
         path = run_directory(
             Path(cfg.results_root), cfg.dataset.name, cfg.model.name, overrides, cfg.seed

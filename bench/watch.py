@@ -1,7 +1,11 @@
-"""Signs that a model collapses while it trains; they warn, and never stop or choose anything."""
+"""Signs that a model collapses or copies; they warn, and never stop or choose anything."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # bench.compare reads warnings without torch
+    from bench.metrics.copying import Copying
 
 PREFIX = "warning/"
 """How the keys of warnings begin in train.csv and W&B."""
@@ -23,9 +27,16 @@ LARGEST_RISE = 1.5
 """FID in units of the best one so far."""
 
 
+SEPARATOR = "; "
+"""Between the words of several signs."""
+
+COPIES = "copies"
+"""How the words of copying begin, and those of no sign of collapse."""
+
+
 @dataclass(frozen=True)
 class Sign:
-    """One sign of collapse.
+    """One sign of collapse or of copying.
 
     Attributes:
         name: key of train.csv and W&B, such as "warning/modes".
@@ -79,3 +90,28 @@ def collapse_signs(
         words = f"FID {fid:.3g}, {fid / best:.1f} times its best ({best:.3g})"
         signs.append(Sign(f"{PREFIX}fid", fid / best, words))
     return signs
+
+
+def copying_signs(found: "Copying | None") -> list[Sign]:
+    """The sign that samples are copies of training images, if they are beyond chance.
+
+    Args:
+        found: what the test of copying says; None where it was not made.
+    """
+    if found is None or not found.found:
+        return []
+    words = (
+        f"{COPIES}: {found.share:.0%} of the samples all but coincide with one training image, "
+        f"{found.held_out:.1%} of held-out images do"
+    )
+    return [Sign(f"{PREFIX}copies", found.share, words)]
+
+
+def shows_collapse(warning: str) -> bool:
+    """Whether words of a row's column "warning" name a sign of collapse, and not copying alone."""
+    return any(words and not words.startswith(COPIES) for words in warning.split(SEPARATOR))
+
+
+def shows_copying(warning: str) -> bool:
+    """Whether words of a row's column "warning" name copying."""
+    return any(words.startswith(COPIES) for words in warning.split(SEPARATOR))

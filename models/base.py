@@ -8,6 +8,7 @@ evaluator scores every one. Neither ever asks which family the model belongs to.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -26,6 +27,12 @@ class Batch:
     y: Tensor | None = None
 
 
+class Labelled(Protocol):
+    """Gives n labelled training samples, see `DataSpec.labelled`."""
+
+    def __call__(self, n: int, /, *, uniform: bool) -> Batch: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """What a model may know about the data it is built for.
@@ -36,15 +43,17 @@ class DataSpec:
         held_out: maps indices, (B,) int64 in [0, held_out_size), to samples that no model is
             trained on, (B, *shape) float32 in [-1, 1].
         held_out_size: number of such samples.
-        labelled: maps n to n training samples with their labels, as many of every class, always
-            the same ones; raises ValueError if there are not so many. None for unlabelled data.
+        labelled: maps n, and by the keyword `uniform` whether every class has as many, to n
+            training samples with their labels, always the same ones; otherwise classes are as
+            frequent as in the data, with at least one sample each. Raises ValueError if there are
+            not enough. None for unlabelled data.
     """
 
     shape: tuple[int, ...]
     num_classes: int
     held_out: Callable[[Tensor], Tensor]
     held_out_size: int
-    labelled: Callable[[int], Batch] | None = None
+    labelled: Labelled | None = None
 
     def require_labels(self, what: str) -> None:
         """Raise ValueError if there are no labels and `what`, named in the message, needs them."""

@@ -45,11 +45,10 @@ class Hybrid(GenerativeModel):
 
         Raises:
             ValueError: the model that refines is no diffusion model, a number of steps is out of
-                its range or given twice, only one parent was trained before, or their phases share
-                a name.
+                its range or given twice, only one parent was trained before, their phases share a
+                name, or the sampler is guided by classes and the draft takes none.
         """
         super().__init__(data.shape)
-        self.num_classes = data.num_classes
         self.draft = draft(data)
         self.refine = refine(data)
         if not isinstance(self.refine, DenoisingModel):
@@ -68,6 +67,11 @@ class Hybrid(GenerativeModel):
             raise ValueError(
                 "hybrid needs both parents trained before or neither: give both model.draft_run "
                 "and model.refine_run, or none"
+            )
+        if parse(sampler).guidance != 1.0 and not self._draft_sampler.classes:
+            raise ValueError(
+                f"hybrid cannot refine by {sampler}, which is guided by classes: drafts are of "
+                "unknown classes, choose a sampler without guidance or a class-conditional draft"
             )
         names = [phase.name for phase in (*self.draft.phases, *self.refine.phases)]
         if len(set(names)) < len(names):
@@ -92,7 +96,7 @@ class Hybrid(GenerativeModel):
     @property
     def samplers(self) -> Mapping[str, Sampler]:
         """The draft alone, the draft refined by k steps for every k, and the sampler alone."""
-        draft = min(self.draft.samplers.values(), key=lambda sampler: sampler.nfe or 0)
+        draft = self._draft_sampler
         spec = parse(self.sampler)
         samplers = {"draft": draft}
         for steps in self.steps:
@@ -111,6 +115,11 @@ class Hybrid(GenerativeModel):
         self._pass_progress_on()
         return self.draft.stage + self.refine.stage
 
+    @property
+    def _draft_sampler(self) -> Sampler:
+        """The cheapest sampler of the model that drafts."""
+        return min(self.draft.samplers.values(), key=lambda sampler: sampler.nfe or 0)
+
     def _draw(
         self,
         draft: Sampler,
@@ -120,8 +129,10 @@ class Hybrid(GenerativeModel):
         y: Tensor | None = None,
         on_state: OnState | None = None,
     ) -> Tensor:
-        if y is None and self.num_classes:  # both parents shall draw the same class
-            y = torch.randint(self.num_classes, (n,), generator=generator, device=generator.device)
+        if not draft.classes:
+            y = None  # nobody knows the class of the draft
+        elif y is None:  # both parents shall draw the same class
+            y = torch.randint(draft.classes, (n,), generator=generator, device=generator.device)
         x = draft.draw(n, generator, y)  # (n, *data_shape)
         if on_state is not None:
             on_state(x)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.files import read_text
-from bench.protocol import Range, column_ranges, eval_columns, extractor_names
+from bench.protocol import ADDED, Range, column_ranges, eval_columns, extractor_names
 from bench.records import EVAL_KEY
 
 REMEDY = "delete {} and run it again, or name other runs"
@@ -28,7 +28,7 @@ class Layout:
     """Which columns an eval.csv has; shared by all files of the same header.
 
     Attributes:
-        header: all columns, as in the file.
+        header: all columns, as in the file, then those of `bench.protocol.ADDED` that it lacks.
         extractors: names of the feature extractors, in column order.
         measured: columns of numbers, with their row in `EvalTable.values`.
         texts: all other columns, with their place in `EvalTable.words`.
@@ -126,6 +126,8 @@ def read_eval(file: Path) -> EvalTable:
         return NO_ROWS
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
+    if "class_labels" not in columns:
+        columns["class_labels"] = _earlier_class_labels(columns)
     words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
     table = EvalTable(layout, values, words)
     _check_points(table, file)
@@ -159,11 +161,23 @@ def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
     )
 
 
+def _earlier_class_labels(columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What the column class_labels would hold in a file of before it was recorded.
+
+    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
+    classifier of the data's classes measures; without one nothing can be told, and an empty value
+    agrees with any.
+    """
+    return tuple("uniform" if agreement else "" for agreement in columns["class_agreement"])
+
+
 @lru_cache(maxsize=64)
 def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
     """The layout of a header, and the columns that it lacks."""
     extractors = extractor_names(header)
-    missing = tuple(name for name in eval_columns(extractors) if name not in header)
+    lacking = [name for name in eval_columns(extractors) if name not in header]
+    missing = tuple(name for name in lacking if name not in ADDED)
+    header = (*header, *(name for name in lacking if name in ADDED))
     ranges = column_ranges(extractors)
     measured = {name: k for k, name in enumerate(ranges)}
     texts = {name: k for k, name in enumerate(n for n in header if n not in measured)}

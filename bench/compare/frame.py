@@ -9,6 +9,7 @@ from bench.compare.outcomes import Outcome, outcomes
 from bench.compare.statistics import KEY, Comparison, Entry, statistics_columns
 from bench.files import inert
 from bench.protocol import PROTOCOL
+from bench.watch import shows_collapse
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
@@ -72,7 +73,9 @@ def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:
 
 def _outcome_columns(entry: Entry, outcome: Outcome | None) -> dict[str, object]:
     """How the model's runs ended; nothing of what is not trained."""
-    collapsed = len(entry.course.warnings) if entry.course is not None else math.nan
+    collapsed = math.nan
+    if entry.course is not None:
+        collapsed = sum(map(shows_collapse, entry.course.warnings.values()))
     return {
         "runs_ended": outcome.runs if outcome else math.nan,
         "runs_failed": outcome.failed if outcome else math.nan,

@@ -7,6 +7,7 @@ from bench.compare.read import ENDED, Run
 from bench.compare.seeds import wilson
 from bench.compare.statistics import Comparison
 from bench.compare.tables import Cell, Table
+from bench.watch import shows_collapse
 
 OUTCOMES_SENTENCE = (
     "Runs that ended, by model. A run has failed if its training stopped on an error, such as a "
@@ -59,8 +60,8 @@ def is_trained(run: Run) -> bool:
 
 
 def collapsed(run: Run) -> bool:
-    """Whether the run finished with a warning about the first sampler that it lists."""
-    return run.state == "finished" and bool(run.last.texts("warning")[0])
+    """Whether the run finished with signs of collapse of the first sampler that it lists."""
+    return run.state == "finished" and shows_collapse(run.last.texts("warning")[0])
 
 
 def outcomes_table(comparison: Comparison, found: list[Outcome]) -> Table:

@@ -15,6 +15,7 @@ LABELS = {
     "reference": "reference split",
     "reference_size": "reference samples",
     "samples": "samples per model",
+    "class_labels": "classes asked for",
     "extractors": "extractors and their hashes",
     "metric_backend": "metric backend",
     "budget": "training budget",

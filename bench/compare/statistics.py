@@ -19,7 +19,7 @@ from bench.compare.seeds import Summary, summarise
 from bench.protocol import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
 
 WARNING = "⚠"
-"""Marks an entry whose samples show signs of collapse."""
+"""Marks an entry whose samples show signs of collapse or copying."""
 
 CONSUMED = ("step", "images", "train_seconds", "train_flops")
 """Columns of POINT that measure what training consumed."""
@@ -131,7 +131,7 @@ class Comparison:
         return self._labels.get((entry.model, entry.variant), f"{entry.model} ({entry.variant})")
 
     def marked(self, entry: Entry) -> str:
-        """The label, marked where a seed's last evaluation point shows signs of collapse."""
+        """The label, marked where a seed's last point shows signs of collapse or copying."""
         warned = entry.course is not None and entry.course.warnings
         return f"{self.label(entry)} {WARNING}" if warned else self.label(entry)
 

@@ -97,8 +97,15 @@ class Dataset:
         return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled)
 
 
-def _labelled(split: Split, num_classes: int, n: int) -> Batch:
-    """The first n / K samples of every class, in the order of the split.
+def _labelled(split: Split, num_classes: int, n: int, *, uniform: bool) -> Batch:
+    """The first samples of every class, in the order of the split; n in all.
+
+    Args:
+        split: the training split.
+        num_classes: K.
+        n: a positive multiple of K.
+        uniform: whether every class gives n / K samples; otherwise classes give samples in
+            proportion to their own number, each at least one (`proportional`).
 
     Raises:
         ValueError: n is not a positive multiple of K, or a class has too few samples.
@@ -108,15 +115,55 @@ def _labelled(split: Split, num_classes: int, n: int) -> Batch:
         raise ValueError(
             f"labels must be a positive multiple of the number of classes, {num_classes}, got {n}"
         )
-    each = n // num_classes
-    chosen = [np.flatnonzero(labels == k)[:each] for k in range(num_classes)]
-    if min(map(len, chosen)) < each:
+    available = np.bincount(labels, minlength=num_classes)  # (K,)
+    wanted = np.full(num_classes, n // num_classes)  # (K,)
+    if not uniform and available.min() > 0 and n <= len(labels):
+        wanted = proportional(available, n)
+    if (available < wanted).any():
         raise ValueError(
-            f"labels={n} needs {each} images of every class, and one has "
-            f"{min(map(len, chosen))}: ask for fewer labels"
+            f"labels={n} needs {wanted[np.argmin(available)]} images of every class, and one has "
+            f"{available.min()}: ask for fewer labels"
         )
+    chosen = [np.flatnonzero(labels == k)[: wanted[k]] for k in range(num_classes)]
     indices = np.sort(np.concatenate(chosen))
     return Batch(gather(split.images, indices), torch.from_numpy(labels[indices]))
+
+
+def proportional(counts: np.ndarray, n: int) -> np.ndarray:
+    """Allot n places to classes in proportion to their counts, at least one to each (Webster).
+
+    Each place after the first goes to the class with the largest count / (2 · places + 1), so that
+    more places never take one away from a class.
+
+    Args:
+        counts: samples of each class, (K,), all positive.
+        n: places, K ≤ n ≤ sum of the counts.
+
+    Returns:
+        Places of each class, (K,) int64, none above its count.
+    """
+    places = np.ones(len(counts), np.int64)
+    for _ in range(n - len(counts)):
+        quotients = np.where(places < counts, counts / (2 * places + 1), 0)
+        places[np.argmax(quotients)] += 1
+    return places
+
+
+def class_frequencies(dataset: Dataset) -> np.ndarray:
+    """How often each class occurs, (K,) float64, sum 1: by design, else in the train split.
+
+    Raises:
+        ValueError: a class has no training images, so that nothing can be compared with them.
+    """
+    if dataset.frequencies is not None:
+        return dataset.frequencies
+    counts = np.bincount(np.asarray(dataset.train.labels), minlength=dataset.num_classes)
+    if empty := [name for name, n in zip(dataset.classes, counts, strict=True) if n == 0]:
+        raise ValueError(
+            f"{dataset.name} has no training images of {', '.join(empty)}: use dataset=folder "
+            "for a part of its classes"
+        )
+    return counts / counts.sum()
 
 
 def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:

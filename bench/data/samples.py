@@ -1,11 +1,15 @@
 """Owns reading samples that other systems made: folders and zips of images, NumPy's files."""
 
+import io
 import logging
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 from torch import Tensor
 
 from bench.data.cache import BROKEN_ARRAY
@@ -13,13 +17,24 @@ from bench.data.dataset import Split, content_hash, gather
 from bench.data.decode import decode_into
 from bench.data.layout import image_names
 from bench.data.survey import Wanted, settle
-from bench.data.tree import UNREADABLE, open_tree
+from bench.data.tree import UNREADABLE, Tree, open_tree
 from bench.memory import available_bytes
 from bench.sample_files import ADM_KEY
 from models.stored import Stored
 
 _LOGGER = logging.getLogger(__name__)
 _SETTING = "model.path"
+_JPEG = b"\xff\xd8\xff"
+"""How every JPEG begins."""
+
+_LUMINANCE = (
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+)
+"""The luminance quantisation table of quality 50 (ITU-T T.81, Table K.1)."""
+
 _DAMAGE = (*UNREADABLE, *BROKEN_ARRAY)
 _GIB = 1 << 30
 
@@ -87,7 +102,49 @@ def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
         decode_into(
             tree, [(images, names)], target, "save them in that size (resizing changes every score)"
         )
+        _warn_of_jpegs(tree, names)
     return images
+
+
+def _is_jpeg(tree: Tree, name: str) -> bool:
+    """Whether a file begins as every JPEG does, whatever its name."""
+    with tree.open(name) as file:
+        return file.read(len(_JPEG)) == _JPEG
+
+
+def _warn_of_jpegs(tree: Tree, names: Sequence[str]) -> None:
+    """Say once that images were stored with loss, whatever their names end in."""
+    jpegs = [name for name in names if _is_jpeg(tree, name)]
+    if jpegs:
+        _LOGGER.warning(
+            "%s: %d of %d images are JPEGs (the first of %s): what compression changes is hardly "
+            "seen and costs score, save samples as PNG (docs/protocol.md has figures)",
+            tree,
+            len(jpegs),
+            len(names),
+            _compression(tree.read(jpegs[0])),
+        )
+
+
+def _compression(data: bytes) -> str:
+    """How a JPEG was compressed: "quality about 75, chroma at half resolution"."""
+    with Image.open(io.BytesIO(data)) as image:
+        tables = getattr(image, "quantization", {})
+        sampling = get_sampling(image)
+    chroma = ", chroma at half resolution" if sampling in (1, 2) else ""
+    return f"quality about {_quality(tables[0])}{chroma}" if 0 in tables else "unknown quality"
+
+
+def _quality(table: Sequence[int]) -> int:
+    """The quality in 1..100 whose luminance table, by the scaling of libjpeg, is most like one."""
+    standard = sorted(_LUMINANCE)
+
+    def distance(quality: int) -> int:
+        scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+        scaled = [min(max((value * scale + 50) // 100, 1), 255) for value in standard]
+        return sum(abs(a - b) for a, b in zip(scaled, sorted(table), strict=True))
+
+    return min(range(100, 0, -1), key=distance)
 
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:

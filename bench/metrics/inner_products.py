@@ -119,7 +119,12 @@ def coincide(squared: Tensor, cloud: Cloud) -> Tensor:
     The same image leaves an extractor with slightly different features in different batches, and
     the distance of equal features is a difference of rounded products.
     """
-    return squared <= ROUNDING_STEPS * torch.finfo(squared.dtype).eps * cloud.norms
+    return squared <= rounding(cloud)
+
+
+def rounding(cloud: Cloud) -> Tensor:
+    """How far squared distances from each sample of a set may be off by rounding, (N,)."""
+    return ROUNDING_STEPS * torch.finfo(cloud.norms.dtype).eps * cloud.norms
 
 
 def _cloud(features: Tensor, centre: Tensor) -> Cloud:

@@ -37,6 +37,7 @@ class SemiSupervisedGAN(GAN):
         discriminator: Callable[..., nn.Module],
         latent_dim: int = 100,
         labels_per_class: int = 10,
+        label_classes: str = "uniform",
     ) -> None:
         """Build three networks.
 
@@ -46,11 +47,16 @@ class SemiSupervisedGAN(GAN):
             discriminator: called with `outputs` = K: gives logits (B, K), and features (B, D) by
                 its method of that name.
             latent_dim: length of z ~ N(0, I).
-            labels_per_class: how many training samples of each class have a known label.
+            labels_per_class: how many training samples of each class have a known label, on
+                average over the classes.
+            label_classes: "data" for labelled samples whose classes are as frequent as in the data,
+                at least one of each; "uniform" for as many of each, as in the paper.
 
         Raises:
-            ValueError: the data has no classes, or not so many samples of each.
+            ValueError: label_classes is neither, the data has no classes, or not so many samples.
         """
+        if label_classes not in ("data", "uniform"):
+            raise ValueError(f"label_classes must be data or uniform, got {label_classes!r}")
         data.require_labels("a semi-supervised GAN")
         if data.labelled is None:
             raise ValueError("a semi-supervised GAN needs labels on the training images")
@@ -60,7 +66,8 @@ class SemiSupervisedGAN(GAN):
 
         super().__init__(data, generator, classifier, non_saturating(), latent_dim)
         self.supervised = classifier(self.data_shape)
-        labelled = data.labelled(labels_per_class * data.num_classes)
+        labels = labels_per_class * data.num_classes
+        labelled = data.labelled(labels, uniform=label_classes == "uniform")
         self.register_buffer("labelled_x", labelled.x, persistent=False)
         self.register_buffer("labelled_y", labelled.y, persistent=False)
 

@@ -119,16 +119,35 @@ ARRAYS = (
     ),
     Case(
         "fewer samples than asked for",
-        "evaluator.samples=13, but stored-<hash> holds 12: set evaluator.samples=12, a part of a "
-        "stored list is no fair sample",
+        "evaluator.samples=13, but stored-<hash> holds 12: set evaluator.samples=12",
         (*NPY, "evaluator.samples=13"),
         array(grey()),
     ),
     Case(
         "more samples than asked for",
-        "evaluator.samples=10, but stored-<hash> holds 12: set evaluator.samples=12, a part of a "
-        "stored list is no fair sample",
+        "evaluator.samples=10, but stored-<hash> holds 12: set evaluator.samples=12, or "
+        "model.take=random for a random part of them: the first of a stored list are no fair "
+        "sample",
         NPY,
+        array(grey()),
+    ),
+    Case(
+        "fewer samples than a random part of them",
+        "evaluator.samples=13, but stored-<hash>-random holds 12: set evaluator.samples to at "
+        "most 12",
+        (*NPY, "evaluator.samples=13", "model.take=random"),
+        array(grey()),
+    ),
+    Case(
+        "`model.take=first`",
+        "model.take must be random or null, got 'first'",
+        (*NPY, "model.take=first"),
+        array(grey()),
+    ),
+    Case(
+        "`model.take=10`",
+        "model.take must be random or null, got 10",
+        (*NPY, "model.take=10"),
         array(grey()),
     ),
     Case(
@@ -300,6 +319,13 @@ def scored_as_constant(run: Path) -> None:
     assert float(row["modes"]) == 1
 
 
+def random_part_named(run: Path) -> None:
+    row = scores(run)
+    assert row["sampler"].startswith("stored-")
+    assert row["sampler"].endswith("-random")
+    assert (row["samples"], row["seed"]) == ("10", "0")
+
+
 def kid_subsets_named(run: Path) -> None:
     scored_finitely(run)
     assert "KID (100 subsets of min(1000; n/2))" in scores(run)["metric_backend"]
@@ -322,6 +348,14 @@ ACCEPTED = (
         (*NPY, "evaluator.resamples=20"),
         array(np.full((10, 8, 8, 1), 77, np.uint8)),
         check=scored_as_constant,
+    ),
+    Case(
+        "more samples than asked for, with `model.take=random`",
+        "accepted: a random part without replacement, chosen by `seed`; the sampler's name ends in "
+        "`-random`",
+        (*NPY, "model.take=random"),
+        array(grey()),
+        check=random_part_named,
     ),
     Case(
         "fewer samples than a KID subset of 1000",

@@ -51,6 +51,18 @@ EVALUATOR = (
     setting("evaluator.cost_seconds must not be negative, got -1", "evaluator.cost_seconds=-1"),
     setting("evaluator.resamples must not be negative, got -1", "evaluator.resamples=-1"),
     setting(
+        "evaluator.class_labels must be data or uniform, got 'equal'",
+        "evaluator.class_labels=equal",
+    ),
+    setting(
+        "evaluator.class_labels must be data or uniform, got None", "evaluator.class_labels=null"
+    ),
+    setting(
+        "label_classes must be data or uniform, got 'equal'",
+        "model=sgan_small",
+        "model.build.label_classes=equal",
+    ),
+    setting(
         "evaluator.samples=701, but held-out holds 700: set evaluator.samples to at most 700",
         "model=real",
         "evaluator.samples=701",

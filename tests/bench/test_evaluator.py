@@ -1,20 +1,22 @@
 """The evaluator leaves training untouched and repeats its samples; the recorder records."""
 
 import csv
+import itertools
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bench.budget import Budget
 from bench.data.batches import BatchStream
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, Split, gather
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
 from bench.drawing import SamplesNotFiniteError
-from bench.evaluator import Evaluator, EvaluatorOptions
+from bench.evaluator import Evaluation, Evaluator, EvaluatorOptions
 from bench.extractors.base import IdentityExtractor
 from bench.extractors.classifier import DomainClassifier
 from bench.extractors.domain import DomainExtractor
@@ -29,11 +31,13 @@ from bench.recorder import Recorder
 from bench.records import RunDirectory
 from bench.reference import Reference
 from bench.trainer import Trainer
-from models.base import Sampler
+from models.base import GenerativeModel, Sampler
 from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
 from models.gan.objectives import non_saturating
 from models.real import RealData
+from models.samples import StoredSamples
+from models.stored import Stored
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +137,6 @@ def test_samples_that_are_not_finite_or_of_another_shape_are_refused(
 def test_a_class_without_training_images_is_named(digits: Dataset, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from bench.data.dataset import Split
-
     labels = digits.train.labels
     assert labels is not None
     kept = labels != 3
@@ -225,6 +227,81 @@ def test_points_are_scored_as_they_are(tmp_path: Path) -> None:
     assert set(perfect) == {"modes_perfect", "high_quality_perfect", "reverse_kl_perfect"}
 
 
+class Oracle(RealData):
+    """Held-out images of the classes that it is asked for, none twice before all are dealt out."""
+
+    def __init__(self, data: Dataset) -> None:
+        super().__init__(data.spec())
+        assert data.test.labels is not None
+        self.split = data.test
+        self.of_class = [np.flatnonzero(data.test.labels == k) for k in range(data.num_classes)]
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        dealt = [itertools.cycle(indices) for indices in self.of_class]
+
+        def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+            assert y is not None
+            return gather(self.split.images, np.array([next(dealt[k]) for k in y.tolist()]))
+
+        return {"oracle": Sampler(draw, {}, classes=len(self.of_class))}
+
+
+def rare_class(counts: tuple[int, int] = (1800, 200)) -> Dataset:
+    """Dark and bright images in these numbers, in the train and in the test split."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], counts)
+    brightness = 150 * labels[:, None, None, None]
+    splits = []
+    for _ in range(2):
+        images = rng.integers(0, 100, (len(labels), 1, 8, 8)) + brightness
+        splits.append(Split(images.astype(np.uint8), labels))
+    return Dataset("rare", *splits, ("dark", "bright"), False, "rare")
+
+
+class Pixels(IdentityExtractor):
+    """The mean of each quarter of an image."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        return torch.nn.functional.avg_pool2d(images.float(), 4).flatten(1) / 64, None
+
+
+def oracle_row(data: Dataset, cache: Path, class_labels: str) -> Evaluation:
+    reference = Reference(data, [Pixels()], device=torch.device("cpu"), cache_dir=cache)
+    options = EvaluatorOptions(2000, 250, seed=1, class_labels=class_labels)
+    return Evaluator(reference, options).evaluate(Oracle(data), last=False)[0]
+
+
+def test_class_conditional_samples_have_the_classes_of_the_data(tmp_path: Path) -> None:
+    """Held-out images by class are perfect samples only if classes are as frequent as in the data.
+
+    Asked for both classes equally often, the samples' mean moves by 0.4 of the classes' distance.
+    """
+    data = rare_class()
+    asked = {how: oracle_row(data, tmp_path, how) for how in ("data", "uniform")}
+    assert {how: row.class_labels for how, row in asked.items()} == {
+        "data": "data",
+        "uniform": "uniform",
+    }
+    assert asked["data"].values["fid_identity"] < 0.02
+    assert asked["uniform"].values["fid_identity"] > 3
+
+
+def test_of_balanced_data_both_are_the_same(tmp_path: Path) -> None:
+    data = rare_class((500, 500))
+    rows = [oracle_row(data, tmp_path, how) for how in ("data", "uniform")]
+    assert [row.class_labels for row in rows] == ["uniform", "uniform"]
+    assert rows[0].values == rows[1].values
+    assert torch.equal(rows[0].shown, rows[1].shown)
+
+
+def test_samplers_that_take_no_classes_name_none(tmp_path: Path) -> None:
+    data = rare_class((100, 20))
+    reference = Reference(data, [Pixels()], device=torch.device("cpu"), cache_dir=tmp_path)
+    evaluator = Evaluator(reference, EvaluatorOptions(60, 25, seed=1))
+    assert evaluator.evaluate(RealData(data.spec()), last=False)[0].class_labels == ""
+
+
 def test_signs_of_collapse_reach_the_row_the_log_and_the_reader(
     digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -239,27 +316,46 @@ def test_signs_of_collapse_reach_the_row_the_log_and_the_reader(
     assert float(logged["warning/modes/generator"]["value"]) == float(rows[1]["modes"])
 
 
-def test_real_data_is_not_in_training_and_never_warned_of(digits: Dataset, tmp_path: Path) -> None:
-    trainer = make_trainer(digits, tmp_path)
-    model = RealData(digits.spec())
+def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[str, str]:
+    """The row of a model without phases, recorded as `python -m bench` does."""
     batches = BatchStream(digits.train, 8, seed=0, flip=False)
-    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, tmp_path / "c", seed=0)
-    evaluator = make_evaluator(digits, tmp_path)
-    with RunDirectory(tmp_path / "real") as records:
+    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, path / "c", seed=0)
+    evaluator = make_evaluator(digits, path)
+    with RunDirectory(path / "run") as records:
         recorder = Recorder(
             records,
             trainer,
             evaluator,
-            {"dataset": "digits", "model": "real", "seed": 0},
-            WandbLogger(
-                "disabled", tmp_path, project="p", group=None, name="n", run_id="", config={}
-            ),
+            {"dataset": "digits", "model": "stored", "seed": 0},
+            WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={}),
             TrainingProgress("test"),
             PeakMemory(trainer.device),
             "python -m bench",
         )
         trainer.fit(recorder)
-        assert [row["warning"] for row in records.eval_rows()] == [""]
+        (row,) = records.eval_rows()
+    return row
+
+
+def test_real_data_is_not_in_training_and_never_warned_of(digits: Dataset, tmp_path: Path) -> None:
+    assert untrained_row(digits, tmp_path, RealData(digits.spec()))["warning"] == ""
+
+
+def test_copies_of_training_images_are_warned_of(
+    digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Samples made elsewhere have no training to watch, but may be copies."""
+    copied = torch.arange(0, 600, 10)
+
+    def read(shape: tuple[int, ...]) -> Stored:
+        return Stored(lambda i: gather(digits.train.images, copied[i].numpy()), len(copied), "abc")
+
+    with caplog.at_level("WARNING", logger="bench.recorder"):
+        row = untrained_row(digits, tmp_path, StoredSamples(digits.spec(), read))
+    words = "copies: 100% of the samples all but coincide with one training image, 0.0% of held-out"
+    assert row["warning"].startswith(words)
+    assert float(row["nn_ratio_domain"]) == 0
+    assert row["warning"] in caplog.text
 
 
 def test_a_kill_between_warnings_and_rows_warns_once(

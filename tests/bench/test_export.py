@@ -33,6 +33,12 @@ DDPM = (
     "model.build.samplers=[ddim-2,ddim-3]",
     "precision=bf16",
 )
+CONDITIONAL = (
+    "model=cond_ddpm_small",
+    "dataset=digits",
+    "budget.images=64",
+    "model.build.samplers=[ddim-2]",
+)
 REAL = ("model=real", "dataset=digits")
 
 
@@ -49,7 +55,7 @@ def evaluated(root: Path, *overrides: str) -> Path:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("results")
-    jobs = {"gan": GAN, "ddpm": DDPM, "real": REAL}
+    jobs = {"gan": GAN, "ddpm": DDPM, "real": REAL, "conditional": CONDITIONAL}
     return {name: evaluated(root, *overrides) for name, overrides in jobs.items()}
 
 
@@ -75,6 +81,7 @@ def export(directory: Path, out: Path, *arguments: str) -> Path:
         ("gan", "generator", "folder"),
         ("ddpm", "ddim-3", "samples.zip"),
         ("real", "held-out", "samples.npy"),
+        ("conditional", "ddim-2", "classes.npy"),
     ],
 )
 def test_exported_samples_score_as_the_run_itself(runs, tmp_path, name, sampler, file):
@@ -97,6 +104,23 @@ def test_fewer_and_more_samples_begin_alike(runs, tmp_path, name, sampler):
     assert [len(samples) for samples in drawn] == [30, 100, 130]
     assert np.array_equal(drawn[0], drawn[2][:30])
     assert np.array_equal(drawn[1], drawn[2][:100])
+
+
+def test_classes_are_those_that_were_scored_also_in_runs_that_did_not_say(runs, tmp_path):
+    """Before `evaluator.class_labels` was recorded, classes were uniform."""
+    assert row(runs["conditional"], "ddim-2")["class_labels"] == "data"
+    assert row(runs["ddpm"], "ddim-2")["class_labels"] == ""
+    exported = []
+    for said in ("class_labels: data\n", "class_labels: uniform\n", ""):
+        copy = tmp_path / "digits" / "cond_ddpm_small" / f"copy{len(exported)}" / "seed=0"
+        shutil.copytree(runs["conditional"], copy)
+        text = (copy / "config.yaml").read_text()
+        assert text.count("  class_labels: data\n") == 1
+        line = f"  {said}" if said else ""
+        (copy / "config.yaml").write_text(text.replace("  class_labels: data\n", line))
+        exported.append(np.load(export(copy, tmp_path / f"{len(exported)}.npy")))
+    assert not np.array_equal(exported[0], exported[1])
+    assert np.array_equal(exported[1], exported[2])
 
 
 def test_another_seed_draws_other_samples(runs, tmp_path):

@@ -115,6 +115,28 @@ def test_looking_leaves_weights_modes_and_random_state_alone(digits):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_samples_on_the_way_have_the_classes_of_the_data(digits):
+    asked = []
+
+    class Asked(GaussianDiffusion):
+        def denoiser(self, y=None, guidance=1.0):
+            asked.append(y)
+            return super().denoiser(y, guidance)
+
+    network = partial(UNET, num_classes=10)
+    model = Asked(
+        digits.spec(),
+        network,
+        betas=linear_betas(100),
+        samplers=["ddim-5"],
+        conditional=True,
+    )
+    only_seven = torch.zeros(10, dtype=torch.float64)
+    only_seven[7] = 1
+    seen(model, digits, frequencies=only_seven)
+    assert asked[-1].tolist() == [7] * SHOWN
+
+
 def test_a_gan_has_nothing_on_the_way(digits):
     model = GAN(
         digits.spec(),

@@ -15,6 +15,7 @@ from bench.data.stacked import load_stacked_digits
 from bench.extractors.base import IdentityExtractor
 from bench.extractors.classifier import DomainClassifier
 from bench.extractors.domain import DomainExtractor, StackedExtractor
+from bench.metrics.copying import held_out_closeness
 from bench.reference import Reference
 
 CPU = torch.device("cpu")
@@ -63,6 +64,20 @@ def test_distances_within_the_data_are_kept_too(digits, tmp_path, monkeypatch):
     monkeypatch.setattr("bench.reference.nearest_distances", compute_again)
     again = Reference(digits, [Counting()], device=CPU, cache_dir=tmp_path)
     assert torch.equal(again.nearest(extractor), nearest)
+
+
+def test_closeness_of_held_out_images_is_kept_too(digits, tmp_path, monkeypatch):
+    extractor = Counting()
+    reference = Reference(digits, [extractor], device=CPU, cache_dir=tmp_path)
+    features = [reference.train(extractor).features, reference.test(extractor).features]
+    assert torch.equal(reference.closeness(extractor), held_out_closeness(*features))
+
+    def compute_again(train: Tensor, test: Tensor) -> Tensor:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("bench.reference.held_out_closeness", compute_again)
+    again = Reference(digits, [Counting()], device=CPU, cache_dir=tmp_path)
+    assert len(again.closeness(extractor)) == len(digits.test)
 
 
 def test_frequencies_are_those_of_the_training_data_unless_designed(digits, tmp_path):

@@ -1,8 +1,9 @@
-"""Each sign of collapse by itself, and none where there is nothing to see."""
+"""Each sign of collapse and of copying by itself, and none where there is nothing to see."""
 
 import pytest
 
-from bench.watch import collapse_signs
+from bench.metrics.copying import LEVEL, Copying
+from bench.watch import SEPARATOR, collapse_signs, copying_signs, shows_collapse, shows_copying
 
 HEALTHY = {
     "modes": 10,
@@ -63,3 +64,22 @@ def test_words_say_how_bad_it_is():
         "FID 8, 2.0 times its best (4)",
     ]
     assert [sign.value for sign in found] == [1, 0.62, 2.0]
+
+
+def test_copying_is_said_in_words_once_it_is_beyond_chance():
+    (sign,) = copying_signs(Copying(share=0.974, held_out=0.0038, p=LEVEL / 2))
+    assert (sign.name, sign.value) == ("warning/copies", 0.974)
+    assert sign.words == (
+        "copies: 97% of the samples all but coincide with one training image, 0.4% of held-out "
+        "images do"
+    )
+    assert copying_signs(Copying(share=0.974, held_out=0.0038, p=LEVEL)) == []
+    assert copying_signs(None) == []
+
+
+def test_words_of_a_row_say_which_of_the_two_they_are_about():
+    collapse = "only 1 of 10 modes; recall 0.001 at precision 0.90"
+    copies = copying_signs(Copying(1.0, 0.0, 0.0))[0].words
+    words = ("", collapse, copies, SEPARATOR.join([collapse, copies]))
+    assert [shows_collapse(each) for each in words] == [False, True, False, True]
+    assert [shows_copying(each) for each in words] == [False, False, True, True]

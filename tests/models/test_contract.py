@@ -52,7 +52,10 @@ def load(name: str) -> DictConfig:
 def build(name: str, case: str) -> GenerativeModel:
     shape, num_classes = CASES[case]
     held_out = torch.rand(HELD_OUT, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    labelled = lambda n: Batch(torch.rand(n, *shape) * 2 - 1, labels(n, num_classes))  # noqa: E731
+
+    def labelled(n: int, *, uniform: bool) -> Batch:
+        return Batch(torch.rand(n, *shape) * 2 - 1, labels(n, num_classes))
+
     data = DataSpec(
         shape,
         num_classes,

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from torch import Tensor
 
-from models.base import Batch, DataSpec, GenerativeModel
+from models.base import Batch, DataSpec, GenerativeModel, Sampler
 from models.diffusion.denoising import OnState
 from models.diffusion.edm import EDM
 from models.diffusion.gaussian import GaussianDiffusion
@@ -166,6 +166,10 @@ def test_both_parents_draw_the_same_classes():
     classes: list[Tensor] = []
 
     class Conditional(GAN):
+        @property
+        def samplers(self) -> dict[str, Sampler]:
+            return {"generator": Sampler(self.draw, {self.generator: 1}, classes=3)}
+
         def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
             assert y is not None
             classes.append(y)
@@ -195,6 +199,33 @@ def test_both_parents_draw_the_same_classes():
     drawn(model, "hybrid-ddim-10-last-3", n=50)
     assert torch.equal(*classes)
     assert set(classes[0].tolist()) == {0, 1, 2}
+
+
+CONDITIONAL = partial(
+    GaussianDiffusion,
+    network=NETWORK,
+    samplers=["ddim-10"],
+    betas=linear_betas(100),
+    conditional=True,
+)
+
+
+def test_a_draft_of_unknown_class_is_refined_without_a_class():
+    """A class that has nothing to do with the draft would pull it away from what it shows."""
+    model = make(DataSpec(SHAPE, 3, held_out, 10), refine=CONDITIONAL)
+    name = "hybrid-ddim-10-last-3"
+    assert model.samplers[name].classes == 0
+    generator = torch.Generator().manual_seed(5)
+    with torch.inference_mode():
+        x = model.draft.samplers["generator"].draw(4, generator, None)
+        x = model.refine.refine(x, "ddim-10", 3, generator, None)
+    assert torch.equal(drawn(model, name), x)
+
+
+def test_guidance_needs_drafts_of_known_classes():
+    sentence = "cannot refine by ddim-10-cfg2, which is guided by classes"
+    with pytest.raises(ValueError, match=sentence):
+        make(DataSpec(SHAPE, 3, held_out, 10), refine=CONDITIONAL, sampler="ddim-10-cfg2")
 
 
 @pytest.mark.parametrize(

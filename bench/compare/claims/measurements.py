@@ -31,6 +31,7 @@ from bench.compare.pareto import front, rounded
 from bench.compare.read import ENDED
 from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import Comparison
+from bench.watch import shows_collapse
 
 
 def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurement]:
@@ -208,7 +209,7 @@ def _failed(member: Member) -> bool:
         return True
     last = member.run.last
     pairs = zip(last.texts("sampler"), last.texts("warning"), strict=True)
-    return any(warning for sampler, warning in pairs if sampler == member.sampler)
+    return any(shows_collapse(warning) for sampler, warning in pairs if sampler == member.sampler)
 
 
 def on_front(

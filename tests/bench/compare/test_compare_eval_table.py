@@ -1,13 +1,15 @@
 """eval.csv by columns: what frames show is what columns hold, built only when asked for."""
 
+import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from synthetic_runs import PROTOCOL, costs, scores
 
 from bench.compare.eval_table import NO_ROWS
-from bench.compare.protocols import split_runs
+from bench.compare.protocols import ProtocolError, split_runs
 from bench.compare.read import read_run
 from bench.protocol import eval_columns
 
@@ -39,6 +41,50 @@ def test_the_last_rows_know_what_came_before(run):
     assert run.rows["best_fid"].to_list() == [6.0, 6.0]
     assert run.rows["best_checkpoint"].to_list() == [2.0, 2.0]
     assert run.rows["warned_at"].to_list() == ["", ""]
+
+
+def as_written_before(path: Path) -> Path:
+    """Take the column class_labels out of a run's eval.csv."""
+    file = path / "eval.csv"
+    rows = list(csv.reader(file.read_text().splitlines()))
+    at = rows[0].index("class_labels")
+    file.write_text("".join(",".join(row[:at] + row[at + 1 :]) + "\n" for row in rows))
+    return path
+
+
+def test_rows_of_before_class_labels_were_recorded(make_run):
+    """Whoever has a class agreement was asked for classes, which were uniform then."""
+    rows = {"generator": scores(4.0) | {"class_agreement": 0.9}, "other": scores(5.0)}
+    protocol = {name: value for name, value in PROTOCOL.items() if name != "class_labels"}
+    path = as_written_before(make_run("cgan", 0, rows, protocol=protocol))
+    table = read_run(path).last
+    assert table.texts("class_labels") == ("uniform", "")
+    assert list(table.frame()["class_labels"]) == ["uniform", ""]
+    assert table.where(np.array([True, False])).texts("class_labels") == ("uniform",)
+
+
+def test_rows_of_before_share_no_table_with_labels_of_the_data(make_run):
+    agreement = {"class_agreement": 0.9}
+    before = make_run("cgan", 0, {"generator": scores(4.0) | agreement})
+    before = read_run(as_written_before(before))
+    plain = read_run(as_written_before(make_run("gan", 0, {"generator": scores(4.0)})))
+    now = read_run(
+        make_run(
+            "cond_ddpm",
+            0,
+            {"ddim": scores(4.0) | agreement},
+            protocol=PROTOCOL | {"class_labels": "data"},
+        )
+    )
+    with pytest.raises(ProtocolError, match=r"differ in class_labels cannot share a table"):
+        split_runs([before, now])
+    assert len(split_runs([plain, now])) == 1
+    assert len(split_runs([plain, before])) == 1
+    groups = {
+        values["class_labels"]: [run.model for run in runs]
+        for values, runs in split_runs([plain, before, now], ["class_labels"])
+    }
+    assert groups == {"data": ["gan", "cond_ddpm"], "uniform": ["gan", "cgan"]}
 
 
 def test_frames_are_built_only_when_asked_for(run):

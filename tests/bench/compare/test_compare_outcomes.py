@@ -6,6 +6,7 @@ import pytest
 from synthetic_runs import FLOOR, scores
 
 from bench.compare.frame import to_frame
+from bench.compare.notes import notes
 from bench.compare.outcomes import Outcome, outcomes, outcomes_table
 from bench.compare.read import read_runs
 from bench.compare.seeds import wilson
@@ -45,6 +46,22 @@ def test_failed_and_collapsed_runs_are_counted_once(comparison):
         "edm": Outcome("edm", "default", runs=1, failed=1, collapsed=0),
         "gan": Outcome("gan", "default", runs=4, failed=1, collapsed=1),
     }
+
+
+def test_copying_is_marked_and_no_collapse(make_run, tmp_path):
+    copies = {"warning": "copies: 40% of the samples all but coincide with one training image"}
+    both = {"warning": f"{WARNING['warning']}; {copies['warning']}"}
+    make_run("gan", 0, {"generator": scores(9.0) | copies})
+    make_run("gan", 1, {"generator": scores(9.0) | both})
+    make_run("samples", 0, {"stored-1": scores(0.1) | copies}, protocol=FLOOR)
+    comparison = compare_runs(read_runs([tmp_path]))
+    assert [(o.model, o.collapsed) for o in outcomes(comparison)] == [("gan", 1)]
+    frame = to_frame(comparison).set_index("model")
+    assert frame["seeds_collapsed"].to_dict() == {"gan": 1, "samples": 0}
+    assert [comparison.marked(entry) for entry in comparison.entries] == ["gan ⚠", "samples ⚠"]
+    said = notes(comparison)
+    assert "⚠ samples, stored-1: signs of copying at the last evaluation point in seed 0" in said[1]
+    assert "⚠ gan, generator: signs of collapse and copying at the last" in said[0]
 
 
 def test_the_share_has_its_interval(comparison):

@@ -1,12 +1,13 @@
-"""The few labelled samples that a model may learn from: evenly over classes, of the train split."""
+"""The few labelled samples that a model may learn from, of the train split alone."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from bench.data.dataset import Dataset, Split, gather
+from bench.data.dataset import Dataset, Split, gather, proportional
 from bench.data.sources import load_digits
 from models.base import Batch
 
@@ -24,10 +25,10 @@ def numbered(n: int = 24, labels: np.ndarray | None = None, classes: int = CLASS
     return Dataset("numbered", *splits, tuple("abcdef"[:classes]), False, "0" * 16)
 
 
-def labelled(dataset: Dataset, n: int) -> Batch:
+def labelled(dataset: Dataset, n: int, *, uniform: bool = True) -> Batch:
     function = dataset.spec().labelled
     assert function is not None
-    return function(n)
+    return function(n, uniform=uniform)
 
 
 def named(batch: Batch) -> list[int]:
@@ -51,6 +52,45 @@ def test_every_class_has_as_many_and_each_its_first_of_the_train_split(n):
             expected.append(index)
     assert named(batch) == expected
     assert batch.y.tolist() == [labels[index] for index in expected]
+
+
+@pytest.mark.parametrize(
+    ("counts", "n", "expected"),
+    [
+        ((1800, 200), 20, [18, 2]),
+        ((1800, 200), 2, [1, 1]),
+        ((1990, 10), 20, [19, 1]),  # at least one of each
+        ((50, 50, 50), 30, [10, 10, 10]),
+        ((3, 2, 1), 6, [3, 2, 1]),  # all there are
+        ((6, 3, 3), 6, [3, 2, 1]),  # ties go to the first class
+    ],
+)
+def test_classes_are_as_frequent_as_in_the_data(counts, n, expected):
+    assert proportional(np.array(counts), n).tolist() == expected
+
+
+def test_more_places_never_take_one_away():
+    counts = np.array([7, 13, 80, 200, 1])
+    allotted = [proportional(counts, n) for n in range(5, 302)]
+    assert all((after >= before).all() for before, after in pairwise(allotted))
+    assert allotted[-1].tolist() == counts.tolist()
+
+
+def test_labels_in_proportion_are_each_classs_first():
+    labels = np.repeat(np.arange(4), (12, 4, 4, 4))
+    batch = labelled(numbered(labels=labels), 8, uniform=False)
+    assert batch.y is not None
+    assert batch.y.tolist() == [0, 0, 0, 0, 0, 1, 2, 3]
+    assert named(batch) == [0, 1, 2, 3, 4, 12, 16, 20]
+
+
+def test_in_proportion_a_rare_class_needs_only_one_sample():
+    labels = np.repeat(np.arange(4), (13, 1, 5, 5))
+    with pytest.raises(ValueError, match="labels=12 needs 3 images of every class, and one has 1"):
+        labelled(numbered(labels=labels), 12)
+    batch = labelled(numbered(labels=labels), 12, uniform=False)
+    assert batch.y is not None
+    assert batch.y.bincount().tolist() == [7, 1, 2, 2]
 
 
 def test_values_are_as_in_training_batches():

@@ -217,3 +217,63 @@ def test_unreadable_trees_are_refused(tmp_path):
 def test_a_path_is_needed():
     with pytest.raises(ValueError, match=r"model=samples needs model.path=<a folder or zip"):
         read_samples(RGB, path=None)
+
+
+def jpeg(image: np.ndarray, quality: int, subsampling: int = 2) -> bytes:
+    data = io.BytesIO()
+    colour = image.shape[2] == 3
+    picture = Image.fromarray(image if colour else image.squeeze(2))
+    picture.save(data, "JPEG", quality=quality, **({"subsampling": subsampling} if colour else {}))
+    return data.getvalue()
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_jpegs_are_warned_of_once_whatever_their_names_end_in(tmp_path, caplog, kind):
+    images = draw_images()
+    encoded = [png(image) for image in images[:4]]
+    encoded += [jpeg(image, quality=75) for image in images[4:]]
+    names = [f"{i:03}.{'jpg' if i == 0 else 'png'}" for i in range(N)]  # each at odds with the file
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+        for name, data in zip(names, encoded, strict=True):
+            (path / name).write_bytes(data)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in zip(names, encoded, strict=True):
+                archive.writestr(name, data)
+    with caplog.at_level("WARNING"):
+        read_samples(RGB, path=str(path))
+    (words,) = said(caplog)
+    assert words.startswith(
+        f"model.path={path}: 8 of 12 images are JPEGs (the first of quality about 75, chroma at "
+        "half resolution): "
+    )
+
+
+@pytest.mark.parametrize(
+    ("channels", "quality", "subsampling", "expected"),
+    [
+        (1, 30, 0, "(the first of quality about 30):"),
+        (1, 95, 0, "(the first of quality about 95):"),
+        (3, 90, 0, "(the first of quality about 90):"),
+        (3, 50, 1, "(the first of quality about 50, chroma at half resolution):"),
+    ],
+)
+def test_how_a_jpeg_was_compressed(tmp_path, caplog, channels, quality, subsampling, expected):
+    (tmp_path / "0.jpg").write_bytes(jpeg(draw_images(channels)[0], quality, subsampling))
+    with caplog.at_level("WARNING"):
+        read_samples((channels, 5, 6), path=str(tmp_path))
+    assert expected in said(caplog)[0]
+
+
+def test_nothing_is_said_of_files_without_loss(tmp_path, caplog):
+    images = draw_images()
+    with caplog.at_level("WARNING"):
+        read_samples(RGB, path=str(save_folder(tmp_path / "folder", images)))
+        read_samples(RGB, path=str(save_zip(tmp_path / "zip.zip", images)))
+    assert said(caplog) == []

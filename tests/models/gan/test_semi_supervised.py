@@ -34,10 +34,13 @@ def clusters(n: int) -> Batch:
     return Batch(CENTRES[y] + 0.05 * torch.randn(n, 2), y)
 
 
+def few(n: int, *, uniform: bool) -> Batch:
+    """Labelled points: as many of each class, or of the first class alone."""
+    return clusters(n) if uniform else Batch(CENTRES[:1].repeat(n, 1), torch.zeros(n).long())
+
+
 def spec(num_classes: int = 3, *, labelled: bool = True) -> DataSpec:
-    return DataSpec(
-        (2,), num_classes, lambda index: CENTRES[index], 3, clusters if labelled else None
-    )
+    return DataSpec((2,), num_classes, lambda index: CENTRES[index], 3, few if labelled else None)
 
 
 @pytest.fixture
@@ -142,6 +145,19 @@ def test_unlabelled_held_out_data_get_no_scores(gan):
 def test_the_labelled_samples_are_no_part_of_a_checkpoint(gan):
     assert not any(name.startswith("labelled") for name in gan.state_dict())
     assert {"labelled_x", "labelled_y"} <= dict(gan.named_buffers()).keys()
+
+
+@pytest.mark.parametrize(("label_classes", "counts"), [("uniform", [2, 2, 2]), ("data", [6, 0, 0])])
+def test_labelled_samples_are_asked_for_by_class_or_as_in_the_data(label_classes, counts):
+    gan = SemiSupervisedGAN(
+        spec(), generator, Discriminator, labels_per_class=2, label_classes=label_classes
+    )
+    assert gan.labelled_y.bincount(minlength=3).tolist() == counts
+
+
+def test_label_classes_are_one_of_two():
+    with pytest.raises(ValueError, match="label_classes must be data or uniform, got 'equal'"):
+        SemiSupervisedGAN(spec(), generator, Discriminator, label_classes="equal")
 
 
 @pytest.mark.parametrize("data", [spec(0), spec(labelled=False)], ids=["classes", "labels"])
