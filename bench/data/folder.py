@@ -54,7 +54,19 @@ def load_folder(
     del data_root
     if path is None:
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
-    if isinstance(channels, bool) or channels not in (None, 1, 3):
+    wanted = Wanted(channels, image_size, fit=fit, bits=bits)
+    _check(wanted)
+    return _load(name, flip, path, wanted, None, cache_root)
+
+
+def _check(wanted: Wanted) -> None:
+    """Refuse settings out of range.
+
+    Raises:
+        ValueError: naming the setting, the value and what it must be.
+    """
+    channels, image_size, fit, bits = wanted.channels, wanted.image_size, wanted.fit, wanted.bits
+    if channels is not None and (type(channels) is not int or channels not in (1, 3)):
         raise ValueError(
             f"dataset.channels={channels} must be 1 (grey), 3 (RGB), or null to see from the "
             "images."
@@ -72,8 +84,6 @@ def load_folder(
         raise ValueError(
             f"dataset.fit={fit} needs a dataset.image_size: with null, images keep their size."
         )
-    wanted = Wanted(channels, image_size, fit=fit, bits=bits)
-    return _load(name, flip, path, wanted, None, cache_root)
 
 
 def load_local(
