@@ -61,7 +61,19 @@ def load_folder(
     del data_root
     if path is None:
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
-    check_channels(channels)
+    wanted = Wanted(channels, image_size, fit=fit, bits=bits)
+    _check(wanted)
+    return _load(name, flip, path, wanted, None, cache_root)
+
+
+def _check(wanted: Wanted) -> None:
+    """Refuse settings out of range.
+
+    Raises:
+        ValueError: naming the setting, the value and what it must be.
+    """
+    image_size, fit, bits = wanted.image_size, wanted.fit, wanted.bits
+    check_channels(wanted.channels)
     check_image_size(image_size)
     if fit not in FITS:
         raise ValueError(f"dataset.fit={fit} must be one of {', '.join(FITS)}.")
@@ -74,8 +86,6 @@ def load_folder(
         raise ValueError(
             f"dataset.fit={fit} needs a dataset.image_size: with null, images keep their size."
         )
-    wanted = Wanted(channels, image_size, fit=fit, bits=bits)
-    return _load(name, flip, path, wanted, None, cache_root)
 
 
 def load_local(

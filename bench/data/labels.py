@@ -81,7 +81,7 @@ def _parse(tree: Tree, manifest: str) -> dict[str, int] | None:
             "something else."
         )
     pairs = content["labels"]
-    if not pairs:  # null; StyleGAN3 takes an empty list for none too
+    if pairs is None or pairs in ([], {}):  # StyleGAN3 takes an empty list for null too
         return None
     if isinstance(pairs, dict):
         pairs = list(pairs.items())
@@ -92,7 +92,7 @@ def _parse(tree: Tree, manifest: str) -> dict[str, int] | None:
                 f"{tree}: {manifest} holds {_short(pair)} where a file name and a label should be: "
                 f"write {_EXAMPLE}."
             )
-        name, label = pair[0].replace("\\", "/"), pair[1]
+        name, label = pair[0].replace("\\", "/").removeprefix("./"), pair[1]
         if isinstance(label, list | tuple | dict):
             raise ValueError(
                 f"{tree}: {manifest} labels {name} by {_short(label)}, not by one class: write its "

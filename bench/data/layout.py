@@ -87,15 +87,7 @@ def arrange(tree: Tree) -> Layout:
     if not splits:
         classes = _classes(tree, prefix, files, folders, labels, notes)
         return _held_out(tree, prefix, images, classes, notes)
-    tops = sorted({parts[0] if len(parts) > 1 else "." for parts in files})
-    empty = sorted({parts[0] for parts in folders if _is_split(parts)} - set(tops))
-    if sorted(top.lower() for top in tops) not in _SPLITS or empty:
-        raise ValueError(
-            f"dataset.path={tree.path} has images in {', '.join(tops)}"
-            + (f" and none in {', '.join(empty)}" if empty else "")
-            + ": beside train/ there may be either test/ or val/, with images, and nothing else."
-        )
-
+    tops = _split_folders(tree, files, folders)
     by_split = {
         top: _classes(
             tree,
@@ -221,6 +213,23 @@ def _is_split(parts: _Parts) -> bool:
     return parts[0].lower() in ("train", "test", "val")
 
 
+def _split_folders(tree: Tree, files: Sequence[_Parts], folders: Sequence[_Parts]) -> list[str]:
+    """Names of the folders of splits, sorted.
+
+    Raises:
+        ValueError: they are not train/ and at most one of test/ and val/, all with images.
+    """
+    tops = sorted({parts[0] if len(parts) > 1 else "." for parts in files})
+    empty = sorted({parts[0] for parts in folders if _is_split(parts)} - set(tops))
+    if sorted(top.lower() for top in tops) not in _SPLITS or empty:
+        raise ValueError(
+            f"dataset.path={tree.path} has images in {', '.join(tops)}"
+            + (f" and none in {', '.join(empty)}" if empty else "")
+            + ": beside train/ there may be either test/ or val/, with images, and nothing else."
+        )
+    return tops
+
+
 def _classes(
     tree: Tree,
     where: str,
@@ -245,12 +254,12 @@ def _classes(
     if all(name in labels for name in names):
         notes.append(f"{MANIFEST} says that the images have no labels: folders are no classes")
         return _NO_CLASSES
-    if len(in_folder) < len(files):
-        loose = next("/".join(parts) for parts in files if len(parts) == 1)
+    loose = ["/".join(parts) for parts in files if len(parts) == 1]
+    if loose:
         raise ValueError(
             f"dataset.path={tree.path} mixes class folders such as {where}{in_folder[0][0]}/ with "
-            f"{len(files) - len(in_folder)} images outside of any, first: {where}{loose}: move "
-            "them into class folders or put all images into one folder."
+            f"{len(loose)} images outside of any, first: {where}{loose[0]}: move them into class "
+            "folders or put all images into one folder."
         )
     classes = tuple(sorted({parts[0] for parts in in_folder}))
     inside: dict[str, list[str]] = {name: [] for name in classes}

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
 from PIL import Image
 
 from bench.data.decode import (
@@ -183,14 +184,14 @@ def _largest(tree: Tree, header: _Header, budget: PixelBudget) -> int:
     try:
         with budget.place() as admit, opened(io.BytesIO(tree.read(header.name))) as image:
             admit(image)
-            extrema = image.getextrema()
+            values = np.asarray(image)  # getextrema() fails for I;16B
     except READ_ERRORS:
         return 0
     if header.deep_colour:  # Pillow has kept the high bytes; the fourth band is transparency
-        high = max(int(band[1]) for band in extrema[:3] if isinstance(band, tuple))
+        high = int(values[..., :3].max())
         return 256 * high + 255 if high else 0
-    most = extrema[1]
-    return int(most) if isinstance(most, int | float) and most < 65536 else 0
+    most = int(values.max())
+    return most if most < 65536 else 0
 
 
 def _check_deep_colour(tree: Tree, largest: dict[str, int], bits: int | None) -> None:

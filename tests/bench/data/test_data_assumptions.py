@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -189,6 +190,7 @@ def test_labels_of_images_that_are_gone_are_said(tmp_path):
         ("{", r"dataset\.json is not JSON \(.*\): write"),
         ("[" * 100_000, r"dataset\.json is not JSON"),
         ('{"title": "cats"}', r'dataset\.json has no "labels": write'),
+        ('{"labels": false}', "holds false where a file name and a label should be"),
         ('{"labels": 3}', "holds 3 where a file name and a label should be"),
         ('{"labels": [["0.png"]]}', r'holds \["0.png"\] where a file name'),
         ('{"labels": [["0.png", 0], ["0.png", 1]]}', "labels 0.png twice"),
@@ -262,6 +264,26 @@ def test_the_range_of_16_bit_images_is_that_of_all(tmp_path, most, bits):
     assert f"3 images of 16 bits are read as {bits}-bit, 0 to {white} " in data.notes[1]
     assert f"largest value is {most} " in data.notes[1]
     assert load(tmp_path / "x").notes == data.notes  # from the cache
+
+
+def big_endian_tiff(values: np.ndarray) -> bytes:
+    """A 16-bit grey TIFF of the other byte order, which Pillow does not write."""
+    height, width = values.shape
+    pixels = values.astype(">u2").tobytes()
+    short = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 277: 1, 278: height}
+    entries = [(tag, 3, value << 16) for tag, value in short.items()]
+    entries += [(273, 4, 8), (279, 4, len(pixels))]
+    table = b"".join(struct.pack(">HHII", tag, kind, 1, v) for tag, kind, v in sorted(entries))
+    start = b"MM\0*" + struct.pack(">I", 8 + len(pixels)) + pixels
+    return start + struct.pack(">H", len(entries)) + table + bytes(4)
+
+
+def test_the_byte_order_of_16_bit_images_does_not_matter(tmp_path):
+    files = {f"{i}.tif": big_endian_tiff(deep(4095 - 100 * i)) for i in range(3)}
+    data = load(write(tmp_path / "x", files))
+    assert "3 images of 16 bits are read as 12-bit" in data.notes[1]
+    same = {f"{i}.tif": png(deep(4095 - 100 * i), "TIFF") for i in range(3)}
+    assert load(write(tmp_path / "y", same)).hash == data.hash
 
 
 def test_bits_may_be_given(tmp_path):

@@ -68,7 +68,7 @@ def test_every_config_names_a_loader_and_its_arguments(name, tmp_path):
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         cfg = compose("config", overrides=[f"dataset={name}", "dataset.path=/nowhere/at/all"])
     keys = {"name", "flip", "image_size", "channels", "path", "samples", "load"}
-    keys |= {"images_by_default"} | ({"bits", "fit"} if name == "folder" else set())
+    keys |= {"images_by_default"} | ({"fit", "bits"} if name == "folder" else set())
     assert set(cfg.dataset) == keys
     with pytest.raises(FileNotFoundError, match=r"dataset.path=/nowhere/at/all does not exist"):
         instantiate(cfg.dataset.load)(data_root=tmp_path, cache_root=tmp_path / "cache")
