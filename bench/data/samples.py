@@ -20,7 +20,7 @@ from models.stored import Stored
 _LOGGER = logging.getLogger(__name__)
 _SETTING = "model.path"
 _DAMAGE = (*UNREADABLE, *BROKEN_ARRAY)
-_GIB = 1 << 30
+_MIB = 1 << 20
 
 
 def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
@@ -136,8 +136,8 @@ def _check_memory(path: Path | str, needed: int) -> None:
     """
     if needed > (free := available_bytes()):
         raise _TooLargeError(
-            f"{_SETTING}={path} holds samples of {needed / _GIB:.1f} GiB and {free / _GIB:.1f} GiB "
-            "of memory are free: give fewer, or an .npy file, which is read where it lies"
+            f"{_SETTING}={path} holds samples of {needed / _MIB:,.1f} MiB and {free / _MIB:,.1f} "
+            "MiB of memory are free: give fewer, or an .npy file, which is read where it lies"
         )
 
 
