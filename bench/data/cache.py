@@ -25,7 +25,7 @@ _FORMAT = 2  # part of every key: raise it when decoding or the layout of an ent
 _LOGGER = logging.getLogger(__name__)
 _PARTS = ("train", "test")
 _FORMER_PARTIAL = re.compile(r"\.[0-9a-f]{24}-\w{8}")  # what format 1 left when it was killed
-_GIB = 1 << 30
+_MIB = 1 << 20
 _NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process is short of something
 
 BROKEN_ARRAY = (
@@ -343,8 +343,8 @@ def _check_room(root: Path, shape: tuple[int, ...]) -> None:
     if needed > free:
         size = "x".join(map(str, shape[1:]))
         raise OSError(
-            f"cache_root={root}: {shape[0]} images of {size} take {needed / _GIB:.1f} GiB decoded "
-            f"and {free / _GIB:.1f} GiB are free: set a smaller dataset.image_size, make room, or "
+            f"cache_root={root}: {shape[0]} images of {size} take {needed / _MIB:,.1f} MiB decoded "
+            f"and {free / _MIB:,.1f} MiB are free: set a smaller dataset.image_size, make room, or "
             "set BENCH_CACHE to a folder with room"
         )
 

@@ -36,7 +36,7 @@ _LUMINANCE = (
 """The luminance quantisation table of quality 50 (ITU-T T.81, Table K.1)."""
 
 _DAMAGE = (*UNREADABLE, *BROKEN_ARRAY)
-_GIB = 1 << 30
+_MIB = 1 << 20
 
 
 def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
@@ -204,8 +204,8 @@ def _check_memory(path: Path | str, needed: int) -> None:
     """
     if needed > (free := available_bytes()):
         raise _TooLargeError(
-            f"{_SETTING}={path} holds samples of {needed / _GIB:.1f} GiB and {free / _GIB:.1f} GiB "
-            "of memory are free: give fewer, or an .npy file, which is read where it lies"
+            f"{_SETTING}={path} holds samples of {needed / _MIB:,.1f} MiB and {free / _MIB:,.1f} "
+            "MiB of memory are free: give fewer, or an .npy file, which is read where it lies"
         )
 
 

@@ -185,7 +185,7 @@ def test_samples_that_the_memory_cannot_hold_are_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", arr_0=np.zeros((6, 8, 8, 3), np.uint8))
     np.savez_compressed(tmp_path / "b.npz", x=np.zeros((6, 8, 8, 3), np.uint8))
     for path in (root, tmp_path / "a.npz", tmp_path / "b.npz"):
-        with pytest.raises(ValueError, match=r"holds samples of 0.0 GiB and .* give fewer, or"):
+        with pytest.raises(ValueError, match=r"holds samples of 0.0 MiB and .* give fewer, or"):
             read_samples((3, 8, 8), path=str(path))
     np.save(tmp_path / "a.npy", np.zeros((6, 8, 8, 3), np.uint8))
     assert read_samples((3, 8, 8), path=str(tmp_path / "a.npy")).size == 6

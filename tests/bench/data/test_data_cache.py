@@ -264,7 +264,7 @@ def test_a_disk_that_fills_up_while_images_are_written(tmp_path, monkeypatch):
 
 def test_images_that_the_disk_cannot_hold_are_refused_before_any_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 1000))
-    with pytest.raises(OSError, match=r"8 images of 3x8x8 take 0.0 GiB .*smaller dataset.image"):
+    with pytest.raises(OSError, match=r"8 images of 3x8x8 take 0.0 MiB .*smaller dataset.image"):
         load(tmp_path)
     assert not list(tmp_path.iterdir())
 
