@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.protocol import eval_columns, extractor_names, measured_columns
+from bench.protocol import BLIND, eval_columns, extractor_names, measured_columns
 from bench.records import EVAL_KEY
 
 REMEDY = "delete {} and run it again, or name other runs"
@@ -125,7 +125,11 @@ def read_eval(file: Path) -> EvalTable:
 def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
     """The layout of a header, and the columns that it lacks."""
     extractors = extractor_names(header)
-    missing = tuple(name for name in eval_columns(extractors) if name not in header)
+    missing = tuple(
+        name
+        for name in eval_columns(extractors)
+        if name not in header and not name.startswith(BLIND)  # which earlier versions lack
+    )
     measured = {name: k for k, name in enumerate(measured_columns(extractors))}
     texts = [name for name in header if name not in measured]
     layout = Layout(header, extractors, measured, {name: k for k, name in enumerate(texts)})

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.compare.blindness import blind_text
 from bench.compare.outcomes import Outcome, outcomes
 from bench.compare.statistics import KEY, Comparison, Entry, statistics_columns
-from bench.protocol import PROTOCOL
+from bench.protocol import BLIND, PROTOCOL
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
@@ -34,6 +35,7 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             **_outcome_columns(entry, ended.get((entry.model, entry.variant))),
             **_course_columns(entry),
             **{field: entry.protocol.get(field, "") for field in PROTOCOL},
+            **{f"{BLIND}{e}": blind_text(comparison, e) for e in comparison.extractors},
             "overrides": entry.overrides,
             "commits": " ".join(entry.commits),
         }
