@@ -59,6 +59,7 @@ class Dataset:
         stacked_from: name of the data set whose grey images are stacked as three channels, the
             combinations of their classes being the K classes; None for other data.
         frequencies: probability of each class, (K,), where the data is drawn by design; else None.
+        own: whether these are a user's own images and not a standard data set.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Dataset:
     mixture: Mixture | None = None
     stacked_from: str | None = None
     frequencies: np.ndarray | None = None
+    own: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -46,7 +46,8 @@ def load_folder(
         raise ValueError(f"dataset.channels={channels} must be 1 (grey) or 3 (RGB).")
     if image_size is not None and image_size < 1:
         raise ValueError(f"dataset.image_size={image_size} must be at least 1, or null.")
-    return _load(name, flip, path, Format(channels, image_size), None, cache_root)
+    dataset = _load(name, flip, path, Format(channels, image_size), None, cache_root)
+    return replace(dataset, own=True)
 
 
 def load_local(

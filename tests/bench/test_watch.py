@@ -63,3 +63,10 @@ def test_words_say_how_bad_it_is():
         "FID 8, 2.0 times its best (4)",
     ]
     assert [sign.value for sign in found] == [1, 0.62, 2.0]
+
+
+def test_samples_that_look_real_to_an_extractor_that_takes_noise_for_real_are_no_sign():
+    values = HEALTHY | {"recall_domain": 0.0, "precision_domain": 0.92}
+    seen = {"expected_modes": 10, "earlier_fids": ()}
+    assert [s.name for s in collapse_signs(values, "domain", **seen)] == ["warning/recall"]
+    assert collapse_signs(values, "domain", **seen, blind={"precision"}) == []
