@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from bench.blind_spots import BlindSpot
+from bench.blind_spots import NEAR_COPIES, BlindSpot
 from bench.data.dataset import Dataset
 from bench.extractors.patches import NAME as PATCHES
 from bench.extractors.table import default_extractors
@@ -19,9 +19,9 @@ def suited_extractors(dataset: Dataset, check: Check) -> tuple[str, ...]:
 
     Standard data sets have their default ones, so that all numbers of one data set can be compared.
     For a user's own images the default ones are checked, and, where the first of them is blind to
-    something, features learnt from the images without their classes. The least blind comes first;
-    among equals the default order holds. All default ones are kept, since a classifier also counts
-    classes.
+    something, features learnt from the images without their classes. The one with the fewest blind
+    spots comes first, and among equals the default order holds. Copies do not count, since signs of
+    copying rank nothing. All default ones are kept: a classifier also counts classes.
 
     Args:
         dataset: what they will see.
@@ -30,18 +30,21 @@ def suited_extractors(dataset: Dataset, check: Check) -> tuple[str, ...]:
     names = default_extractors(dataset)
     if not dataset.own:
         return names
-    found = {names[0]: check(names[0])}
-    if not found[names[0]]:
+    counts = {names[0]: _count(check(names[0]))}
+    if not counts[names[0]]:
         return names  # it sees everything, or cannot be checked
     for name in dict.fromkeys((*names[1:], PATCHES)):
-        found[name] = check(name)
-    counts = {name: len(spots or ()) for name, spots in found.items()}
+        counts[name] = _count(check(name))
     first = min(counts, key=lambda name: counts[name])  # the earliest of several
     log.info(
-        "%s is seen by %s first, by the number of known bad samples and metrics that extractors do "
-        "not tell from held-out images: %s",
+        "%s is seen by %s first: of the known bad samples, extractors do not tell from held-out "
+        "images (pairs of metric and kind): %s",
         dataset.name,
         first,
         ", ".join(f"{name} {count}" for name, count in counts.items()),
     )
     return (first, *(name for name in names if name != first))
+
+
+def _count(spots: tuple[BlindSpot, ...] | None) -> int:
+    return sum(spot.kind != NEAR_COPIES for spot in spots or ())

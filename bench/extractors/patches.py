@@ -21,13 +21,13 @@ SIDE = 6
 """Of a patch, in pixels."""
 
 CENTRES = 15
-"""Typical patches: with their mean distance they make 16 numbers in each of 4 quarters, which are 64
+"""Typical patches: with their mean distance they make 16 numbers in each of 4 quarters, so 64
 features, as many as the domain classifier has."""
 
 QUARTERS = 2
 MIN_SIDE = 8
 NOMINAL_SIDE = 32
-LEARNT_FROM, PATCHES_OF_EACH = 1000, 100
+LEARNT_FROM, PATCHES_OF_EACH = 1000, 50
 """Training images, and patches of each, that the typical patches are learnt from."""
 
 ROUNDS = 25
@@ -42,7 +42,8 @@ class PatchNetwork(nn.Module):
 
     As in their "triangle" coding a centre's activation is max(0, mean distance - its distance). The
     mean distance is a feature as well, which tells how usual a patch is at all, and patches are
-    not normalised one by one, so that brightness and contrast are seen.
+    not normalised one by one, so that brightness and contrast are seen. Distances are divided by
+    the square root of D, which brings them to about 1.
 
     Args:
         shape: (C, H, W) of the images; those larger than 63 pixels are averaged to about 32.
@@ -61,7 +62,8 @@ class PatchNetwork(nn.Module):
         z = (patches - self.get_buffer("mean")) @ self.get_buffer("whitening")  # (B, L, D)
         centres = self.get_buffer("centres")
         lengths = z.square().sum(2, keepdim=True) + centres.square().sum(1)  # (B, L, K)
-        distances = (lengths - 2 * z @ centres.T).clamp(min=0).sqrt()  # (B, L, K)
+        squared = (lengths - 2 * z @ centres.T).clamp(min=0) / patches.shape[2]  # of one pixel
+        distances = squared.sqrt()  # (B, L, K)
         mean = distances.mean(2, keepdim=True)  # (B, L, 1)
         codes = torch.cat([(mean - distances).clamp(min=0), mean], 2)  # (B, L, K + 1)
         rows = images.shape[2] // self.factor - SIDE + 1

@@ -50,6 +50,11 @@ def test_among_equals_the_default_order_holds(counts):
     assert suited_extractors(OWN_COLOUR, counts(numbers)) == ("efficientnet-lite0", "domain")
 
 
+def test_not_seeing_copies_ranks_nothing(counts):
+    copies = BlindSpot("nn_ratio", "near-copies", 0.53, 1.0)
+    assert suited_extractors(OWN_GREY, lambda name: (copies,)) == ("domain",)
+
+
 def test_too_few_images_to_tell_change_nothing(counts):
     assert suited_extractors(OWN_GREY, counts({"domain": None})) == ("domain",)
 

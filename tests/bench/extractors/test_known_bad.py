@@ -51,7 +51,8 @@ def smooth_images(n=(120, 100), side=16) -> Dataset:
         a, b, c = rng.uniform(-1, 1, (3, size, 1, 1))
         images = 127.5 + 60 * a * at + 60 * b * at[:, None] + 8 * c
         parts.append(Split(images[:, None].round().clip(0, 255).astype(np.uint8)))
-    return Dataset("slopes", *parts, (), False, content_hash(*parts))
+    train, test = parts
+    return Dataset("slopes", train, test, (), False, content_hash(train, test))
 
 
 def samples(data: Dataset, kind: str, batch_size: int = 250) -> Tensor:
@@ -100,7 +101,7 @@ def test_each_kind_is_what_its_name_says():
 def test_blurred_images_keep_their_mean_and_lose_their_detail():
     rng = np.random.default_rng(0)
     parts = [Split(rng.integers(0, 256, (40, 3, 32, 32), dtype=np.uint8)) for _ in range(2)]
-    data = Dataset("noise", *parts, (), False, "hash")
+    data = Dataset("noise", parts[0], parts[1], (), False, "hash")
     blurred = samples(data, BLURRED).float()
     assert blurred.mean() == pytest.approx(127.5, abs=2)
     assert blurred.std() < 15  # of 74

@@ -49,13 +49,13 @@ def test_features_are_distances_to_the_centres(tmp_path):
     for i in range(11):
         for j in range(11):
             z = (image[:, i : i + 6, j : j + 6].flatten() - mean) @ whitening
-            distances = (z - centres).norm(dim=1)
+            distances = (z - centres).norm(dim=1) / 6
             codes[:15, i, j] = (distances.mean() - distances).clamp(min=0)
             codes[15, i, j] = distances.mean()
     quarters = [codes[:, a : a + 6, b : b + 6].mean((1, 2)) for a in (0, 5) for b in (0, 5)]
     expected = torch.stack(quarters, 1).flatten()
     found = features(extractor, data.test.images[:1])[0]
-    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=2e-4)
 
 
 def test_whitened_patches_have_no_correlations():
@@ -65,7 +65,7 @@ def test_whitened_patches_have_no_correlations():
     x = patches.patches_of(torch.from_numpy(images), 1).flatten(0, 1).double()
     z = (x - learnt["mean"]) @ learnt["whitening"].double()
     covariance = z.T @ z / len(z)
-    torch.testing.assert_close(covariance, torch.eye(36, dtype=torch.float64), rtol=0, atol=0.1)
+    torch.testing.assert_close(covariance, torch.eye(36, dtype=torch.float64), rtol=0, atol=0.15)
 
 
 def test_the_same_data_gives_the_same_features_and_leaves_the_random_state(tmp_path):
