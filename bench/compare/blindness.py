@@ -7,7 +7,7 @@ readers are told.
 import math
 from collections.abc import Iterable, Mapping
 
-from bench.blind_spots import RESTS_ON, BlindSpot, from_text
+from bench.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
 from bench.compare.eval_table import REMEDY
 from bench.compare.notation import computed
 from bench.compare.read import Run
@@ -49,9 +49,11 @@ def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[Blind
 
 
 def blind_text(comparison: Comparison, extractor: str) -> str:
-    """The blind spots of an extractor as runs record them; empty where none was checked."""
-    texts = (text for run in comparison.runs for text in _texts(run, extractor))
-    return next(filter(None, texts), "")
+    """The blind spots of an extractor as eval.csv has them; empty where no run was checked."""
+    if not any(text for run in comparison.runs for text in _texts(run, extractor)):
+        return ""
+    by_metric = blind_to(comparison, extractor)
+    return to_text([s for m, spots in by_metric.items() if m not in RESTS_ON for s in spots])
 
 
 def blind_columns(comparison: Comparison) -> frozenset[str]:
