@@ -9,6 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from bench.blind_spots import BlindSpot
 from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.cache import default_cache_root
@@ -17,7 +18,8 @@ from bench.distributed import World
 from bench.errors import type_errors_name
 from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data, check_size
 from bench.extractors.base import Extractor
-from bench.extractors.table import build_extractor, default_extractors
+from bench.extractors.choice import Check, suited_extractors
+from bench.extractors.table import build_extractor
 from bench.memory import check_fits
 from bench.recipe import Recipe, TrainerOptions
 from bench.reference import Reference
@@ -100,7 +102,7 @@ def build_extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) ->
     """The extractors named, or those that suit the data; each once."""
     chosen = cfg.evaluator.extractor
     if chosen is None:
-        chosen = default_extractors(dataset)
+        chosen = suited_extractors(dataset, _check(cfg, dataset, device))
     names = [chosen] if isinstance(chosen, str) else list(chosen)
     weights = {name: Path(path) for name, path in cfg.evaluator.weights.items() if path}
     if not names or len(set(names)) < len(names):
@@ -115,6 +117,21 @@ def build_extractors(cfg: DictConfig, dataset: Dataset, device: torch.device) ->
         build_extractor(name, dataset, device=device, cache_dir=cache, weights=weights.get(name))
         for name in names
     ]
+
+
+def _check(cfg: DictConfig, dataset: Dataset, device: torch.device) -> Check:
+    """Finds the blind spots of an extractor; what it computes is kept on disk."""
+    cache = cache_root(cfg)
+    weights = cfg.evaluator.weights
+
+    def check(name: str) -> tuple[BlindSpot, ...] | None:
+        path = Path(weights[name]) if weights.get(name) else None
+        extractor = build_extractor(name, dataset, device=device, cache_dir=cache, weights=path)
+        return Reference(dataset, [extractor], device=device, cache_dir=cache).blind_spots(
+            extractor
+        )
+
+    return check
 
 
 def build_options(cfg: DictConfig, dataset: Dataset) -> EvaluatorOptions:

@@ -102,6 +102,11 @@ PROVENANCE = ("overrides", "recipe", "torch_version", "bench_version", "commit",
 """Recorded for the reader, allowed to differ within a table. overrides are what variant names;
 recipe hashes the model's configuration and must agree between the seeds of one entry."""
 
+BLIND = "blind_"
+"""The columns blind_<extractor> say, as text (`bench.blind_spots`), which known bad samples the
+metrics of an extractor do not tell from real data; empty where that was not checked, and missing
+from what was written before there was a check."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -227,7 +232,8 @@ def measured_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
 
 def eval_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv, in order; fixed by the extractors alone."""
-    return (*IDENTITY, *measured_columns(extractors), *WATCH, *PROTOCOL, *PROVENANCE)
+    blind = (f"{BLIND}{name}" for name in extractors)
+    return (*IDENTITY, *measured_columns(extractors), *WATCH, *PROTOCOL, *PROVENANCE, *blind)
 
 
 def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:

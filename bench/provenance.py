@@ -9,16 +9,18 @@ from typing import Any
 import torch
 
 import bench
+from bench.blind_spots import to_text
 from bench.evaluator import Evaluator
 from bench.metrics.inception_score import IS_SPLITS
 from bench.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
 from bench.metrics.resampling import METRIC_SEED, METRICS_VERSION
+from bench.protocol import BLIND
 from bench.trainer import Trainer
 
 
 def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
-    """The columns PROTOCOL, PROVENANCE and PERFECT of `bench.protocol`, alike in every row.
+    """The columns PROTOCOL, PROVENANCE, PERFECT and BLIND of `bench.protocol`, alike in every row.
 
     What is not trained leaves budget, precision and the machine out, and so agrees with any.
     """
@@ -37,6 +39,9 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
         "bench_version": bench.__version__,
         "commit": commit(),
     }
+    for extractor in extractors:
+        spots = evaluator.reference.blind_spots(extractor)
+        columns[f"{BLIND}{extractor.name}"] = "" if spots is None else to_text(spots)
     if trainer.phases:
         columns |= {
             "budget": str(trainer.budget),

@@ -60,6 +60,8 @@ class Recorder:
         self.columns = eval_columns(names)
         self._ranked_by = names[0]
         self._points = trainer.points
+        spots = evaluator.reference.blind_spots(evaluator.reference.extractors[0]) or ()
+        self._blind = {spot.metric for spot in spots}
         self._expected_modes = evaluator.reference.expected_modes(evaluator.options.samples)
         self._train_memory_mib: float | None = None
         records.truncate_eval(trainer.spent.point, self.columns)
@@ -128,6 +130,7 @@ class Recorder:
             row,
             self._ranked_by,
             expected_modes=self._expected_modes,
+            blind=self._blind,
             earlier_fids=[
                 float(other[fid])
                 for other in earlier

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.blind_spots import BlindSpot, blind_spots
 from bench.data.dataset import Dataset, Split, class_frequencies
 from bench.extractors.base import Extractor, cached_features
 from bench.extractors.cache import cached_tensors
+from bench.extractors.known_bad import KNOWN_BAD_VERSION, by_kind, known_bad, score_known_bad
 from bench.metrics.copying import held_out_closeness
 from bench.metrics.features import Features
 from bench.metrics.memorisation import nearest_distances
@@ -60,6 +62,7 @@ class Reference:
                     )
             self.nearest(extractor)
             self.closeness(extractor)
+            self.blind_spots(extractor)
 
     def train(self, extractor: Extractor) -> Features:
         """Features of the train split: what quality is measured against."""
@@ -90,6 +93,30 @@ class Reference:
             return {"closeness": found.cpu()}
 
         return cached_tensors(self.cache_dir, key, compute)["closeness"]
+
+    def blind_spots(self, extractor: Extractor) -> tuple[BlindSpot, ...] | None:
+        """Known bad samples that this extractor's metrics do not tell from real data.
+
+        None for points, which are their own features, and where there are too few images to tell.
+        """
+        chosen = known_bad(self.dataset)
+        if chosen is None:
+            return None
+        key = ("known bad", KNOWN_BAD_VERSION, self.dataset.hash, *_identity(extractor))
+
+        def compute() -> dict[str, torch.Tensor]:
+            scores = score_known_bad(
+                extractor,
+                chosen,
+                self.train(extractor),
+                self.test(extractor),
+                device=self.device,
+                batch_size=self.batch_size,
+            )
+            return {"scores": scores}
+
+        bad, real = by_kind(cached_tensors(self.cache_dir, key, compute)["scores"])
+        return blind_spots(bad, real, len(chosen.test))
 
     @cached_property
     def class_frequencies(self) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Signs that a model collapses or copies; they warn, and never stop or choose anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,9 @@ LEAST_RECALL = 0.02
 """Recall below which a model whose samples look real is taken to repeat a few of them."""
 
 LOOKS_REAL = 0.2
-"""Precision, or for points share of high quality, from which samples look real enough for what
-they lack to mean collapse."""
+"""Precision in the eyes of the extractor that ranks models, or for points share of high quality,
+from which samples look real enough for what they lack to mean collapse. An extractor whose
+precision does not tell noise from real data cannot say so, and is not asked."""
 
 LARGEST_RISE = 1.5
 """FID in units of the best one so far."""
@@ -55,6 +56,7 @@ def collapse_signs(
     *,
     expected_modes: float | None,
     earlier_fids: Sequence[float],
+    blind: Collection[str] = (),
 ) -> list[Sign]:
     """Look for signs of collapse in the scores of one sampler at one evaluation point.
 
@@ -63,6 +65,7 @@ def collapse_signs(
         extractor: the extractor whose scores are looked at.
         expected_modes: how many classes as many real samples would hit; None without classes.
         earlier_fids: of the same sampler at earlier evaluation points of the run.
+        blind: metrics of the extractor that do not tell known bad samples from real data.
 
     Returns:
         The signs found, the most telling first.
@@ -81,9 +84,10 @@ def collapse_signs(
     if duplicates is not None and duplicates > MOST_DUPLICATES:
         words = f"{duplicates:.0%} near-duplicates"
         signs.append(Sign(f"{PREFIX}duplicates", duplicates, words))
-    looks_real = precision is not None and precision > LOOKS_REAL
+    asked = "precision" not in blind
+    looks_real = asked and precision is not None and precision > LOOKS_REAL
     if looks_real and recall is not None and recall < LEAST_RECALL:
-        words = f"recall {recall:.3f} at precision {precision:.2f}"
+        words = f"recall {recall:.3f} at precision {precision:.2f} ({extractor})"
         signs.append(Sign(f"{PREFIX}recall", recall, words))
     best = min(earlier_fids, default=None)
     if fid is not None and best is not None and fid > LARGEST_RISE * best > 0:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.compare import evidence, matched
+from bench.compare.blindness import blind_sentences, error_sentences
 from bench.compare.columns import quality_measure, with_values
 from bench.compare.grids import Grid
 from bench.compare.modes import mode_sentences, mode_table
@@ -12,6 +13,8 @@ from bench.compare.notes import notes
 from bench.compare.protocols import LABELS
 from bench.compare.statistics import Comparison
 from bench.compare.tables import (
+    BIAS_METRICS,
+    QUALITY_METRICS,
     Cell,
     Passage,
     Table,
@@ -131,7 +134,8 @@ def _topics(section: Section) -> Iterator[Topic]:
         yield Topic(heading, tuple(found))
     for extractor in comparison.extractors[1:]:
         table = quality_table(comparison, extractor)
-        yield Topic(f"Quality ({extractor})", (table,), ranked=True)
+        below = listed(blind_sentences(comparison, extractor, QUALITY_METRICS))
+        yield Topic(f"Quality ({extractor})", (table, *below), ranked=True)
     yield Topic("Cost", (cost_table(comparison),), ranked=True)
     if table := held_out_table(comparison):
         yield Topic("Held-out data", (table, *listed(held_out_sentences(table))))
@@ -152,8 +156,12 @@ def listed(sentences: list[str]) -> tuple[Notes, ...]:
 def _quality(comparison: Comparison) -> Topic:
     table = main_table(comparison)
     followed = any("hindsight" in heading for heading in table.headings)
-    below = listed([HINDSIGHT_SENTENCE] if followed else [])
-    return Topic("Quality", (table, *below), ranked=True, prominent=True)
+    sentences = [HINDSIGHT_SENTENCE] if followed else []
+    for extractor in comparison.extractors[:1]:
+        sentences += blind_sentences(comparison, extractor, QUALITY_METRICS)
+    if not counts_modes(comparison):  # whose sentences say it
+        sentences += error_sentences(comparison)
+    return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
 
 
 def _small_print(comparison: Comparison) -> Iterator[Topic]:
@@ -162,6 +170,7 @@ def _small_print(comparison: Comparison) -> Iterator[Topic]:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
         if table := bias_table(comparison, extractor):
             sentences = bias_sentences(comparison, extractor)
+            sentences += blind_sentences(comparison, extractor, BIAS_METRICS)
             blocks = (table, *listed(sentences))
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
         if table := interval_table(comparison, extractor):

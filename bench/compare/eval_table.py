@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.files import read_text
-from bench.protocol import ADDED, Range, column_ranges, eval_columns, extractor_names
+from bench.protocol import ADDED, BLIND, Range, column_ranges, eval_columns, extractor_names
 from bench.records import EVAL_KEY
 
 REMEDY = "delete {} and run it again, or name other runs"
@@ -176,7 +176,8 @@ def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
     """The layout of a header, and the columns that it lacks."""
     extractors = extractor_names(header)
     lacking = [name for name in eval_columns(extractors) if name not in header]
-    missing = tuple(name for name in lacking if name not in ADDED)
+    later = {name for name in lacking if name in ADDED or name.startswith(BLIND)}
+    missing = tuple(name for name in lacking if name not in later)
     header = (*header, *(name for name in lacking if name in ADDED))
     ranges = column_ranges(extractors)
     measured = {name: k for k, name in enumerate(ranges)}

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.compare.blindness import blind_text
 from bench.compare.outcomes import Outcome, outcomes
 from bench.compare.statistics import KEY, Comparison, Entry, statistics_columns
 from bench.files import inert
-from bench.protocol import PROTOCOL
+from bench.protocol import BLIND, PROTOCOL
 from bench.watch import shows_collapse
 
 
@@ -36,6 +37,7 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             **_outcome_columns(entry, ended.get((entry.model, entry.variant))),
             **_course_columns(entry),
             **{field: entry.protocol.get(field, "") for field in PROTOCOL},
+            **{f"{BLIND}{e}": blind_text(comparison, e) for e in comparison.extractors},
             "overrides": entry.overrides,
             "commits": " ".join(entry.commits),
         }

@@ -1,7 +1,9 @@
 """What stands on a page about models at matched budgets: headings, sentences and tables."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from bench.compare.blindness import blind_columns
 from bench.compare.break_even import break_even_table
 from bench.compare.curves import LearningCurves, learning_curves
 from bench.compare.equal_sampling import PRICES, sampling_table
@@ -65,6 +67,20 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
 
     Nothing for a comparison without a trained and finished entry.
     """
+    is_blind = f"fid_{''.join(comparison.extractors[:1])}" in blind_columns(comparison)
+    for heading, *found in _marked_blocks(comparison):
+        yield heading, *(_unmarked(each) if is_blind else each for each in found)
+
+
+def _unmarked(passage: Passage) -> Passage:
+    """A table of an FID that does not tell bad samples from real data, without best values."""
+    if isinstance(passage, str):
+        return passage
+    rows = (tuple(replace(cell, best=False) for cell in row) for row in passage.rows)
+    return replace(passage, rows=tuple(rows))
+
+
+def _marked_blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     curves = learning_curves(comparison) if comparison.extractors else []
     if not curves:
         return

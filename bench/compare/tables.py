@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.compare.blindness import blind_columns
 from bench.compare.columns import (
     TRAINING_COLUMNS,
     Measure,
@@ -141,6 +142,17 @@ def on_cpu(comparison: Comparison) -> bool:
     return all(device.startswith("cpu") for device in devices)
 
 
+def best_by_column(
+    comparison: Comparison, measures: Sequence[Measure]
+) -> dict[str, frozenset[int]]:
+    """Positions of the best trained entries; none in columns that do not tell bad from real."""
+    blind = blind_columns(comparison)
+    return {
+        m.name: frozenset() if m.name in blind else best_entries(comparison.entries, m)
+        for m in measures
+    }
+
+
 def build(comparison: Comparison, measures: Sequence[Measure], *, weights: bool = False) -> Table:
     """Lay entries out, labels first, the best trained value of each column marked.
 
@@ -151,7 +163,7 @@ def build(comparison: Comparison, measures: Sequence[Measure], *, weights: bool 
     """
     labels = ("model", "sampler", "weights", "seeds") if weights else ("model", "sampler", "seeds")
     measures = with_values(comparison, measures) or [NO_RESULT]
-    best = {m.name: best_entries(comparison.entries, m) for m in measures}
+    best = best_by_column(comparison, measures)
     rows = []
     for k, entry in enumerate(comparison.entries):
         cells = [Cell(comparison.marked(entry)), Cell(entry.sampler or NOTHING)]

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from bench.compare.blindness import blind_sentences
 from bench.compare.columns import (
     ARROWS,
     Measure,
-    best_entries,
     measure,
     quality_measure,
     with_values,
@@ -25,6 +25,7 @@ from bench.compare.tables import (
     MODE_COLUMNS,
     NO_RESULT,
     QUALITY_METRICS,
+    best_by_column,
     counts_modes,
 )
 from bench.printing import printable
@@ -88,7 +89,12 @@ def make_console() -> Console:
 def show(console: Console, comparison: Comparison) -> None:
     """Print one table and its notes."""
     console.print(fitting_table(console, comparison))
-    for sentence in notes(comparison):
+    said = [
+        sentence
+        for extractor in comparison.extractors[:1]
+        for sentence in blind_sentences(comparison, extractor, QUALITY_METRICS)
+    ]
+    for sentence in (*said, *notes(comparison)):
         console.print(Text(f"  {printable(sentence)}", style="yellow"))
 
 
@@ -125,7 +131,7 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
     for m in measures:
         heading = Text(printable(short_heading(m), kept="\n"))
         table.add_column(heading, justify="right", no_wrap=True)
-    best = {m.name: best_entries(comparison.entries, m) for m in measures}
+    best = best_by_column(comparison, measures)
     for k, entry in enumerate(comparison.entries):
         names = (comparison.marked(entry), entry.sampler or NOTHING)
         cells = [Text(printable(name)) for name in names]

@@ -60,6 +60,7 @@ class Dataset:
             combinations of their classes being the K classes; None for other data.
         frequencies: probability of each class, (K,), where the data is drawn by design; else None.
         notes: sentences that say what was assumed when the data was read, for the run's start.
+        own: whether these are a user's own images and not a standard data set.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Dataset:
     stacked_from: str | None = None
     frequencies: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    own: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

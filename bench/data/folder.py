@@ -63,7 +63,7 @@ def load_folder(
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
     wanted = Wanted(channels, image_size, fit=fit, bits=bits)
     _check(wanted)
-    return _load(name, flip, path, wanted, None, cache_root)
+    return replace(_load(name, flip, path, wanted, None, cache_root), own=True)
 
 
 def _check(wanted: Wanted) -> None:

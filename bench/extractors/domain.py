@@ -125,7 +125,7 @@ def build_domain(
     if dataset.num_classes < 2:
         raise ValueError(
             f"{dataset.name} has no class labels, so it has no domain classifier: "
-            "choose evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
+            "choose evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
         )
     return DomainExtractor(*_trained_here(dataset, device, cache_dir))
 

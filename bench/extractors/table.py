@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 
 from bench.data.dataset import Dataset
-from bench.extractors import domain, fidelity, imagenet
+from bench.extractors import domain, fidelity, imagenet, patches
 from bench.extractors.base import Extractor, IdentityExtractor
-from bench.extras import install
 
 Builder = Callable[[str, Dataset, torch.device | str, Path, Path | None], Extractor]
 
@@ -25,8 +24,8 @@ def build_extractor(
 
     Args:
         name: for points "identity"; for images "domain", the dataset's own classifier: shipped, or
-            trained once and cached; "efficientnet-lite0", in an optional package; or one of
-            torch-fidelity's, such as "inception".
+            trained once and cached; "efficientnet-lite0", in an optional package; "patches", learnt
+            from the images without classes; or one of torch-fidelity's, such as "inception".
         dataset: what it will see.
         device: where it will run.
         cache_dir: where a classifier trained here is kept.
@@ -58,10 +57,7 @@ def default_extractors(dataset: Dataset) -> tuple[str, ...]:
 
     Points are their own features. Labelled images have their own classifier; colour pictures are
     seen by ImageNet features too, where the optional packages are installed. Stacked digits are no
-    pictures.
-
-    Raises:
-        ValueError: unlabelled images, and the optional packages are not installed.
+    pictures. Unlabelled images without those packages are seen by features learnt from them.
     """
     if _is_points(dataset):
         return ("identity",)
@@ -69,13 +65,7 @@ def default_extractors(dataset: Dataset) -> tuple[str, ...]:
     if dataset.stacked_from or (labelled and dataset.shape[0] != 3):
         return ("domain",)
     pictures = (imagenet.NAME,) if imagenet.installed() else ()
-    names = ("domain", *pictures) if labelled else pictures
-    if not names:
-        raise ValueError(
-            f"{dataset.name} has no class labels, so it has no classifier of its own: "
-            f"{install('imagenet')}, or set evaluator.extractor=inception"
-        )
-    return names
+    return ("domain", *pictures) if labelled else pictures or (patches.NAME,)
 
 
 def _is_points(dataset: Dataset) -> bool:
@@ -96,5 +86,6 @@ POINT_BUILDERS: dict[str, Builder] = {"identity": _build_identity}
 IMAGE_BUILDERS: dict[str, Builder] = {
     "domain": domain.build_domain,
     imagenet.NAME: imagenet.build_efficientnet,
+    patches.NAME: patches.build_patches,
     **dict.fromkeys(fidelity.NAMES, fidelity.build_fidelity),
 }

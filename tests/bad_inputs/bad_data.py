@@ -96,7 +96,7 @@ FOLDERS = (
         "one class only, for the domain extractor",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
+            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
         ),
         (*DATA, "evaluator.extractor=domain"),
         folder("data", pngs(24, ["cat"])),

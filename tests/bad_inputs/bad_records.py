@@ -533,7 +533,7 @@ COMPARE = (
     compared(
         "an `eval.csv` that is cut short",
         (
-            f"<runs>/seed=0/eval.csv is half-written: line 2 has {len(COLUMNS) - 8} of "
+            f"<runs>/seed=0/eval.csv is half-written: line 2 has {len(COLUMNS) - 9} of "
             f"{len(COLUMNS)} values; delete "
             "<runs>/seed=0 and run it again, or name other runs"
         ),
@@ -546,6 +546,14 @@ COMPARE = (
             "<runs>/seed=0 and run it again, or name other runs"
         ),
         lambda root: (table := write_run(root) / "eval.csv").write_bytes(table.read_bytes()[:-1]),
+    ),
+    compared(
+        "blind spots of an extractor in other words than ours",
+        (
+            "<runs>/seed=0/eval.csv: blind_domain is wrong, 'perhaps' names no blind spot of a "
+            "metric: delete <runs>/seed=0 and run it again, or name other runs"
+        ),
+        lambda root: write_run(root, blind_domain="perhaps"),
     ),
     compared(
         "an `eval.csv` that is not UTF-8",

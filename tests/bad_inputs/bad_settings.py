@@ -104,7 +104,7 @@ EXTRACTORS = (
         "unlabelled images for the domain extractor",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
+            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
         ),
         (*UNLABELLED, "evaluator.extractor=domain"),
         folder("data", pngs(24)),

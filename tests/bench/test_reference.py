@@ -1,5 +1,6 @@
 """The reference computes every part once, and knows what a perfect sampler would score."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.data.dataset import Dataset
+from bench.blind_spots import GAUSSIAN
+from bench.data.dataset import Dataset, Split, content_hash
 from bench.data.mixtures import load_ring8
-from bench.data.sources import load_digits
+from bench.data.sources import load_digits, load_fashion_mnist
 from bench.data.stacked import load_stacked_digits
 from bench.extractors.base import IdentityExtractor
 from bench.extractors.classifier import DomainClassifier
 from bench.extractors.domain import DomainExtractor, StackedExtractor
+from bench.extractors.table import build_extractor
 from bench.metrics.copying import held_out_closeness
 from bench.reference import Reference
 
+DATA = Path(os.environ.get("BENCH_DATA") or "/nowhere")
 CPU = torch.device("cpu")
 
 
@@ -48,6 +52,63 @@ def test_features_are_extracted_once_and_kept_between_runs(digits, tmp_path):
     again = Reference(digits, [second], device=CPU, cache_dir=tmp_path)
     assert torch.equal(again.train(second).features, features[0].features)
     assert second.seen == 0
+
+
+def test_known_bad_samples_are_scored_once_and_kept_between_runs(digits, tmp_path):
+    first, second = Counting(), Counting()
+    reference = Reference(digits, [first], device=CPU, cache_dir=tmp_path)
+    spots = reference.blind_spots(first)
+    assert spots is not None
+    noise, blurred, copies, real = 2 * 700, 700, 700, 700
+    features = len(digits.train) + len(digits.test)
+    assert first.seen == features + noise + blurred + copies + real + 2  # constant images once
+    again = Reference(digits, [second], device=CPU, cache_dir=tmp_path)
+    assert again.blind_spots(second) == spots
+    assert second.seen == 0
+
+
+def test_points_are_not_checked(tmp_path):
+    ring = load_ring8(data_root=tmp_path)
+    extractor = IdentityExtractor()
+    reference = Reference(ring, [extractor], device=CPU, cache_dir=tmp_path)
+    assert reference.blind_spots(extractor) is None
+
+
+def test_the_shipped_classifier_of_digits_sees_all_known_bad_samples(digits, tmp_path):
+    extractor = build_extractor("domain", digits, device=CPU, cache_dir=tmp_path)
+    reference = Reference(digits, [extractor], device=CPU, cache_dir=tmp_path)
+    assert reference.blind_spots(extractor) == ()
+
+
+@pytest.mark.skipif(not (DATA / "FashionMNIST").is_dir(), reason="BENCH_DATA has no Fashion-MNIST")
+def test_a_weak_classifier_is_blind_to_noise_and_patches_are_not(tmp_path):
+    """Four classes of clothes that look alike, a few images of each: noise is as precise as real
+    data in the eyes of their classifier."""
+    whole = load_fashion_mnist(data_root=DATA, cache_root=tmp_path)
+    classes = (0, 2, 4, 6)  # T-shirt, pullover, coat, shirt
+    train, test = (
+        _part(split, classes, each) for split, each in ((whole.train, 25), (whole.test, 100))
+    )
+    names = tuple(whole.classes[k] for k in classes)
+    data = Dataset("tops", train, test, names, False, content_hash(train, test), own=True)
+    precision = {}
+    for name in ("domain", "patches"):
+        extractor = build_extractor(name, data, device=CPU, cache_dir=tmp_path)
+        reference = Reference(data, [extractor], device=CPU, cache_dir=tmp_path)
+        spots = reference.blind_spots(extractor) or ()
+        precision[name] = {s.kind: s for s in spots if s.metric == "precision"}
+        if name == "domain":
+            assert reference.perfect(100)["classifier_error"] > 0.25
+    noise = precision["domain"][GAUSSIAN]
+    assert noise.score > 0.8
+    assert noise.real > 0.8
+    assert not precision["patches"]
+
+
+def _part(split: Split, classes: tuple[int, ...], each: int) -> Split:
+    labels = np.asarray(split.labels)
+    index = np.sort(np.concatenate([np.flatnonzero(labels == k)[:each] for k in classes]))
+    return Split(np.array(split.images[index]), np.searchsorted(classes, labels[index]))
 
 
 def test_distances_within_the_data_are_kept_too(digits, tmp_path, monkeypatch):

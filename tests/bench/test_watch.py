@@ -83,3 +83,10 @@ def test_words_of_a_row_say_which_of_the_two_they_are_about():
     words = ("", collapse, copies, SEPARATOR.join([collapse, copies]))
     assert [shows_collapse(each) for each in words] == [False, True, False, True]
     assert [shows_copying(each) for each in words] == [False, False, True, True]
+
+
+def test_samples_that_look_real_to_an_extractor_that_takes_noise_for_real_are_no_sign():
+    values = HEALTHY | {"recall_domain": 0.0, "precision_domain": 0.92}
+    seen = {"expected_modes": 10, "earlier_fids": ()}
+    assert [s.name for s in collapse_signs(values, "domain", **seen)] == ["warning/recall"]
+    assert collapse_signs(values, "domain", **seen, blind={"precision"}) == []

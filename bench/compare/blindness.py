@@ -1,0 +1,117 @@
+"""Which metrics of a comparison rest on an extractor that does not tell bad samples from real data.
+
+`blind_to` gives them as values, for whatever marks or recommends by a metric; the rest is what
+readers are told.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from bench.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
+from bench.compare.eval_table import REMEDY
+from bench.compare.notation import computed
+from bench.compare.read import Run
+from bench.compare.statistics import Comparison
+from bench.protocol import BLIND, COLUMNS
+
+BLIND_SENTENCE = (
+    "In the eyes of {extractor}, {metric} does not tell {kinds} from held-out images ({real}): a "
+    "good value is no sign of quality here, and none is bold."
+)
+ERROR_SENTENCE = (
+    "The features of {extractor} are those of a classifier of the data's own classes, which is "
+    "wrong on {error} % of held-out images."
+)
+
+
+def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[BlindSpot, ...]]:
+    """The known bad samples that each metric of an extractor does not tell from real data.
+
+    Args:
+        comparison: the runs.
+        extractor: one of its extractors.
+
+    Returns:
+        By metric, such as "precision" or "fid"; metrics without blind spots are left out, and so is
+        everything where no run was checked, as none was before the check existed.
+
+    Raises:
+        ValueError: a run records something else.
+    """
+    found: dict[tuple[str, str], BlindSpot] = {}
+    for run in comparison.runs:
+        for spot in _recorded(run, extractor):
+            found.setdefault((spot.metric, spot.kind), spot)
+    metrics = dict.fromkeys(metric for metric, _ in found)
+    spots = {m: tuple(s for s in found.values() if s.metric == m) for m in metrics}
+    followers = {name: spots[metric] for name, metric in RESTS_ON.items() if metric in spots}
+    return spots | followers
+
+
+def blind_text(comparison: Comparison, extractor: str) -> str:
+    """The blind spots of an extractor as eval.csv has them; empty where no run was checked."""
+    if not any(text for run in comparison.runs for text in _texts(run, extractor)):
+        return ""
+    by_metric = blind_to(comparison, extractor)
+    return to_text([s for m, spots in by_metric.items() if m not in RESTS_ON for s in spots])
+
+
+def blind_columns(comparison: Comparison) -> frozenset[str]:
+    """Columns of eval.csv in which nothing may be marked as best, such as "precision_domain"."""
+    return frozenset(
+        f"{metric}_{extractor}"
+        for extractor in comparison.extractors
+        for metric in blind_to(comparison, extractor)
+    )
+
+
+def blind_sentences(
+    comparison: Comparison, extractor: str, metrics: Iterable[str] = tuple(COLUMNS)
+) -> list[str]:
+    """What readers of these metrics have to know; nothing of metrics without blind spots."""
+    spots = blind_to(comparison, extractor)
+    return [
+        BLIND_SENTENCE.format(
+            extractor=extractor,
+            metric=COLUMNS[metric].title.removesuffix(" ×10³"),
+            kinds=_listed([f"{s.kind} ({_number(s.score, metric)})" for s in spots[metric]]),
+            real=_number(spots[metric][0].real, metric),
+        )
+        for metric in metrics
+        if metric in spots
+    ]
+
+
+def error_sentences(comparison: Comparison) -> list[str]:
+    """How often the classifier behind the domain extractor errs, where it is used."""
+    errors = [entry.mean["classifier_error"] for entry in comparison.entries if entry.finished]
+    known = [error for error in errors if not math.isnan(error)]
+    if "domain" not in comparison.extractors or not known:
+        return []
+    return [ERROR_SENTENCE.format(extractor="domain", error=computed(100 * known[0]))]
+
+
+def _recorded(run: Run, extractor: str) -> tuple[BlindSpot, ...]:
+    found: tuple[BlindSpot, ...] = ()
+    for text in dict.fromkeys(_texts(run, extractor)):
+        try:
+            found += from_text(text) or ()
+        except ValueError as error:
+            raise ValueError(
+                f"{run.path / 'eval.csv'}: {BLIND}{extractor} is wrong, {error}: "
+                f"{REMEDY.format(run.path)}"
+            ) from error
+    return found
+
+
+def _texts(run: Run, extractor: str) -> tuple[str, ...]:
+    return run.last.texts(f"{BLIND}{extractor}") if len(run.table) else ()
+
+
+def _number(score: float, metric: str) -> str:
+    """A score in the units of the tables."""
+    return f"{score * (1e3 if metric == 'kid' else 1):.3g}"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
