@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,12 @@ def test_the_checks_are_commands():
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(line, cwd=root, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_tests_that_the_page_names_exist():
+    root = Path(__file__).resolve().parents[1]
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (root / "docs/reliability.md").read_text())
+    assert len(named) > 40
+    for file, name in named:
+        found = [path.read_text(encoding="utf-8") for path in (root / "tests").rglob(file)]
+        assert any(f"def {name}(" in text for text in found), f"{file}::{name}"
