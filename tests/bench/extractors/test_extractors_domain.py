@@ -88,7 +88,7 @@ def test_domain_from_a_local_path(digits, tmp_path):
 
 
 def test_domain_needs_labels(tmp_path):
-    with pytest.raises(ValueError, match=r"evaluator\.extractor=inception"):
+    with pytest.raises(ValueError, match=r"evaluator\.extractor=efficientnet-lite0"):
         build(unlabelled(1), tmp_path)
 
 
