@@ -239,7 +239,7 @@ def interrupted(
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
     lines = (cwd / "said").read_text().splitlines()
-    return code, [text for text in lines if not text.startswith("▶")]
+    return code, [text for text in lines if not text.startswith(("▶", "  "))]  # what runs say
 
 
 def steps(root: Path) -> int:

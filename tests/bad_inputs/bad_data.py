@@ -183,7 +183,7 @@ FOLDERS = (
     *(
         Case(
             f"{value} channels",
-            f"dataset.channels={shown} must be 1 (grey) or 3 (RGB).",
+            f"dataset.channels={shown} must be 1 (grey), 3 (RGB), or null to see from the images.",
             (*DATA, f"dataset.channels={value}"),
             folder("data", PETS),
         )
@@ -246,7 +246,7 @@ FORMATS = (
         "numbered folders without dataset.json, which are no classes",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=efficientnet-lite0 or evaluator.extractor=inception"
+            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
         ),
         (*DATA, "evaluator.extractor=domain"),
         folder("data", SHARDS),

@@ -219,8 +219,8 @@ RESUMED = (
     Case(
         "a `status.json` that is nested too deeply",
         (
-            "<run>/status.json is not the status of a run: it is nested too deeply: delete <run> "
-            "and run again"
+            "<run>/status.json is not the status of a run (it is nested too deeply): delete this "
+            "file and give the run's command again, which goes on from the last checkpoint"
         ),
         (),
         spoil=lambda run: (run / "status.json").write_text("[" * 100_000),
@@ -228,8 +228,8 @@ RESUMED = (
     Case(
         "a `status.json` with text for a number",
         (
-            "<run>/status.json is not the status of a run: step is 'one', must be a whole number: "
-            "delete <run> and run again"
+            "<run>/status.json is not the status of a run (its step is 'one'): delete this file "
+            "and give the run's command again, which goes on from the last checkpoint"
         ),
         (),
         spoil=lambda run: (run / "status.json").write_text('{"status": "running", "step": "one"}'),
@@ -246,8 +246,8 @@ RESUMED = (
     Case(
         "an `eval.csv` that is not UTF-8",
         (
-            "<run>/eval.csv is damaged ('utf-8' codec can't decode byte 0xff in position 8:"
-            " invalid start byte): delete <run> and run again"
+            "<run>/eval.csv is not UTF-8 ('utf-8' codec can't decode byte 0xff in position 8:"
+            " invalid start byte): save it as UTF-8"
         ),
         (),
         spoil=unfinished("eval.csv", b"dataset\n\xff\n"),
@@ -655,8 +655,9 @@ COMPARE = (
     compared(
         "a `status.json` that is nested too deeply",
         (
-            "<runs>/seed=0/status.json is not the status of a run: it is nested too deeply: delete "
-            "<runs>/seed=0 and run it again, or name other runs"
+            "<runs>/seed=0/status.json is not the status of a run (it is nested too deeply): "
+            "delete this file and give the run's command again, which goes on from the last "
+            "checkpoint"
         ),
         with_file("status.json", b"[" * 100_000),
     ),
@@ -692,8 +693,8 @@ COMPARE = (
         "an unknown field to be mixed",
         (
             "--allow-mixed budgte: there is no such field, choose from data_hash, "
-            "image_shape, reference, reference_size, samples, extractors, preprocessing, "
-            "metric_backend, budget, precision, device, threads, processes"
+            "image_shape, reference, reference_size, samples, class_labels, extractors, "
+            "preprocessing, metric_backend, budget, precision, device, threads, processes"
         ),
         two_budgets,
         (*COMPARED, "--allow-mixed", "budgte"),

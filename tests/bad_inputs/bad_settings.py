@@ -76,7 +76,7 @@ EXTRACTORS = (
             " 'clip-rn50x16', 'clip-rn50x4', 'clip-rn50x64', 'clip-vit-b-16', "
             "'clip-vit-b-32', 'clip-vit-l-14', 'clip-vit-l-14-336px', 'dinov2-vit-b-14', "
             "'dinov2-vit-l-14', 'dinov2-vit-s-14', 'domain', 'efficientnet-lite0', "
-            "'identity', 'inception', 'vgg16']"
+            "'identity', 'inception', 'patches', 'vgg16']"
         ),
         "evaluator.extractor=inceptoin",
     ),
@@ -151,7 +151,7 @@ EXTRACTORS = (
         "text as weights of the domain extractor",
         (
             "<folder>/weights.safetensors is not a domain classifier (Error while "
-            "deserializing header: header too small): give a file that "
+            "deserializing: header too small): give a file that "
             "scripts/train_classifiers.py wrote"
         ),
         ("evaluator.weights.domain={folder}/weights.safetensors",),

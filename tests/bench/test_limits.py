@@ -51,7 +51,7 @@ def test_what_does_not_fit_says_what_it_would_take_and_what_fits(monkeypatch):
 )
 def test_large_evaluations_are_not_refused(monkeypatch, samples, resamples, side):
     monkeypatch.setattr(memory, "machine_memory", lambda: 16 * GIB)
-    check_settings(samples, 5000, 60.0, resamples)
+    check_settings(samples, 5000, 60.0, resamples, "data")
     check_size(samples, resamples, 3 * side * side)
 
 
@@ -65,6 +65,7 @@ def test_large_evaluations_are_not_refused(monkeypatch, samples, resamples, side
 def test_an_evaluation_is_weighed_with_the_size_of_the_data(monkeypatch, name, value, said):
     dataset = load_digits(data_root=Path("data"))  # 700 are held out
     usual = {"samples": 700, "batch_size": 250, "cost_seconds": 0.0, "resamples": 0}
+    usual |= {"class_labels": "data"}
     evaluator = usual | {"samples": None, name: value}
     cfg = OmegaConf.create({"seed": 0, "precision": "fp32", "evaluator": evaluator})
     monkeypatch.setattr(memory, "machine_memory", lambda: 16 * GIB)

@@ -54,7 +54,7 @@ def test_freed_pages_stay_and_are_used_again():
     assert filled[0] == pytest.approx(SIZE_MIB, rel=0.1)
     assert freed == pytest.approx(filled, rel=0.02)
     assert addresses < ROUNDS / 2
-    assert filled[-1] == filled[ROUNDS // 2]  # nothing new is needed any more
+    assert filled[-1] == pytest.approx(filled[ROUNDS // 2], abs=0.1)  # nothing new but odd pages
 
 
 @pytest.mark.skipif(not GLIBC, reason="another allocator than glibc's")

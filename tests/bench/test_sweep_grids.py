@@ -178,7 +178,7 @@ class Unfilled(TorchFunctionMode):
 def build(cfg: DictConfig, shape: tuple[int, ...], num_classes: int) -> GenerativeModel:
     """A run's model, without initial weights."""
 
-    def batch(n: int) -> Batch:
+    def batch(n: int, uniform: bool = True) -> Batch:
         return Batch(torch.zeros(n, *shape), torch.arange(n) % num_classes)
 
     spec = DataSpec(

@@ -176,15 +176,16 @@ def test_no_table_has_a_formula_and_numbers_stay_numbers(tmp_path):
 
 def test_nothing_of_a_run_steers_the_terminal(tmp_path, capsys):
     path = write_run(tmp_path, "dcgan", 0, {"g": scores(5.0)})
-    text = (path / "eval.csv").read_text().replace("dcgan", "dc\x9bgan\u202e")
-    text = text.replace("_domain", "_dom\x1b[2Jain")
+    text = (path / "eval.csv").read_text().replace("_domain", "_dom\x1b[2Jain")
     (path / "eval.csv").write_text(text)
     assert compare(tmp_path, "--no-report") == 0
+    (path / "eval.csv").write_text(text.replace("dcgan", "dc\x9bgan\u202e"))
+    assert compare(tmp_path, "--no-report") == 2  # such a name is refused, in words that are safe
     assert main([str(tmp_path / "none\x1b[31m")]) == 2
     shown = capsys.readouterr()
     for said in (shown.out, shown.err):
         assert not set(said) & set("\x1b\x9b\u202e")
-    assert "dc\\x9bgan\\u202e" in shown.out
+    assert "dc\\x9bgan\\u202e" in shown.err
     assert "dom\\x1b[2Jain" in shown.out
     assert "none\\x1b[31m does not exist" in shown.err
 

@@ -260,8 +260,24 @@ def test_weights_are_downloaded_once(weights, inception, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     assert build("inception").hash == inception.hash
     source = NETWORKS["inception"]
-    assert published_file(source.url, source.filename, source.sha256).is_file()
     assert asked == [(source.url, "6726825d")]
+    own = file_sha256(weights["inception"])  # the stand-in is not what is published
+    assert published_file(source.url, source.filename, own[:8]).is_file()
+    assert published_file(source.url, source.filename, "").is_file()
+    assert len(asked) == 1
+
+
+def test_a_damaged_download_is_fetched_again(weights, monkeypatch, caplog):
+    def download(url, path, sha256):
+        shutil.copy(weights["inception"], path)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    source, own = NETWORKS["inception"], file_sha256(weights["inception"])
+    path = published_file(source.url, source.filename, own[:8])
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert published_file(source.url, source.filename, own[:8]) == path
+    assert file_sha256(path) == own
+    assert "is damaged" in caplog.text
 
 
 def test_a_download_that_was_tampered_with(monkeypatch):
