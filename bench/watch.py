@@ -1,4 +1,4 @@
-"""Signs that a model collapses or copies; they warn, and never stop or choose anything."""
+"""Signs that a model collapses or copies; they stop no training and choose no checkpoint."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median
 
+from bench.compare.blindness import blind_sentences
 from bench.compare.curves import Curve, LearningCurves, at, learning_curves
 from bench.compare.notation import NOTHING, exact, p_value, spread
 from bench.compare.pareto import sampling_front
+from bench.compare.read import Run
 from bench.compare.seeds import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -17,6 +19,7 @@ from bench.compare.seeds import (
     unpaired_difference,
 )
 from bench.compare.statistics import Comparison, Entry
+from bench.watch import shows_copying
 
 UNITS = {"seconds": "{} s", "images": "{} images", "flops": "{} FLOP"}
 """How the limits of a budget are shown, by name."""
@@ -50,6 +53,8 @@ TOO_SMALL = (
     "answer"
 )
 FOREIGN = "Not trained here, and so not ranked: {}."
+BLIND_RANKING = "What is ranked by such a FID is no recommendation."
+COPIES = ", with signs of copying, which no FID shows"
 TRADED = "No other sampler is cheaper and worth its FID: nothing is traded away."
 
 NEAR = ("precision", "coverage")
@@ -81,7 +86,11 @@ def recommendation(comparison: Comparison) -> list[str]:
         first += " it" if len(missing) == 1 else " them"
     sentences = [f"{first}."]
     if failed := sum(_is_failed(e, best) for e in comparison.entries):
-        sentences.append(f"{failed} of its {failed + len(best.seeds)} runs failed.")
+        unusable = any(_is_unusable(run, best) for run in comparison.runs)
+        what = "failed or cannot be used (see the notes)" if unusable else "failed"
+        sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
+    if blind := blind_sentences(comparison, comparison.extractors[0], ["fid"]):
+        return [*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked)]
     return [*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked)]
 
 
@@ -149,7 +158,7 @@ def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
         by_label.setdefault(comparison.marked(entry), []).append(value)
     trained = "; ".join(f"{label} ({', '.join(rows)})" for label, rows in by_label.items())
     foreign = [
-        f"{_name(comparison, e)}, {_origin(e)}, FID {_foreign_fid(comparison, e)}"
+        f"{_name(comparison, e)}, {_origin(e)}, FID {_foreign_fid(comparison, e)}{_copies(e)}"
         for e in comparison.entries
         if e.finished and not e.trained
     ]
@@ -190,6 +199,17 @@ def _is_far(comparison: Comparison, entry: Entry) -> bool:
     means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
     known = [mean for mean in means if not math.isnan(mean)]
     return bool(known) and not any(known)
+
+
+def _copies(entry: Entry) -> str:
+    """That samples made elsewhere show signs of copying; empty where they do not."""
+    warnings = entry.course.warnings.values() if entry.course else ()
+    return COPIES if any(map(shows_copying, warnings)) else ""
+
+
+def _is_unusable(run: Run, best: Entry) -> bool:
+    """Whether a run of the entry's model and variant finished with rows that cannot be used."""
+    return (run.model, run.variant) == (best.model, best.variant) and run.state == "unusable"
 
 
 def _is_failed(entry: Entry, best: Entry) -> bool:

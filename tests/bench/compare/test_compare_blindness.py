@@ -11,6 +11,7 @@ from bench.compare.blocks import Section
 from bench.compare.frame import to_frame
 from bench.compare.markdown import page
 from bench.compare.read import read_runs
+from bench.compare.recommend import BLIND_RANKING, recommendation
 from bench.compare.statistics import Comparison, compare_runs
 from bench.compare.terminal import make_console, show
 from bench.protocol import BLIND
@@ -123,3 +124,10 @@ def test_runs_of_before_the_check_say_nothing(compare, tmp_path):
 def test_a_text_that_is_none_of_ours_is_refused(compare):
     with pytest.raises(ValueError, match=r"eval\.csv: blind_domain is wrong, 'perhaps' names"):
         blind_to(compare("perhaps"), "domain")
+
+
+def test_the_answer_does_not_recommend_by_a_blind_fid(compare):
+    said = recommendation(compare("fid of uniform noise 0.2, of real data 0.1"))
+    assert BLIND_RANKING in said
+    assert any("FID does not tell uniform noise" in sentence for sentence in said)
+    assert BLIND_RANKING not in recommendation(compare(NOISE))

@@ -153,7 +153,7 @@ def test_every_scored_row_is_named_and_foreign_ones_as_such(make_run, tmp_path):
         make_run("ddpm_small", seed, {k: v | costs(10, 6.0) for k, v in rows.items()})
         make_run("mlp_gan", seed, {"g": scores(9.0 + seed / 10) | costs(1, 0.1)})
     make_run("real", 0, {"held-out": scores(0.14) | {"nfe": 0}}, protocol=FLOOR)
-    copies = scores(0.15) | {"warning": "copies of training data"}
+    copies = scores(0.15) | {"warning": "copies: 97% of the samples"}
     make_run("samples", 0, {"stored": copies}, protocol=FLOOR)
     text = recommend(tmp_path / "runs")
     assert "is that of ddpm_small (ddim-50)" in text
@@ -162,7 +162,8 @@ def test_every_scored_row_is_named_and_foreign_ones_as_such(make_run, tmp_path):
     ) in text
     assert (
         "Not trained here, and so not ranked: real (held-out), held-out real data, FID 0.140; "
-        "samples ⚠ (stored), samples made elsewhere, FID 0.150."
+        "samples ⚠ (stored), samples made elsewhere, FID 0.150, with signs of copying, which "
+        "no FID shows."
     ) in text
 
 
