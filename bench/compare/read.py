@@ -181,7 +181,10 @@ def read_run(path: Path) -> Run:
         spent = table.numbers("checkpoint") == table.numbers("checkpoints")
         status = Status("finished" if spent.any() else "running")
     if status.status == "finished" and not len(table):
-        raise ValueError(f"{file} has no rows although the run is finished: {REMEDY.format(path)}")
+        raise ValueError(
+            f"{file} has no rows although the run is finished: give the run's command again, which "
+            f"scores its last point anew, or {REMEDY.format(path)}"
+        )
     identity = _identity_from_rows(table, file) if len(table) else _identity_from_path(path)
     for name in (*identity, *table.texts("sampler")):
         if not is_name(name):
@@ -220,7 +223,8 @@ def _fault(table: EvalTable, file: Path) -> str:
         missing += [str(end)] if end not in points and len(missing) < FEW else []
         wrong = f"it has {len(points)} of {end} evaluation points, without {', '.join(missing)}"
         wrong += ", …" if len(missing) < end - len(points) else ""
-        again = "give the run's command again, "
+        if points == set(range(1, end)):  # the weights of earlier points are not kept
+            again = "give the run's command again, "
     elif lacking:
         wrong = f"the last evaluation point of {', '.join(lacking)} is missing"
         again = "give the run's command again, "

@@ -509,8 +509,9 @@ COMPARE = (
     compared(
         "a finished run without `eval.csv`",
         (
-            "<runs>/seed=0/eval.csv has no rows although the run is finished: delete "
-            "<runs>/seed=0 and run it again, or name other runs"
+            "<runs>/seed=0/eval.csv has no rows although the run is finished: give the run's "
+            "command again, which scores its last point anew, or delete <runs>/seed=0 and run it "
+            "again, or name other runs"
         ),
         without_table,
     ),
@@ -525,8 +526,9 @@ COMPARE = (
     compared(
         "a header without rows",
         (
-            "<runs>/seed=0/eval.csv has no rows although the run is finished: delete "
-            "<runs>/seed=0 and run it again, or name other runs"
+            "<runs>/seed=0/eval.csv has no rows although the run is finished: give the run's "
+            "command again, which scores its last point anew, or delete <runs>/seed=0 and run it "
+            "again, or name other runs"
         ),
         with_file("eval.csv", (",".join(COLUMNS) + "\n").encode()),
     ),

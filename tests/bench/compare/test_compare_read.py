@@ -293,13 +293,18 @@ def test_a_finished_run_without_all_of_its_points_is_no_result(make_run):
     run = read_run(path)
     assert run.state == "unusable"
     assert (
-        "eval.csv: it has 2 of 4 evaluation points, without 2, 4; give the run's command again"
+        "eval.csv: it has 2 of 4 evaluation points, without 2, 4; bring the file back, or delete"
         in run.fault
     )
     (entry,) = compare_runs([run]).entries
     assert (entry.status, entry.mean) == ("failed", {})
     (path / "status.json").write_text('{"status": "running", "step": 3}')
     assert read_run(path).state == "running"  # the points that it lacks are to come
+
+
+def test_a_run_that_lacks_its_last_point_alone_is_evaluated_by_its_command(make_run):
+    path = make_run("gan", 0, {"g": scores(5.0)}, checkpoint=1, checkpoints=2)
+    assert "without 2; give the run's command again" in read_run(path).fault
 
 
 def test_a_run_whose_last_point_lacks_a_sampler_is_no_result(make_run):
