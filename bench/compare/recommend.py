@@ -230,9 +230,9 @@ def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> li
     few = [FEW.format(limit=MIN_SEEDS)] if len(best.seeds) < MIN_SEEDS else []
     if not others:
         return [ALONE, *few, *falling]
+    if few:
+        return [*few, *falling]
     compared = [rival for rival in rivals.values() if len(rival.seeds) >= MIN_SEEDS]
-    if len(best.seeds) < MIN_SEEDS or not compared:
-        return [FEW.format(limit=MIN_SEEDS), *falling]
     left_out = sorted(rivals.keys() - {rival.model for rival in compared})
     words = [LEFT_OUT.format(limit=MIN_SEEDS, names=", ".join(left_out))] if left_out else []
     higher = [r for r in compared if _mean(comparison, r) >= _mean(comparison, best)]

@@ -108,6 +108,21 @@ def test_models_without_three_finished_seeds_are_named_as_not_compared(make_run,
     assert "Not compared, for want of 3 finished seeds: edm_small." in text
 
 
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_model_with_enough_seeds_is_not_said_to_have_few(make_run, tmp_path, others):
+    for seed in range(3):
+        make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
+        if seed >= others:
+            make_run("dcgan", seed, {}, status=Status("failed", "loss is nan", step=7))
+    for seed in range(others):
+        make_run("dcgan", seed, {"g": scores(9.0) | costs(1, 9.0)})
+    text = recommend(tmp_path / "runs")
+    assert "over 3 seeds" in text
+    assert "fewer than 3 seeds" not in text
+    assert ("dcgan has no finished run" in text) == (others == 0)
+    assert ("Not compared, for want of 3 finished seeds: dcgan." in text) == (others > 0)
+
+
 def test_runs_of_the_recommended_model_that_failed_are_told(make_run, tmp_path):
     for seed in range(3):
         make_run("ddpm_small", seed, {"ddim-10": scores(4.0 + seed / 10) | costs(10, 6.0)})
