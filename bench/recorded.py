@@ -25,6 +25,15 @@ from bench.settings import check_kinds
 from bench.targets import check_targets, parents
 from models.base import DataSpec, GenerativeModel
 
+NEEDED = ("seed", "threads", "precision", "data_root", "dataset.load")
+NEEDED += tuple(
+    f"evaluator.{name}" for name in ("samples", "batch_size", "cost_seconds", "resamples")
+)
+"""Settings of a recorded configuration that its model and samples are made with again."""
+
+NOT_THERE = "???"
+"""How OmegaConf writes a value that is missing."""
+
 MOST_GENERATIONS = 3
 """How deep runs may be made of the models of other runs."""
 
@@ -187,13 +196,22 @@ def _check_generations(run: Path, config: Mapping[str, Any]) -> None:
 def _check_settings(cfg: DictConfig, run: Path) -> None:
     """Raise ValueError where what is recorded beside the model and the data cannot be used."""
     path = run / "config.yaml"
+    config = plain(cfg)
+    if lacking := [key for key in NEEDED if _value(config, key) == NOT_THERE]:
+        raise ValueError(f"{path} lacks {lacking[0]}: bring the file back, or do not use this run")
     try:
-        config = plain(cfg)
         check_kinds(config, complete=False)
         check_names(config)
         check_precision(cfg.precision)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _value(config: object, key: str) -> object:
+    """The value of a setting such as evaluator.samples, or NOT_THERE."""
+    for part in key.split("."):
+        config = config.get(part, NOT_THERE) if isinstance(config, Mapping) else NOT_THERE
+    return config
 
 
 def _data_root(cfg: DictConfig) -> Path:

@@ -19,6 +19,9 @@ import yaml
 CALLED = (("model", "build"), ("dataset", "load"))
 """The parts of a recorded configuration that are called to build its model again."""
 
+ROOTS = frozenset({"data_root", "cache_root"})
+"""Arguments that every loader of a data set takes."""
+
 TARGET, PARTIAL = "_target_", "_partial_"
 
 LISTS = (list, tuple, Sequence, Iterable, Collection)
@@ -54,6 +57,12 @@ def check_targets(config: Mapping[str, Any], path: Path) -> None:
             raise ValueError(f"{path}: {part} must be a mapping: do not use this run")
         if key in section:
             _check(section[key], f"{part}.{key}", path)
+    load = config.get("dataset", {}).get("load")
+    if load is not None and not _taken(load[TARGET]).keys() >= ROOTS:
+        raise ValueError(
+            f"{path}: dataset.load calls {load[TARGET]!r}, which loads no data set: do not use "
+            "this run"
+        )
 
 
 def parents(config: Mapping[str, Any], target: str, argument: str) -> Iterator[str]:

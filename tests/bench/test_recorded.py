@@ -321,6 +321,12 @@ def test_nothing_is_written_where_a_recorded_configuration_says(tmp_path, monkey
         ({"seed": 2**63}, "seed must be at most 9223372036854775807"),
         ({"dataset": {"name": "../../x"}}, "dataset.name must be 1 to 100 printable characters"),
         ({"evaluator": {"samples": 10**12, "batch_size": 8}}, "evaluator.samples=1000000000000"),
+        ({"evaluator": None}, "config.yaml lacks evaluator.samples"),
+        ({"evaluator": []}, "config.yaml lacks evaluator.samples"),
+        ({"evaluator": {"batch_size": "???"}}, "config.yaml lacks evaluator.batch_size"),
+        ({"dataset": {"load": "???"}}, "dataset.load must name what to call"),
+        ({"precision": "???"}, "config.yaml lacks precision"),
+        ({"data_root": None}, "data_root must be text, got None"),
     ],
     ids=str,
 )
@@ -336,6 +342,17 @@ def test_recorded_settings_are_checked_as_those_of_the_command_line(
     with pytest.raises(RunError) as error, one_sentence():
         rebuild(run, "cpu")
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["seed", "threads", "precision", "dataset", "evaluator"])
+def test_recorded_settings_that_are_missing_are_named_with_their_file(tmp_path, key):
+    run = recorded_folder(tmp_path)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    del config[key]
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(RunError, match=rf"config\.yaml lacks {key}") as error, one_sentence():
+        rebuild(run, "cpu")
+    assert str(error.value).endswith("bring the file back, or do not use this run")
 
 
 def test_weights_of_another_configuration_are_refused(tmp_path):

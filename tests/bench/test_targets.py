@@ -133,6 +133,16 @@ def test_arguments_are_those_that_are_taken(build, said):
     assert said in refusal(build)
 
 
+@pytest.mark.parametrize(
+    "target", ["models.gan.objectives.hinge", "bench.data.samples.read_samples"]
+)
+def test_what_is_listed_and_loads_no_data_set_is_not_called_for_one(target):
+    load = {"_target_": target, "_partial_": True}
+    said = f"config.yaml: dataset.load calls {target!r}, which loads no data set: do not use"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_targets({"model": {"build": GAN}, "dataset": {"load": load}}, FILE)
+
+
 def test_values_from_elsewhere_are_refused():
     for config in (
         {"model": {"build": GAN}, "budget": {"images": "${oc.env:HOME}"}},
