@@ -77,14 +77,15 @@ def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[s
 
 
 def first_folder(arguments: Sequence[str]) -> str | None:
-    """`results_root` of the first job of a line; None where Hydra cannot say so before it runs."""
+    """`results_root` of a line's first job; None if no text, or if Hydra cannot say it yet."""
     words = [a for a in arguments if not a.startswith("-") and not key(a).startswith("hydra")]
     first = [_first(word) for word in words]
     try:
         with initialize_config_module("conf", version_base="1.3"):
-            return str(compose("config", first).results_root)
+            root = compose("config", first).results_root
     except (HydraException, OmegaConfBaseException):
         return None
+    return root if isinstance(root, str) else None
 
 
 def _first(argument: str) -> str:

@@ -20,7 +20,7 @@ from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data
 from bench.extractors.base import Extractor
 from bench.extractors.choice import Check, suited_extractors
 from bench.extractors.table import build_extractor
-from bench.memory import check_fits
+from bench.memory import check_fits, must_fit
 from bench.recipe import Recipe, TrainerOptions
 from bench.reference import Reference
 from bench.trainer import Trainer
@@ -46,11 +46,12 @@ def build_dataset(cfg: DictConfig, world: World) -> Dataset:
 def build_model(cfg: DictConfig, dataset: Dataset, device: torch.device) -> GenerativeModel:
     """The model with its initial weights, a function of the seed, on the device."""
     torch.manual_seed(cfg.seed)  # the same on every rank and device
-    with type_errors_name("model.build"):
+    with type_errors_name("model.build"), must_fit("model.build"):
         model = instantiate(cfg.model.build, _convert_="all")(dataset.spec())
     if not isinstance(model, GenerativeModel):
         raise ValueError(f"model.build of {cfg.model.name} must make a models.base.GenerativeModel")
-    model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    with must_fit("model.build"):
+        model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return model
 
 

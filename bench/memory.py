@@ -12,6 +12,9 @@ import torch
 MIB = 2**20
 GIB = 2**30
 
+CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""Who complains where torch cannot have memory on a CPU; it is a plain RuntimeError there."""
+
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """Where Linux says how much memory a container may use; "max" where that is not limited."""
 
@@ -46,6 +49,23 @@ def check_fits(setting: str, value: int, each: int, what: str) -> None:
         f"{each} bytes for {what}, and there are {memory / GIB:.3g} GiB: set it to at most "
         f"{memory // each}"
     )
+
+
+@contextmanager
+def must_fit(what: str) -> Iterator[None]:
+    """Say in a sentence that what is made inside does not fit into memory.
+
+    Raises:
+        ValueError: torch could not have the memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)):
+            raise
+        raise ValueError(
+            f"{what} would take more memory than there is: make the model smaller"
+        ) from error
 
 
 class PeakMemory:

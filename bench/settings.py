@@ -6,10 +6,14 @@ from typing import Any
 WHOLE = "a whole number"
 NUMBER = "a number"
 FLAG = "true or false"
+TEXT = "text"
 
 KINDS = {
     "seed": (WHOLE, False),
     "threads": (WHOLE, True),
+    "data_root": (TEXT, False),
+    "cache_root": (TEXT, True),
+    "results_root": (TEXT, False),
     "dataset.flip": (FLAG, False),
     "budget.images": (NUMBER, True),
     "budget.seconds": (NUMBER, True),
@@ -52,21 +56,24 @@ def check_kinds(config: Mapping[str, Any], *, complete: bool = True) -> None:
                 break
             value = value[part]
         if not (value is MISSING or _is(value, kind) or (nullable and value is None)):
-            raise ValueError(
-                f"{key} must be {kind}{' or null' * nullable}, got {value!r}{_advice(value, kind)}"
-            )
+            wanted = f"{kind}{' or null' * nullable}"
+            raise ValueError(f"{key} must be {wanted}, got {value!r}{_advice(key, value, kind)}")
     if (seed := config.get("seed", 0)) > MAX_SEED:
         raise ValueError(f"seed must be at most {MAX_SEED}, got {seed}")
 
 
-def _advice(value: object, kind: str) -> str:
-    """How to write a whole number that was written as 1e6."""
+def _advice(key: str, value: object, kind: str) -> str:
+    """How to write a whole number that was written as 1e6, and text that YAML reads as a number."""
+    if kind == TEXT and isinstance(value, (int, float)):
+        return f": quote it, as in '{key}=\"{value}\"'"
     if kind == WHOLE and isinstance(value, float) and value.is_integer():
         return f": write {int(value)}"
     return ""
 
 
 def _is(value: object, kind: str) -> bool:
+    if kind == TEXT:
+        return isinstance(value, str)
     if kind == FLAG or isinstance(value, bool):
         return kind == FLAG and isinstance(value, bool)
     return isinstance(value, int) or (kind == NUMBER and isinstance(value, float))

@@ -299,6 +299,18 @@ MACHINE = (
         "seed=100000000000000000000",
     ),
     setting("seed must be a whole number, got 0.5", "seed=0.5"),
+    setting("results_root must be text, got None", "results_root=null"),
+    setting(
+        "results_root must be text, got 2024: quote it, as in 'results_root=\"2024\"'",
+        "results_root=2024",
+    ),
+    setting("data_root must be text, got None", "data_root=null"),
+    setting("cache_root must be text or null, got [1]", "cache_root=[1]"),
+    setting(
+        "model.build would take more memory than there is: make the model smaller",
+        "model=mlp_gan",
+        "model.build.latent_dim=1000000000000",
+    ),
     setting(
         "logger.wandb is 'sometimes', must be one of offline, online, disabled",
         "logger.wandb=sometimes",

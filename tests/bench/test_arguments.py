@@ -80,3 +80,8 @@ def test_names_that_are_not_text_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match=r"working directory .*caf\\xe9 is not UTF-8"):
         check_names([])
+
+
+@pytest.mark.parametrize("value", ["null", "2024", "[a]"])
+def test_results_root_that_is_no_text_names_no_folder(value):
+    assert first_folder([f"results_root={value}"]) is None
