@@ -447,6 +447,17 @@ def test_a_tiff_whose_second_page_is_damaged_is_named(tmp_path):
     refuse(tmp_path / "x", r"1 images cannot be read, first: 0.tif \(animated, several frames\)")
 
 
+def test_classes_whose_only_image_is_held_out_are_refused(tmp_path):
+    # Before: a classifier was trained first, and the advice was to use dataset=folder.
+    for i in range(20):
+        draw(tmp_path / "x" / f"{i:02}/0.png", seed=i)
+    with pytest.raises(
+        ValueError, match=r"2 classes have no image to train on once 2 images are held out, first: "
+    ) as error:
+        load(tmp_path / "x")
+    assert "give each class at least 10 images" in str(error.value)
+
+
 def test_class_in_test_only(tmp_path):
     root = tree(tmp_path / "x")
     draw(root / "test/emu/0.png")
