@@ -181,7 +181,10 @@ def sweep(folder: Path) -> None:
 
     Leftovers that this user may not remove stay as well.
     """
-    for lock in folder.glob(f".*{_LOCK}"):
+    locks: list[Path] = []
+    with suppress(OSError):  # a folder that may not be looked into
+        locks += folder.glob(f".*{_LOCK}")
+    for lock in locks:
         with suppress(OSError), _take(lock, wait=False):
             remove(lock.with_suffix(_PARTIAL))
             lock.unlink(missing_ok=True)

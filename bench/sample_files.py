@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -38,16 +39,18 @@ def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: b
         path: where samples are to be written.
         shape: of one sample, (C, H, W) or (D,), once it is known.
         replace: whether earlier samples at path may be replaced. A folder is replaced only if it
-            holds nothing but what its manifest lists, unchanged.
+            holds nothing but what its manifest lists, unchanged; a file only if it is as exports
+            write them (`_is_export`).
 
     Raises:
         FileExistsError: something lies there.
         ValueError: samples of this shape have no such file.
     """
+    if path.resolve() == Path.cwd():
+        raise ValueError(f"--out={path} is the folder that you are in: choose another")
     if path.exists() and not replace and (path.is_file() or any(path.iterdir())):
         raise FileExistsError(f"{path} exists: choose another --out, or give --force to replace it")
-    if path.is_dir():
-        _check_owned(path)
+    _check_owned(path)
     if shape is None or path.suffix.lower() in (".npz", ".npy"):
         return
     if len(shape) != 3:
@@ -74,6 +77,7 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
         about: what made the samples, by key.
     """
     write = _WRITERS.get(path.suffix.lower(), _write_folder)
+    path = path.resolve()  # what a link leads to is replaced, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     former = path.with_name(f".{path.name}.bench-former")
@@ -81,8 +85,7 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
         if former.exists():  # a kill came between the moves below, or before the last line
             _remove_owned(former) if path.exists() else os.replace(former, path)
         write(temporary, batches, total, about)
-        if path.is_dir():
-            _check_owned(path)  # once more: drawing takes its time
+        _check_owned(path)  # once more: drawing takes its time
         if path.exists() and (path.is_dir() or temporary.is_dir()):  # only files replace files
             os.replace(path, former)
         try:
@@ -95,12 +98,42 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
         _remove_owned(former)
 
 
-def _check_owned(folder: Path) -> None:
-    """Refuse a folder that holds anything but what an export wrote into it.
+def _check_owned(path: Path) -> None:
+    """Refuse a file that no export wrote, or a folder that holds anything else.
 
     Raises:
-        FileExistsError: naming the first other, or changed, file.
+        FileExistsError: naming it, or the first other, or changed, file in it.
     """
+    if path.is_dir():
+        _check_folder_owned(path)
+    elif path.exists() and not _is_export(path):
+        raise FileExistsError(
+            f"{path} is no file of samples that an export wrote: choose another --out, or delete "
+            "it yourself, since --force replaces only what was exported"
+        )
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a file is empty, or such as `write_samples` makes by this ending.
+
+    A .npy has no place to say what made it: it is recognised by the type and rank of its array.
+    """
+    if not path.stat().st_size:
+        return True
+    try:
+        if path.suffix.lower() == ".npy":
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return (array.dtype.name, array.ndim) in (("uint8", 4), ("float32", 2))
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            if path.suffix.lower() == ".npz":
+                return sorted(names) == [f"{ADM_KEY}.npy", "metadata.npy"]
+            return all(b"tEXtSample\0" in archive.read(name) for name in names)
+    except (OSError, ValueError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
+def _check_folder_owned(folder: Path) -> None:
     listed = _manifest(folder)
     for entry in sorted(folder.iterdir()):
         if entry.name == MANIFEST and listed:

@@ -205,7 +205,7 @@ def _read(entry: Path) -> tuple[Split, Split, dict]:
         FileNotFoundError: there is no entry.
         _DamagedError: it is not as it was written.
     """
-    if not entry.exists():
+    if not os.path.lexists(entry):  # a link to nothing is damage
         raise FileNotFoundError(entry)
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
@@ -357,9 +357,17 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _open_split(entry: Path, part: str) -> Split:
+    """Map one split.
+
+    Raises:
+        _DamagedError: a header says another type than was written, which no hash of bytes shows.
+    """
     images = np.load(entry / f"{part}_images.npy", mmap_mode="r", allow_pickle=False)
     labels_path = entry / f"{part}_labels.npy"
     labels = np.load(labels_path, allow_pickle=False) if labels_path.is_file() else None
+    for array, kind in ((images, np.uint8), (labels, np.int64)):
+        if array is not None and array.dtype != kind:
+            raise _DamagedError(f"values of {array.dtype} where {np.dtype(kind)} were written")
     if labels is not None:
         labels.setflags(write=False)
     return Split(images, labels)

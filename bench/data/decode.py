@@ -30,6 +30,7 @@ _CHUNK = 64  # images per task: one future each would cost more than decoding a 
 _MAX_THREADS = 16
 _MIN_PIXELS = 1 << 20  # at once, however little memory is free
 _BYTES_PER_PIXEL = 28  # peak memory of decoding, measured: 16-bit grey and WebP; 16 for RGB
+_PHOTOMETRIC = 262  # the tag of TIFFs that says what 0 means: 0 for white, 1 for black
 READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
 """What decoding a damaged image raises."""
 
@@ -179,9 +180,10 @@ def decode_image(data: bytes, target: Format, admit: Admit = check_pixels) -> np
     with opened(io.BytesIO(data)) as image:
         admit(image)
         white = 2**target.bits - 1 if lacks_range(image) else 65535
+        inverted = _zero_is_white(image)
         image.load()
         oriented = ImageOps.exif_transpose(image)
-    converted = _to_channels(oriented, target.channels, white)
+    converted = _to_channels(oriented, target.channels, white, inverted=inverted)
     size = target.image_size
     if size is not None and converted.size != (size, size):
         if not target.resize:
@@ -206,8 +208,15 @@ def opened(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     with image:
         # A JPEG with several pictures (MPO, from phones and stereo cameras) is not an animation.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            raise ValueError(f"animated, {getattr(image, 'n_frames', 'several')} frames")
+            raise ValueError(f"animated, {_count_frames(image)} frames")
         yield image
+
+
+def _count_frames(image: ImageFile.ImageFile) -> int | str:
+    try:
+        return getattr(image, "n_frames", "several")
+    except (TypeError, LookupError):  # what Pillow raises where a TIFF's page is damaged
+        return "several"
 
 
 def lacks_range(image: ImageFile.ImageFile) -> bool:
@@ -228,6 +237,12 @@ def is_deep_colour(image: ImageFile.ImageFile) -> bool:
         65535 in args if codec.startswith("ppm") else ";16" in str(args[0])
         for codec, args in _encodings(image)
     )
+
+
+def _zero_is_white(image: ImageFile.ImageFile) -> bool:
+    """Whether 0 is white in an opened TIFF of 16 bits; those of fewer bits Pillow inverts."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode.startswith("I") and tags.get(_PHOTOMETRIC) == 0
 
 
 def _encodings(image: ImageFile.ImageFile) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -271,14 +286,22 @@ def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
     return square if side == size else square.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _to_channels(image: Image.Image, channels: int, white: int) -> Image.Image:
-    """Convert to 8-bit grey or RGB; `white` is the value of 16-bit grey that becomes 255."""
+def _to_channels(image: Image.Image, channels: int, white: int, *, inverted: bool) -> Image.Image:
+    """Convert to 8-bit grey or RGB.
+
+    Args:
+        image: in any mode.
+        channels: 1 or 3.
+        white: the value of 16-bit grey that becomes 255, or 0 if inverted.
+        inverted: whether 16-bit grey counts from white to black.
+    """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("32-bit integer pixels: save it with 8 or 16 bits")
         if values.max() > white:
             raise ValueError(f"value {values.max()} exceeds {white}")
+        values = white - values if inverted else values
         image = Image.fromarray(np.rint(values / (white / 255)).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels: save it with 8 or 16 bits")

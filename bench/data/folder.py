@@ -135,6 +135,8 @@ def _load(
         together = keep_copies_together(layout, hashes)
         if (together.train.names, together.test.names) != (layout.train.names, layout.test.names):
             images, _ = _decode(tree, together, target, shape, allocate)
+        if classes is None:
+            _check_classes(tree, together)
         train, test = (
             Split(pixels, _labels(part))
             for pixels, part in zip(images, (together.train, together.test), strict=True)
@@ -143,6 +145,22 @@ def _load(
 
     with tree:
         return load_cached(name, flip, key, decode, cache_root)
+
+
+def _check_classes(tree: Tree, layout: Layout) -> None:
+    """Refuse classes that only held-out images have.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    trained_on = set(layout.train.labels or ())
+    empty = [name for label, name in enumerate(layout.classes) if label not in trained_on]
+    if empty:
+        raise ValueError(
+            f"{tree}: {len(empty)} classes have no image to train on once "
+            f"{len(layout.test.names)} images are held out, first: {empty[0]}: give each class at "
+            "least 10 images, or leave classes away."
+        )
 
 
 def _decode(

@@ -20,6 +20,14 @@ _REMEDIES = {
     re.compile(r"\.(h5|hdf5|mat|npy|npz|pkl|pickle|pt|pth)$"): (
         f"arrays are not read as data sets: save each image as a PNG in {_SORTED}"
     ),
+    re.compile(r"\.(jfif|jpe|jif)$"): "JPEGs of this name are not read: rename them to .jpg",
+    re.compile(r"\.(heic|heif|avif|jxl|jp2|cr2|nef|arw|dng|dcm|psd|svg|tga|exr|hdr|pnm|pbm)$"): (
+        f"pictures of these formats are not read: save them as PNG in {_SORTED}"
+    ),
+    re.compile(r"-ubyte(\.gz)?$"): (
+        "IDX files (MNIST) are not read as a folder: set data_root to the folder of MNIST/raw/ "
+        f"and dataset=mnist or fashion_mnist, or save each image as a PNG in {_SORTED}"
+    ),
     re.compile(r"\.zip$"): f"zip files in it are not read: unpack them into {_SORTED}",
     re.compile(r"\.(rar|7z|gz|bz2|xz|zst)$"): (
         f"of archives only zip files are read: unpack it into {_SORTED}"

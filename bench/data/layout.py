@@ -1,6 +1,8 @@
 """Owns what the folders of a tree mean: train and test splits, classes, and what is refused."""
 
 import logging
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +17,8 @@ _LOGGER = logging.getLogger(__name__)
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _SPLITS = (["train"], ["test", "train"], ["train", "val"])
 _HELD_OUT_SHARE = 0.1
+_TRAIN_LIKE = re.compile(r"(^|[\W_])train|(train|training)$", re.IGNORECASE)
+_TEST_LIKE = re.compile(r"(^|[\W_])(test|val(id|[\W_\d]|$))|(test|testing)$", re.IGNORECASE)
 
 _Parts = tuple[str, ...]  # a relative path, cut at its slashes
 
@@ -76,6 +80,7 @@ def arrange(tree: Tree) -> Layout:
     Raises:
         ValueError: there are no images, or the folders or labels fit no accepted layout.
     """
+    _check_encoding(tree)
     images, others = _sorted_out(tree)
     labels, label_notes = read_manifests(tree, images)
     notes = [*label_notes, *unread_notes(others)]
@@ -174,6 +179,21 @@ def image_names(tree: Tree) -> list[str]:
     return images
 
 
+def _check_encoding(tree: Tree) -> None:
+    """Refuse names that no hash or file of a run can hold.
+
+    Raises:
+        ValueError: a name is not UTF-8.
+    """
+    others = [name for name in tree.files if any("\udc80" <= c <= "\udcff" for c in name)]
+    if others:
+        first = os.fsencode(others[0]).decode("utf-8", "backslashreplace")
+        raise ValueError(
+            f"{tree} names {len(others)} files in another encoding than UTF-8, first: {first}: "
+            "rename them (convmv does so for a whole folder)."
+        )
+
+
 def _sorted_out(tree: Tree) -> tuple[list[str], list[str]]:
     """Names of all images, and of all other files but dataset.json, sorted.
 
@@ -268,17 +288,41 @@ def _classes(
     if are_shards(classes, inside):
         notes.append(
             f"the {len(classes)} folders {where}{classes[0]}/ … only split the files by number and "
-            "are no classes: without dataset.json the images are unlabelled (folders whose names "
-            "have a letter are classes)"
+            "are no classes: without dataset.json the images are unlabelled (if they are classes, "
+            "rename them)"
         )
         return _NO_CLASSES
     empty = sorted({parts[0] for parts in folders} - set(classes))
     if empty:
+        first = f"{where}{empty[0]}/"
+        others = any(name.startswith(first) for name in tree.files)
         raise ValueError(
             f"dataset.path={tree.path} has {len(empty)} class folders without images, first: "
-            f"{where}{empty[0]}/: remove them or add images."
+            f"{first}: "
+            + (
+                "set dataset.path to a folder that holds nothing but class folders."
+                if others
+                else "remove them or add images."
+            )
         )
+    _check_no_splits(tree, where, classes)
     return _Classes(classes, {n: parts[0] for n, parts in zip(names, files, strict=True)})
+
+
+def _check_no_splits(tree: Tree, where: str, classes: Sequence[str]) -> None:
+    """Refuse classes of which one is named like what to train on and another like what not to.
+
+    Raises:
+        ValueError: naming both.
+    """
+    train = next((name for name in classes if _TRAIN_LIKE.search(name)), None)
+    test = next((name for name in classes if _TEST_LIKE.search(name)), None)
+    if train is not None and test is not None:
+        raise ValueError(
+            f"dataset.path={tree.path} has folders {where}{train}/ and {where}{test}/, which are "
+            "named like splits, not like classes: name them train/ and test/ (and move others "
+            "elsewhere), or rename the classes."
+        )
 
 
 def _classes_of_manifest(

@@ -168,9 +168,27 @@ def _settle_bits(
             )
         return wanted.bits, ()
     bits = _bits_of(most)
-    return bits, (
+    said = (
         f"{len(grey)} images of 16 bits are read as {bits}-bit, 0 to {2**bits - 1} from black to "
-        f"white, as their largest value is {most} (dataset.bits= sets it)",
+        f"white, as their largest value is {most} (dataset.bits= sets it)"
+    )
+    return bits, (said + _dark_note(list(grey.values()), bits),)
+
+
+def _dark_note(largest: Sequence[int], bits: int) -> str:
+    """What to say where a few images decide the range and most others need four bits less.
+
+    Args:
+        largest: value of each image.
+        bits: of the range.
+    """
+    most = 2 ** (bits - 4) - 1
+    dark = sum(value <= most for value in largest)
+    if bits <= _USUAL_BITS[0] or 2 * dark <= len(largest):
+        return ""
+    return (
+        f"; {dark} of them have no value above {most} and become nearly black: give those that "
+        "are brighter the same range, or remove them"
     )
 
 

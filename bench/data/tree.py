@@ -103,7 +103,7 @@ def open_tree(path: str | Path, setting: str = "dataset.path") -> Tree:
 
 
 class _Folder(Tree):
-    """A directory. Links to folders are followed, each real folder once."""
+    """A directory. Links to folders are followed, but not back to a folder that they lie in."""
 
     def key(self) -> str:
         """Hash the real path, names, sizes, times and samples of the contents.
@@ -160,17 +160,40 @@ class _Folder(Tree):
     def _walk(self) -> tuple[list[str], list[str]]:
         files: list[str] = []
         folders: list[str] = []
-        visited: set[str] = set()
-        for parent, inside, names in os.walk(self.path, followlinks=True):
-            inside[:] = [name for name in inside if not _hidden((name,))]
-            if os.path.realpath(parent) in visited:  # a loop of links
-                inside.clear()
-                continue
-            visited.add(os.path.realpath(parent))
+        found: dict[str, str] = {}  # real path → name of each folder
+        for parent, inside, names in os.walk(self.path, onerror=self._refuse, followlinks=True):
             below = Path(parent).relative_to(self.path)
+            real = os.path.realpath(parent)
+            other = found.setdefault(real, below.as_posix())
+            if other != below.as_posix():
+                raise ValueError(
+                    f"{self}: {other} and {below.as_posix()} are the same folder, by links: leave "
+                    "one of them"
+                )
+            inside[:] = sorted(
+                name
+                for name in inside
+                if not _hidden((name,)) and not _leads_back(f"{parent}/{name}", real)
+            )
             folders += [(below / name).as_posix() for name in inside]
             files += [(below / name).as_posix() for name in names if not _hidden((name,))]
         return sorted(files), sorted(folders)
+
+    def _refuse(self, error: OSError) -> None:
+        name = os.path.relpath(error.filename, self.path)
+        what = "it" if name == "." else f"the folder {name}"
+        raise ValueError(
+            f"{self}: {what} cannot be read ({error.strerror}): allow yourself to read it, or move "
+            "it elsewhere"
+        ) from error
+
+
+def _leads_back(path: str, parent: str) -> bool:
+    """Whether a path is a link to the folder that it lies in, or to one further up."""
+    if not os.path.islink(path):
+        return False
+    target = os.path.realpath(path)
+    return os.path.commonpath([target, parent]) == target
 
 
 class _Zip(Tree):
@@ -184,6 +207,10 @@ class _Zip(Tree):
             raise ValueError(
                 f"{self} is not a whole zip file ({error}): give a folder or a zip "
                 "file of images, or copy the file again if it was cut short."
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"{self} cannot be read ({error.strerror}): it must be a file that you may read."
             ) from error
 
     def key(self) -> str:
@@ -199,7 +226,7 @@ class _Zip(Tree):
         found: set[str] = set()
         for info in self._archive.infolist():
             parts = self._parts(info)
-            found.update("/".join(parts[:n]) for n in range(1, len(parts) + info.is_dir()))
+            found.update("/".join(parts[:n]) for n in range(1, len(parts) + _is_folder(info)))
         return sorted(name for name in found if not _hidden(name.split("/")))
 
     def close(self) -> None:
@@ -217,7 +244,7 @@ class _Zip(Tree):
         for info in self._archive.infolist():
             parts = self._parts(info)
             name = "/".join(parts)
-            if info.is_dir() or _hidden(parts):
+            if _is_folder(info) or _hidden(parts):
                 continue
             if name in entries:
                 raise self._refuse(info, "occurs twice", "zip the images again")
@@ -238,6 +265,10 @@ class _Zip(Tree):
 
     def _refuse(self, info: zipfile.ZipInfo, fault: str, advice: str) -> ValueError:
         return ValueError(f"{self}: entry {info.filename!r} {fault}: {advice}.")
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith(("/", "\\"))  # the second from Windows
 
 
 def _hidden(parts: list[str] | tuple[str, ...]) -> bool:

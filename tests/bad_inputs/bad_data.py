@@ -111,6 +111,25 @@ FOLDERS = (
         folder("data", PETS | {"emu": None}),
     ),
     Case(
+        "a folder beside the classes that holds other files",
+        (
+            "dataset.path=<folder>/data has 1 class folders without images, first: notes/: set "
+            "dataset.path to a folder that holds nothing but class folders."
+        ),
+        DATA,
+        folder("data", PETS | {"notes/notes.txt": b""}),
+    ),
+    Case(
+        "splits of other names",
+        (
+            "dataset.path=<folder>/data has folders training/ and testing/, which are named like "
+            "splits, not like classes: name them train/ and test/ (and move others elsewhere), or "
+            "rename the classes."
+        ),
+        DATA,
+        folder("data", pngs(24, ("training", "testing"))),
+    ),
+    Case(
         "a class in test/ only",
         (
             "dataset.path=<folder>/data has 1 classes in test/ that train/ lacks, first: "

@@ -437,6 +437,15 @@ EXPORT = (
         prepare=file("out.npz", b"mine"),
     ),
     export(
+        "a file that no export wrote, by force",
+        (
+            "<folder>/thesis.txt is no file of samples that an export wrote: choose another --out, "
+            "or delete it yourself, since --force replaces only what was exported"
+        ),
+        ("{run}", "--out", "{folder}/thesis.txt", "--force"),
+        prepare=file("thesis.txt", b"mine"),
+    ),
+    export(
         "a folder with other files, by force",
         (
             "<folder>/mine holds cat.png, which no export wrote, and no .export.json that lists "

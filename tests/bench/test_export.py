@@ -215,7 +215,11 @@ def test_existing_files_are_kept_unless_forced(runs, tmp_path, capsys):
     out = tmp_path / "out.npz"
     out.write_text("mine")
     refused([str(runs["gan"]), "--out", str(out)], "exists: choose another --out", capsys)
+    no_samples = "out.npz is no file of samples that an export wrote"
+    refused([str(runs["gan"]), "--out", str(out), "--force"], no_samples, capsys)
     assert out.read_text() == "mine"
+    out.unlink()
+    export(runs["gan"], out)
     export(runs["gan"], out, "--force")
     with np.load(out) as archive:
         assert archive["arr_0"].shape == (100, 8, 8, 1)

@@ -156,6 +156,74 @@ def test_what_no_manifest_lists_is_never_deleted(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["foreign", "out"]
 
 
+def foreign_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        data = io.BytesIO()
+        Image.new("RGB", (4, 5)).save(data, "PNG")
+        archive.writestr("000000.png", data.getvalue())
+
+
+FOREIGN = {
+    "thesis.txt": lambda path: path.write_text("mine"),
+    "photographs.zip": foreign_zip,
+    "weights.npz": lambda path: np.savez(path, weights=np.ones(3)),
+    "notes.npz": lambda path: path.write_text("mine"),
+    "weights.npy": lambda path: np.save(path, np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_that_no_export_wrote_is_never_replaced(tmp_path, name):
+    """Before: --force deleted thesis.txt, to put a folder of that name in its place."""
+    path = tmp_path / name
+    FOREIGN[name](path)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match=rf"{name} is no file of samples that an export"):
+        check_target(path, replace=True)
+    with pytest.raises(FileExistsError, match=r"choose another --out, or delete it yourself"):
+        write_samples(path, batches(images()), N, ABOUT)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_picture_added_to_an_exported_zip_is_not_deleted(tmp_path):
+    path = tmp_path / "a.zip"
+    write_samples(path, batches(images()), N, ABOUT)
+    foreign_zip(tmp_path / "mine.zip")
+    with zipfile.ZipFile(path, "a") as archive, zipfile.ZipFile(tmp_path / "mine.zip") as mine:
+        archive.writestr("cat.png", mine.read("000000.png"))
+    with pytest.raises(FileExistsError, match=r"a.zip is no file of samples that an export"):
+        check_target(path, replace=True)
+
+
+@pytest.mark.parametrize("samples", [images(), images(1), np.zeros((N, 2), np.float32)])
+def test_exported_arrays_are_replaced_by_force(tmp_path, samples):
+    for name in ("a.npy", "a.npz"):
+        write_samples(tmp_path / name, batches(samples), N, ABOUT)
+        check_target(tmp_path / name, replace=True)
+        write_samples(tmp_path / name, batches(samples), N, ABOUT)
+
+
+def test_links_are_followed(tmp_path):
+    """Before: the link was replaced by a folder, and a hidden link left beside it."""
+    (tmp_path / "real").mkdir()
+    for target in ("real", "new"):
+        link = tmp_path / f"to-{target}"
+        link.symlink_to(target)
+        for _ in range(2):
+            check_target(link, replace=True)
+            write_samples(link, batches(images()), N, ABOUT)
+        assert link.is_symlink()
+        assert len(files(tmp_path / target)) == N
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_current_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"--out=\. is the folder that you are in"):
+        check_target(Path("."), replace=False)
+
+
 def test_what_comes_into_the_folder_while_samples_are_drawn_is_kept(tmp_path):
     path = tmp_path / "out"
     write_samples(path, batches(images()), N, ABOUT)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset
+from bench.data.decode import Format, decode_image
 from bench.data.folder import load_folder
 from bench.data.samples import read_samples
 from bench.data.sources import load_cifar10, load_digits
@@ -230,6 +231,13 @@ def test_what_may_say_labels_is_never_ignored_silently(tmp_path, name):
         ("train.tfrecord-00000-of-00002", "TFRecords are not read"),
         ("x.h5", "arrays are not read as data sets"),
         ("x.rar", "only zip files are read"),
+        ("a.HEIC", "pictures of these formats are not read: save them as PNG"),
+        ("a.avif", "pictures of these formats"),
+        ("a.jfif", "JPEGs of this name are not read: rename them to .jpg"),
+        (
+            "train-images-idx3-ubyte.gz",
+            "IDX files .MNIST. are not read as .*dataset=mnist",
+        ),
     ],
 )
 def test_formats_that_are_not_read_are_refused_with_a_remedy(tmp_path, name, said):
@@ -314,6 +322,27 @@ def test_images_of_8_bits_keep_their_range_beside_16(tmp_path):
     eight = load(write(tmp_path / "y", {"a.png": png(grey), "b.png": png(grey + 1)}), bits=12)
     assert eight.train.images.max() >= 200
     assert any("dataset.bits=12 changes nothing" in note for note in eight.notes)
+
+
+def test_that_most_images_stay_dark_beside_a_bright_one_is_said(tmp_path):
+    files = {f"{i}.png": png(deep(4095 - i)) for i in range(4)}
+    note = "images of 16 bits are read as 16-bit"
+    dark = "4 of them have no value above 4095 and become nearly black: give those"
+    data = load(write(tmp_path / "x", {**files, "hot.png": png(deep(65535))}))
+    assert [n for n in data.notes if note in n and dark in n]
+    bright = {f"b{i}.png": png(deep(65535 - i)) for i in range(5)}
+    data = load(write(tmp_path / "x", bright))  # a few dark pictures are what they are
+    assert not [n for n in data.notes if "nearly black" in n]
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_white_may_be_zero(bits):
+    """Pillow inverts such TIFFs of 8 bits and not those of 16."""
+    white = 2**bits - 1
+    for value, becomes in ((0, 0), (white // 2, 127), (white, 255)):
+        for kind, stored in ((1, value), (0, white - value)):
+            data = png(np.full((2, 2), stored, np.uint16), "TIFF", tiffinfo={262: kind})
+            assert (decode_image(data, Format(1, None, bits=bits)) == becomes).all()
 
 
 def test_a_pgm_that_declares_its_largest_value_needs_no_assumption(tmp_path):

@@ -71,6 +71,15 @@ def replaced(old: str, new: str) -> Callable[[Path], object]:
     return spoil
 
 
+def replaced_bytes(file: str, old: bytes, new: bytes) -> Callable[[Path], object]:
+    def spoil(entry: Path) -> None:
+        content = (entry / file).read_bytes()
+        assert old in content
+        (entry / file).write_bytes(content.replace(old, new))
+
+    return spoil
+
+
 DAMAGE = {
     "500 zeroed bytes of images": zeroed("train_images.npy", 300, 500),
     "one byte of held-out images": zeroed("test_images.npy", 200, 1),
@@ -89,6 +98,13 @@ DAMAGE = {
     "another hash": replaced('"hash": "', '"hash": "0'),
     "meta.json of another kind": lambda entry: (entry / "meta.json").write_text("[]"),
     "nothing in it": lambda entry: [file.unlink() for file in entry.iterdir()],
+    "images of signed bytes": replaced_bytes("train_images.npy", b"|u1", b"|i1"),
+    "images of letters": replaced_bytes("test_images.npy", b"|u1", b"|S1"),
+    "labels of unsigned numbers": replaced_bytes("train_labels.npy", b"<i8", b"<u8"),
+    "a link to nothing in its place": lambda entry: (
+        shutil.rmtree(entry),
+        entry.symlink_to("nowhere"),
+    ),
     "a file in its place": lambda entry: (shutil.rmtree(entry), entry.write_text("")),
 }
 
@@ -138,6 +154,20 @@ def test_a_damaged_entry_of_someone_else_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "remove", refuse)
     with pytest.raises(PermissionError, match=r"is damaged .* and cannot be removed \(Permission"):
         load(tmp_path)
+
+
+def test_a_cache_that_may_not_be_looked_into_is_a_sentence(tmp_path, monkeypatch):
+    stat = os.stat
+
+    def refuse(path: object, *args: object, **kwargs: object) -> os.stat_result:
+        if str(path).startswith(f"{tmp_path}/closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(PermissionError, match=r"cannot be written .*: set BENCH_CACHE to a folder"):
+        load(tmp_path / "closed" / "cache")
 
 
 def test_an_entry_is_read_once_per_process(tmp_path, monkeypatch):

@@ -332,6 +332,130 @@ def test_empty_class_folder(tmp_path):
     (root / "train/emu").mkdir()
     refuse(root, "1 class folders without images, first: train/emu/: remove")
     refuse(pack(root, tmp_path / "x.zip"), "first: train/emu/")
+    (root / "train/emu/notes.txt").write_text("")
+    refuse(root, "set dataset.path to a folder that holds nothing but class folders")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training", "testing"),  # mnist_png
+        ("seg_train", "seg_test"),
+        ("train2017", "val2017"),  # COCO
+        ("trainA", "testA"),  # CycleGAN
+        ("Training set", "Validation set"),
+        ("train_images", "valid_images"),
+    ],
+)
+def test_folders_named_like_splits_are_no_classes(tmp_path, train, test):
+    # Before: two classes, so that the images to test with were trained on.
+    root = tree(tmp_path / "x")
+    (root / "train").rename(root / train)
+    (root / "test").rename(root / test)
+    refuse(root, f"folders {train}/ and {test}/, which are named like splits, not like classes")
+    draw(root / "extra/0.png")
+    refuse(pack(root, tmp_path / "x.zip", "wrap/"), "named like splits")
+
+
+@pytest.mark.parametrize("classes", [("train", "car"), ("latest", "oldest"), ("training", "gym")])
+def test_classes_may_have_one_such_name(tmp_path, classes):
+    for name in classes:
+        for i in range(3):
+            draw(tmp_path / "x/train" / name / f"{i}.png", seed=i)
+            draw(tmp_path / "x/test" / name / f"{i}.png", seed=9 + i)
+    assert load(tmp_path / "x").classes == tuple(sorted(classes))
+
+
+def test_an_empty_folder_of_a_zip_from_windows_is_a_folder(tmp_path):
+    names = [f"{c}\\{i}.png" for c in ("cat", "dog") for i in range(3)]
+    files = {name: (i, 8) for i, name in enumerate(names)}
+
+    def packed(folders: tuple[str, ...]) -> Path:
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            for name in folders:
+                archive.writestr(zipfile.ZipInfo(f"{name}\\"), b"")
+            for name, (seed, _) in files.items():
+                draw(tmp_path / "one.png", seed)
+                archive.writestr(zipfile.ZipInfo(name), (tmp_path / "one.png").read_bytes())
+        return tmp_path / "x.zip"
+
+    data = load(packed(("cat", "dog")))
+    assert (data.classes, data.notes) == (("cat", "dog"), ())
+    with pytest.raises(ValueError, match="1 class folders without images, first: emu/: remove"):
+        load(packed(("cat", "dog", "emu")))
+
+
+def test_a_name_that_is_not_utf8_is_said_with_its_remedy(tmp_path):
+    root = tree(tmp_path / "x")
+    os.rename(root / "train/cat/0.png", os.fsencode(root) + b"/train/cat/caf\xe9.png")
+    refuse(root, r"names 1 files in another encoding than UTF-8, first: train/cat/caf.*: rename")
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(tmp_path, monkeypatch):
+    """Before: its images were missing without a word where they made no class of their own."""
+    root = tree(tmp_path / "x")
+    draw(root / "train/cat/more/0.png", 50)
+    scandir = os.scandir
+
+    def refused(path: str):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    refuse(root, r"the folder train/cat/more cannot be read \(Permission denied\)")
+
+
+def test_a_zip_that_cannot_be_read_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "x.zip").touch()
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zipfile, "ZipFile", refused)
+    refuse(tmp_path / "x.zip", r"dataset.path=.*x.zip cannot be read \(Permission denied\)")
+
+
+def test_a_folder_that_links_bring_in_twice_is_refused(tmp_path):
+    """Before: the one that the file system lists first had the images, the other none."""
+    root = tree(tmp_path / "x")
+    draw(root / "train/cat/more/0.png", 50)
+    (root / "train/dog/also").symlink_to(root / "train/cat/more")
+    refuse(root, "train/cat/more and train/dog/also are the same folder, by links: leave one")
+    (root / "train/dog/also").unlink()
+    before = load(root).hash
+    (root / "train/cat/more/back").symlink_to(root)  # a loop has nothing that was not read
+    assert load(root).hash == before
+    (tmp_path / "y/train").mkdir(parents=True)
+    for name in ("cat", "dog"):
+        (tmp_path / "y/train" / name).symlink_to(root / "train" / name)
+    (tmp_path / "y/test").symlink_to(root / "test")
+    assert load(tmp_path / "y").hash == before
+
+
+def test_a_tiff_whose_second_page_is_damaged_is_named(tmp_path):
+    """Before: a traceback, as Pillow raises a TypeError where it counts the pages."""
+    page = Image.new("RGB", (9, 7))
+    save(tmp_path / "x/0.tif", page, save_all=True, append_images=[page])
+    content = (tmp_path / "x/0.tif").read_bytes()
+    width = struct.pack("<HHII", 256, 4, 1, 9)
+    second = content.rindex(width)
+    assert second != content.index(width)
+    spoiled = content[:second] + struct.pack("<H", 255) + content[second + 2 :]
+    (tmp_path / "x/0.tif").write_bytes(spoiled)
+    draw(tmp_path / "x/1.png", 1)
+    refuse(tmp_path / "x", r"1 images cannot be read, first: 0.tif \(animated, several frames\)")
+
+
+def test_classes_whose_only_image_is_held_out_are_refused(tmp_path):
+    # Before: a classifier was trained first, and the advice was to use dataset=folder.
+    for i in range(20):
+        draw(tmp_path / "x" / f"{i:02}/0.png", seed=i)
+    with pytest.raises(
+        ValueError, match=r"2 classes have no image to train on once 2 images are held out, first: "
+    ) as error:
+        load(tmp_path / "x")
+    assert "give each class at least 10 images" in str(error.value)
 
 
 def test_class_in_test_only(tmp_path):
