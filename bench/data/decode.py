@@ -31,8 +31,14 @@ _MAX_THREADS = 16
 _MIN_PIXELS = 1 << 20  # at once, however little memory is free
 _BYTES_PER_PIXEL = 28  # peak memory of decoding, measured: 16-bit grey and WebP; 16 for RGB
 _PHOTOMETRIC = 262  # the tag of TIFFs that says what 0 means: 0 for white, 1 for black
-READ_ERRORS = (*UNREADABLE, Image.DecompressionBombError)
-"""What decoding a damaged image raises."""
+READ_ERRORS = (
+    *UNREADABLE,
+    Image.DecompressionBombError,
+    TypeError,  # damaged tags of a TIFF or of EXIF
+    LookupError,  # a GIF that is cut, pages without a size
+    ArithmeticError,
+)
+"""What decoding a damaged image raises: Pillow has no error of its own for it."""
 
 FITS = ("crop", "pad", "stretch")
 """Ways in which an image that is not square becomes one."""
@@ -208,15 +214,8 @@ def opened(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     with image:
         # A JPEG with several pictures (MPO, from phones and stereo cameras) is not an animation.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            raise ValueError(f"animated, {_count_frames(image)} frames")
+            raise ValueError(f"animated, {getattr(image, 'n_frames', 'several')} frames")
         yield image
-
-
-def _count_frames(image: ImageFile.ImageFile) -> int | str:
-    try:
-        return getattr(image, "n_frames", "several")
-    except (TypeError, LookupError):  # what Pillow raises where a TIFF's page is damaged
-        return "several"
 
 
 def lacks_range(image: ImageFile.ImageFile) -> bool:

@@ -444,7 +444,15 @@ def test_a_tiff_whose_second_page_is_damaged_is_named(tmp_path):
     spoiled = content[:second] + struct.pack("<H", 255) + content[second + 2 :]
     (tmp_path / "x/0.tif").write_bytes(spoiled)
     draw(tmp_path / "x/1.png", 1)
-    refuse(tmp_path / "x", r"1 images cannot be read, first: 0.tif \(animated, several frames\)")
+    refuse(tmp_path / "x", r"1 images cannot be read, first: 0.tif \(Missing dimensions\)")
+
+
+def test_a_gif_that_ends_within_an_extension_is_named(tmp_path):
+    """Before: a traceback, of Pillow's IndexError."""
+    path = save(tmp_path / "x/0.gif", Image.new("P", (9, 7)), transparency=0)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")  # "!" begins an extension, ";" ends the file
+    draw(tmp_path / "x/1.png", 1)
+    refuse(tmp_path / "x", r"1 images cannot be read, first: 0.gif \(index out of range\)")
 
 
 def test_classes_whose_only_image_is_held_out_are_refused(tmp_path):
