@@ -128,9 +128,14 @@ def _check(cfg: DictConfig, dataset: Dataset, device: torch.device) -> Check:
     def check(name: str) -> tuple[BlindSpot, ...] | None:
         path = Path(weights[name]) if weights.get(name) else None
         extractor = build_extractor(name, dataset, device=device, cache_dir=cache, weights=path)
-        return Reference(dataset, [extractor], device=device, cache_dir=cache).blind_spots(
-            extractor
+        reference = Reference(
+            dataset,
+            [extractor],
+            device=device,
+            cache_dir=cache,
+            batch_size=cfg.evaluator.batch_size,
         )
+        return reference.blind_spots(extractor)
 
     return check
 

@@ -197,7 +197,7 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
     """Run the jobs of one sweeping command line; whether its launcher came to the end of them.
 
     Raises:
-        SystemExit: the line is not one that Hydra takes, which no other line would mend.
+        SystemExit: Hydra does not accept the line; no other line of the sweep would fix that.
     """
     words = with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
     words = launch.with_environment(words)

@@ -96,15 +96,23 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most_bytes: int | None = None) -> str:
     """The text of a UTF-8 file, line ends as they are, without a byte-order mark.
 
+    Args:
+        path: the file.
+        most_bytes: the largest file that is read; None for any.
+
     Raises:
-        ValueError: it is a link to nothing, no file, not readable, or not UTF-8; says what to do.
+        FileNotFoundError: there is nothing.
+        ValueError: it is a link to nothing, no file, too large, not readable, or not UTF-8; says
+            what to do.
     """
     if path.is_fifo():
         raise ValueError(f"{path} cannot be read (it is a pipe): it must be a file")
     try:
+        if most_bytes is not None and path.stat().st_size > most_bytes:
+            raise ValueError(f"{path} is larger than {most_bytes >> 10} KiB: bring back the file")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error

@@ -13,6 +13,23 @@ _CELL_PIXELS = 64
 _GAP_PIXELS = 2
 
 
+def check_images(images: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a batch of other images than a network was made for.
+
+    Args:
+        images: a batch, (B, *shape) uint8.
+        shape: of one image, (C, H, W).
+
+    Raises:
+        ValueError: images of another shape or type.
+    """
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        raise ValueError(
+            f"images are {images.dtype} of shape {tuple(images.shape[1:])}; "
+            f"must be torch.uint8 of shape {shape}"
+        )
+
+
 def to_uint8(x: Tensor) -> Tensor:
     """Quantise samples: clamp to [-1, 1], scale to [0, 255], round to nearest (ties to even).
 

@@ -15,18 +15,14 @@ GIB = 2**30
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 """Who complains where torch cannot have memory on a CPU; it is a plain RuntimeError there."""
 
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux says how much memory a container may use; "max" where that is not limited."""
-
 
 def machine_memory() -> int | None:
-    """Bytes of memory of this machine, or of this container if it may use less; None if unknown."""
+    """Bytes of memory of this machine, or of its control groups if less; None if unknown."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
-    limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
-    return min(total, int(limit)) if limit.isdecimal() else total
+    return min([total, *(limit for limit, _ in _control_groups())])
 
 
 def check_fits(setting: str, value: int, each: int, what: str) -> None:
@@ -140,18 +136,21 @@ def _resident_mib(field: str) -> float:
 def available_bytes() -> int:
     """Memory that this process can still take: free or reclaimable, within its control groups.
 
-    Half of the machine's memory where the system does not say (macOS).
+    Half of the machine's memory where the system does not say (macOS, Windows).
     """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(1024 * int(n.split()[1]) for n in lines if n.startswith("MemAvailable:"))
     except (OSError, StopIteration, ValueError, IndexError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return min([free, *_free_in_control_groups()])
+        return (machine_memory() or 4 * GIB) // 2
+    return min([free, *(left for _, left in _control_groups())])
 
 
-def _free_in_control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """What each control group of this process leaves, in bytes; page cache counts as free."""
+def _control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[tuple[int, int]]:
+    """Limit of each control group of this process that has one, and what it leaves, in bytes.
+
+    Page cache counts as free.
+    """
     try:
         groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     except OSError:
@@ -167,10 +166,11 @@ def _free_in_control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int
             try:
                 values = [(folder / name).read_text() for name in (limit, used, "memory.stat")]
                 stat = dict(line.split() for line in values[2].splitlines())
-                free = int(values[0]) - int(values[1]) + sum(int(stat[name]) for name in cache)
+                most = int(values[0])
+                free = most - int(values[1]) + sum(int(stat[name]) for name in cache)
             except (OSError, ValueError, KeyError):  # "max": no limit; or no such group
                 continue
-            yield max(0, free)
+            yield most, max(0, free)
 
 
 _CONTROL_GROUPS = {

@@ -1,17 +1,16 @@
-"""Plain values from YAML and JSON files that may come from elsewhere, read within bounds.
+"""Plain values from YAML and JSON texts that may come from elsewhere, read within bounds.
 
 A small file can stand for a huge or an endless tree: YAML's aliases multiply what they name, and
 deep nesting exhausts Python's stack. Neither occurs in a file that this project writes.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 MAX_BYTES = 2**20
-"""Size of the largest file that is read; a run's own are some KiB."""
+"""Size of the largest such file that is read; a run's own are some KiB."""
 
 MAX_DEPTH = 40
 """Levels of nesting; a run's configuration has fewer than ten."""
@@ -48,15 +47,15 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file of numbers, strings, booleans, nulls, lists and mappings.
+def yaml_value(text: str) -> Any:
+    """The value of a YAML text: numbers, strings, booleans, nulls, lists and mappings.
 
     Raises:
-        ValueError: the file is damaged, or beyond the bounds of this module; the message is a
-            reason, without the file's name.
+        ValueError: the text is damaged, or beyond the bounds of this module; the message is a
+            reason, without a file's name.
     """
     try:
-        return yaml.load(_text(path), _PlainLoader)  # a SafeLoader with less
+        return yaml.load(text, _PlainLoader)  # a SafeLoader with less
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 
@@ -68,20 +67,7 @@ def json_value(text: str) -> Any:
         ValueError: the text is damaged, or beyond the bounds of this module; the message is a
             reason, without a file's name.
     """
-    if len(text) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES >> 10} KiB")
     try:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-
-
-def _text(path: Path) -> str:
-    """The text of a regular file of at most `MAX_BYTES`."""
-    if not path.is_file():
-        raise ValueError("it is not a regular file")
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES >> 10} KiB")
-    return content.decode("utf-8-sig")  # an editor may have put a byte-order mark there

@@ -17,9 +17,10 @@ from bench.distributed import World
 from bench.drawing import label_frequencies
 from bench.errors import type_errors_name
 from bench.evaluator import EvaluatorOptions
+from bench.files import read_text
 from bench.identity import check_names
 from bench.machine import check_precision, choose_device, set_threads
-from bench.plain_files import read_yaml
+from bench.plain_files import MAX_BYTES, yaml_value
 from bench.records import RunDirectory, RunInUseError, read_status
 from bench.settings import check_kinds
 from bench.targets import check_targets, parents
@@ -163,8 +164,9 @@ def _read(run: Path) -> dict[str, Any]:
             "results/runs/<dataset>/<model>/<variant>/seed=<seed>"
         )
     remedy = "delete the run and give its command again"
+    text = read_text(path, MAX_BYTES)
     try:
-        written = read_yaml(path)
+        written = yaml_value(text)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(written, dict) or "data_hash" not in written:

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from bench.files import TrainLog, csv_text, read_text, room_for, write_atomically
-from bench.plain_files import json_value, read_yaml
+from bench.plain_files import MAX_BYTES, json_value, yaml_value
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
@@ -69,7 +69,7 @@ def read_status(directory: Path) -> Status | None:
     path = directory / "status.json"
     if not path.exists() and not path.is_symlink():
         return None
-    text = read_text(path)
+    text = read_text(path, MAX_BYTES)
     try:
         status = Status(**json_value(text))
     except (TypeError, ValueError) as error:
@@ -209,20 +209,27 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if not path.exists():
             return
+        text = read_text(path, MAX_BYTES)
         try:
-            written = read_yaml(path)
-        except ValueError:
-            written = None
+            written = yaml_value(text)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
         if not isinstance(written, dict):
             raise ValueError(f"{path} is damaged: {self._remedy}")
         old, new = _flatten(written), _flatten(yaml.safe_load(_yaml_text(config)))
-        changed = [
-            f"{key}: {old.get(key, '(absent)')} → {new.get(key, '(absent)')}"
+        keys = [
+            key
             for key in sorted(old.keys() | new.keys())
             if old.get(key) != new.get(key)
             and not any(f"{key}.".startswith(f"{prefix}.") for prefix in may_differ)
         ]
-        if changed:
+        if keys and old.keys().isdisjoint(keys):
+            raise ValueError(
+                f"run {self.path} was made by a version without {', '.join(keys)}: keep it, and "
+                "set another results_root for this one"
+            )
+        if keys:
+            changed = [f"{k}: {old.get(k, '(absent)')} → {new.get(k, '(absent)')}" for k in keys]
             raise ValueError(
                 f"run {self.path} was made with another configuration ({'; '.join(changed)}): "
                 "delete the directory or change results_root"

@@ -158,7 +158,7 @@ class Trainer:
                 continue
             synchronize(self.device)
             self.spent.flops = self._flops.total(self.spent.step)
-            self.spent.seconds = self.world.least(self.clock.now() - self._started)
+            self._agree_on_seconds()
             done = self.progress >= target  # the device took until here
             self.losses.raise_failure(self.world)
             if logs or done:
@@ -221,7 +221,16 @@ class Trainer:
         The least of theirs, since all wait for one that is stopped, and only its clock knows.
         """
         if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
-            self.spent.seconds = self.world.least(self.clock.now() - self._started)
+            self._agree_on_seconds()
+
+    def _agree_on_seconds(self) -> None:
+        """Take the least training time of all ranks, from which each of them counts on.
+
+        Else of two ranks that are stopped in turn only the longer pause would be left out.
+        """
+        now = self.clock.now()
+        self.spent.seconds = self.world.least(now - self._started)
+        self._started = now - self.spent.seconds
 
     def _seed(self) -> None:
         entropy = (self.seed, self.spent.step, self.world.rank)

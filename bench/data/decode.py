@@ -20,7 +20,7 @@ from bench.memory import available_bytes
 from bench.progress import shown_progress
 
 MAX_SIDE = 4096
-"""Largest side of decoded images: one such RGB image takes 48 MiB, no network here draws it."""
+"""Largest side of decoded images: one such RGB image takes 48 MiB, no network here generates it."""
 
 MAX_PIXELS = 1 << 27
 """Most pixels of an image file, 134 million: cameras have up to 100, decompression bombs more."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.data.dataset import Split
 from bench.extractors.cache import read_tensors, write_tensors
 from bench.files import replacing
-from bench.images import from_uint8
+from bench.images import check_images, from_uint8
 
 FEATURES = 64
 """D, the width of the penultimate layer: below every dataset's number of evaluation samples (digits
@@ -67,11 +67,7 @@ class DomainClassifier(nn.Module):
         Raises:
             ValueError: images of another shape or type.
         """
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
-            raise ValueError(
-                f"images are {images.dtype} of shape {tuple(images.shape[1:])}; "
-                f"must be torch.uint8 of shape {self.shape}"
-            )
+        check_images(images, self.shape)
         x = from_uint8(images)  # (B, C, H, W) in [-1, 1]
         maps = self.trunk(x.contiguous(memory_format=torch.channels_last))  # (B, D, H/4, W/4)
         features = maps.float().mean((2, 3))  # (B, D)

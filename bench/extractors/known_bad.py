@@ -173,7 +173,7 @@ def _averages(size: int, sigma: float) -> Tensor:
 
 
 def _noise(shape: torch.Size, generator: torch.Generator, kind: str) -> Tensor:
-    """Noise of one image, drawn one by one so that batches do not matter."""
+    """Noise of one image, sampled one by one so that batches do not matter."""
     if kind == UNIFORM:
         return torch.randint(0, 256, shape, generator=generator).float()
     return torch.randn(shape, generator=generator)

@@ -12,6 +12,7 @@ from bench.data.dataset import Dataset
 from bench.extractors.base import Extractor
 from bench.extractors.cache import cached_tensors
 from bench.files import locked
+from bench.images import check_images
 
 NAME = "patches"
 VERSION = 1
@@ -94,11 +95,7 @@ class PatchExtractor(Extractor):
         Raises:
             ValueError: images of another shape or type.
         """
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
-            raise ValueError(
-                f"images are {images.dtype} of shape {tuple(images.shape[1:])}; "
-                f"must be torch.uint8 of shape {self.shape}"
-            )
+        check_images(images, self.shape)
         with torch.autocast(images.device.type, enabled=False):
             return self.network(images), None
 

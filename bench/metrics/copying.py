@@ -57,7 +57,7 @@ class Closest:
 def held_out_closeness(train: Tensor, test: Tensor, *, tile: int = TILE) -> Tensor:
     """Closeness of each held-out image to the training and the other held-out images.
 
-    What samples of a generator are judged by that draws from the data and copies nothing.
+    What the samples of a generator are compared with that follows the data and copies nothing.
 
     Args:
         train: features of the training images, (N, D).
@@ -80,11 +80,11 @@ def held_out_closeness(train: Tensor, test: Tensor, *, tile: int = TILE) -> Tens
 
 def closest(train: Tensor, test: Tensor, fake: Tensor, *, tile: int = TILE) -> Closest:
     """How near each sample lies to one image; features (N, D), (T, D) and (M, D)."""
-    trained, held_out, drawn = clouds(train, test, fake)
-    nearest = _Two(drawn)
-    for each in distance_tiles(held_out, drawn, size=tile):  # first, as a tie is held out
+    trained, held_out, sampled = clouds(train, test, fake)
+    nearest = _Two(sampled)
+    for each in distance_tiles(held_out, sampled, size=tile):  # first, as a tie is held out
         nearest.add(each.columns, each.squared, len(train) + each.rows.start)
-    for each in distance_tiles(trained, drawn, size=tile):
+    for each in distance_tiles(trained, sampled, size=tile):
         nearest.add(each.columns, each.squared, each.rows.start)
     return Closest(nearest.closeness(), nearest.index)
 
@@ -154,11 +154,11 @@ def copying(
     return min(results, key=lambda each: each.p)
 
 
-def _at_most(x: int, population: int, marked: int, drawn: int) -> float:
-    """P(X ≤ x), X of `drawn` without replacement being marked (hypergeometric)."""
+def _at_most(x: int, population: int, marked: int, taken: int) -> float:
+    """P(X ≤ x), X of `taken` without replacement being marked (hypergeometric)."""
     from scipy.stats import hypergeom  # takes a second to import
 
-    return float(hypergeom.cdf(x, population, marked, drawn)) if drawn else 1.0
+    return float(hypergeom.cdf(x, population, marked, taken)) if taken else 1.0
 
 
 class _Two:

@@ -197,7 +197,7 @@ RESUMED = (
     ),
     Case(
         "a damaged `config.yaml`",
-        "<run>/config.yaml is damaged: delete <run> and run again",
+        "<run>/config.yaml is damaged (while parsing a flow node expected the node content…",
         (),
         spoil=unfinished("config.yaml", b"model: ["),
     ),
@@ -212,7 +212,10 @@ RESUMED = (
     ),
     Case(
         "a `config.yaml` whose YAML aliases multiply",
-        "<run>/config.yaml is damaged: delete <run> and run again",
+        (
+            "<run>/config.yaml is damaged (it has YAML aliases, which are not read): delete <run> "
+            "and run again"
+        ),
         (),
         spoil=unfinished("config.yaml", multiplied()),
     ),

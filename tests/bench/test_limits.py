@@ -22,14 +22,13 @@ def test_the_memory_of_the_machine_is_that_of_the_system():
     assert 0 < total <= 1.01 * kib * 1024
 
 
-def test_a_container_may_use_less(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP_LIMIT", tmp_path / "memory.max")
+def test_a_control_group_may_use_less(monkeypatch):
     total = machine_memory()
     assert total is not None
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine_memory() == total
-    (tmp_path / "memory.max").write_text("1048576\n")
+    monkeypatch.setattr(memory, "_control_groups", lambda: iter([(10 * total, 5), (1048576, 5)]))
     assert machine_memory() == 1048576
+    monkeypatch.setattr(memory, "_control_groups", lambda: iter([]))
+    assert machine_memory() >= total
 
 
 def test_what_does_not_fit_says_what_it_would_take_and_what_fits(monkeypatch):

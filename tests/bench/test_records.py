@@ -63,6 +63,14 @@ def test_another_configuration_is_refused_by_key(run):
     assert "delete the directory or change results_root" in message
 
 
+def test_a_run_of_a_version_without_a_setting_is_kept(run):
+    run.write_config({"model": {"lr": 1e-5}, "seed": 0})
+    with pytest.raises(ValueError, match=r"made by a version without evaluator\.labels") as error:
+        run.write_config({"model": {"lr": 1e-5}, "seed": 0, "evaluator": {"labels": "data"}})
+    assert "keep it, and set another results_root" in str(error.value)
+    assert "delete" not in str(error.value)
+
+
 def test_some_keys_may_differ(run):
     run.write_config({"logger": {"wandb": "disabled"}, "seed": 0})
     run.write_config({"logger": {"wandb": "offline"}, "seed": 0}, may_differ=("logger",))

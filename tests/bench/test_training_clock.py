@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bench.budget import Spent
+from bench.trainer import Trainer
 from bench.training_clock import BEAT, SHORTEST_PAUSE, TrainingClock
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +74,7 @@ TRAIN = """
 import sys, time
 sys.path.insert(0, "tests/bench")
 from pathlib import Path
+from types import SimpleNamespace
 from test_trainer import Two, make
 from bench.budget import Budget
 from bench.observer import SilentObserver
@@ -110,3 +114,17 @@ def test_a_stopped_process_does_not_spend_its_budget(tmp_path):
     assert 2.0 <= seconds < 2.5
     assert paused == pytest.approx(3.0, abs=0.3)
     assert wall >= seconds + 2.7  # all of the two seconds were trained
+
+
+def test_ranks_that_are_stopped_in_turn_lose_each_pause_once():
+    """Two ranks train together for 15 s; the second is stopped for 3 s, then the first for 2 s."""
+    trainers = [
+        SimpleNamespace(clock=None, _started=0.0, spent=Spent(), world=None) for _ in range(2)
+    ]
+    for clocks in ((10.0, 7.0), (13.0, 12.0)):  # of each rank's clock, without its own pauses
+        least = min(now - t._started for now, t in zip(clocks, trainers, strict=True))
+        for now, trainer in zip(clocks, trainers, strict=True):
+            trainer.clock = SimpleNamespace(now=lambda now=now: now)
+            trainer.world = SimpleNamespace(least=lambda own, least=least: min(own, least))
+            Trainer._agree_on_seconds(trainer)  # pyright: ignore[reportArgumentType]
+    assert [trainer.spent.seconds for trainer in trainers] == [10.0, 10.0]

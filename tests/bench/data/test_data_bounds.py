@@ -202,7 +202,7 @@ def test_a_control_group_bounds_the_free_memory(tmp_path, monkeypatch):
         (folder_ / "memory.current").write_text(f"{used}\n")
         (folder_ / "memory.stat").write_text("anon 1\ninactive_file 30\nactive_file 20\n")
     monkeypatch.setattr(Path, "read_text", _reading("/proc/self/cgroup", "0::/slice/job\n"))
-    assert list(memory._free_in_control_groups(tmp_path)) == [1000 - 600 + 50]
+    assert list(memory._control_groups(tmp_path)) == [(1000, 1000 - 600 + 50)]
 
 
 def _reading(path: str, content: str):
