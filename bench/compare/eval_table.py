@@ -207,6 +207,8 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
         raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
     if not text.endswith("\n"):
         raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
+    if set(EVAL_KEY).isdisjoint(header):
+        raise ValueError(f"{file} has no header, its first line names no columns: {remedy}")
     if len(set(header)) < len(header):
         raise ValueError(f"{file} has two columns of the same name: {remedy}")
     return header, rows

@@ -573,7 +573,7 @@ COMPARE = (
         "an `eval.csv` without its header beside that of another seed",
         "the run is named as failed, and the others are compared",
         one_of_two_without_header,
-        check=says_why_without(1, "is not an eval.csv of this version"),
+        check=says_why_without(1, "has no header, its first line names no columns"),
     ),
     compared(
         "a header without rows",

@@ -77,7 +77,7 @@ def test_an_empty_file_says_so(run):
     ("name", "content", "words"),
     [
         ("eval.csv", b"", "eval.csv is empty"),
-        ("eval.csv", b"digits,gan,default,0\n", "is not an eval.csv of this version"),
+        ("eval.csv", b"digits,gan,default,0,,\n", "has no header"),
         ("eval.csv", b"\xff\xfe", "is not UTF-8"),
         ("eval.csv", None, "no rows although the run is finished"),
         ("status.json", b"{", "is not the status of a run"),
