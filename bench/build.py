@@ -20,15 +20,12 @@ from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data
 from bench.extractors.base import Extractor
 from bench.extractors.choice import Check, suited_extractors
 from bench.extractors.table import build_extractor
+from bench.former import CLASS_LABELS, FORMER
 from bench.memory import check_fits, must_fit
 from bench.recipe import Recipe, TrainerOptions
 from bench.reference import Reference
 from bench.trainer import Trainer
 from models.base import GenerativeModel
-
-UNRECORDED_LABELS = "uniform"
-"""Classes that models were asked for when configurations did not say: runs recorded then are
-exported as they were scored."""
 
 
 def build_dataset(cfg: DictConfig, world: World) -> Dataset:
@@ -161,7 +158,7 @@ def build_options(cfg: DictConfig, dataset: Dataset) -> EvaluatorOptions:
         precision=cfg.precision,
         cost_seconds=evaluator.cost_seconds,
         resamples=evaluator.resamples,
-        class_labels=evaluator.get("class_labels", UNRECORDED_LABELS),
+        class_labels=evaluator.get("class_labels", FORMER[CLASS_LABELS]),
     )
 
 

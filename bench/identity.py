@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MISSING = object()
+from bench.former import ABSENT, value_at, without_former
 
 NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root")
 """Overrides that do not make another variant: they have their own place or change no number."""
@@ -59,10 +59,8 @@ def check_names(config: Mapping[str, Any]) -> None:
         ValueError: naming the setting, the value and the rule.
     """
     for key in NAMED:
-        value: Any = config
-        for part in key.split("."):
-            value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
-        if value is MISSING or is_name(value):
+        value = value_at(config, key)
+        if value is ABSENT or is_name(value):
             continue
         if not isinstance(value, str):
             raise ValueError(
@@ -100,7 +98,10 @@ def run_directory(
 def recipe_hash(model: Mapping[str, Any], *, flip: bool) -> str:
     """Hash of all that decides what is learned: the model's whole configuration and the flips.
 
-    Variants name what the command line changed; this also changes when a YAML file does.
+    Variants name what the command line changed; this also changes when a YAML file does, but not by
+    a setting that was added, where that has the value of before (`bench.former`).
     """
-    text = json.dumps({"model": model, "flip": flip}, sort_keys=True, default=str)
+    text = json.dumps(
+        {"model": without_former(model, "model"), "flip": flip}, sort_keys=True, default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:12]

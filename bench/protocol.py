@@ -240,3 +240,21 @@ def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:
     """The extractors that the columns of an eval.csv were made with, in order."""
     prefix = "is_std_"  # no other column begins so
     return tuple(column.removeprefix(prefix) for column in columns if column.startswith(prefix))
+
+
+def is_later(column: str) -> bool:
+    """Whether earlier versions did not write a column, whose files can be read without it."""
+    return column in ADDED or column.startswith(BLIND)
+
+
+def class_labels_of_before(class_agreement: str) -> str:
+    """What the column class_labels would hold in a row of before it was recorded.
+
+    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
+    classifier of the data's classes measures; without one nothing can be told, and an empty value
+    agrees with any.
+
+    Args:
+        class_agreement: the column of that name, as written.
+    """
+    return "uniform" if class_agreement else ""

@@ -21,7 +21,9 @@ from typing import Any, Literal, Self
 import yaml
 
 from bench.files import TrainLog, csv_text, read_text, room_for, write_atomically
+from bench.former import ABSENT, remedy, settable, value_at, with_former
 from bench.plain_files import MAX_BYTES, json_value, yaml_value
+from bench.protocol import class_labels_of_before, is_later
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
@@ -32,6 +34,8 @@ NO_STATUS = (
     "goes on from the last checkpoint"
 )
 """What is said of a damaged status.json, with a remedy that keeps what was trained."""
+
+_REMEDY = "delete {} and run again"
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that has no locks."""
@@ -106,6 +110,49 @@ def _check_links(run: Path) -> None:
             )
 
 
+def recorded_config(run: Path) -> dict[str, Any] | None:
+    """The configuration that a run was made with; None if it has none yet.
+
+    Raises:
+        ValueError: config.yaml is damaged.
+    """
+    path = run / "config.yaml"
+    if not path.exists():
+        return None
+    text = read_text(path, MAX_BYTES)
+    try:
+        written = yaml_value(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): {_REMEDY.format(run)}") from error
+    if not isinstance(written, dict):
+        raise ValueError(f"{path} is damaged: {_REMEDY.format(run)}")
+    return written
+
+
+def was_made_with(run: Path, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> bool:
+    """Whether there is a run of this configuration; args and errors as in `check_config`."""
+    recorded = recorded_config(run)
+    return recorded is not None and not _differences(recorded, config, may_differ)
+
+
+def _differences(
+    recorded: Mapping[str, Any], config: Mapping[str, Any], may_differ: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """The settings that differ, with the value of the run and that of this call."""
+    present = yaml.safe_load(_yaml_text(config))
+    old, new = _flatten(with_former(recorded, present)), _flatten(present)
+    return {
+        key: (old.get(key, "(absent)"), new.get(key, "(absent)"))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+        and not any(f"{key}.".startswith(f"{prefix}.") for prefix in may_differ)
+    }
+
+
+def _changes(differing: Mapping[str, tuple[str, str]]) -> str:
+    return "; ".join(f"{key}: {old} → {new}" for key, (old, new) in differing.items())
+
+
 class RunDirectory:
     """One run on disk, open for writing by this process alone, or for reading by several.
 
@@ -167,7 +214,7 @@ class RunDirectory:
 
     @property
     def _remedy(self) -> str:
-        return f"delete {self.path} and run again"
+        return _REMEDY.format(self.path)
 
     def close(self) -> None:
         """Write what is pending and let other processes open the run."""
@@ -206,34 +253,28 @@ class RunDirectory:
         Raises:
             ValueError: the run was made with another configuration.
         """
-        path = self.path / "config.yaml"
-        if not path.exists():
+        recorded = recorded_config(self.path)
+        if recorded is None:
             return
-        text = read_text(path, MAX_BYTES)
-        try:
-            written = yaml_value(text)
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
-        if not isinstance(written, dict):
-            raise ValueError(f"{path} is damaged: {self._remedy}")
-        old, new = _flatten(written), _flatten(yaml.safe_load(_yaml_text(config)))
-        keys = [
-            key
-            for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key)
-            and not any(f"{key}.".startswith(f"{prefix}.") for prefix in may_differ)
-        ]
-        if keys and old.keys().isdisjoint(keys):
+        differing = _differences(recorded, config, may_differ)
+        if not differing:
+            return
+        if overrides := remedy(tuple(differing), with_former(recorded, config)):
+            changed = _changes({key: differing[key] for key in settable(tuple(differing))})
             raise ValueError(
-                f"run {self.path} was made by a version without {', '.join(keys)}: keep it, and "
-                "set another results_root for this one"
+                f"run {self.path} was made by an earlier version, whose default was another one "
+                f"({changed}): give the command with {overrides} to go on with it, or keep it and "
+                "set another results_root"
             )
-        if keys:
-            changed = [f"{k}: {old.get(k, '(absent)')} → {new.get(k, '(absent)')}" for k in keys]
+        if all(value_at(recorded, key) is ABSENT for key in differing):
             raise ValueError(
-                f"run {self.path} was made with another configuration ({'; '.join(changed)}): "
-                "delete the directory or change results_root"
+                f"run {self.path} was made by a version without {', '.join(differing)}: keep it, "
+                "and set another results_root for this one"
             )
+        raise ValueError(
+            f"run {self.path} was made with another configuration ({_changes(differing)}): "
+            "delete the directory or change results_root"
+        )
 
     @property
     def status(self) -> Status | None:
@@ -287,11 +328,14 @@ class RunDirectory:
     def truncate_eval(self, checkpoint: int, columns: tuple[str, ...]) -> None:
         """Drop the rows of later checkpoints, which will come again; call it on resume.
 
+        Columns that earlier versions did not write are added to what they wrote.
+
         Raises:
             ValueError: the file has other columns.
         """
         rows = self.eval_rows()
-        if any(len(row) != len(columns) or row.keys() != set(columns) for row in rows):
+        lacking = [name for name in columns if rows and name not in rows[0]]
+        if not all(map(is_later, lacking)) or any(row.keys() - set(columns) for row in rows):
             raise ValueError(f"{self.path / 'eval.csv'} has other columns: {self._remedy}")
         try:
             kept = [row for row in rows if int(row["checkpoint"]) <= checkpoint]
@@ -300,8 +344,8 @@ class RunDirectory:
                 f"{self.path / 'eval.csv'} names a checkpoint that is no number ({error}): "
                 f"{self._remedy}"
             ) from error
-        if len(kept) < len(rows):
-            self._write_eval(kept, columns)
+        if lacking or len(kept) < len(rows):
+            self._write_eval([_widened(row, lacking) for row in kept], columns)
 
     def has_every_point(self) -> bool:
         """Whether eval.csv has a row of every sampler at every evaluation point of the run.
@@ -359,6 +403,12 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row.get(column, "") for column in EVAL_KEY)
+
+
+def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
+    """A row with the columns that it lacks: what is known of before, and otherwise empty."""
+    known = {"class_labels": class_labels_of_before(row["class_agreement"])}
+    return {**row, **{name: known.get(name, "") for name in lacking}}
 
 
 def _cell(value: Any) -> str:

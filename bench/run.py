@@ -2,10 +2,11 @@
 
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -15,15 +16,17 @@ from bench.build import (
     build_budget,
     build_dataset,
     build_evaluator,
+    build_model,
     build_options,
     build_trainer,
     plain,
 )
 from bench.data.dataset import Dataset
 from bench.distributed import World, distributed
-from bench.drawing import SamplesNotFiniteError
+from bench.drawing import SamplesNotFiniteError, label_frequencies
 from bench.errors import RunError, one_sentence
 from bench.evaluator import check_limits, check_settings
+from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
 from bench.identity import Origin, check_names, recipe_hash, run_directory, varied
 from bench.loggers import WandbLogger, check_mode, lasting_id
 from bench.losses import TrainingFailedError
@@ -33,7 +36,7 @@ from bench.observer import Observer, SilentObserver
 from bench.progress import TrainingProgress
 from bench.provenance import provenance
 from bench.recorder import Recorder
-from bench.records import RunDirectory, Status
+from bench.records import RunDirectory, Status, recorded_config, was_made_with
 from bench.settings import check_kinds
 from bench.trainer import Trainer
 
@@ -43,6 +46,9 @@ _SHOWN_CLASSES = 5
 
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""
+
+BEFORE_DATA = (*MAY_DIFFER, "data_hash", "data_notes")
+"""The same, and what is not known before the data is read."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,6 @@ def run(
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
-    origin = Origin(varied(overrides), command, group)
     with one_sentence():
         OmegaConf.resolve(cfg)
         config = plain(cfg)
@@ -93,16 +98,53 @@ def run(
             cfg.evaluator.resamples,
             cfg.evaluator.class_labels,
         )
-        path = run_directory(
-            Path(cfg.results_root), cfg.dataset.name, cfg.model.name, overrides, cfg.seed
-        )
+        path, overrides = _directory(config, overrides)
+        origin = Origin(varied(overrides), command, group)
         with distributed(device) as world:
             opened = RunDirectory(path) if world.is_main else nullcontext()
             with opened as records:
                 if records is not None:
-                    records.check_config(plain(cfg), (*MAY_DIFFER, "data_hash", "data_notes"))
+                    if _classes_make_no_difference(cfg, path):
+                        cfg.evaluator.class_labels = FORMER[CLASS_LABELS]
+                    records.check_config(plain(cfg), BEFORE_DATA)
                 done = _ended_before(path, records, world)
                 return done or _train(cfg, budget, device, world, path, records, origin)
+
+
+def _directory(config: Mapping[str, Any], overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The run's directory and the overrides that name it.
+
+    Where an override asks for what an earlier version did by default, the run that this version
+    made is gone on with, whose directory is named by the other overrides.
+    """
+
+    def directory(named: Sequence[str]) -> Path:
+        names = (config["dataset"]["name"], config["model"]["name"])
+        return run_directory(Path(config["results_root"]), *names, named, config["seed"])
+
+    path = directory(overrides)
+    if recorded_config(path) is None:
+        for fewer in overrides_of_before(overrides, config):
+            if was_made_with(directory(fewer), config, BEFORE_DATA):
+                return directory(fewer), fewer
+    return path, overrides
+
+
+def _classes_make_no_difference(cfg: DictConfig, path: Path) -> bool:
+    """Whether a run of before evaluator.class_labels does not depend on it.
+
+    That is so where the data has no classes or is balanced, or no sampler takes a class.
+    """
+    recorded = recorded_config(path)
+    if recorded is None or value_at(recorded, CLASS_LABELS) is not ABSENT:
+        return False
+    if not was_made_with(path, plain(cfg), (*BEFORE_DATA, CLASS_LABELS)):
+        return False  # refused for something else
+    dataset = build_dataset(cfg, World())
+    if label_frequencies(dataset, cfg.evaluator.class_labels) is None:
+        return True
+    model = build_model(cfg, dataset, torch.device("cpu"))
+    return not any(sampler.classes for sampler in model.samplers.values())
 
 
 def _train(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.eval_table import EvalTable
+from bench.watch import shows_collapse, shows_copying
 
 BEST_FID = "best_fid"
 """Column added to a run's last rows: the lowest FID of the sampler at any evaluation point."""
@@ -31,6 +32,13 @@ class Course:
     warned_at: dict[str, str]
     best_at: tuple[int, ...]
     points: int
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """What the warnings at the last point are about: "collapse", "copying" or both."""
+        found = self.warnings.values()
+        kinds = {"collapse": shows_collapse, "copying": shows_copying}
+        return tuple(kind for kind, shows in kinds.items() if any(map(shows, found)))
 
 
 def last_point(table: EvalTable) -> EvalTable:

@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from bench.files import read_text
-from bench.protocol import ADDED, BLIND, Range, column_ranges, eval_columns, extractor_names
+from bench.protocol import (
+    ADDED,
+    Range,
+    class_labels_of_before,
+    column_ranges,
+    eval_columns,
+    extractor_names,
+    is_later,
+)
 from bench.records import EVAL_KEY
 
 REMEDY = "delete {} and run it again, or name other runs"
@@ -127,7 +135,7 @@ def read_eval(file: Path) -> EvalTable:
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
     if "class_labels" not in columns:
-        columns["class_labels"] = _earlier_class_labels(columns)
+        columns["class_labels"] = tuple(map(class_labels_of_before, columns["class_agreement"]))
     words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
     table = EvalTable(layout, values, words)
     _check_points(table, file)
@@ -161,23 +169,12 @@ def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def _earlier_class_labels(columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """What the column class_labels would hold in a file of before it was recorded.
-
-    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
-    classifier of the data's classes measures; without one nothing can be told, and an empty value
-    agrees with any.
-    """
-    return tuple("uniform" if agreement else "" for agreement in columns["class_agreement"])
-
-
 @lru_cache(maxsize=64)
 def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
     """The layout of a header, and the columns that it lacks."""
     extractors = extractor_names(header)
     lacking = [name for name in eval_columns(extractors) if name not in header]
-    later = {name for name in lacking if name in ADDED or name.startswith(BLIND)}
-    missing = tuple(name for name in lacking if name not in later)
+    missing = tuple(name for name in lacking if not is_later(name))
     header = (*header, *(name for name in lacking if name in ADDED))
     ranges = column_ranges(extractors)
     measured = {name: k for k, name in enumerate(ranges)}
@@ -210,6 +207,8 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
         raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
     if not text.endswith("\n"):
         raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
+    if set(EVAL_KEY).isdisjoint(header):
+        raise ValueError(f"{file} has no header, its first line names no columns: {remedy}")
     if len(set(header)) < len(header):
         raise ValueError(f"{file} has two columns of the same name: {remedy}")
     return header, rows

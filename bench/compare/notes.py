@@ -1,10 +1,8 @@
 """What a reader has to know about a table: variants, collapse, few seeds, runs without result."""
 
-from bench.compare.course import Course
 from bench.compare.seeds import MIN_SEEDS
 from bench.compare.statistics import WARNING, Comparison, Entry
 from bench.compare.tables import on_cpu
-from bench.watch import shows_collapse, shows_copying
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -54,16 +52,9 @@ def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:
     found = []
     if warned:
         found.append(
-            f"{WARNING} {name}: signs of {_signs(course)} at the last evaluation point in "
-            f"{warned}. Such seeds stay in the means."
+            f"{WARNING} {name}: signs of {' and '.join(course.signs)} at the last evaluation point "
+            f"in {warned}. Such seeds stay in the means."
         )
     if recovered:
         found.append(f"{name}: signs of collapse at earlier evaluation points only in {recovered}.")
     return found
-
-
-def _signs(course: Course) -> str:
-    """What the warnings at the last evaluation point are about."""
-    found = course.warnings.values()
-    kinds = {"collapse": any(map(shows_collapse, found)), "copying": any(map(shows_copying, found))}
-    return " and ".join(kind for kind, shown in kinds.items() if shown)

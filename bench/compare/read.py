@@ -44,7 +44,8 @@ class Run:
         status: where the run stands.
         extractors: names of the feature extractors, in column order.
         table: all rows of eval.csv, by columns.
-        fault: why the rows of a finished run cannot be used; empty where they can.
+        fault: why the rows of a finished run, or files of any, cannot be used; empty where they
+            can.
     """
 
     path: Path
@@ -59,7 +60,7 @@ class Run:
 
     @property
     def state(self) -> Literal["running", "finished", "failed", "unusable"]:
-        """Where the run stands; one that finished with rows that cannot be used is unusable."""
+        """Where the run stands; one whose files cannot be used is unusable."""
         return "unusable" if self.fault else self.status.status
 
     @cached_property
@@ -150,14 +151,20 @@ def _refuse(error: OSError) -> None:
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
-    """Read every run at and below these paths.
+    """Read every run at and below these paths; one that cannot be read is unusable.
 
     Raises:
-        ValueError: nothing to read, a file that is not what its name says, or the same run twice.
+        ValueError: nothing to read, no run whose files are what their names say, one of which not
+            even its path says which run it is, or the same run twice.
     """
     runs: dict[tuple[str, ...], Run] = {}
+    damaged: dict[Path, ValueError] = {}
     for path in find_runs(paths):
-        run = read_run(path)
+        try:
+            run = read_run(path)
+        except ValueError as error:
+            damaged[path] = error
+            run = _unreadable(path, error)
         key = (run.dataset, run.model, run.variant, run.seed)
         if key in runs and runs[key].path.resolve() != run.path.resolve():
             raise ValueError(
@@ -165,7 +172,25 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
                 f"seed {run.seed}): name the one to compare"
             )
         runs[key] = run
+    if len(damaged) == len(runs):
+        raise next(iter(damaged.values()))
     return list(runs.values())
+
+
+def _unreadable(path: Path, error: ValueError) -> Run:
+    """A run that cannot be read, as what its path says.
+
+    Raises:
+        ValueError: the error, where its path does not say which run it is.
+    """
+    try:
+        dataset, model, variant, seed = _identity_from_path(path)
+        seed = _canonical_seed(seed, path)
+    except ValueError:
+        raise error from None
+    if not all(map(is_name, (dataset, model, variant))):
+        raise error
+    return Run(path, dataset, model, variant, seed, Status("finished"), (), NO_ROWS, str(error))
 
 
 def read_run(path: Path) -> Run:

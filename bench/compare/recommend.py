@@ -38,15 +38,11 @@ STEEP_SENTENCE = (
 )
 ALONE = "It was the only model trained: nothing is known of others at this budget."
 LEFT_OUT = "Not compared, for want of {limit} finished seeds: {names}."
-COLLAPSED = "A lower FID, with signs of collapse or copying, is that of {names}."
+COLLAPSED = "A lower FID, with signs of {signs}, is that of {names}."
 FAR = "A lower FID, but no sample near real data (precision and coverage 0), is that of {names}."
-ALL_COLLAPSED = (
-    "But every model shows signs of collapse or copying: none of them is to be recommended."
-)
-NONE_FIT = (
-    "But every model shows signs of collapse or copying, or has no sample near real data: none of "
-    "them is to be recommended."
-)
+NONE_FIT = "But every model {faults}: none of them is to be recommended."
+NOT_NEAR = "has no sample near real data"
+SOME_SEEDS = "{warned} of {seeds} seeds of {name} {show} signs of {signs}"
 TOO_SMALL = (
     "On {title}, after {budget} of training, there is no answer: the lowest FID ({extractor}) is "
     "that of {name}, {fid} over {seeds}, but {zeros} are 0: the budget was too small for any "
@@ -63,6 +59,9 @@ NEAR = ("precision", "coverage")
 STEEP = 1.0
 """A FID that falls at least as fast as the budget grows, as in half the FID for twice the budget,
 is falling steeply: power of the budget."""
+
+MOST_WARNED = 0.5
+"""Share of an entry's seeds with signs of collapse or copying from which it is not recommended."""
 
 LEAST_GROWTH = 1.2
 """Ratio of the budgets of seeds from which they say how the FID falls with it."""
@@ -100,19 +99,23 @@ def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
     if _is_far(comparison, best):
         return []
     if _has_collapsed(best):
-        return [ALL_COLLAPSED if all(map(_has_collapsed, ranked)) else NONE_FIT]
+        return [_none_fit(comparison, ranked)]
     lower = [e for e in ranked if _mean(comparison, e) < _mean(comparison, best)]
-    collapsed = [e for e in lower if _has_collapsed(e)]
     far = [e for e in lower if not _has_collapsed(e)]
-    said = [COLLAPSED.format(names=_listed(comparison, collapsed))] if collapsed else []
+    said = [
+        COLLAPSED.format(signs=" and ".join(signs), names=_listed(comparison, entries))
+        for signs, entries in _by_signs(lower).items()
+    ]
     said += [FAR.format(names=_listed(comparison, far))] if far else []
+    said += _some_seeds(comparison, ranked)
     return [*said, *_against(comparison, best, ranked), *_cheaper(comparison, best)]
 
 
 def _lowest(comparison: Comparison, best: Entry) -> str:
     """The entry that is recommended, or, where none is fit, that of the lowest FID."""
     lower = [e for e in _ranked(comparison) if _mean(comparison, e) < _mean(comparison, best)]
-    where = " without signs of collapse or copying" if any(map(_has_collapsed, lower)) else ""
+    kinds = dict.fromkeys(kind for signs in _by_signs(lower) for kind in signs)
+    where = f" without signs of {' or '.join(sorted(kinds))}" if kinds else ""
     if not all(map(_has_collapsed, lower)):
         where += f"{' and' if where else ''} with samples near real data"
     return (
@@ -191,7 +194,46 @@ def _is_fit(comparison: Comparison, entry: Entry) -> bool:
 
 
 def _has_collapsed(entry: Entry) -> bool:
-    return bool(entry.course and entry.course.warnings)
+    """Whether so many of its seeds show signs of collapse or copying that it is not recommended."""
+    warned = len(entry.course.warnings) if entry.course else 0
+    return warned > 0 and warned >= MOST_WARNED * len(entry.seeds)
+
+
+def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
+    """The entries that are not recommended for their signs, by what these are of."""
+    found: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        if entry.course and _has_collapsed(entry):
+            found.setdefault(entry.course.signs, []).append(entry)
+    return found
+
+
+def _none_fit(comparison: Comparison, ranked: Sequence[Entry]) -> str:
+    """That no entry is to be recommended, and why; entries are named where reasons differ."""
+    reasons = {f"shows signs of {' and '.join(s)}": e for s, e in _by_signs(ranked).items()}
+    if far := [entry for entry in ranked if not _has_collapsed(entry)]:
+        reasons[NOT_NEAR] = far
+    if len(reasons) == 1:
+        return NONE_FIT.format(faults=next(iter(reasons)))
+    named = (f"{reason} ({_listed(comparison, e)})" for reason, e in reasons.items())
+    return NONE_FIT.format(faults=" or ".join(named))
+
+
+def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
+    """Which entries that may be recommended have a few seeds with signs of collapse or copying."""
+    said = [
+        SOME_SEEDS.format(
+            warned=len(entry.course.warnings),
+            seeds=len(entry.seeds),
+            name=_name(comparison, entry),
+            show="shows" if len(entry.course.warnings) == 1 else "show",
+            signs=" and ".join(entry.course.signs),
+        )
+        for entry in ranked
+        if entry.course and entry.course.warnings and _is_fit(comparison, entry)
+    ]
+    more = f"; so it is in {len(said) - 3} more rows" if len(said) > 3 else ""
+    return [f"{'; '.join(said[:3])}{more}."] if said else []
 
 
 def _is_far(comparison: Comparison, entry: Entry) -> bool:

@@ -27,7 +27,8 @@ class Case:
         program: what the arguments are given to.
         exit_code: of the program.
         own_process: whether the program is started as a user does, which takes seconds.
-        check: for an input that is accepted, asserts of the run directory what `said` says.
+        check: for an input that is accepted, asserts what `said` says of the run directory or, for
+            another program than bench, of the folder.
     """
 
     given: str

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,29 @@ def copied(root: Path) -> None:
 def two_budgets(root: Path) -> None:
     write_run(root, 0)
     write_run(root, 1, budget="images=128")
+
+
+def one_of_two_emptied(root: Path) -> None:
+    write_run(root, 0)
+    (write_run(root, 1) / "eval.csv").write_bytes(b"")
+
+
+def one_of_two_without_header(root: Path) -> None:
+    write_run(root, 0)
+    table = write_run(root, 1) / "eval.csv"
+    table.write_bytes(table.read_bytes().partition(b"\n")[2])
+
+
+def says_why_without(seed: int, words: str) -> Callable[[Path], None]:
+    """Assert that the page has the scores of the other seed, and says why this one has none."""
+
+    def check(root: Path) -> None:
+        page = (root / "tables" / "digits.md").read_text().replace("\\", "")
+        assert "5.5" in page
+        assert f"mlp_gan seed {seed} failed and has no result: " in page
+        assert f"{RUNS}/seed={seed}/eval.csv {words}" in page
+
+    return check
 
 
 def two_runs_in_one_table(root: Path) -> None:
@@ -499,9 +523,13 @@ EXPORT = (
 
 
 def compared(
-    given: str, said: str, prepare: Prepare = nothing, arguments: tuple[str, ...] = COMPARED
+    given: str,
+    said: str,
+    prepare: Prepare = nothing,
+    arguments: tuple[str, ...] = COMPARED,
+    check: Callable[[Path], None] | None = None,
 ) -> Case:
-    return Case(given, said, arguments, prepare, program="bench.compare")
+    return Case(given, said, arguments, prepare, program="bench.compare", check=check)
 
 
 COMPARE = (
@@ -534,6 +562,18 @@ COMPARE = (
             "name other runs"
         ),
         with_file("eval.csv", b""),
+    ),
+    compared(
+        "an empty `eval.csv` beside that of another seed",
+        "the run is named as failed, and the others are compared",
+        one_of_two_emptied,
+        check=says_why_without(1, "is empty"),
+    ),
+    compared(
+        "an `eval.csv` without its header beside that of another seed",
+        "the run is named as failed, and the others are compared",
+        one_of_two_without_header,
+        check=says_why_without(1, "has no header, its first line names no columns"),
     ),
     compared(
         "a header without rows",
@@ -643,12 +683,10 @@ COMPARE = (
         with_words(b",5.5,", b",low,"),
     ),
     compared(
-        "the rows of two runs in one file",
-        (
-            "<runs>/seed=0/eval.csv mixes the rows of 2 runs: delete <runs>/seed=0 and run "
-            "it again, or name other runs"
-        ),
+        "the rows of two runs in the file of one of them",
+        "the run is named as failed, and the others are compared",
         two_runs_in_one_table,
+        check=says_why_without(0, "mixes the rows of 2 runs"),
     ),
     compared(
         "a run and its copy",

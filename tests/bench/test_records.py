@@ -127,6 +127,22 @@ def test_rows_of_later_checkpoints_are_dropped_on_resume(run):
     assert [written["checkpoint"] for written in run.eval_rows()] == ["1", "2"]
 
 
+@pytest.mark.parametrize(("agreement", "labels"), [("0.9", "uniform"), ("", "")])
+def test_columns_that_were_added_are_added_to_the_rows_of_before(run, agreement, labels):
+    before = tuple(c for c in reversed(COLUMNS) if c not in ("class_labels", "blind_domain"))
+    run.append_eval([row(1, fid_domain=0.5, class_agreement=agreement), row(2)], before)
+    run.truncate_eval(2, COLUMNS)
+    first, second = run.eval_rows()
+    assert tuple(first) == tuple(second) == COLUMNS
+    assert (first["fid_domain"], first["class_labels"], first["blind_domain"]) == (
+        "0.5",
+        labels,
+        "",
+    )
+    run.append_eval([row(2, fid_domain=0.25)], COLUMNS)
+    assert [written["fid_domain"] for written in run.eval_rows()] == ["0.5", "0.25"]
+
+
 def test_train_log_is_long_form(run):
     run.train.log({"generator/loss": 0.5, "lr": 1e-5}, step=1, images=64, train_seconds=0.25)
     run.train.flush()

@@ -73,6 +73,65 @@ def test_an_empty_file_says_so(run):
     assert "eval.csv is empty" in spoil(run, "eval.csv", b"\n\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("eval.csv", b"", "eval.csv is empty"),
+        ("eval.csv", b"digits,gan,default,0,,\n", "has no header"),
+        ("eval.csv", b"\xff\xfe", "is not UTF-8"),
+        ("eval.csv", None, "no rows although the run is finished"),
+        ("status.json", b"{", "is not the status of a run"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_compared(
+    make_run, tmp_path, capsys, name, content, words
+):
+    for seed in range(3):
+        make_run("dcgan", seed, {"generator": scores(5.0 + seed)})
+    path = make_run("ddpm", 0, {"ddim-10": scores(4.0)})
+    make_run("ddpm", 1, {"ddim-10": scores(6.0)})
+    (path / name).unlink()
+    if content is not None:
+        (path / name).write_bytes(content)
+    runs = {(run.model, run.seed): run for run in read_runs([tmp_path / "runs"])}
+    assert [run.state for run in runs.values()].count("finished") == 4
+    damaged = runs["ddpm", "0"]
+    assert (damaged.state, damaged.dataset, len(damaged.table)) == ("unusable", "digits", 0)
+    assert words in damaged.fault
+    assert str(path) in damaged.fault
+    entries = {e.model: e for e in compare_runs(list(runs.values())).entries if e.finished}
+    assert entries["ddpm"].seeds == ("1",)
+    assert entries["dcgan"].seeds == ("0", "1", "2")
+    assert cli.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
+    assert words in (tmp_path / "out" / "digits.md").read_text()
+    assert "ddpm seed 0 failed and has no result" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_data_set_of_which_nothing_can_be_read_stops_no_other(make_run, tmp_path):
+    make_run("dcgan", 0, {"generator": scores(5.0)})
+    lost = make_run("dcgan", 0, {"generator": scores(5.0)}, dataset="mnist")
+    (lost / "eval.csv").write_bytes(b"")
+    assert cli.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
+    assert "eval.csv is empty" in (tmp_path / "out" / "mnist.md").read_text()
+
+
+def test_only_a_comparison_without_any_run_that_can_be_read_stops(make_run, tmp_path):
+    for seed in range(2):
+        path = make_run("dcgan", seed, {"generator": scores(5.0)})
+        (path / "eval.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"seed=0/eval\.csv is empty: delete .*seed=0 and run"):
+        read_runs([tmp_path / "runs"])
+
+
+def test_a_damaged_run_that_nothing_names_stops_the_comparison(make_run, tmp_path):
+    make_run("dcgan", 0, {"generator": scores(5.0)})
+    foreign = tmp_path / "runs" / "mine"
+    foreign.mkdir()
+    (foreign / "eval.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"mine/eval\.csv is empty"):
+        read_runs([tmp_path / "runs"])
+
+
 def test_what_is_not_utf_8_says_so(run):
     content = (run / "eval.csv").read_bytes().replace(b"Example", b"\xe9xample")
     (run / "eval.csv").write_bytes(content)

@@ -1,0 +1,130 @@
+"""What settings were before they existed or had today's default: runs of earlier versions go on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+ABSENT = object()
+
+CLASS_LABELS = "evaluator.class_labels"
+
+FORMER: Mapping[str, Any] = {
+    "dataset.bits": None,
+    "dataset.load.bits": None,
+    "dataset.fit": "crop",
+    "dataset.load.fit": "crop",
+    CLASS_LABELS: "uniform",
+    "model.build.label_classes": "uniform",
+    "model.build.take": None,
+    "model.take": None,
+}
+"""Settings that configurations of earlier versions lack, with the value that does what was done
+then. A setting that is added to conf/ gets a line here; then earlier runs go on under it."""
+
+FORMER_DEFAULTS: Mapping[str, Any] = {
+    "dataset.channels": 3,
+    "dataset.load.channels": 3,
+    "dataset.flip": True,
+    "dataset.load.flip": True,
+}
+"""Settings that had another default before, of `dataset=folder`."""
+
+
+def value_at(config: Any, key: str) -> Any:
+    """The value of a setting such as "evaluator.samples"; ABSENT where there is none."""
+    for part in key.split("."):
+        config = config.get(part, ABSENT) if isinstance(config, Mapping) else ABSENT
+    return config
+
+
+def with_former(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration, with the former values of what it lacks and the present one has.
+
+    Args:
+        recorded: the configuration that a run was made with, of plain values.
+        present: the configuration of this call.
+    """
+    completed = _copy(recorded)
+    for key, value in FORMER.items():
+        if value_at(recorded, key) is ABSENT and value_at(present, key) is not ABSENT:
+            *above, name = key.split(".")
+            place = completed
+            for part in above:
+                place = place.get(part) if isinstance(place, dict) else None
+            if isinstance(place, dict):
+                place[name] = value
+    return completed
+
+
+def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """A part of a configuration, without settings that have the value of before they existed.
+
+    Args:
+        tree: the part, of plain values.
+        prefix: the key of that part, such as "model".
+    """
+    kept = {}
+    for name, value in tree.items():
+        key = f"{prefix}.{name}"
+        if key in FORMER and FORMER[key] == value:
+            continue
+        kept[name] = without_former(value, key) if isinstance(value, Mapping) else value
+    return kept
+
+
+def overrides_of_before(
+    overrides: Sequence[str], config: Mapping[str, Any]
+) -> Iterator[tuple[str, ...]]:
+    """The overrides, without some of those that ask for what was done before by default.
+
+    Commands of before needed none of these, and so named another run directory. Those without the
+    most come first.
+
+    Args:
+        overrides: of the command line.
+        config: the resolved configuration that they lead to.
+    """
+    former = {**FORMER, **FORMER_DEFAULTS}
+    keys = [override.lstrip("+").split("=", 1)[0] for override in overrides]
+    asking = [
+        k for k, key in enumerate(keys) if key in former and value_at(config, key) == former[key]
+    ]
+    for count in range(len(asking), 0, -1):
+        for left_out in combinations(asking, count):
+            yield tuple(o for k, o in enumerate(overrides) if k not in left_out)
+
+
+def remedy(keys: Sequence[str], recorded: Mapping[str, Any]) -> str:
+    """The overrides under which a run of before goes on; empty if there are no such overrides.
+
+    Args:
+        keys: the settings in which it differs from the present configuration.
+        recorded: the configuration that it was made with, see `with_former`.
+    """
+    former = {**FORMER, **FORMER_DEFAULTS}
+    if any(key not in former or value_at(recorded, key) != former[key] for key in keys):
+        return ""
+    return " ".join(f"{key}={_written(former[key])}" for key in settable(keys))
+
+
+def settable(keys: Sequence[str]) -> list[str]:
+    """The keys, without those that only repeat another one of them by interpolation."""
+    repeated = {"dataset.load.": "dataset.", "model.build.": "model."}
+    return [
+        key
+        for key in keys
+        if not any(
+            key.startswith(below) and above + key.removeprefix(below) in keys
+            for below, above in repeated.items()
+        )
+    ]
+
+
+def _written(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
