@@ -34,7 +34,7 @@ SCORED_BYTES, RESAMPLED_BYTES = 1024, 16
 MAX_COST_SECONDS = 3600.0
 """Longest time for timing one sampler; some seconds are enough."""
 MAX_RESAMPLES = 100_000
-"""Most replicates of a bootstrap: the ends of a 95 % interval are known to 1 % of its width then."""
+"""Most replicates of a bootstrap: the ends of an interval are known to 0.3 % of its width then."""
 MIN_HELD_OUT = 2
 """Fewest held-out samples that signs of copying are defined for: they are split in two."""
 
