@@ -434,12 +434,12 @@ def test_nothing_is_downloaded_into_a_recorded_folder(tmp_path, monkeypatch, loa
     """Only into one's own: the folder given, or the default one."""
     downloads = []
 
-    class Downloaded(Exception):
+    class DownloadedError(Exception):
         pass
 
     def download(source, data_root):
         downloads.append(data_root)
-        raise Downloaded
+        raise DownloadedError
 
     monkeypatch.setattr(sources, "_download", download)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "ours"))
@@ -456,10 +456,10 @@ def test_nothing_is_downloaded_into_a_recorded_folder(tmp_path, monkeypatch, loa
         "had its data: name a folder that has it, or that it may be downloaded to, with --data-root"
     )
     assert not list(theirs.iterdir())
-    with pytest.raises(Downloaded):  # who names the folder wants it there
+    with pytest.raises(DownloadedError):  # who names the folder wants it there
         rebuild(run, "cpu", theirs)
     theirs.rmdir()
-    with pytest.raises(Downloaded):
+    with pytest.raises(DownloadedError):
         rebuild(run, "cpu")
     assert downloads == [theirs, tmp_path / "data"]
 
