@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass
 MAX_CHECKPOINTS = 10_000
 """Most evaluation points of a run."""
 
+MOST = {"images": "1e+15", "seconds": "31622400, a year", "flops": "1e+27"}
+"""Largest limits, as they are said: 10 million images a second for three years, and more operations
+than any model was trained with; a larger number is a slip of the pen."""
+
 
 @dataclass
 class Spent:
@@ -50,8 +54,8 @@ class Budget:
         """Refuse budgets under which nothing could be trained.
 
         Raises:
-            ValueError: no limit is set, a limit is not positive, or checkpoints is below 1 or
-                above `MAX_CHECKPOINTS`.
+            ValueError: no limit is set, a limit is not positive or above `MOST`, or checkpoints is
+                below 1 or above `MAX_CHECKPOINTS`.
         """
         limits = self.limits()
         if not limits:
@@ -64,6 +68,11 @@ class Budget:
                 raise ValueError(f"budget.{name} must be positive, got {limit}")
             if limit == math.inf:
                 raise ValueError(f"budget.{name} must be finite, got {limit}: null is unlimited")
+            if limit > float(MOST[name].partition(",")[0]):
+                raise ValueError(
+                    f"budget.{name}={_short(limit)} cannot be spent by any machine: set it to at "
+                    f"most {MOST[name]}"
+                )
         if self.checkpoints < 1:
             raise ValueError(f"budget.checkpoints must be at least 1, got {self.checkpoints}")
         if self.checkpoints > MAX_CHECKPOINTS:
@@ -103,3 +112,9 @@ class Budget:
     def __str__(self) -> str:
         """The limits in one line, such as "seconds=120"; the same for equal budgets."""
         return ",".join(f"{name}={limit:.12g}" for name, limit in self.limits().items())
+
+
+def _short(number: float) -> str:
+    """A number in at most 26 letters; a whole one may have thousands of digits."""
+    text = str(number)
+    return text if len(text) <= 26 else f"{text[:25]}…"

@@ -28,10 +28,17 @@ from bench.trainer import Trainer
 from models.base import GenerativeModel
 
 
-def build_dataset(cfg: DictConfig, world: World) -> Dataset:
-    """Load the data; rank 0 goes first, so that it is downloaded and decoded once."""
+def build_dataset(cfg: DictConfig, world: World, *, download: bool = True) -> Dataset:
+    """Load the data; rank 0 goes first, so that it is downloaded and decoded once.
+
+    Args:
+        cfg: the configuration.
+        world: this process among others.
+        download: whether a published data set that is missing is downloaded to cfg.data_root.
+    """
     load = instantiate(cfg.dataset.load)
-    load = partial(load, data_root=Path(cfg.data_root), cache_root=cache_root(cfg))
+    roots = {"data_root": Path(cfg.data_root), "cache_root": cache_root(cfg)}
+    load = partial(load, **roots, download=download)
     if world.is_main:
         dataset = load()
         world.barrier()

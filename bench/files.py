@@ -45,6 +45,20 @@ def room_for(path: Path) -> Iterator[None]:
         ) from error
 
 
+def unreadable(path: Path, error: PermissionError) -> PermissionError:
+    """What to say of a cached file or folder that is there and may not be read.
+
+    Args:
+        path: the file or folder.
+        error: what the system said; its file name is given where it is another one.
+    """
+    inside = f" of {error.filename}" if error.filename not in (None, str(path)) else ""
+    return PermissionError(
+        f"{path} cannot be read (permission denied{inside}): have its owner make it readable, or "
+        "set cache_root (or BENCH_CACHE) to a folder of your own"
+    )
+
+
 def check_room(folder: Path, size: int = 1 << 16) -> None:
     """Check that some KiB can be written into a folder, which is created.
 

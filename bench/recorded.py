@@ -66,9 +66,9 @@ class RecordedRun:
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
-    The run may be from elsewhere: files that its configuration names are read and none is written,
-    but for a published data set that is missing in a data root which is there. Decoded data is kept
-    in the cache of whoever calls this.
+    The run may be from elsewhere: files that its configuration names are read and none is written.
+    A published data set that is missing is downloaded to a folder of whoever calls this alone, and
+    decoded data is kept in their cache.
 
     Args:
         run: the run directory.
@@ -77,16 +77,19 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
             is no such folder, for $BENCH_DATA or "data".
 
     Raises:
-        FileNotFoundError: it is not a run directory.
+        FileNotFoundError: it is not a run directory, or a published data set is missing where the
+            run had it.
         RunInUseError: the run is being trained.
         ValueError: there is no checkpoint yet, or it does not fit the model or the data.
     """
     cfg = _recorded(run)
     _check_settings(cfg, run)
     cfg.cache_root = None
-    cfg.data_root = str(_data_root(cfg) if data_root is None else data_root)
+    root = _data_root(cfg) if data_root is None else data_root
+    cfg.data_root = str(root)
     set_threads(cfg.threads)
-    dataset = build_dataset(cfg, World())
+    ours = data_root is not None or root.resolve() == _own_root().resolve()
+    dataset = build_dataset(cfg, World(), download=ours)
     if dataset.hash != cfg.data_hash:
         raise ValueError(
             f"{run} was made with other data: the hash of {dataset.name} was {cfg.data_hash} and "
@@ -219,7 +222,12 @@ def _value(config: object, key: str) -> object:
 def _data_root(cfg: DictConfig) -> Path:
     """Where the data lay when the run was made, if that is there; else where ours lies."""
     folder = Path(str(cfg.data_root))
-    return folder if folder.is_dir() else Path(os.environ.get("BENCH_DATA", "data"))
+    return folder if folder.is_dir() else _own_root()
+
+
+def _own_root() -> Path:
+    """Where data sets lie, and are downloaded to, unless somebody says otherwise."""
+    return Path(os.environ.get("BENCH_DATA", "data"))
 
 
 def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:

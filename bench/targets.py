@@ -19,7 +19,7 @@ import yaml
 CALLED = (("model", "build"), ("dataset", "load"))
 """The parts of a recorded configuration that are called to build its model again."""
 
-ROOTS = frozenset({"data_root", "cache_root"})
+ROOTS = frozenset({"data_root", "cache_root", "download"})
 """Arguments that every loader of a data set takes."""
 
 TARGET, PARTIAL = "_target_", "_partial_"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.files import read_text
+from bench.plain_files import MAX_BYTES, yaml_value
 from bench.protocol import (
     ADDED,
     Range,
@@ -26,6 +27,10 @@ from bench.records import EVAL_KEY
 
 REMEDY = "delete {} and run it again, or name other runs"
 """What to do about a run whose files cannot be used."""
+
+CONDITIONAL_BEFORE = ("models.gan.conditional.ConditionalGAN",)
+"""Models that always took classes when eval.csv did not say which; a closed list, as later files
+do. Others were told by `conditional: true`."""
 
 MOST_POINTS = 1e9
 """More evaluation points than any run has."""
@@ -135,7 +140,7 @@ def read_eval(file: Path) -> EvalTable:
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
     if "class_labels" not in columns:
-        columns["class_labels"] = tuple(map(class_labels_of_before, columns["class_agreement"]))
+        columns["class_labels"] = _earlier_class_labels(columns, file)
     words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
     table = EvalTable(layout, values, words)
     _check_points(table, file)
@@ -167,6 +172,38 @@ def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
         f"{table.numbers('checkpoint')[row]:.0f} is {columns[name][row]}, must be "
         f"{layout.ranges[k]}{f' (and {more} more values are impossible)' if more else ''}"
     )
+
+
+def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> tuple[str, ...]:
+    """What the column class_labels would hold in a file of before it was recorded.
+
+    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
+    classifier of the data's classes measures; where no classifier saw the samples, in the run's
+    configuration. Without that file nothing can be told, and an empty value agrees with any.
+    """
+    agreements = columns["class_agreement"]
+    if not any(agreements) and not any(columns["class_kl"]) and _took_classes(file.parent):
+        return tuple("uniform" for _ in agreements)
+    return tuple(map(class_labels_of_before, agreements))
+
+
+def _took_classes(run: Path) -> bool:
+    """Whether the configuration of a run of before says that its model is class-conditional."""
+    path = run / "config.yaml"
+    try:
+        config = yaml_value(read_text(path, MAX_BYTES))
+    except (OSError, ValueError):  # nothing else here needs the file
+        return False
+    left: list[object] = [config.get("model") if isinstance(config, dict) else None]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            if part.get("conditional") is True or part.get("_target_") in CONDITIONAL_BEFORE:
+                return True
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return False
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ from tokenize import TokenError
 import numpy as np
 
 from bench.data.dataset import Dataset, Split, content_hash
-from bench.files import FULL, building, remove, sweep, sweep_former, sync
+from bench.files import FULL, building, remove, sweep, sweep_former, sync, unreadable
 
 _FORMAT = 2  # part of every key: raise it when decoding or the layout of an entry changes
 _LOGGER = logging.getLogger(__name__)
@@ -181,7 +181,7 @@ def load_cached(
         cache_root: None for `default_cache_root`.
 
     Raises:
-        PermissionError: the cache cannot be written.
+        PermissionError: the cache cannot be written, or the entry is there and cannot be read.
         OSError: there is no room for the decoded images.
     """
     root = default_cache_root() if cache_root is None else Path(cache_root)
@@ -203,6 +203,7 @@ def _read(entry: Path) -> tuple[Split, Split, dict]:
 
     Raises:
         FileNotFoundError: there is no entry.
+        PermissionError: it is of another user and cannot be read.
         _DamagedError: it is not as it was written.
     """
     if not os.path.lexists(entry):  # a link to nothing is damage
@@ -216,6 +217,8 @@ def _read(entry: Path) -> tuple[Split, Split, dict]:
             raise _DamagedError("its images or labels are not those of its hash")
     except _DamagedError:
         raise
+    except PermissionError as error:
+        raise unreadable(entry, error) from error
     except (*BROKEN_ARRAY, AttributeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno in _NO_DAMAGE:
             raise

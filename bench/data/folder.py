@@ -26,6 +26,7 @@ def load_folder(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "folder",
     flip: bool = False,
     image_size: int | None = 32,
@@ -42,6 +43,7 @@ def load_folder(
     Args:
         data_root: not used; every loader takes it.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
+        download: not used; every loader takes it.
         name: the data set's name, used in paths and tables.
         flip: whether training batches are mirrored.
         image_size: side of the square that images become; None if all have the same size and shall
@@ -58,7 +60,7 @@ def load_folder(
         FileNotFoundError: path is missing.
         ValueError: an argument is out of range, or images or folders are not as they should be.
     """
-    del data_root
+    del data_root, download
     if path is None:
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
     wanted = Wanted(channels, image_size, fit=fit, bits=bits)

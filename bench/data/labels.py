@@ -15,8 +15,9 @@ MANIFEST = "dataset.json"
 
 _EXAMPLE = '{"labels": [["00000/img00000000.png", 6], …]}'
 _NUMBERED = re.compile(r"\D*(\d+)")  # img00001234, 00001234
-_SHARD = re.compile(r"shards?[-_]?\d+", re.IGNORECASE)
+_SHARD = re.compile(r"(shard|part|chunk|batch)s?[-_ ]?\d+([-_ ]?of[-_ ]?\d+)?", re.IGNORECASE)
 _SHARD_DIGITS = 5  # dataset_tool's, img2dataset's and FFHQ's folders have five
+_ONLY_SHARD_DIGITS = 6  # no class is known to be called 000000, but GTSRB's are called 00000
 _TABLES = (".csv", ".tsv", ".json", ".jsonl", ".cls", ".xml", ".xlsx")
 _LABEL_WORDS = re.compile(r"label|class|annot|meta|split|attr|target|caption|train|test|val")
 
@@ -117,8 +118,10 @@ def _short(value: object) -> str:
 def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bool:
     """Whether folders only split a large set into parts, by number, and are no classes.
 
-    Folders called shard-0, shard-1, … are. So are folders whose names are numbers of at least five
-    digits, all equally long, if the images are numbered over all folders: their numbers either
+    Folders called shard-0, part1, chunk_002, batch-3 and so on are. So are those called 000000,
+    000001, …, zero-padded numbers of at least six digits that run on without a gap (identities of
+    faces, such as 0000045, have gaps), and folders whose names are numbers of at least five digits,
+    all equally long, if the images are numbered over all folders: their numbers either
     begin with that of the folder (00012/img00012345.png of dataset_tool, 00012/000120345.jpg of
     img2dataset), or run from it to the next folder's (12000/12345.png of FFHQ). Classes that are
     called 00000, 00001, … (GTSRB) number their images without regard to the others.
@@ -130,8 +133,11 @@ def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bo
     if all(_SHARD.fullmatch(name) for name in folders):
         return True
     width = len(folders[0])
-    if width < _SHARD_DIGITS or any(len(f) != width or not f.isdecimal() for f in folders):
+    if not _all_numbered(folders):
         return False
+    numbered = sorted(map(int, folders))
+    if width >= _ONLY_SHARD_DIGITS and numbered[0] in (0, 1) and _without_gap(numbered):
+        return True
     numbers: dict[str, list[str]] = {}
     for folder in folders:
         matches = [_NUMBERED.fullmatch(PurePosixPath(name).stem) for name in files[folder]]
@@ -147,6 +153,31 @@ def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bo
         for number in numbers[folder]
         if start is not None
     )
+
+
+def numbered_note(where: str, classes: Sequence[str]) -> list[str]:
+    """Say that folders are read as classes although they are named as shards often are.
+
+    Args:
+        where: the folder that they are in, "" or ending in "/".
+        classes: their names.
+    """
+    if not _all_numbered(classes):
+        return []
+    return [
+        f"the {len(classes)} numbered folders {where}{classes[0]}/ … are read as classes: if they "
+        "only split the files, rename them to shard-0, shard-1, …"
+    ]
+
+
+def _all_numbered(folders: Sequence[str]) -> bool:
+    """Whether all names are numbers of the same length, at least that of shards."""
+    width = len(folders[0])
+    return width >= _SHARD_DIGITS and all(len(f) == width and f.isdecimal() for f in folders)
+
+
+def _without_gap(numbers: Sequence[int]) -> bool:
+    return all(b - a == 1 for a, b in pairwise(numbers))
 
 
 def unread_notes(others: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.data.formats import packed
 from bench.data.holdout import hold_out
-from bench.data.labels import MANIFEST, are_shards, read_manifests, unread_notes
+from bench.data.labels import MANIFEST, are_shards, numbered_note, read_manifests, unread_notes
 from bench.data.tree import Tree
 
 _LOGGER = logging.getLogger(__name__)
@@ -19,6 +19,14 @@ _SPLITS = (["train"], ["test", "train"], ["train", "val"])
 _HELD_OUT_SHARE = 0.1
 _TRAIN_LIKE = re.compile(r"(^|[\W_])train|(train|training)$", re.IGNORECASE)
 _TEST_LIKE = re.compile(r"(^|[\W_])(test|val(id|[\W_\d]|$))|(test|testing)$", re.IGNORECASE)
+_TRAIN_INSIDE = frozenset({"train", "training"})
+_TEST_INSIDE = frozenset({"test", "testing", "val", "valid", "validation"})
+_PICTURES = frozenset({"image", "images", "img", "imgs", "jpegimages", "leftimg8bit", "input"})
+_PICTURES |= {"inputs"}
+_ANNOTATIONS = frozenset({"mask", "masks", "label", "labels", "annotation", "annotations", "gt"})
+_ANNOTATIONS |= {"segmentation", "segmentations", "segmentationclass", "segmentationobject"}
+_ANNOTATIONS |= {"trimap", "trimaps", "depth", "target", "targets", "groundtruth", "ground_truth"}
+_ANNOTATIONS |= {"gtfine", "gtcoarse"}
 
 _Parts = tuple[str, ...]  # a relative path, cut at its slashes
 
@@ -306,6 +314,9 @@ def _classes(
             )
         )
     _check_no_splits(tree, where, classes)
+    _check_no_splits_inside(tree, where, in_folder)
+    _check_no_annotations(tree, where, classes)
+    notes += numbered_note(where, classes)
     return _Classes(classes, {n: parts[0] for n, parts in zip(names, files, strict=True)})
 
 
@@ -322,6 +333,43 @@ def _check_no_splits(tree: Tree, where: str, classes: Sequence[str]) -> None:
             f"dataset.path={tree.path} has folders {where}{train}/ and {where}{test}/, which are "
             "named like splits, not like classes: name them train/ and test/ (and move others "
             "elsewhere), or rename the classes."
+        )
+
+
+def _check_no_splits_inside(tree: Tree, where: str, files: Sequence[_Parts]) -> None:
+    """Refuse folders of training and of test images inside the folder of a class.
+
+    Raises:
+        ValueError: naming both.
+    """
+    found: dict[_Parts, dict[str, str]] = {}  # by the folder that they are in, and lower case
+    for parts in files:
+        for k in range(1, len(parts) - 1):
+            found.setdefault(parts[:k], {})[parts[k].lower()] = parts[k]
+    for folder, inside in sorted(found.items()):
+        train, test = _TRAIN_INSIDE & inside.keys(), _TEST_INSIDE & inside.keys()
+        if train and test:
+            at = f"{where}{'/'.join(folder)}/"
+            raise ValueError(
+                f"dataset.path={tree.path} has folders {at}{inside[min(train)]}/ and "
+                f"{at}{inside[min(test)]}/, splits inside a class: put the splits outermost, as in "
+                f"train/{folder[0]}/ and test/{folder[0]}/."
+            )
+
+
+def _check_no_annotations(tree: Tree, where: str, classes: Sequence[str]) -> None:
+    """Refuse pictures beside their masks, the layout of segmentation data, as two classes.
+
+    Raises:
+        ValueError: naming both.
+    """
+    pictures = next((name for name in classes if name.lower() in _PICTURES), None)
+    masks = next((name for name in classes if name.lower() in _ANNOTATIONS), None)
+    if pictures is not None and masks is not None:
+        raise ValueError(
+            f"dataset.path={tree.path} has folders {where}{pictures}/ and {where}{masks}/, which "
+            "are named like images and their annotations, not like classes: move "
+            f"{where}{masks}/ elsewhere, or rename the classes."
         )
 
 

@@ -36,7 +36,12 @@ _GRID25 = _Published(
 
 
 def load_ring8(
-    *, data_root: Path, cache_root: Path | None = None, name: str = "ring8", flip: bool = False
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    download: bool = True,
+    name: str = "ring8",
+    flip: bool = False,
 ) -> Dataset:
     """Draw 8 Gaussians of standard deviation 0.01 on the unit circle (Lin et al. 2018, Sec. 4.1).
 
@@ -45,12 +50,17 @@ def load_ring8(
     Raises:
         ValueError: flip is set; points are not mirrored.
     """
-    del data_root, cache_root
+    del data_root, cache_root, download
     return _load(_RING8, name, flip=flip)
 
 
 def load_grid25(
-    *, data_root: Path, cache_root: Path | None = None, name: str = "grid25", flip: bool = False
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    download: bool = True,
+    name: str = "grid25",
+    flip: bool = False,
 ) -> Dataset:
     """Draw 25 Gaussians of standard deviation 0.05 on {-4, -2, 0, 2, 4}² (Lin et al. 2018).
 
@@ -59,7 +69,7 @@ def load_grid25(
     Raises:
         ValueError: flip is set; points are not mirrored.
     """
-    del data_root, cache_root
+    del data_root, cache_root, download
     return _load(_GRID25, name, flip=flip)
 
 

@@ -1,7 +1,7 @@
 """Owns the loaders that conf/dataset/*.yaml name: published data sets and folders of images."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,7 @@ def load_digits(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "digits",
     flip: bool = False,
     image_size: int = 8,
@@ -99,7 +100,7 @@ def load_digits(
     Pixel values 0..16 are scaled to 0..255 and rounded. The data ships with scikit-learn, so that
     data_root and cache_root are not touched. See `load_mnist` for the arguments.
     """
-    del data_root
+    del data_root, download
     _check_native(name, (1, 8, 8), image_size, channels)
     if path is not None:
         return load_local(name, flip, (1, 8, 8), _DIGITS, path, cache_root)
@@ -139,6 +140,7 @@ def load_mnist(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "mnist",
     flip: bool = False,
     image_size: int = 28,
@@ -152,6 +154,7 @@ def load_mnist(
     Args:
         data_root: folder that holds, or will hold, torchvision's files.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
+        download: whether missing files are downloaded, which writes into data_root.
         name: the data set's name.
         flip: whether training batches are mirrored.
         image_size: the published size, or a smaller one from 8 that images are resized to
@@ -163,15 +166,17 @@ def load_mnist(
     Raises:
         ValueError: image_size is larger than the published one or channels is another, or files
             are damaged.
-        FileNotFoundError: there are no files and they cannot be downloaded.
+        FileNotFoundError: there are no files, and they cannot or may not be downloaded.
     """
-    return _load_published(_MNIST, name, flip, image_size, channels, path, data_root, cache_root)
+    root = _root(_MNIST, data_root, path, download)
+    return _load_published(_MNIST, name, flip, image_size, channels, path, root, cache_root)
 
 
 def load_fashion_mnist(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "fashion_mnist",
     flip: bool = False,
     image_size: int = 28,
@@ -179,15 +184,15 @@ def load_fashion_mnist(
     path: str | None = None,
 ) -> Dataset:
     """Load Fashion-MNIST: 60000 images to train on, 10000 held out, 1x28x28; see `load_mnist`."""
-    return _load_published(
-        _FASHION_MNIST, name, flip, image_size, channels, path, data_root, cache_root
-    )
+    root = _root(_FASHION_MNIST, data_root, path, download)
+    return _load_published(_FASHION_MNIST, name, flip, image_size, channels, path, root, cache_root)
 
 
 def load_cifar10(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "cifar10",
     flip: bool = True,
     image_size: int = 32,
@@ -195,7 +200,28 @@ def load_cifar10(
     path: str | None = None,
 ) -> Dataset:
     """Load CIFAR-10: 50000 images to train on, 10000 held out, 3x32x32; see `load_mnist`."""
-    return _load_published(_CIFAR10, name, flip, image_size, channels, path, data_root, cache_root)
+    root = _root(_CIFAR10, data_root, path, download)
+    return _load_published(_CIFAR10, name, flip, image_size, channels, path, root, cache_root)
+
+
+def _root(source: _Published, data_root: Path, path: str | None, download: bool) -> Path:
+    """The folder with the files of a data set, or where they will be downloaded to.
+
+    Raises:
+        FileNotFoundError: they are not there, and nothing may be written there.
+    """
+    root = Path(data_root).expanduser()
+    if path is None and not download and not _are_there(source, root):
+        raise FileNotFoundError(
+            f"{source.torchvision_name} is not at {root / source.folder}, and nothing is "
+            "downloaded to where a recorded run had its data: name a folder that has it, or that "
+            "it may be downloaded to, with --data-root"
+        )
+    return root
+
+
+def _are_there(source: _Published, data_root: Path) -> bool:
+    return all((data_root / source.folder / file).is_file() for file in source.files)
 
 
 def _load_published(
@@ -214,10 +240,9 @@ def _load_published(
     _check_native(name, source.shape, native, channels)
     if path is not None:
         return load_local(name, flip, source.shape, source.classes, path, cache_root)
-    data_root = Path(data_root).expanduser()
     files = [data_root / source.folder / file for file in source.files]
-    if not all(file.is_file() for file in files):
-        _download(source, data_root, files)
+    if not _are_there(source, data_root):
+        _download(source, data_root)
     # Keyed by the files' bytes, so that a hit needs neither torchvision nor its slow import.
     key = (
         "published",
@@ -267,13 +292,13 @@ def _reader(source: _Published, data_root: Path, image_size: int) -> Callable[[A
     return decode
 
 
-def _download(source: _Published, data_root: Path, files: Sequence[Path]) -> None:
+def _download(source: _Published, data_root: Path) -> None:
     """Download, once for all processes that start together."""
     import torchvision
 
     try:
         with locked(data_root / source.folder / ".lock"):
-            if not all(file.is_file() for file in files):
+            if not _are_there(source, data_root):
                 getattr(torchvision.datasets, source.torchvision_name)(data_root, download=True)
     except Exception as error:  # network, file system and checksum errors alike
         names = ", ".join(source.files)

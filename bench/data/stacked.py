@@ -21,6 +21,7 @@ def load_stacked_mnist(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "stacked_mnist",
     flip: bool = False,
 ) -> Dataset:
@@ -32,25 +33,27 @@ def load_stacked_mnist(
     Args:
         data_root: folder that holds, or will hold, torchvision's files of MNIST.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
+        download: whether missing files are downloaded, which writes into data_root.
         name: the data set's name.
         flip: must be false: digits are not mirrored.
 
     Raises:
         ValueError: flip is set, or the files are damaged.
-        FileNotFoundError: there are no files and they cannot be downloaded.
+        FileNotFoundError: there are no files, and they cannot or may not be downloaded.
     """
-    return _load(load_mnist, data_root, cache_root, name, flip=flip)
+    return _load(load_mnist, data_root, cache_root, name, download=download, flip=flip)
 
 
 def load_stacked_digits(
     *,
     data_root: Path,
     cache_root: Path | None = None,
+    download: bool = True,
     name: str = "stacked_digits",
     flip: bool = False,
 ) -> Dataset:
     """Stack scikit-learn's 8x8 digits likewise; nothing to download. See `load_stacked_mnist`."""
-    return _load(load_digits, data_root, cache_root, name, flip=flip)
+    return _load(load_digits, data_root, cache_root, name, download=download, flip=flip)
 
 
 def _load(
@@ -59,13 +62,14 @@ def _load(
     cache_root: Path | None,
     name: str,
     *,
+    download: bool,
     flip: bool,
 ) -> Dataset:
     if flip:
         raise ValueError(
             f"dataset.flip=true: {name} holds digits, which are not mirrored: set it to false."
         )
-    base = load_base(data_root=data_root, cache_root=cache_root)
+    base = load_base(data_root=data_root, cache_root=cache_root, download=download)
 
     def stack(allocate: Allocate) -> Decoded:
         rng = np.random.Generator(np.random.Philox(_DATA_SEED))

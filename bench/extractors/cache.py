@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from bench.files import building, room_for, sweep, sweep_former, sync
+from bench.files import building, room_for, sweep, sweep_former, sync, unreadable
 from bench.metrics.resampling import METRICS_VERSION
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T
         read: reads it; a DamagedTensorsError has it made again.
 
     Raises:
-        OSError: there is no room for it, or it cannot be written.
+        OSError: there is no room for it, or it cannot be written, or is there and cannot be read.
     """
     sweep(path.parent)
     sweep_former(path.parent, _FORMER_PARTIAL)
@@ -73,6 +73,8 @@ def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T
         return read(path)
     except (FileNotFoundError, DamagedTensorsError):
         pass
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     try:
         with room_for(path), building(path) as partial:
             try:
@@ -112,6 +114,7 @@ def read_tensors(path: Path, *, unsigned: bool = False) -> tuple[dict[str, Tenso
 
     Raises:
         FileNotFoundError: there is none.
+        PermissionError: it cannot be read.
         DamagedTensorsError: it is not as it was written.
     """
     try:
@@ -119,7 +122,7 @@ def read_tensors(path: Path, *, unsigned: bool = False) -> tuple[dict[str, Tenso
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = dict(header.get("__metadata__", {}))
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise DamagedTensorsError(str(error).partition("\n")[0]) from error

@@ -1,5 +1,6 @@
 """The domain extractor: a classifier trained on the data set itself, shipped or trained once."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -18,7 +19,11 @@ from bench.extractors.classifier import (
     load_classifier,
     save_classifier,
 )
-from bench.extractors.classifier_training import default_recipe, train_classifier
+from bench.extractors.classifier_training import (
+    ClassifierRecipe,
+    default_recipe,
+    train_classifier,
+)
 from bench.extractors.downloads import reason
 
 log = logging.getLogger(__name__)
@@ -27,7 +32,8 @@ SHIPPED = Path(__file__).parent / "weights"
 """Weights of the standard datasets, <name>.safetensors, written by scripts/train_classifiers.py."""
 
 STACKED_CHANNELS = 3
-_FORMAT = 2  # of classifiers trained here: 1 had no checksums
+_FORMAT = 3  # of classifiers trained here: 1 had no checksums, 2 did not name its recipe
+_SEED = 0
 
 
 class DomainExtractor(Extractor):
@@ -133,8 +139,16 @@ def build_domain(
 def _trained_here(
     dataset: Dataset, device: torch.device | str, cache_dir: Path
 ) -> tuple[DomainClassifier, float | None]:
-    """The dataset's own classifier, trained the first time; a damaged one is trained again."""
-    path = cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}-v{_FORMAT}.safetensors"
+    """The dataset's own classifier, trained the first time; a damaged one is trained again.
+
+    The file's name holds all that training depends on but the machine: one that was trained on
+    another device is used as it is, so that runs on both are seen by the same classifier.
+    """
+    recipe = _recipe(dataset)
+    depends_on = repr((_FORMAT, _SEED, dataset.num_classes, recipe))
+    key = hashlib.sha256(depends_on.encode()).hexdigest()[:8]
+    name = f"{dataset.name}-{dataset.hash}-{key}.safetensors"
+    path = cache_dir / "classifiers" / name
 
     def make(partial: Path) -> None:
         log.info("training the domain classifier of %s, once: %s", dataset.name, path)
@@ -151,7 +165,7 @@ def train_and_save(
     dataset: Dataset,
     path: Path,
     *,
-    seed: int = 0,
+    seed: int = _SEED,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[int, DomainClassifier], None] | None = None,
 ) -> float:
@@ -160,7 +174,7 @@ def train_and_save(
     Returns:
         Its accuracy on the test split, in [0, 1].
     """
-    recipe = default_recipe(dataset.shape, len(dataset.train), flip=dataset.flip)
+    recipe = _recipe(dataset)
     classifier = train_classifier(
         dataset.train,
         dataset.num_classes,
@@ -182,6 +196,10 @@ def train_and_save(
     }
     save_classifier(path, classifier, metadata)
     return test_accuracy
+
+
+def _recipe(dataset: Dataset) -> ClassifierRecipe:
+    return default_recipe(dataset.shape, len(dataset.train), flip=dataset.flip)
 
 
 def _read(path: Path) -> tuple[DomainClassifier, dict[str, str]]:

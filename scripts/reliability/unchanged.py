@@ -71,7 +71,7 @@ def compare(before: Path, after: Path) -> Agreement:
 
 def main() -> None:
     """Run every model in both checkouts, two at a time, and print how far they agree."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("before", type=Path, help="a checkout")
     parser.add_argument("after", type=Path, help="the checkout to hold against it")
     parser.add_argument("--work", type=Path, required=True, help="where the runs are kept")

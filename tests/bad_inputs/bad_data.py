@@ -130,6 +130,25 @@ FOLDERS = (
         folder("data", pngs(24, ("training", "testing"))),
     ),
     Case(
+        "splits inside of classes",
+        (
+            "dataset.path=<folder>/data has folders cat/train/ and cat/test/, splits inside a "
+            "class: put the splits outermost, as in train/cat/ and test/cat/."
+        ),
+        DATA,
+        folder("data", pngs(24, ("cat/train", "cat/test", "dog/train", "dog/test"))),
+    ),
+    Case(
+        "images and their masks",
+        (
+            "dataset.path=<folder>/data has folders images/ and masks/, which are named like "
+            "images and their annotations, not like classes: move masks/ elsewhere, or rename the "
+            "classes."
+        ),
+        DATA,
+        folder("data", pngs(24, ("images", "masks"))),
+    ),
+    Case(
         "a class in test/ only",
         (
             "dataset.path=<folder>/data has 1 classes in test/ that train/ lacks, first: "

@@ -33,9 +33,9 @@ EVALUATOR = (
         "evaluator.samples=1000000000000",
     ),
     setting(
-        "evaluator.resamples=1000000000000 would take at least 149011 GiB of memory, 160 bytes for "
-        "one over 10 samples, and there are …",
-        "evaluator.resamples=1000000000000",
+        "evaluator.resamples=1000000 would take hours and make no interval better: set it to at "
+        "most 100000",
+        "evaluator.resamples=1000000",
     ),
     setting("evaluator.batch_size must be at least 1, got 0", "evaluator.batch_size=0"),
     setting(
@@ -174,6 +174,30 @@ TRAINING = (
     setting("budget.seconds must be positive, got -1", "budget.seconds=-1"),
     setting("budget.seconds must be finite, got inf: null is unlimited", "budget.seconds=inf"),
     setting("budget.flops must be positive, got nan", "budget.flops=nan"),
+    setting(
+        "budget.images=1e+30 cannot be spent by any machine: set it to at most 1e+15",
+        "budget.images=1e30",
+    ),
+    setting(
+        f"budget.images={25 * '9'}… cannot be spent by any machine: set it to at most 1e+15",
+        f"budget.images={400 * '9'}",
+    ),
+    setting(
+        "budget.images=1e+16 cannot be spent by any machine: set it to at most 1e+15",
+        "budget.images=null",
+        "budget.images_by_default=1e16",
+    ),
+    setting(
+        "budget.seconds=1000000000.0 cannot be spent by any machine: set it to at most 31622400, "
+        "a year",
+        "budget.images=null",
+        "budget.seconds=1e9",
+    ),
+    setting(
+        "budget.flops=1e+40 cannot be spent by any machine: set it to at most 1e+27",
+        "budget.images=null",
+        "budget.flops=1e40",
+    ),
     setting("budget.images must be a number or null, got 'many'", "budget.images=many"),
     setting("budget.checkpoints must be at least 1, got 0", "budget.checkpoints=0"),
     setting(

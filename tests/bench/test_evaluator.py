@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.budget import Budget
 from bench.data.batches import BatchStream
-from bench.data.dataset import Dataset, Split, gather
+from bench.data.dataset import Dataset, Split, content_hash, gather
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
 from bench.drawing import SamplesNotFiniteError
@@ -293,6 +293,19 @@ def test_of_balanced_data_both_are_the_same(tmp_path: Path) -> None:
     assert [row.class_labels for row in rows] == ["uniform", "uniform"]
     assert rows[0].values == rows[1].values
     assert torch.equal(rows[0].shown, rows[1].shown)
+
+
+def test_one_image_more_is_another_sampling_of_other_data(tmp_path: Path) -> None:
+    """The value names the distribution exactly; the data's hash tells the two sets apart anyway."""
+    balanced, more = rare_class((500, 500)), rare_class((501, 500))
+    hashes = {content_hash(data.train, data.test) for data in (balanced, more)}
+    assert len(hashes) == 2
+    rows = {how: oracle_row(more, tmp_path, how) for how in ("data", "uniform")}
+    assert {how: row.class_labels for how, row in rows.items()} == {
+        "data": "data",
+        "uniform": "uniform",
+    }
+    assert not torch.equal(rows["data"].shown, rows["uniform"].shown)
 
 
 def test_samplers_that_take_no_classes_name_none(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from bench.budget import Budget
+from bench.data import sources
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset, Split
 from bench.data.folder import load_folder
@@ -416,3 +417,59 @@ def test_one_trained_parent_without_the_other_is_refused(tmp_path):
     trained(tmp_path / "gan", GAN, ema=None)
     with pytest.raises(RunError, match=r"give both .*refine_run, or none"), one_sentence():
         hybrid(str(tmp_path / "gan"), None)
+
+
+def recorded_mnist(root: Path, data_root: Path) -> Path:
+    """A run of real data on MNIST, whose configuration says that it lay in data_root."""
+    run = recorded_folder(root, data_root=str(data_root))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    load = {"_target_": "bench.data.sources.load_mnist", "_partial_": True}
+    config["dataset"] = {"name": "mnist", "flip": False, "load": load}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return run
+
+
+@pytest.mark.parametrize("loader", ["sources.load_mnist", "stacked.load_stacked_mnist"])
+def test_nothing_is_downloaded_into_a_recorded_folder(tmp_path, monkeypatch, loader):
+    """Only into one's own: the folder given, or the default one."""
+    downloads = []
+
+    class DownloadedError(Exception):
+        pass
+
+    def download(source, data_root):
+        downloads.append(data_root)
+        raise DownloadedError
+
+    monkeypatch.setattr(sources, "_download", download)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    theirs = tmp_path / "theirs-data"
+    theirs.mkdir()
+    run = recorded_mnist(tmp_path, theirs)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("sources.load_mnist", loader))
+    with pytest.raises(RunError) as error, one_sentence():
+        rebuild(run, "cpu")
+    assert str(error.value) == (
+        f"MNIST is not at {theirs}/MNIST/raw, and nothing is downloaded to where a recorded run "
+        "had its data: name a folder that has it, or that it may be downloaded to, with --data-root"
+    )
+    assert not list(theirs.iterdir())
+    with pytest.raises(DownloadedError):  # who names the folder wants it there
+        rebuild(run, "cpu", theirs)
+    theirs.rmdir()
+    with pytest.raises(DownloadedError):
+        rebuild(run, "cpu")
+    assert downloads == [theirs, tmp_path / "data"]
+
+
+def test_data_is_downloaded_to_the_own_folder_if_the_run_had_it_there(tmp_path, monkeypatch):
+    downloads = []
+    monkeypatch.setattr(sources, "_download", lambda source, root: downloads.append(root))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte"):
+        rebuild(recorded_mnist(tmp_path, tmp_path / "data"), "cpu")
+    assert downloads == [tmp_path / "data"]

@@ -63,6 +63,33 @@ def test_rows_of_before_class_labels_were_recorded(make_run):
     assert table.where(np.array([True, False])).texts("class_labels") == ("uniform",)
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("model: {build: {_target_: models.gan.conditional.ConditionalGAN}}", "uniform"),
+        ("model: {build: {conditional: true, network: {}}}", "uniform"),
+        ("model: {build: {draft: [{build: {conditional: true}}]}}", "uniform"),
+        ("model: {build: {conditional: false}}", ""),
+        ("model: {build: {_target_: models.gan.gan.GAN}}", ""),
+        ("other: {conditional: true}", ""),
+        ("model: [", ""),
+        ("[]", ""),
+        (None, ""),
+    ],
+)
+def test_rows_of_before_that_no_classifier_saw(make_run, config, expected):
+    """The run's configuration says whether its model took classes."""
+    unseen = {"modes": "", "class_kl": "", "class_tv": ""}
+    path = as_written_before(make_run("any", 0, {"generator": scores(4.0) | unseen}))
+    if config is not None:
+        (path / "config.yaml").write_text(config)
+    assert read_run(path).last.texts("class_labels") == (expected,)
+    seen = as_written_before(make_run("any", 1, {"generator": scores(4.0)}))
+    if config is not None:
+        (seen / "config.yaml").write_text(config)
+    assert read_run(seen).last.texts("class_labels") == ("",)  # a classifier found no agreement
+
+
 def test_rows_of_before_share_no_table_with_labels_of_the_data(make_run):
     agreement = {"class_agreement": 0.9}
     before = make_run("cgan", 0, {"generator": scores(4.0) | agreement})

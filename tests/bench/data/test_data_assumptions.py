@@ -90,12 +90,18 @@ def test_numbered_shards_are_no_classes_and_this_is_said(tmp_path):
     assert any("3 folders 00000/ … only split the files by number" in note for note in data.notes)
 
 
+SHARDS = ("part{}", "part-{:05}", "Part_{}", "chunk-{}", "shards{}", "batch_{}", "part-{}-of-3")
+
+
 @pytest.mark.parametrize(
     "names",
     [
         [f"{i // 10:05}/{i // 10:05}{i % 10:04}.png" for i in range(30)],  # img2dataset
         [f"{i - i % 1000:05}/{i:05}.png" for i in range(0, 3000, 100)],  # FFHQ
         [f"shard-{i % 3:06}/{i}.png" for i in range(30)],
+        *([f"{name.format(i % 3)}/{i}.png" for i in range(30)] for name in SHARDS),
+        [f"{i % 3:06}/{i // 3}.png" for i in range(30)],  # numbered anew in each
+        [f"{i % 3 + 1:07}/{chr(97 + i % 26)}{i}x.jpg.png" for i in range(30)],
         [f"data/{name}" for name in shards(30)],
         [f"train/{name}" for name in shards(30)],
         [f"{split}/{name}" for split, n in (("train", 30), ("test", 8)) for name in shards(n)],
@@ -115,6 +121,11 @@ def test_other_numbered_folders_are_no_classes(tmp_path, names):
         [f"{c:05}/{i:05}.png" for c in range(3) for i in range(10)],
         [f"{i % 3:05}/img{i:08}.png" for i in range(30)],
         [f"{c}/{i}.png" for c in ("00000x", "00001x") for i in range(10)],
+        [f"{c}/{i:03}.png" for c in ("0000045", "0000099") for i in range(10)],  # CASIA-WebFace
+        [f"{c}/{i}.png" for c in ("100001", "100002") for i in range(10)],
+        [f"{c:03}/{i}.png" for c in range(3) for i in range(10)],  # folder 000
+        [f"{c}/{i}.png" for c in ("001.Albatross", "002.Albatross") for i in range(10)],
+        [f"{c}/{i}.png" for c in ("part", "particle7", "batches", "7part") for i in range(10)],
     ],
 )
 def test_numbered_classes_remain_classes(tmp_path, names):
@@ -122,6 +133,67 @@ def test_numbered_classes_remain_classes(tmp_path, names):
     data = load(write(tmp_path / "x", {n.replace(".png", ".ppm"): c for n, c in ppm.items()}))
     assert list(data.classes) == sorted({name.split("/")[0] for name in names})
     assert data.train.labels is not None
+
+
+def test_classes_that_may_be_shards_are_said(tmp_path):
+    names = [f"{c:05}/{i:05}_0.png" for c in range(3) for i in range(10)]
+    (note,) = load(write(tmp_path / "x", pictures(names))).notes
+    assert note == (
+        "the 3 numbered folders 00000/ … are read as classes: if they only split the files, rename "
+        "them to shard-0, shard-1, …"
+    )
+    names = [f"{c}/{i}.png" for c in ("0001", "0002") for i in range(10)]
+    assert load(write(tmp_path / "y", pictures(names))).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["cat/train/a.png", "cat/test/b.png", "dog/train/c.png", "dog/test/d.png"],
+            r"has folders cat/train/ and cat/test/, splits inside a class: put the splits "
+            r"outermost, as in train/cat/ and test/cat/\.",
+        ),
+        (
+            ["cat/0.png", "dog/1.png", "dog/Training/c.png", "dog/Validation/d.png"],
+            "has folders dog/Training/ and dog/Validation/, splits inside a class",
+        ),
+        (
+            ["cat/more/train/c.png", "cat/more/val/d.png", "dog/1.png"],
+            "has folders cat/more/train/ and cat/more/val/, splits inside a class",
+        ),
+        (
+            ["images/a.png", "masks/a.png", "images/b.png", "masks/b.png"],
+            "has folders images/ and masks/, which are named like images and their annotations, "
+            "not like classes: move masks/ elsewhere, or rename the classes",
+        ),
+        (
+            [f"train/{folder}/{n}.png" for folder in ("Imgs", "GT") for n in "ab"],
+            "has folders train/Imgs/ and train/GT/, which are named like images and their",
+        ),
+        (
+            [f"{folder}/training/{n}.png" for folder in ("images", "annotations") for n in "ab"],
+            "has folders images/ and annotations/",
+        ),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused(tmp_path, names, said):
+    with pytest.raises(ValueError, match=said):
+        load(write(tmp_path / "x", pictures(names)))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat/train/a.png", "cat/train/b.png", "dog/train/c.png"],  # of trains, or of one split
+        ["masks/a.png", "masks/b.png", "no masks/a.png"],
+        ["images/a.png", "images/b.png", "drawings/a.png"],
+        ["cat/train station/a.png", "cat/crash test/b.png", "dog/c.png"],
+    ],
+)
+def test_folders_with_such_names_alone_are_classes(tmp_path, names):
+    data = load(write(tmp_path / "x", pictures(names)))
+    assert data.classes == tuple(sorted({name.split("/")[0] for name in names}))
 
 
 @pytest.mark.parametrize("wrapper", ["", "mine/"])

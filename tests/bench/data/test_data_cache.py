@@ -156,6 +156,35 @@ def test_a_damaged_entry_of_someone_else_is_a_sentence(tmp_path, monkeypatch):
         load(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["", "meta.json", "train_images.npy", "test_labels.npy"])
+def test_an_entry_of_another_user_is_not_called_damaged(tmp_path, monkeypatch, caplog, file):
+    load(tmp_path)
+    entry = entry_of(tmp_path)
+
+    def denied(method: Callable) -> Callable:
+        def wrapped(path: Path, *args: object, **kwargs: object) -> object:
+            if path == entry / file or (not file and path.parent == entry):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return method(path, *args, **kwargs)
+
+        return wrapped
+
+    monkeypatch.setattr(Path, "read_text", denied(Path.read_text))
+    monkeypatch.setattr(np, "load", denied(np.load))
+    decoded: list[int] = []
+    with pytest.raises(PermissionError) as refused:
+        load(tmp_path, decoded=decoded)
+    assert str(refused.value) == (
+        f"{entry} cannot be read (permission denied of {entry / (file or 'meta.json')}): have its "
+        "owner make it readable, or set cache_root (or BENCH_CACHE) to a folder of your own"
+    )
+    assert not decoded
+    assert not caplog.records
+    monkeypatch.undo()
+    load(tmp_path, decoded=decoded)
+    assert not decoded  # the entry is as it was
+
+
 def test_a_cache_that_may_not_be_looked_into_is_a_sentence(tmp_path, monkeypatch):
     stat = os.stat
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,8 +45,51 @@ def test_domain_of_another_dataset_is_trained_once(tmp_path, monkeypatch):
     assert first.hash == again.hash
     assert first.test_accuracy == again.test_accuracy == 1.0
     assert torch.equal(torch.get_rng_state(), before)
-    names = sorted(path.name for path in tmp_path.rglob("*.*"))
-    assert names == [f"digits-{data.hash}-v2.safetensors"]
+    (path,) = tmp_path.rglob("*.*")
+    assert path.name.startswith(f"digits-{data.hash}-")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flip": True},
+        {"classes": ("a", "b", "c", "none of these")},
+        {"hash": "0123456789abcdef"},
+    ],
+)
+def test_a_classifier_is_kept_for_the_training_that_made_it_alone(tmp_path, monkeypatch, change):
+    """Mirrored training images, more classes or other data make another classifier."""
+    trained = []
+
+    def train_classifier(train, num_classes, *, recipe, **_):
+        trained.append((num_classes, recipe))
+        return initialised(data.shape, num_classes, 4, seed=len(trained))
+
+    monkeypatch.setattr(domain, "train_classifier", train_classifier)
+    data = tiny_dataset()
+    other = replace(data, **change)
+    hashes = [build(dataset, tmp_path).hash for dataset in (data, other, data, other)]
+    assert len(trained) == 2
+    assert hashes[:2] == hashes[2:]
+    assert hashes[0] != hashes[1]
+
+
+def test_a_classifier_is_kept_for_its_recipe_alone(tmp_path, monkeypatch):
+    """What a later version trains otherwise is trained again."""
+    data, trained = tiny_dataset(), []
+
+    def train_classifier(train, num_classes, *, recipe, **_):
+        trained.append(recipe.epochs)
+        return initialised(data.shape, num_classes, 4, seed=0)
+
+    monkeypatch.setattr(domain, "train_classifier", train_classifier)
+    build(data, tmp_path)
+    usual = domain.default_recipe
+    monkeypatch.setattr(
+        domain, "default_recipe", lambda *args, **kwargs: replace(usual(*args, **kwargs), epochs=3)
+    )
+    build(data, tmp_path)
+    assert trained == [100, 3]
 
 
 def test_a_damaged_classifier_is_trained_again(tmp_path, monkeypatch, caplog):

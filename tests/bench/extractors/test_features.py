@@ -1,5 +1,7 @@
+import errno
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -178,3 +180,25 @@ def test_the_stub_has_the_shape_of_inception():
     assert seen.logits.shape == (48, 1008)
     assert StubExtractor(8, 8).hash == StubExtractor(8, 8).hash
     assert torch.equal(seen.features, extract(StubExtractor(8, 8), [images]).features)
+
+
+def test_a_file_of_another_user_is_not_called_damaged(extractor, tmp_path, monkeypatch, caplog):
+    data = tiny_dataset()
+    at = where(data, tmp_path)
+    cached_features(extractor, data.train, **at)
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+
+    def denied(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", denied)
+        with pytest.raises(PermissionError) as refused:
+            cached_features(extractor, data.train, **at)
+    assert str(refused.value) == (
+        f"{path} cannot be read (permission denied): have its owner make it readable, or set "
+        "cache_root (or BENCH_CACHE) to a folder of your own"
+    )
+    assert not caplog.records
+    assert path.read_bytes() == whole
