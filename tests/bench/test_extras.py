@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -69,3 +70,24 @@ def test_wandb_that_is_not_installed_says_how_to_install_it(tmp_path, monkeypatc
     assert record.getMessage().endswith("(pip install wandb, or set logger.wandb=disabled)")
     with pytest.raises(OSError, match="pip install wandb"):
         log_comparison("bench", [], tmp_path)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_environment_of_another_checkout_is_never_installed_into(tmp_path, linked):
+    checkout, environment, asked = tmp_path / "checkout", tmp_path / "environment", tmp_path / "log"
+    (checkout / "scripts").mkdir(parents=True)
+    for name in ("scripts/bootstrap", "pyproject.toml"):
+        shutil.copy(ROOT / name, checkout / name)
+    (environment / "bin").mkdir(parents=True)
+    (environment / "pyvenv.cfg").touch()
+    python = environment / "bin" / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >>"{asked}"\n', encoding="utf-8")
+    python.chmod(0o755)
+    if linked:
+        (checkout / ".venv").symlink_to(environment)
+    else:
+        environment.rename(checkout / ".venv")
+    program = "set -euo pipefail; source scripts/bootstrap; bootstrap dev"
+    subprocess.run(["bash", "-c", program], cwd=checkout, check=True, timeout=60)
+    assert ("pip install" in asked.read_text(encoding="utf-8")) is not linked
+    assert (checkout / ".venv" / "installed-dev").exists() is not linked
