@@ -1,6 +1,6 @@
 """The benchmark: one trainer, one evaluator and one comparison for every family of models."""
 
-from bench.beside import find_ours
+from bench.runtime.import_root import find_ours
 
 __version__ = "0.1.0"
 

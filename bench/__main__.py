@@ -1,6 +1,6 @@
 """`python -m bench`: train and evaluate one model, or a sweep of them."""
 
-from bench.interrupts import said_in_one_line
+from bench.runtime.interrupts import said_in_one_line
 
 if __name__ == "__main__":
     with said_in_one_line("bench", "the same command goes on from what is saved"):

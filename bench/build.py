@@ -9,22 +9,27 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from bench.blind_spots import BlindSpot
-from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
-from bench.distributed import World
 from bench.errors import type_errors_name
-from bench.evaluator import MIN_SAMPLES, Evaluator, EvaluatorOptions, check_data, check_size
-from bench.extractors.base import Extractor
-from bench.extractors.choice import Check, suited_extractors
-from bench.extractors.table import build_extractor
+from bench.evaluation.blind_spots import BlindSpot
+from bench.evaluation.evaluator import (
+    MIN_SAMPLES,
+    Evaluator,
+    EvaluatorOptions,
+    check_data,
+    check_size,
+)
+from bench.evaluation.extractors.base import Extractor
+from bench.evaluation.extractors.registry import Check, build_extractor, suited_extractors
+from bench.evaluation.reference import Reference
 from bench.former import CLASS_LABELS, FORMER
-from bench.memory import check_fits, must_fit
-from bench.recipe import Recipe, TrainerOptions
-from bench.reference import Reference
-from bench.trainer import Trainer
+from bench.runtime.distributed import World
+from bench.runtime.memory import check_fits, must_fit
+from bench.training.budget import Budget
+from bench.training.recipe import Recipe, TrainerOptions
+from bench.training.trainer import Trainer
 from models.base import GenerativeModel
 
 
@@ -71,7 +76,9 @@ def build_trainer(
     model = build_model(cfg, dataset, device)
     recipe = instantiate(cfg.model.training, _convert_="all")
     if not isinstance(recipe, Recipe):
-        raise ValueError(f"model.training of {cfg.model.name} must be a bench.recipe.Recipe")
+        raise ValueError(
+            f"model.training of {cfg.model.name} must be a bench.training.recipe.Recipe"
+        )
     check_fits(
         "training.batch_size",
         recipe.batch_size,

@@ -21,14 +21,22 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from bench import launch
-from bench.arguments import LAUNCHER, check_names, first_folder, is_multirun, values, with_jobs
-from bench.extras import check_launcher
-from bench.files import check_room
-from bench.interrupts import end_if_interrupted
-from bench.launch import Outcome
-from bench.printing import PrintableFormatter, printable
-from bench.sweeps import SWEEP, expand
+from bench.command_line import (
+    LAUNCHER,
+    SWEEP,
+    check_names,
+    expand,
+    first_folder,
+    is_multirun,
+    values,
+    with_jobs,
+)
+from bench.runtime import jobs
+from bench.runtime.atomic_files import check_room
+from bench.runtime.extras import check_launcher
+from bench.runtime.interrupts import end_if_interrupted
+from bench.runtime.jobs import Outcome
+from bench.runtime.printing import PrintableFormatter, printable
 
 log = logging.getLogger("bench")
 
@@ -42,7 +50,7 @@ def _job(cfg: DictConfig) -> None:
     _log_to_stderr()
     hydra_config = HydraConfig.get()
     swept = hydra_config.mode is RunMode.MULTIRUN
-    if swept and launch.REPORT not in os.environ:
+    if swept and jobs.REPORT not in os.environ:
         print("bench: a file sets hydra.mode: leave it out there, and give -m", file=sys.stderr)
         sys.exit(2)
     with open_dict(cfg):
@@ -52,7 +60,7 @@ def _job(cfg: DictConfig) -> None:
     log.info("▶ %s", " ".join(overrides) or "defaults")
     try:
         with _share(hydra_config.launcher, int(hydra_config.job.num) if swept else 0):
-            group = os.environ.get(launch.SWEEP) if swept else None
+            group = os.environ.get(jobs.SWEEP) if swept else None
             result = run(cfg, overrides, command=_command(overrides), group=group)
     except RunError as error:
         end_if_interrupted()
@@ -60,14 +68,14 @@ def _job(cfg: DictConfig) -> None:
         log.log(logging.WARNING if left else logging.ERROR, "✗ %s", error)
         if not goes_on:
             sys.exit(2)
-        launch.tell(Outcome(str(error), left))
+        jobs.tell(Outcome(str(error), left))
         return
     except Exception as error:
         end_if_interrupted()
         if not goes_on:
             raise
         log.exception("✗ %s", " ".join(overrides))  # a bug or the machine: shown whole
-        launch.tell(Outcome(f"{type(error).__name__}: {error}"))
+        jobs.tell(Outcome(f"{type(error).__name__}: {error}"))
         return
     finally:
         gc.enable()
@@ -77,7 +85,7 @@ def _job(cfg: DictConfig) -> None:
     log.error("✗ %s: %s", result.directory, result.reason)
     if not swept:
         sys.exit(1)
-    launch.tell(Outcome(result.reason))
+    jobs.tell(Outcome(result.reason))
 
 
 @contextmanager
@@ -85,14 +93,14 @@ def _share(launcher: Mapping[str, Any], job: int) -> Iterator[None]:
     """Have this job's GPU and threads where several jobs run at once on this machine."""
     import torch
 
-    jobs, gpu_count = launch.at_once(launcher, cores=launch.cores()), launch.gpus()
-    if jobs == 1:
+    at_once, gpu_count = jobs.at_once(launcher, cores=jobs.cores()), jobs.gpus()
+    if at_once == 1:
         yield
         return
-    torch.set_num_threads(max(1, launch.cores() // jobs))
-    with launch.free_gpu(job, gpu_count) as gpu:
+    torch.set_num_threads(max(1, jobs.cores() // at_once))
+    with jobs.free_gpu(job, gpu_count) as gpu:
         if gpu is not None:
-            os.environ[launch.GPU] = str(gpu)
+            os.environ[jobs.GPU] = str(gpu)
         yield
 
 
@@ -162,7 +170,7 @@ def main() -> None:
     with sweep:
         broken = [line for line in lines if not _run_jobs(line, sweep)]
         _part()
-        outcomes = launch.collect(sweep.report)
+        outcomes = jobs.collect(sweep.report)
     if left := sum(outcome.left for outcome in outcomes):
         print(f"{left} runs were left to the processes that are at them", file=sys.stderr)
     if broken or len(outcomes) > left:
@@ -185,7 +193,7 @@ class Sweep:
 
     def __enter__(self) -> None:
         self.report.unlink(missing_ok=True)  # of a sweep that was killed
-        os.environ[launch.REPORT] = str(self.report)
+        os.environ[jobs.REPORT] = str(self.report)
 
     def __exit__(self, *exception: object) -> None:
         self.report.unlink(missing_ok=True)
@@ -199,14 +207,14 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
     Raises:
         SystemExit: Hydra does not accept the line; no other line of the sweep would fix that.
     """
-    words = with_jobs(line, gpu_count=launch.gpus(), cores=launch.cores())
-    words = launch.with_environment(words)
+    words = with_jobs(line, gpu_count=jobs.gpus(), cores=jobs.cores())
+    words = jobs.with_environment(words)
     if "joblib" in values(line, LAUNCHER):
-        from bench.parallel import use_separate_processes
+        from bench.runtime.jobs import use_separate_processes
 
         use_separate_processes()
     if not values(line, "hydra.sweep.dir"):
-        words.append(f"hydra.sweep.dir={launch.quoted(str(sweep.folder))}")
+        words.append(f"hydra.sweep.dir={jobs.quoted(str(sweep.folder))}")
     sys.argv[1:] = words
     try:
         _job()
@@ -220,7 +228,7 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
 def _part() -> None:
     """Part from the other processes of torchrun, if this one had any."""
     if _under_torchrun():
-        from bench.distributed import leave
+        from bench.runtime.distributed import leave
 
         leave()
 
@@ -237,11 +245,11 @@ def _open_sweep(arguments: list[str], line: list[str]) -> Sweep:
         ValueError: other machines would not know where the results are.
     """
     name = hashlib.sha256("\n".join(sorted(arguments)).encode()).hexdigest()[:8]
-    os.environ.setdefault(launch.SWEEP, f"sweep-{name}")
+    os.environ.setdefault(jobs.SWEEP, f"sweep-{name}")
     root = first_folder(line)
     if root is not None:
         check_room(Path(root) / "runs")
-    if set(values(line, LAUNCHER)) <= set(launch.LOCAL):
+    if set(values(line, LAUNCHER)) <= set(jobs.LOCAL):
         folder = Path(tempfile.mkdtemp(prefix=f"bench-sweep-{name}-"))
         return Sweep(folder, folder / "report", shared=False)
     if root is None:

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.printing import printable
-from bench.records import RunInUseError
+from bench.runtime.printing import printable
 
 
 class RunError(Exception):
@@ -49,3 +48,7 @@ def one_sentence() -> Iterator[None]:
         said = RunError(str(error))
         said.in_use = isinstance(error, RunInUseError)
         raise said from error
+
+
+class RunInUseError(RuntimeError):
+    """Another process is writing this run."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.interrupts import said_in_one_line
-from bench.printing import printable, replace_what_cannot_be_shown, words
+from bench.runtime.interrupts import said_in_one_line
+from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.recorded import RecordedRun
+    from bench.runs.reload import RecordedRun
 
 EPILOG = """\
 Samples are those that the run's evaluator scored: same seed, batches, weights and precision; on the
@@ -83,10 +83,10 @@ def export(options: argparse.Namespace) -> None:
     for name in ("samples", "batch_size"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    from bench.sample_files import check_target, write_samples
+    from bench.data.sample_files import check_target, write_samples
 
     check_target(options.out, replace=options.force)
-    from bench.recorded import rebuild  # imports torch
+    from bench.runs.reload import rebuild  # imports torch
 
     run = rebuild(options.run, options.device, options.data_root)
     check_target(options.out, run.shape, replace=options.force)
@@ -127,9 +127,9 @@ def _draw(
     """
     import torch
 
-    from bench.drawing import SamplesNotFiniteError, batch_sizes, draw
-    from bench.progress import shown_progress
-    from bench.untouched import eval_mode
+    from bench.evaluation.sampling import SamplesNotFiniteError, batch_sizes, draw
+    from bench.runtime.isolation import eval_mode
+    from bench.runtime.progress import shown_progress
 
     sampler = run.model.samplers[name]
     if sampler.limit is not None and total > sampler.limit:
@@ -164,7 +164,7 @@ def _about(run: "RecordedRun", name: str, seed: int) -> dict[str, str]:
     synthesis; an unknown number leaves it open.
     """
     import bench
-    from bench.provenance import commit
+    from bench.runs.provenance import commit
 
     nfe = run.model.samplers[name].nfe
     return {

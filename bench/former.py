@@ -30,6 +30,41 @@ FORMER_DEFAULTS: Mapping[str, Any] = {
 }
 """Settings that had another default before, of `dataset=folder`."""
 
+FORMER_TARGETS: Mapping[str, str] = {
+    "bench.lr_schedules.constant": "bench.training.recipe.constant",
+    "bench.lr_schedules.cosine": "bench.training.recipe.cosine",
+    "bench.lr_schedules.linear_to_zero": "bench.training.recipe.linear_to_zero",
+    "bench.recipe.Recipe": "bench.training.recipe.Recipe",
+    "bench.recipe.TrainerOptions": "bench.training.recipe.TrainerOptions",
+    "bench.recorded.trained_or": "bench.runs.reload.trained_or",
+    "models.diffusion.ddgan_discriminator.Discriminator": "models.diffusion.ddgan.Discriminator",
+    "models.diffusion.dit.DiT": "models.diffusion.networks.dit.DiT",
+    "models.diffusion.mlp.DenoiserMLP": "models.diffusion.networks.mlp.DenoiserMLP",
+    "models.diffusion.simple_unet.SimpleUNet": "models.diffusion.networks.simple_unet.SimpleUNet",
+    "models.diffusion.staged.StagedDiffusion": "models.diffusion.networks.staged.StagedDiffusion",
+    "models.diffusion.unet.UNet": "models.diffusion.networks.unet.UNet",
+    "models.diffusion.weightings.min_snr": "models.diffusion.parameterisations.min_snr",
+    "models.diffusion.weightings.simple": "models.diffusion.parameterisations.simple",
+    "models.diffusion.weightings.vlb": "models.diffusion.parameterisations.vlb",
+    "models.gan.dcgan.Discriminator": "models.gan.networks.dcgan.Discriminator",
+    "models.gan.dcgan.Generator": "models.gan.networks.dcgan.Generator",
+    "models.gan.mlp.Discriminator": "models.gan.networks.mlp.Discriminator",
+    "models.gan.mlp.Generator": "models.gan.networks.mlp.Generator",
+    "models.gan.progressive.Discriminator": "models.gan.networks.progressive.Discriminator",
+    "models.gan.progressive.Generator": "models.gan.networks.progressive.Generator",
+    "models.gan.r3gan.Discriminator": "models.gan.networks.r3gan.Discriminator",
+    "models.gan.r3gan.Generator": "models.gan.networks.r3gan.Generator",
+    "models.gan.resnet.Discriminator": "models.gan.networks.resnet.Discriminator",
+    "models.gan.resnet.Generator": "models.gan.networks.resnet.Generator",
+    "models.gan.spectral.spectrally_normalised": "models.gan.networks.spectral.spectrally_normalised",  # noqa: E501
+    "models.real.RealData": "models.stored.RealData",
+    "models.samples.StoredSamples": "models.stored.StoredSamples",
+}
+"""Functions and classes that configurations of earlier versions call by another name. Hashes of
+recipes keep the former names, so that seeds made before the move and after it share an entry."""
+
+_FORMER_NAMES = {present: former for former, present in FORMER_TARGETS.items()}
+
 
 def value_at(config: Any, key: str) -> Any:
     """The value of a setting such as "evaluator.samples"; ABSENT where there is none."""
@@ -45,7 +80,7 @@ def with_former(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> dict
         recorded: the configuration that a run was made with, of plain values.
         present: the configuration of this call.
     """
-    completed = _copy(recorded)
+    completed = with_present_targets(recorded)
     for key, value in FORMER.items():
         if value_at(recorded, key) is ABSENT and value_at(present, key) is not ABSENT:
             *above, name = key.split(".")
@@ -57,8 +92,17 @@ def with_former(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> dict
     return completed
 
 
+def with_present_targets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration, whose `_target_`s are named as they are today.
+
+    Args:
+        config: plain values.
+    """
+    return {name: _renamed(name, value, FORMER_TARGETS) for name, value in config.items()}
+
+
 def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """A part of a configuration, without settings that have the value of before they existed.
+    """A part of a configuration as it was before: former names, no settings of former values.
 
     Args:
         tree: the part, of plain values.
@@ -69,7 +113,10 @@ def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         key = f"{prefix}.{name}"
         if key in FORMER and FORMER[key] == value:
             continue
-        kept[name] = without_former(value, key) if isinstance(value, Mapping) else value
+        if isinstance(value, Mapping):
+            kept[name] = without_former(value, key)
+        else:
+            kept[name] = _renamed(name, value, _FORMER_NAMES)
     return kept
 
 
@@ -126,5 +173,10 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
+def _renamed(name: str, value: Any, names: Mapping[str, str]) -> Any:
+    """A value of a configuration, its `_target_`s renamed; containers are copied."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(key, below, names) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_renamed("", below, names) for below in value]
+    return names.get(value, value) if name == "_target_" and isinstance(value, str) else value

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from bench.budget import Budget
 from bench.build import (
     build_budget,
     build_dataset,
@@ -21,24 +20,24 @@ from bench.build import (
     build_trainer,
     plain,
 )
+from bench.config import Origin, check_kinds, check_names, recipe_hash, run_directory, varied
 from bench.data.dataset import Dataset
-from bench.distributed import World, distributed
-from bench.drawing import SamplesNotFiniteError, label_frequencies
 from bench.errors import RunError, one_sentence
-from bench.evaluator import check_limits, check_settings
+from bench.evaluation.evaluator import check_limits, check_settings
+from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
-from bench.identity import Origin, check_names, recipe_hash, run_directory, varied
-from bench.loggers import WandbLogger, check_mode, lasting_id
-from bench.losses import TrainingFailedError
-from bench.machine import check_precision, choose_device, keep_freed_memory, set_threads
-from bench.memory import PeakMemory
-from bench.observer import Observer, SilentObserver
-from bench.progress import TrainingProgress
-from bench.provenance import provenance
-from bench.recorder import Recorder
-from bench.records import RunDirectory, Status, recorded_config, was_made_with
-from bench.settings import check_kinds
-from bench.trainer import Trainer
+from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
+from bench.runs.provenance import provenance
+from bench.runs.wandb_mirror import WandbLogger, check_mode, lasting_id
+from bench.runs.writer import Recorder
+from bench.runtime.device import check_precision, choose_device, keep_freed_memory, set_threads
+from bench.runtime.distributed import World, distributed
+from bench.runtime.memory import PeakMemory
+from bench.runtime.progress import TrainingProgress
+from bench.training.budget import Budget
+from bench.training.callbacks import Observer, SilentObserver
+from bench.training.loss_log import TrainingFailedError
+from bench.training.trainer import Trainer
 
 log = logging.getLogger("bench.run")
 

@@ -1,10 +1,12 @@
 """Samples that exist already, and one pass over them as a model without networks draws it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+
+from models.base import DataSpec, GenerativeModel, Sampler
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,60 @@ class StoredPass:
         indices = self._order[self._drawn : self._drawn + n]  # (n,)
         self._drawn += n
         return self._stored.gather(indices).to(self._device)
+
+
+class RealData(GenerativeModel):
+    """A model without phases or networks that "draws" held-out real samples.
+
+    Args:
+        data: supplies the held-out samples.
+    """
+
+    def __init__(self, data: DataSpec) -> None:
+        super().__init__(data.shape)
+        self.held_out = Stored(data.held_out, data.held_out_size)
+
+    @property
+    def samplers(self) -> Mapping[str, Sampler]:
+        """A fresh pass over the held-out split, shuffled, at every access."""
+        held_out_pass = StoredPass(self.held_out, self.progress.device, shuffle=True)
+        return {"held-out": Sampler(held_out_pass.draw, {}, limit=self.held_out.size)}
+
+
+class StoredSamples(GenerativeModel):
+    """A model without phases or networks that deals out samples from a file.
+
+    Nothing is known of their cost, so that `nfe` is None. The sampler's name carries the content's
+    hash: it is all that tells one file's scores from another's. It ends in -random where a random
+    part of the samples is taken.
+
+    Args:
+        data: what shape the samples must have.
+        read: maps that shape to the samples.
+        take: None for all samples, in their order; "random" for as many as are asked for, chosen at
+            random without replacement by the sampling generator, so that the run's seed decides.
+
+    Raises:
+        ValueError: take is neither.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        read: Callable[[tuple[int, ...]], Stored],
+        take: str | None = None,
+    ) -> None:
+        super().__init__(data.shape)
+        if take not in (None, "random"):
+            raise ValueError(f"model.take must be random or null, got {take!r}")
+        self.take = take
+        self.stored = read(data.shape)
+
+    @property
+    def samplers(self) -> Mapping[str, Sampler]:
+        """A fresh pass at every access: in stored order, or in random order."""
+        at_random = self.take == "random"
+        stored_pass = StoredPass(self.stored, self.progress.device, shuffle=at_random)
+        name = "-".join(filter(None, ("stored", self.stored.hash[:8], self.take)))
+        size = self.stored.size
+        return {name: Sampler(stored_pass.draw, calls=None, limit=size, ordered=not at_random)}

@@ -11,14 +11,8 @@ from itertools import combinations
 
 import numpy as np
 
-from bench.compare.pairs import all_differences
-from bench.compare.seeds import (
-    bootstrap_interval,
-    holm,
-    paired_differences,
-    power,
-    verdict,
-)
+from bench.compare.stats import bootstrap_interval, holm, paired_differences, power, verdict
+from bench.compare.topics.pairs import all_differences
 
 Noise = Callable[[np.random.Generator, int, int], np.ndarray]
 """(generator, models, seeds) → logarithms of FID of models that are all the same, (M, S)."""

@@ -1,4 +1,4 @@
-"""Train the domain classifiers whose weights are shipped in bench/extractors/weights.
+"""Train the domain classifiers whose weights are shipped in bench/evaluation/extractors/weights.
 
     python scripts/train_classifiers.py digits mnist fashion_mnist --data-root data --threads 1
     python scripts/train_classifiers.py cifar10 --path cifar10.zip --threads 1
@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from bench.data.sources import load_cifar10, load_digits, load_fashion_mnist, load_mnist
-from bench.extractors.classifier import DomainClassifier, accuracy
-from bench.extractors.domain import SHIPPED, train_and_save
+from bench.evaluation.extractors.classifier import DomainClassifier, accuracy
+from bench.evaluation.extractors.domain import SHIPPED, train_and_save
 
 LOADERS = {
     "digits": load_digits,

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from bench import cli, launch
-from bench.records import RunDirectory
+from bench import cli
+from bench.runs.directory import RunDirectory
+from bench.runtime import jobs
 
 TINY = [
     *("dataset=digits", "budget.images=256", "evaluator.samples=100"),
@@ -146,8 +147,8 @@ def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> N
 
 def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch, tmp_path) -> None:
     place = cli.Sweep(tmp_path, tmp_path / "report", shared=False)
-    monkeypatch.setenv(launch.SWEEP, "sweep-1")
-    monkeypatch.setenv(launch.REPORT, "report")
+    monkeypatch.setenv(jobs.SWEEP, "sweep-1")
+    monkeypatch.setenv(jobs.REPORT, "report")
     tried = []
 
     def job(error: Exception) -> None:

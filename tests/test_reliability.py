@@ -126,7 +126,9 @@ def test_the_checks_are_commands():
 
 def test_the_tests_that_the_page_names_exist():
     root = Path(__file__).resolve().parents[1]
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (root / "docs/reliability.md").read_text())
+    named = re.findall(
+        r"`([\w/]*test_\w+\.py)::(test_\w+)`", (root / "docs/reliability.md").read_text()
+    )
     assert len(named) > 40
     for file, name in named:
         found = [path.read_text(encoding="utf-8") for path in (root / "tests").rglob(file)]

@@ -2,7 +2,7 @@
 
 import sys
 
-from bench.interrupts import said_in_one_line
+from bench.runtime.interrupts import said_in_one_line
 
 if __name__ == "__main__":
     with said_in_one_line("bench.compare", "give the same command again"):

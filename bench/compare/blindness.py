@@ -7,12 +7,12 @@ readers are told.
 import math
 from collections.abc import Iterable, Mapping
 
-from bench.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
-from bench.compare.eval_table import REMEDY
-from bench.compare.notation import computed
+from bench.compare.cells import computed
+from bench.compare.comparison import Comparison
+from bench.compare.eval_rows import REMEDY
 from bench.compare.read import Run
-from bench.compare.statistics import Comparison
-from bench.protocol import BLIND, COLUMNS
+from bench.evaluation.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
+from bench.schema import BLIND, COLUMNS
 
 BLIND_SENTENCE = (
     "In the eyes of {extractor}, {metric} does not tell {kinds} from held-out images ({real}): a "

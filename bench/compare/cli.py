@@ -8,17 +8,17 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from bench.compare.artifact import log_comparison
-from bench.compare.blocks import Section
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import judge
-from bench.compare.grids import find_grids
+from bench.compare.comparison import compare_runs
 from bench.compare.outputs import CLAIMS, REPORT, write_all
 from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
-from bench.compare.serve import PORT, make_server, serve
-from bench.compare.statistics import compare_runs
-from bench.printing import printable, replace_what_cannot_be_shown, words
+from bench.compare.topics.page import Section
+from bench.compare.topics.pictures import find_grids
+from bench.compare.writers.serve import PORT, make_server, serve
+from bench.compare.writers.wandb import log_comparison
+from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
 
 OUTPUT = "comparison"
 """Name of the folder of pages where no other one is asked for."""

@@ -4,21 +4,20 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.compare.blocks import Section
-from bench.compare.claims.page import claims_page, claims_table, counted
 from bench.compare.claims.verdicts import Judgement
-from bench.compare.frame import frame_csv, joined
-from bench.compare.grids import TRAJECTORY, copy_grids, find_grids
-from bench.compare.latex import latex_page
-from bench.compare.markdown import page
-from bench.compare.named import NamedTable, named_tables, table_csv
-from bench.compare.recommend import recommendation
-from bench.compare.report.page import Report, document
-from bench.compare.report.plots import figures
-from bench.compare.report.sections import Part
-from bench.compare.terminal import make_console, show, show_files
-from bench.files import write_atomically
-from bench.printing import words
+from bench.compare.topics.page import Section
+from bench.compare.topics.pictures import TRAJECTORY, copy_grids, find_grids
+from bench.compare.topics.recommendation import recommendation
+from bench.compare.writers.claims import claims_page, claims_table, counted
+from bench.compare.writers.csv import frame_csv, joined
+from bench.compare.writers.html.charts import figures
+from bench.compare.writers.html.page import Report, document
+from bench.compare.writers.html.section import Part
+from bench.compare.writers.latex import NamedTable, latex_page, named_tables, table_csv
+from bench.compare.writers.markdown import page
+from bench.compare.writers.terminal import make_console, show, show_files
+from bench.runtime.atomic_files import write_atomically
+from bench.runtime.printing import words
 
 REPORT = Path("report") / "index.html"
 """The report, below the folder of the pages."""

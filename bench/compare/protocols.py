@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.compare.notation import natural
+from bench.compare.cells import natural
 from bench.compare.read import Run
-from bench.protocol import PROTOCOL
+from bench.schema import PROTOCOL
 
 LABELS = {
     "data_hash": "data hash",

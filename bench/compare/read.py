@@ -1,5 +1,6 @@
 """Run directories → the evaluation rows of every run, checked."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,11 +13,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bench.compare.course import along, last_point
-from bench.compare.eval_table import NO_ROWS, REMEDY, EvalTable, read_eval
-from bench.identity import NAME_RULE, is_name
-from bench.protocol import QUALITY
-from bench.records import Status, read_status
+from bench.compare.eval_rows import NO_ROWS, REMEDY, EvalTable, read_eval
+from bench.config import NAME_RULE, is_name
+from bench.runs.directory import Status, read_status
+from bench.schema import QUALITY
 
 SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
 """A seed as programs write it, such as 0, 00 or 0.0."""
@@ -73,7 +73,7 @@ class Run:
         """The rows at the last evaluated checkpoint, one per sampler.
 
         Measurements are float64, NaN where empty; everything else is text. What the earlier
-        checkpoints were like stands in the columns that `bench.compare.course` adds.
+        checkpoints were like stands in the columns that `bench.compare.comparison` adds.
         """
         return self.last.frame(along(self.table, self.last))
 
@@ -316,3 +316,82 @@ def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
             "a path or name other runs"
         )
     return parts[0], parts[1], parts[2], parts[3].removeprefix(SEED_FOLDER)
+
+
+COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
+"""Columns of curves.csv, as `bench.evaluation.held_out` writes them; that module needs torch."""
+
+
+def read_curves(run: Path) -> pd.DataFrame | None:
+    """Read a run's curves; None where its model has none.
+
+    Args:
+        run: the run directory.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    file = run / "curves.csv"
+    if not file.exists():
+        return None
+    try:
+        table = pd.read_csv(file, encoding="utf-8", usecols=list(COLUMNS))
+        numbers = {"x": "float64", "mean": "float64", "standard_error": "float64"}
+        return table.astype({**numbers, "samples": "int64"})
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{file} is not a run's curves ({error}): delete {run} and run it again"
+        ) from error
+
+
+BEST_FID = "best_fid"
+"""Column added to a run's last rows: the lowest FID of the sampler at any evaluation point."""
+
+BEST_CHECKPOINT = "best_checkpoint"
+"""Column added to a run's last rows: the evaluation point of the lowest FID."""
+
+WARNED_AT = "warned_at"
+"""Column added to a run's last rows: earlier evaluation points with a warning, as in "1 3"."""
+
+
+def last_point(table: EvalTable) -> EvalTable:
+    """Reduce the rows of a run to those of its last evaluation point; none if there are none."""
+    if not len(table):
+        return table
+    checkpoints = table.numbers("checkpoint")
+    return table.where(checkpoints == checkpoints.max())
+
+
+def along(table: EvalTable, last: EvalTable) -> dict[str, list[float] | list[str]]:
+    """Say of every row of a run's last evaluation point what came before it.
+
+    Args:
+        table: all rows of a run; the FID of the first extractor is followed.
+        last: its rows at the last evaluation point, R of them.
+
+    Returns:
+        The columns BEST_FID, BEST_CHECKPOINT and WARNED_AT, R values each; nothing for no rows.
+    """
+    if not len(table):
+        return {}
+    fids = table.numbers(f"fid_{table.layout.extractors[0]}").tolist()
+    checkpoints = table.numbers("checkpoint").tolist()
+    points: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
+    warnings = table.texts("warning")
+    for key, fid, at, words in zip(_keys(table), fids, checkpoints, warnings, strict=True):
+        points.setdefault(key, []).append((fid, at, words))
+    end = max(checkpoints)
+    best, warned = [], []
+    for key in _keys(last):
+        known = [(fid, at) for fid, at, _ in points[key] if not math.isnan(fid)]
+        best.append(min(known, default=(math.nan, math.nan)))
+        warned.append(sorted(int(at) for _, at, words in points[key] if words and at < end))
+    return {
+        BEST_FID: [fid for fid, _ in best],
+        BEST_CHECKPOINT: [at for _, at in best],
+        WARNED_AT: [" ".join(map(str, checkpoints)) for checkpoints in warned],
+    }
+
+
+def _keys(table: EvalTable) -> list[tuple[str, str]]:
+    return list(zip(table.texts("sampler"), table.texts("weights"), strict=True))

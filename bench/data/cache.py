@@ -19,7 +19,7 @@ from tokenize import TokenError
 import numpy as np
 
 from bench.data.dataset import Dataset, Split, content_hash
-from bench.files import FULL, building, remove, sweep, sweep_former, sync, unreadable
+from bench.runtime.atomic_files import FULL, building, remove, sweep, sweep_former, sync, unreadable
 
 _FORMAT = 2  # part of every key: raise it when decoding or the layout of an entry changes
 _LOGGER = logging.getLogger(__name__)

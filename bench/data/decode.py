@@ -15,9 +15,9 @@ from typing import IO, Protocol, Self
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from bench.data.tree import MAX_FILE_BYTES, UNREADABLE, Tree
-from bench.memory import available_bytes
-from bench.progress import shown_progress
+from bench.data.archive import MAX_FILE_BYTES, UNREADABLE, Tree
+from bench.runtime.memory import available_bytes
+from bench.runtime.progress import shown_progress
 
 MAX_SIDE = 4096
 """Largest side of decoded images: one such RGB image takes 48 MiB, no network here generates it."""

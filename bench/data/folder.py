@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from bench.data.archive import Tree, open_tree
 from bench.data.cache import Allocate, Decoded, load_cached
 from bench.data.dataset import Dataset, Split
 from bench.data.decode import (
@@ -19,7 +20,6 @@ from bench.data.decode import (
 )
 from bench.data.layout import Layout, Part, arrange, keep_copies_together
 from bench.data.survey import Wanted, settle
-from bench.data.tree import Tree, open_tree
 
 
 def load_folder(

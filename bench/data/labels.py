@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+from bench.data.archive import UNREADABLE, Tree
 from bench.data.formats import packed
-from bench.data.tree import UNREADABLE, Tree
 
 MANIFEST = "dataset.json"
 """The file of labels that dataset_tool writes (Karras et al., StyleGAN2-ADA, StyleGAN3 and EDM)."""

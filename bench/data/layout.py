@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.data.archive import Tree
+from bench.data.dataset import hold_out
 from bench.data.formats import packed
-from bench.data.holdout import hold_out
 from bench.data.labels import MANIFEST, are_shards, numbered_note, read_manifests, unread_notes
-from bench.data.tree import Tree
 
 _LOGGER = logging.getLogger(__name__)
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")

@@ -12,14 +12,14 @@ from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 from torch import Tensor
 
+from bench.data.archive import UNREADABLE, Tree, open_tree
 from bench.data.cache import BROKEN_ARRAY
 from bench.data.dataset import Split, content_hash, gather
 from bench.data.decode import decode_into
 from bench.data.layout import image_names
+from bench.data.sample_files import ADM_KEY
 from bench.data.survey import Wanted, settle
-from bench.data.tree import UNREADABLE, Tree, open_tree
-from bench.memory import available_bytes
-from bench.sample_files import ADM_KEY
+from bench.runtime.memory import available_bytes
 from models.stored import Stored
 
 _LOGGER = logging.getLogger(__name__)

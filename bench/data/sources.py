@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.cache import Allocate, Decoded, files_key, load_cached
-from bench.data.dataset import Dataset, Split, content_hash
+from bench.data.dataset import Dataset, Split, content_hash, hold_out
 from bench.data.decode import check_image_size, shrink
 from bench.data.folder import load_local
-from bench.data.holdout import hold_out
-from bench.files import locked
+from bench.runtime.atomic_files import locked
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _IDX_FILES = (

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
+from bench.data.archive import Tree
 from bench.data.decode import (
     READ_ERRORS,
     Format,
@@ -20,7 +21,6 @@ from bench.data.decode import (
     lacks_range,
     opened,
 )
-from bench.data.tree import Tree
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _USUAL_BITS = (8, 10, 12, 14, 16)

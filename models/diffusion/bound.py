@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor
 
-from models.diffusion.path import Denoiser, Prediction
-from models.diffusion.process import ForwardProcess
+from models.diffusion.noise_path import Denoiser, Prediction
 from models.diffusion.samplers import Variance
+from models.diffusion.schedules import ForwardProcess
 
 DRAWS = 4
 """Timesteps at which the divergences are estimated, per sample."""

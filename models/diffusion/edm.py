@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec
 from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel, OnState, watched
-from models.diffusion.path import Denoiser, Path, Prediction, karras_path
+from models.diffusion.noise_path import Denoiser, Path, Prediction, karras_path
 from models.diffusion.sampler_names import SamplerSpec, parse, run
 from models.diffusion.samplers import ANYWHERE, Churning
 

@@ -9,21 +9,9 @@ from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec
 from models.diffusion.bound import estimate, terms
-from models.diffusion.denoising import (
-    SHARES,
-    DenoisingModel,
-    NoiseLevel,
-    OnState,
-    watched,
-)
-from models.diffusion.diffusers_weights import load_diffusers
-from models.diffusion.parameterisations import (
-    PARAMETERISATIONS,
-    Parameterisation,
-    target,
-    to_x_0,
-)
-from models.diffusion.path import (
+from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel, OnState, watched
+from models.diffusion.networks.diffusers_weights import load_diffusers
+from models.diffusion.noise_path import (
     Denoiser,
     Path,
     Prediction,
@@ -32,10 +20,17 @@ from models.diffusion.path import (
     vp_karras_path,
     vp_path,
 )
-from models.diffusion.process import ForwardProcess
+from models.diffusion.parameterisations import (
+    PARAMETERISATIONS,
+    Parameterisation,
+    Weighting,
+    simple,
+    target,
+    to_x_0,
+)
 from models.diffusion.sampler_names import SamplerSpec, parse, run
 from models.diffusion.samplers import VARIANCES, Variance
-from models.diffusion.weightings import Weighting, simple
+from models.diffusion.schedules import ForwardProcess
 
 LABEL_DROPOUT = 0.1
 """Share of labels hidden in training, for guidance (Ho & Salimans 2022, Sec. 4)."""

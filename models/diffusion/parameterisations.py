@@ -3,8 +3,10 @@
 With x_t = alpha · x_0 + sigma · eps and alpha² + sigma² = 1.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Parameterisation = Literal["eps", "x_0", "v"]
@@ -47,3 +49,52 @@ def to_x_0(
     if predicts == "x_0":
         return output
     return alpha * x_t - sigma * output
+
+
+Weighting = Callable[[Tensor, Parameterisation], Tensor]
+"""(alpha_bar (T,) float64, what is predicted) → weights (T,) float64."""
+
+
+def simple() -> Weighting:
+    """Every timestep counts alike in what is predicted: L_simple (Ho et al. 2020, Eq. 14)."""
+    return lambda alpha_bar, predicts: torch.ones_like(alpha_bar)
+
+
+def min_snr(gamma: float = 5.0) -> Weighting:
+    """min(SNR, gamma) in x_0 (Hang et al. 2023, Sec. 3.4): little noise counts no more than gamma.
+
+    Raises:
+        ValueError: gamma is not positive.
+    """
+    if not gamma > 0:
+        raise ValueError(f"gamma of the min-SNR weighting must be positive, got {gamma}")
+
+    def weights(alpha_bar: Tensor, predicts: Parameterisation) -> Tensor:
+        return _snr(alpha_bar).clamp(max=gamma) / _x_0_errors(alpha_bar, predicts)
+
+    return weights
+
+
+def vlb() -> Weighting:
+    """The variational bound's own weights, with the posterior's variance (Ho et al. 2020, Eq. 12).
+
+    In x_0 they are half the SNR that a step removes (Kingma et al. 2021, Eq. 14). The first step,
+    whose term is a likelihood and not a divergence, gets half the SNR that is left.
+    """
+
+    def weights(alpha_bar: Tensor, predicts: Parameterisation) -> Tensor:
+        snr = _snr(alpha_bar)
+        removed = torch.cat([snr[:1], snr[:-1] - snr[1:]])
+        return 0.5 * removed / _x_0_errors(alpha_bar, predicts)
+
+    return weights
+
+
+def _snr(alpha_bar: Tensor) -> Tensor:
+    return alpha_bar / (1.0 - alpha_bar)
+
+
+def _x_0_errors(alpha_bar: Tensor, predicts: Parameterisation) -> Tensor:
+    """Squared errors of what is predicted per squared error of x_0, (T,)."""
+    snr = _snr(alpha_bar)
+    return {"eps": snr, "x_0": torch.ones_like(snr), "v": snr + 1.0}[predicts]

@@ -15,7 +15,7 @@ from typing import cast
 
 from torch import Generator, Tensor
 
-from models.diffusion.path import Denoiser, Path, Spacing
+from models.diffusion.noise_path import Denoiser, Path, Spacing
 from models.diffusion.samplers import (
     ANYWHERE,
     Churning,
@@ -42,7 +42,7 @@ class SamplerSpec:
     Attributes:
         method: one of `METHODS`.
         steps: S, steps along the path.
-        spacing: which timesteps are visited, see `models.diffusion.path.spaced`.
+        spacing: which timesteps are visited, see `models.diffusion.noise_path.spaced`.
         eta: noise of DDIM, in [0, 1].
         churn: S_churn of Heun's method.
         guidance: scale of classifier-free guidance; 1 for none.

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from models.diffusion.path import Denoiser, Path, Prediction
+from models.diffusion.noise_path import Denoiser, Path, Prediction
 
 Variance = Literal["fixed_large", "fixed_small", "learned"]
 VARIANCES = ("fixed_large", "fixed_small", "learned")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
 from models.gan.gan import GAN
+from models.gan.networks.progressive import LAST_LENGTH, Generator, Place, place_at
 from models.gan.objectives import Objective
-from models.gan.progressive import LAST_LENGTH, Generator, Place, place_at
 from models.gan.regularisers import Regulariser
 
 

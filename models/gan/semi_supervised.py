@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, Phase
-from models.gan.dcgan import Discriminator
 from models.gan.gan import GAN
+from models.gan.networks.dcgan import Discriminator
 from models.gan.objectives import non_saturating
 
 LABELLED_BATCH = 50

@@ -16,8 +16,8 @@ from pathlib import Path
 import clocks
 import numpy as np
 
-from bench.files import csv_text
-from bench.protocol import eval_columns, quality_columns
+from bench.runtime.atomic_files import csv_text
+from bench.schema import eval_columns, quality_columns
 
 READ = """
 from pathlib import Path
@@ -27,11 +27,11 @@ read_runs([Path(sys.argv[1])])
 
 TABLES = """
 from pathlib import Path
-from bench.compare.frame import to_frame
-from bench.compare.blocks import Section
-from bench.compare.markdown import page
+from bench.compare.writers.csv import to_frame
+from bench.compare.topics.page import Section
+from bench.compare.writers.markdown import page
 from bench.compare.read import read_runs
-from bench.compare.statistics import compare_runs
+from bench.compare.comparison import compare_runs
 comparison = compare_runs(read_runs([Path(sys.argv[1])]))
 page("synthetic", [Section(comparison)], "")
 to_frame(comparison).to_csv()

@@ -19,7 +19,7 @@ from diffusers import UNet2DModel  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.diffusion.unet import UNet
+from models.diffusion.networks.unet import UNet
 
 
 def build_theirs() -> UNet2DModel:

@@ -55,8 +55,8 @@ def main() -> None:
 
 
 def _quality(real: Tensor, fake: Tensor) -> Measured:
-    from bench.metrics.features import Features
-    from bench.metrics.quality import quality
+    from bench.evaluation.metrics.features import Features
+    from bench.evaluation.metrics.quality import quality
 
     return quality(Features(real), Features(fake))
 
@@ -81,7 +81,7 @@ def _torch_fidelity(real: Tensor, fake: Tensor) -> Measured:
 
 
 def _manifolds(real: Tensor, fake: Tensor) -> Measured:
-    from bench.metrics.neighbours import manifolds
+    from bench.evaluation.metrics.neighbours import manifolds
 
     return vars(manifolds(real, fake))
 

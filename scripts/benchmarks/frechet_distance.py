@@ -15,7 +15,7 @@ import torch
 from clocks import add_options, seconds_of, start
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
-from bench.metrics.fid import frechet_distance, statistics
+from bench.evaluation.metrics.fid import frechet_distance, statistics
 
 
 def main() -> None:

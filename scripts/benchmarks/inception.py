@@ -18,7 +18,7 @@ from clocks import add_options, seconds_of, start
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from bench.extractors.colour import PictureExtractor
+from bench.evaluation.extractors.colour import PictureExtractor
 
 SIDE = 299
 

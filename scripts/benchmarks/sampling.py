@@ -20,11 +20,11 @@ from multiprocessing.connection import Connection
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel  # type: ignore[attr-defined]
 
-from bench.machine import keep_freed_memory
+from bench.runtime.device import keep_freed_memory
 from models.base import DataSpec
 from models.diffusion.gaussian import GaussianDiffusion
+from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import linear_betas
-from models.diffusion.unet import UNet
 
 SIDES = ("theirs", "theirs, memory kept", "ours fp32", "ours bf16")
 

@@ -20,7 +20,7 @@ TORCH = "import time, torch; print('READY', time.monotonic(), flush=True)"
 
 FIRST_STEP = """
 import os, sys, time
-from bench.trainer import Trainer
+from bench.training.trainer import Trainer
 
 step = Trainer.step
 

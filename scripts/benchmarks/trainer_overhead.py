@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
-from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.observer import SilentObserver
-from bench.recipe import Recipe
-from bench.trainer import Trainer
+from bench.training.budget import Budget
+from bench.training.callbacks import SilentObserver
+from bench.training.recipe import Recipe
+from bench.training.trainer import Trainer
 from models.base import DataSpec, GenerativeModel
 
 SHAPE = (1, 28, 28)

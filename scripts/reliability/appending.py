@@ -12,10 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import launch
-from bench.files import append, locked
-from bench.protocol import eval_columns
-from bench.records import RunDirectory, RunInUseError
+from bench.errors import RunInUseError
+from bench.runs.directory import RunDirectory
+from bench.runtime import jobs
+from bench.runtime.atomic_files import append, locked
+from bench.schema import eval_columns
 from scripts.reliability.trial import about
 
 COLUMNS = eval_columns(("domain",))
@@ -23,9 +24,9 @@ COLUMNS = eval_columns(("domain",))
 
 def report_lines(folder: Path, writer: int, rows: int) -> None:
     """What jobs of a sweep tell its first process: no lock, one write a line."""
-    os.environ[launch.REPORT] = str(folder / "report")
+    os.environ[jobs.REPORT] = str(folder / "report")
     for k in range(rows):
-        launch.tell(launch.Outcome(f"{writer},{k}: {'x' * (k % 500)}", left=False))
+        jobs.tell(jobs.Outcome(f"{writer},{k}: {'x' * (k % 500)}", left=False))
 
 
 def run_rows(folder: Path, writer: int, rows: int) -> None:
@@ -50,7 +51,7 @@ def csv_lines(folder: Path, writer: int, rows: int) -> None:
 
 def told(folder: Path) -> list[str]:
     """Rows that reached the report."""
-    return [o.words.partition(":")[0] for o in launch.collect(folder / "report")]
+    return [o.words.partition(":")[0] for o in jobs.collect(folder / "report")]
 
 
 def recorded(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.files import TRAIN_COLUMNS
+from bench.runtime.atomic_files import TRAIN_COLUMNS
 from scripts.reliability.trial import (
     TINY,
     about,

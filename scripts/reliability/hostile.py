@@ -95,7 +95,7 @@ def exported(run: Path, work: Path) -> list[str]:
 
 def helper(run: Path, mark: Path, work: Path) -> list[str]:
     """A config.yaml that calls a function of ours which makes no model, inside a list."""
-    call = {"_target_": "bench.files.check_room", "folder": str(mark)}
+    call = {"_target_": "bench.runtime.atomic_files.check_room", "folder": str(mark)}
     return with_build(run, work, {"_target_": "models.gan.gan.GAN", "regularisers": [call]})
 
 

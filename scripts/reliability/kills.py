@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from bench.records import read_status
+from bench.runs.directory import read_status
 from scripts.reliability.trial import (
     TINY,
     about,

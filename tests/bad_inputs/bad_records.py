@@ -12,8 +12,8 @@ import yaml
 from bad_case import Case, nothing
 from bad_files import Prepare, file, folder
 
-from bench.protocol import eval_columns
-from bench.records import RunDirectory, Status
+from bench.runs.directory import RunDirectory, Status
+from bench.schema import eval_columns
 
 RUNS = "runs/digits/mlp_gan/default"
 """Where the runs to compare are, in the folder."""

@@ -21,7 +21,7 @@ from bad_files import (
 )
 from PIL import Image
 
-from bench.protocol import measured_columns
+from bench.schema import measured_columns
 
 NPY = ("model=samples", "model.path={folder}/samples.npy")
 NPZ = ("model=samples", "model.path={folder}/samples.npz")

@@ -8,7 +8,7 @@ from bad_files import file, folder, pngs, trapped_weights
 
 import bench
 
-MNIST_CLASSIFIER = Path(bench.__file__).parent / "extractors" / "weights" / "mnist.safetensors"
+MNIST_CLASSIFIER = Path(bench.__file__).parent / "evaluation/extractors/weights/mnist.safetensors"
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 

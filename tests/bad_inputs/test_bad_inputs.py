@@ -17,8 +17,8 @@ from bad_records import RUNS
 
 from bench import export
 from bench.compare import cli as compare
+from bench.config import run_directory
 from bench.errors import RunError
-from bench.identity import run_directory
 from bench.run import run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_inputs.md"

@@ -16,8 +16,8 @@ from torch_fidelity import fidelity
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from bench.export import main
-from bench.protocol import COST, QUALITY
 from bench.run import run
+from bench.schema import COST, QUALITY
 
 TINY = (
     "evaluator.samples=100",
@@ -255,7 +255,7 @@ def test_torch_fidelitys_command_prints_our_scores(
     tmp_path, inception_weights, monkeypatch, capsys
 ):
     # Not among its metrics, and fifteen times as slow as FID in the 2048 dimensions of Inception.
-    monkeypatch.setattr("bench.evaluator.fid_infinity", lambda *_: 0.0)
+    monkeypatch.setattr("bench.evaluation.evaluator.fid_infinity", lambda *_: 0.0)
     train = paint(tmp_path / "data" / "train", 24, seed=0)
     paint(tmp_path / "data" / "test", 10, seed=1)
     samples = paint(tmp_path / "samples", 24, seed=2)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import hydra
@@ -11,13 +12,20 @@ import yaml
 from omegaconf import DictConfig
 
 from bench.build import plain
+from bench.config import recipe_hash
 from bench.errors import RunError
-from bench.files import csv_text
-from bench.former import ABSENT, FORMER, FORMER_DEFAULTS, overrides_of_before, value_at
-from bench.identity import recipe_hash
-from bench.protocol import eval_columns, is_later
-from bench.records import RunDirectory
+from bench.former import (
+    ABSENT,
+    FORMER,
+    FORMER_DEFAULTS,
+    FORMER_TARGETS,
+    overrides_of_before,
+    value_at,
+)
 from bench.run import run
+from bench.runs.directory import RunDirectory
+from bench.runtime.atomic_files import csv_text
+from bench.schema import eval_columns, is_later
 
 SMALL = ("budget.images=256", "budget.checkpoints=2", "evaluator.cost_seconds=0")
 SMALL += ("evaluator.resamples=0", "evaluator.samples=100")
@@ -41,7 +49,10 @@ def as_before(path: Path) -> None:
     config = yaml.safe_load((path / "config.yaml").read_text())
     for key in FORMER:
         without(config, key)
-    (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    text = yaml.safe_dump(config, sort_keys=False)
+    for former, present in FORMER_TARGETS.items():
+        text = re.sub(rf"_target_: {re.escape(present)}$", f"_target_: {former}", text, flags=re.M)
+    (path / "config.yaml").write_text(text)
     rows = list(csv.DictReader(io.StringIO((path / "eval.csv").read_text())))
     columns = tuple(name for name in rows[0] if not is_later(name))
     text = csv_text(columns, ([row[column] for column in columns] for row in rows))

@@ -6,10 +6,9 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from bench.config import KINDS, recipe_hash, run_directory
 from bench.errors import RunError
-from bench.identity import recipe_hash, run_directory
 from bench.run import run
-from bench.settings import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

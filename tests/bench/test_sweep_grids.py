@@ -1,4 +1,4 @@
-"""bench.sweeps: what an experiment's grids are as command lines; each of their runs can be made."""
+"""The grids of an experiment as command lines; each of their runs can be made."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.overrides import TorchFunctionMode
 
-from bench.budget import Budget
-from bench.sweeps import expand, read_grids
+from bench.command_line import expand, read_grids
+from bench.training.budget import Budget
 from models.base import Batch, DataSpec, GenerativeModel
 
 EXPERIMENTS = sorted(
@@ -206,8 +206,8 @@ import sys
 from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
-from bench.identity import run_directory
-from bench.sweeps import expand
+from bench.config import run_directory
+from bench.command_line import expand
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def job(cfg):

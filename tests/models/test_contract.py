@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 import conf
-from bench.protocol import HELD_OUT as HELD_OUT_COLUMNS
+from bench.schema import HELD_OUT as HELD_OUT_COLUMNS
 from models.base import Batch, DataSpec, GenerativeModel, Phase
 
 CONFIGS = sorted((Path(conf.__file__).parent / "model").glob("*.yaml"))

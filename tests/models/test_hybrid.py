@@ -11,10 +11,10 @@ from models.base import Batch, DataSpec, GenerativeModel, Sampler
 from models.diffusion.denoising import OnState
 from models.diffusion.edm import EDM
 from models.diffusion.gaussian import GaussianDiffusion
+from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import linear_betas
-from models.diffusion.unet import UNet
-from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
+from models.gan.networks.dcgan import Discriminator, Generator
 from models.gan.objectives import non_saturating
 from models.hybrid import Hybrid
 

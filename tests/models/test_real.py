@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models.base import DataSpec
-from models.real import RealData
+from models.stored import RealData
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from models.base import DataSpec
-from models.samples import StoredSamples
-from models.stored import Stored
+from models.stored import Stored, StoredSamples
 
 VALUES = torch.linspace(-1, 1, 7).reshape(7, 1, 1, 1)  # (N, C, H, W)
 

@@ -1,7 +1,8 @@
 """What the tests of claims measure: one number for every seed or data set, or counts of runs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 
 import numpy as np
@@ -16,22 +17,217 @@ from bench.compare.claims.selection import (
     find_in,
     model_overrides,
 )
-from bench.compare.claims.settings import settings_share, settings_spread
-from bench.compare.claims.values import (
-    Counts,
-    Measurement,
-    Seeds,
-    at_equal,
-    combined,
-    pooled,
-    where,
-)
-from bench.compare.curves import Crossing, Curve, crossing
-from bench.compare.pareto import front, rounded
+from bench.compare.comparison import Comparison
 from bench.compare.read import ENDED
-from bench.compare.seeds import MIN_SEEDS
-from bench.compare.statistics import Comparison
-from bench.watch import shows_collapse
+from bench.compare.stats import MIN_SEEDS
+from bench.compare.topics.curves import Crossing, Curve, at, crossing
+from bench.compare.topics.pareto import front, rounded
+from bench.evaluation.collapse import shows_collapse
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One number for every seed, or for every data set, to be compared with a number.
+
+    Attributes:
+        values: by seed or data set; logarithms where the test is by ratio.
+        rows: the entries behind it, for readers.
+        places: titles of the comparisons behind it.
+        lacking: why there is no number for some of them; empty where there are all.
+        unit: what there is one number of.
+        bounds: whether some values are only bounds on the side of 0, so that their signs count.
+    """
+
+    values: Mapping[str, float]
+    rows: tuple[str, ...]
+    places: tuple[str, ...]
+    lacking: str = ""
+    unit: str = "seeds"
+    bounds: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many of how many, by data set.
+
+    Attributes:
+        of: (how many, of how many).
+        to: the same of the other side; empty where shares are compared with a number.
+        rows: the entries behind it, for readers.
+        places: titles of the comparisons behind it.
+    """
+
+    of: tuple[tuple[int, int], ...]
+    to: tuple[tuple[int, int], ...]
+    rows: tuple[str, ...]
+    places: tuple[str, ...]
+
+
+Measurement = Seeds | Counts
+
+
+def pooled(found: Sequence[Measurement]) -> list[Measurement]:
+    """One measurement of all data sets, of counts or of numbers by data set; none of none.
+
+    Five seeds of one data set cannot decide a share, or how far seeds spread; several can.
+    """
+    if not found:
+        return []
+    rows, places = (
+        tuple(dict.fromkeys(name for m in found for name in getattr(m, field)))
+        for field in ("rows", "places")
+    )
+    counts = [m for m in found if isinstance(m, Counts)]
+    if counts:
+        of, to = (sum((getattr(m, side) for m in counts), ()) for side in ("of", "to"))
+        return [Counts(of, to, rows, places)]
+    values = {key: value for m in found if isinstance(m, Seeds) for key, value in m.values.items()}
+    return [Seeds(values, rows, places, unit="data sets")]
+
+
+def at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
+    """The selected columns by seed where all groups have consumed the same, between points.
+
+    Of every seed the least that any group ended with is taken; what was not evaluated around there
+    is left out. This compares runs fairly that a busy machine let do more or less in equal time.
+
+    Args:
+        groups: of one data set.
+        axis: what is equal, such as "images".
+    """
+    found: list[dict[str, float]] = [{} for _ in groups]
+    members = [{m.seed: m for m in group.finished} for group in groups]
+    for seed in members[0]:
+        if not all(seed in of for of in members):
+            continue
+        chosen = [of[seed] for of in members]
+        least = min(float(column(m, axis)[-1]) for m in chosen)
+        for values, group, member in zip(found, groups, chosen, strict=True):
+            curve = Curve(column(member, axis), column(member, group.selection.column))
+            values[seed] = at(curve, least)
+    return found
+
+
+def combined(
+    test: Criterion,
+    of: Sequence[Group],
+    to: Sequence[Group],
+    values: Sequence[Mapping[str, float]],
+) -> Seeds | None:
+    """Sums over groups for every seed that all of them have.
+
+    A ratio of values that are not positive is none. Such seeds are not left out, which would leave
+    out those that collapsed: the whole measurement says what it lacks.
+    """
+    seeds = [
+        seed
+        for seed in values[0]
+        if all(math.isfinite(other.get(seed, math.nan)) for other in values)
+    ]
+    if not seeds:
+        return None
+    logs = test.scale == "log"
+    signs = [1.0] * len(of) + [-1.0 if logs else -test.times] * len(to)
+    bad = [seed for seed in seeds if logs and any(other[seed] <= 0 for other in values)]
+    if bad:
+        why = f"no ratio: a value is not positive in {len(bad)} of {len(seeds)} seeds"
+        return Seeds({}, *where((*of, *to)), lacking=why)
+    transform: Callable[[float], float] = math.log if logs else float
+    numbers = {
+        seed: sum(sign * transform(v[seed]) for sign, v in zip(signs, values, strict=True))
+        for seed in seeds
+    }
+    return Seeds(numbers, *where((*of, *to)))
+
+
+def where(groups: Sequence[Group]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The entries and comparisons of groups, each once."""
+    names = dict.fromkeys(group.name for group in groups)
+    return tuple(names), tuple(dict.fromkeys(group.place for group in groups))
+
+
+GOOD = 1.5
+"""A setting counts as good whose FID is at most so many times that of the default."""
+
+
+Moves = tuple[tuple[str, ...], dict[str, np.ndarray]]
+"""Names of the settings, and log(FID / default FID) of each by seed, infinite where it failed."""
+
+
+def settings_spread(
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+) -> Seeds | None:
+    """Σ of − Σ to of how far settings move FID: root mean square of log(setting / default).
+
+    Each setting is compared with the default at the same number of images.
+    """
+    found = [_moves(test, group, scope) for group in (*of, *to)]
+    if not _alike(found):
+        return None
+    failed = sum(int(np.isinf(v).any()) for _, f in found for v in f.values())
+    if failed:
+        rows, places = where((*of, *to))
+        return Seeds({}, rows, places, lacking=f"no ratio: a setting failed in {failed} seeds")
+    values = [{s: math.sqrt(float(np.mean(v**2))) for s, v in f.items()} for _, f in found]
+    return combined(test, of, to, values)
+
+
+def settings_share(
+    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
+) -> Seeds | None:
+    """The same of the share of settings whose FID is near the default's at the same images.
+
+    A setting whose training failed is not near it.
+    """
+    found = [_moves(test, group, scope) for group in (*of, *to)]
+    if not _alike(found):
+        return None
+    limit = math.log(GOOD)
+    values = [{s: float(np.mean(v <= limit)) for s, v in f.items()} for _, f in found]
+    return combined(test, of, to, values)
+
+
+def _moves(test: Criterion, default: Group, scope: Sequence[Comparison]) -> Moves:
+    """How every setting of a listed key moves FID."""
+    model = default.members[0].run.model
+    variants = {
+        tuple(sorted(set(model_overrides(run))))
+        for comparison in scope
+        for run in comparison.runs
+        if run.model == model
+    }
+    names: list[str] = []
+    moves: list[dict[str, float]] = []
+    for overrides in sorted(variants):
+        keys = {override.partition("=")[0].rpartition(".")[2] for override in overrides}
+        if len(keys) == 1 and keys <= set(test.settings):
+            wanted = (" ".join(overrides),)
+            selection = replace(default.selection, models=(model,), overrides=wanted)
+            group = find_in(selection, 0, scope)
+            if group is not None:
+                names += keys
+                moves.append(_move(group, default))
+    seeds = [s for s in (moves[0] if moves else ()) if all(s in of for of in moves)]
+    found = {seed: np.array([of[seed] for of in moves]) for seed in seeds}
+    return tuple(names), {seed: v for seed, v in found.items() if not np.isnan(v).any()}
+
+
+def _move(setting: Group, default: Group) -> dict[str, float]:
+    """log(FID of a setting / FID of the default) by seed."""
+    ours, theirs = at_equal([setting, default], "images")
+    found = {s: _log_ratio(ours[s], theirs[s]) for s in ours if s in theirs}
+    failed = [m.seed for m in setting.members if m.run.state == "failed"]
+    return found | dict.fromkeys(failed, math.inf)
+
+
+def _log_ratio(a: float, b: float) -> float:
+    return math.log(a / b) if a > 0 and b > 0 else math.nan
+
+
+def _alike(found: Sequence[Moves]) -> bool:
+    """Whether all sides have the same settings as often, and at least two."""
+    names = {tuple(sorted(settings)) for settings, _ in found}
+    return len(names) == 1 and len(found[0][0]) > 1 and all(f for _, f in found)
 
 
 def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurement]:

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.compare.changes import model_changes, short
 from bench.compare.claims.declaration import Selection
-from bench.compare.inside import read_curves
-from bench.compare.outcomes import is_trained
-from bench.compare.read import Run
-from bench.compare.statistics import Comparison
-from bench.protocol import MEMORISATION, QUALITY
+from bench.compare.comparison import Comparison, model_changes, short
+from bench.compare.read import Run, read_curves
+from bench.compare.topics.outcomes import is_trained
+from bench.schema import MEMORISATION, QUALITY
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from typing import Literal
 import numpy as np
 
 from bench.compare.claims.declaration import Claim, Criterion
-from bench.compare.claims.measurements import measure
-from bench.compare.claims.values import Counts, Measurement, Seeds
-from bench.compare.columns import WITHOUT_SPREAD
-from bench.compare.seeds import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
-from bench.compare.statistics import Comparison
+from bench.compare.claims.measurements import Counts, Measurement, Seeds, measure
+from bench.compare.comparison import Comparison
+from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
+from bench.compare.topics.columns import WITHOUT_SPREAD
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
 

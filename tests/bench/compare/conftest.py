@@ -16,7 +16,7 @@ from synthetic_runs import (
     write_run,
 )
 
-from bench.records import Status
+from bench.runs.directory import Status
 
 MakeRun = Callable[..., Path]
 

@@ -8,7 +8,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from models.autoencoder.networks import MapDecoder, MapEncoder, VectorEncoder
 from models.autoencoder.vae import VAE, gaussian_nll, kl_to_standard_normal, reparameterise
 from models.base import Batch, DataSpec
-from models.gan.dcgan import Generator
+from models.gan.networks.dcgan import Generator
 
 SHAPE = (1, 8, 8)
 DATA = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 10)

@@ -14,9 +14,8 @@ from models.diffusion.bound import (
     stratified_timesteps,
     terms,
 )
-from models.diffusion.path import Prediction
-from models.diffusion.process import ForwardProcess
-from models.diffusion.schedules import cosine_betas, linear_betas
+from models.diffusion.noise_path import Prediction
+from models.diffusion.schedules import ForwardProcess, cosine_betas, linear_betas
 
 LEVELS = torch.arange(256) * BIN - 1
 STD = 0.2

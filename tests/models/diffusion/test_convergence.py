@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from models.diffusion.path import Path, Prediction, karras_path
+from models.diffusion.noise_path import Path, Prediction, karras_path
 from models.diffusion.samplers import sample_ddim, sample_dpmpp_2m, sample_heun
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)

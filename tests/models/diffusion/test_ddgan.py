@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.cost import step_flops
+from bench.cost.measure import step_flops
 from models.base import Batch, DataSpec
-from models.diffusion.ddgan import DDGAN, vp_betas
-from models.diffusion.ddgan_discriminator import Discriminator
+from models.diffusion.ddgan import DDGAN, Discriminator, vp_betas
+from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import cumulative_alphas
-from models.diffusion.unet import UNet
 from models.gan.objectives import non_saturating, relativistic
 from models.gan.regularisers import R1, Critic
 

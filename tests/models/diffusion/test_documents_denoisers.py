@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from models.diffusion.embedding import TimeEmbedding
-from models.diffusion.simple_unet import SimpleUNet
-from models.diffusion.staged import StagedDiffusion
+from models.diffusion.networks.embedding import TimeEmbedding
+from models.diffusion.networks.simple_unet import SimpleUNet
+from models.diffusion.networks.staged import StagedDiffusion
 
 NETWORKS = pytest.mark.parametrize("network", [SimpleUNet, StagedDiffusion])
 

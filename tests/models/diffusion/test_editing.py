@@ -4,7 +4,7 @@ import pytest
 import torch
 from known_diffusion import NETWORK, exact, recorded, seeded, spec
 
-from models.diffusion.editing import edit
+from models.diffusion.denoising import edit
 from models.diffusion.edm import EDM
 
 

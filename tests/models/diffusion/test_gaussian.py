@@ -18,10 +18,9 @@ from known_diffusion import (
 
 from models.base import Batch
 from models.diffusion.gaussian import GaussianDiffusion
-from models.diffusion.mlp import DenoiserMLP
-from models.diffusion.parameterisations import PARAMETERISATIONS
+from models.diffusion.networks.mlp import DenoiserMLP
+from models.diffusion.parameterisations import PARAMETERISATIONS, min_snr
 from models.diffusion.schedules import cosine_betas, linear_betas
-from models.diffusion.weightings import min_snr
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from torch import nn
 from models.base import Batch
 from models.diffusion.bound import terms
 from models.diffusion.gaussian import GaussianDiffusion
-from models.diffusion.path import Prediction
+from models.diffusion.noise_path import Prediction
 
 
 def test_the_bound_in_the_loss_is_its_term_at_the_same_timestep():

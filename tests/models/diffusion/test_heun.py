@@ -14,7 +14,7 @@ from known_denoisers import (
     seeded,
 )
 
-from models.diffusion.path import Path, in_sigma, karras_path
+from models.diffusion.noise_path import Path, in_sigma, karras_path
 from models.diffusion.samplers import Churning, sample_heun
 
 

@@ -9,8 +9,8 @@ from models.autoencoder.vae import VAE
 from models.base import Batch, DataSpec, GenerativeModel
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.latent import LatentDiffusion, Standardise
+from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import linear_betas
-from models.diffusion.unet import UNet
 
 SHAPE = (1, 8, 8)
 

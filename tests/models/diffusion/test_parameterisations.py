@@ -3,12 +3,7 @@ from typing import get_args
 import pytest
 import torch
 
-from models.diffusion.parameterisations import (
-    PARAMETERISATIONS,
-    Parameterisation,
-    target,
-    to_x_0,
-)
+from models.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation, target, to_x_0
 from models.diffusion.schedules import cosine_betas, cumulative_alphas
 
 NAMES_IN_DIFFUSERS = {"eps": "epsilon", "x_0": "sample", "v": "v_prediction"}

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from models.diffusion.process import ForwardProcess
-from models.diffusion.schedules import cosine_betas, cumulative_alphas, linear_betas
+from models.diffusion.schedules import ForwardProcess, cosine_betas, cumulative_alphas, linear_betas
 
 BETAS = linear_betas(50, 1e-3, 0.1)
 ALPHA_BAR = cumulative_alphas(BETAS)

@@ -3,14 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.diffusion.path import SPACINGS, Prediction, karras_path, spaced, vp_path
+from models.diffusion.noise_path import SPACINGS, Prediction, karras_path, spaced, vp_path
 from models.diffusion.sampler_names import METHODS, SamplerSpec, parse, run
-from models.diffusion.samplers import (
-    sample_ancestral,
-    sample_ddim,
-    sample_dpmpp_2m,
-    sample_heun,
-)
+from models.diffusion.samplers import sample_ancestral, sample_ddim, sample_dpmpp_2m, sample_heun
 from models.diffusion.schedules import cumulative_alphas, linear_betas
 
 

@@ -1,9 +1,15 @@
 import pytest
 import torch
 
-from models.diffusion.parameterisations import PARAMETERISATIONS, target, to_x_0
+from models.diffusion.parameterisations import (
+    PARAMETERISATIONS,
+    min_snr,
+    simple,
+    target,
+    to_x_0,
+    vlb,
+)
 from models.diffusion.schedules import cumulative_alphas, linear_betas, posterior_variances
-from models.diffusion.weightings import min_snr, simple, vlb
 
 BETAS = linear_betas(200, 1e-3, 0.05)
 ALPHA_BAR = cumulative_alphas(BETAS)

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
 from models.gan.conditional import ConditionalGAN
+from models.gan.networks.resnet import Discriminator, Generator
 from models.gan.objectives import hinge, non_saturating
 from models.gan.regularisers import R1
-from models.gan.resnet import Discriminator, Generator
 
 SHAPE = (1, 8, 8)
 

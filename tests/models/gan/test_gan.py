@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from models.base import Batch, DataSpec
-from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
+from models.gan.networks.dcgan import Discriminator, Generator
 from models.gan.objectives import Objective, hinge, non_saturating, relativistic, wasserstein
 
 SHAPE = (1, 8, 8)

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.budget import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.observer import SilentObserver
-from bench.recipe import Recipe
-from bench.trainer import Trainer
+from bench.training.budget import Budget
+from bench.training.callbacks import SilentObserver
+from bench.training.recipe import Recipe
+from bench.training.trainer import Trainer
 from models.base import Batch, DataSpec
+from models.gan.networks.progressive import Discriminator, Generator
 from models.gan.objectives import wasserstein
 from models.gan.progan import ProGAN
-from models.gan.progressive import Discriminator, Generator
 from models.gan.regularisers import GradientPenalty
 
 SHAPE = (1, 16, 16)  # three levels, seven units

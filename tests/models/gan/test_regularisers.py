@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
-from models.gan.dcgan import Discriminator, Generator
 from models.gan.gan import GAN
+from models.gan.networks.dcgan import Discriminator, Generator
 from models.gan.objectives import wasserstein
 from models.gan.regularisers import R1, R2, GradientPenalty, Regulariser
 

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
-from models.gan.mlp import Generator
+from models.gan.networks.mlp import Generator
 from models.gan.semi_supervised import SemiSupervisedGAN
 
 CENTRES = torch.tensor([[-0.6, 0.0], [0.3, 0.5], [0.3, -0.5]])

@@ -1,0 +1,203 @@
+"""What a command line asks of Hydra, read by Hydra's own parsers: a sweep, values of overrides."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_module
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import EnumNode
+from omegaconf.errors import OmegaConfBaseException
+
+LAUNCHER = "hydra/launcher"
+"""Override of who starts the jobs of a sweep."""
+
+
+def check_names(arguments: Sequence[str]) -> None:
+    """Refuse names that are not text, which no configuration and no table could hold.
+
+    Raises:
+        ValueError: an argument, or the path of the working directory, is not UTF-8, or there is no
+            such directory any more.
+    """
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise ValueError("the working directory has been deleted: go to another one") from error
+    for what, text in (("the working directory", here), *(("the argument", a) for a in arguments)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(text).decode(errors="backslashreplace")
+            raise ValueError(f"{what} {shown} is not UTF-8: rename the file or folder") from error
+
+
+def is_multirun(arguments: Sequence[str]) -> bool:
+    """Whether Hydra is asked for a sweep, by a flag or by hydra.mode.
+
+    Raises:
+        SystemExit: Hydra does not take the flags, and has said so.
+    """
+    flags, _ = get_args_parser().parse_known_args(list(arguments))
+    if flags.multirun:
+        return True
+    modes = values(arguments, "hydra.mode")
+    try:
+        return bool(modes) and EnumNode(RunMode, modes[-1])._value() is RunMode.MULTIRUN
+    except OmegaConfBaseException:  # Hydra says which there are
+        return False
+
+
+def key(argument: str) -> str:
+    """What an override is of; the argument itself where it is none."""
+    return argument.lstrip("+~").partition("=")[0]
+
+
+def values(arguments: Sequence[str], name: str) -> list[Any]:
+    """The values that the last override of a key gives it: one, or those of a sweep, or none."""
+    parsed = [_parsed(a) for a in arguments if "=" in a and key(a) == name]
+    found = [override for override in parsed if override is not None]
+    if not found:
+        return []
+    last = found[-1]
+    return list(last.sweep_string_iterator()) if last.is_discrete_sweep() else [last.value()]
+
+
+def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[str]:
+    """Say how many jobs joblib runs at once, unless the command line does: one per GPU, or core."""
+    named = values(arguments, "hydra.launcher.n_jobs")
+    if "joblib" not in values(arguments, LAUNCHER) or named:
+        return list(arguments)
+    return [*arguments, f"hydra.launcher.n_jobs={gpu_count or cores}"]
+
+
+def first_folder(arguments: Sequence[str]) -> str | None:
+    """`results_root` of a line's first job; None if no text, or if Hydra cannot say it yet."""
+    words = [a for a in arguments if not a.startswith("-") and not key(a).startswith("hydra")]
+    first = [_first(word) for word in words]
+    try:
+        with initialize_config_module("conf", version_base="1.3"):
+            root = compose("config", first).results_root
+    except (HydraException, OmegaConfBaseException):
+        return None
+    return root if isinstance(root, str) else None
+
+
+def _first(argument: str) -> str:
+    """An override with the first value of a sweep."""
+    override = _parsed(argument)
+    if override is None or not override.is_discrete_sweep():
+        return argument
+    return f"{argument.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+
+
+@cache
+def _parsed(argument: str) -> Override | None:
+    """An override as Hydra reads it; None for what it will not take."""
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return None
+
+
+SWEEP = "sweep"
+"""Key of the grids in an experiment's YAML and, on the command line, of those wanted."""
+
+Grids = Mapping[str, Mapping[str, object]]
+
+
+def expand(arguments: Sequence[str]) -> list[list[str]]:
+    """The command lines of one: a line for each grid of its experiment, or the line itself.
+
+    Args:
+        arguments: of `python -m bench`.
+
+    Returns:
+        Arguments for Hydra, none of them with `sweep=`.
+
+    Raises:
+        ValueError: `sweep=` names no grid of the experiment, the experiment is a sweep and is not
+            called as one, or its grids are not written as they should be.
+    """
+    experiments = values(arguments, "experiment")
+    if len(experiments) > 1:
+        others = [a for a in arguments if key(a) != "experiment"]
+        named = [[*others, f"experiment={name}"] for name in experiments]
+        return [line for arguments in named for line in expand(arguments)]
+    experiment = experiments[0] if experiments else None
+    wanted = values(arguments, SWEEP)
+    rest = [a for a in arguments if key(a) != SWEEP]
+    grids = read_grids(experiment) if experiment else {}
+    if not grids:
+        if wanted:
+            what = (
+                f"experiment={experiment} has no grids" if experiment else "no experiment is named"
+            )
+            names = ",".join(map(str, wanted))
+            raise ValueError(
+                f"sweep={names} picks grids of an experiment, and {what}: leave it out"
+            )
+        return [rest]
+    if not is_multirun(rest):
+        return [_single(rest, experiment or "", grids)]
+    return [_with_grid(rest, grids[name]) for name in _chosen(wanted, experiment or "", grids)]
+
+
+def read_grids(experiment: str) -> Grids:
+    """The grids of conf/experiment/<experiment>.yaml; empty where it has none, or there is none.
+
+    Raises:
+        ValueError: what stands below `sweep` is not a mapping of names to grids.
+    """
+    file = files("conf") / "experiment" / f"{experiment}.yaml"
+    if not file.is_file():  # Hydra says which experiments there are
+        return {}
+    grids = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get(SWEEP, {})
+    if not isinstance(grids, dict) or not all(isinstance(grid, dict) for grid in grids.values()):
+        raise ValueError(
+            f"conf/experiment/{experiment}.yaml: {SWEEP} must map names to grids of overrides"
+        )
+    return grids
+
+
+def _chosen(wanted: Sequence[object], experiment: str, grids: Grids) -> list[str]:
+    names = [str(name) for name in wanted] or list(grids)
+    if unknown := [name for name in names if name not in grids]:
+        raise ValueError(
+            f"sweep={','.join(unknown)}: experiment={experiment} has the grids {', '.join(grids)}"
+        )
+    return names
+
+
+def _single(arguments: list[str], experiment: str, grids: Grids) -> list[str]:
+    """The arguments of one job of an experiment; it must say which."""
+    given = {key(argument) for argument in arguments}
+    if "model" not in given and any("model" in grid for grid in grids.values()):
+        raise ValueError(
+            f"experiment={experiment} is a sweep: add -m to run it, or name one run of it, as in "
+            f"model=… seed=0"
+        )
+    return arguments
+
+
+def _with_grid(arguments: list[str], grid: Mapping[str, object]) -> list[str]:
+    """The arguments with the grid's overrides that they do not replace."""
+    given = {key(argument) for argument in arguments}
+    return [
+        *arguments,
+        *(f"{name}={text(value)}" for name, value in grid.items() if name not in given),
+    ]
+
+
+def text(value: object) -> str:
+    """A value as Hydra's overrides write it: true and null as YAML does."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,282 @@
+"""eval.csv by columns: measurements as one array of numbers, everything else as text, checked."""
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.runs.directory import EVAL_KEY
+from bench.runtime.atomic_files import read_text
+from bench.runtime.plain_files import MAX_BYTES, yaml_value
+from bench.schema import (
+    ADDED,
+    Range,
+    class_labels_of_before,
+    column_ranges,
+    eval_columns,
+    extractor_names,
+    is_later,
+)
+
+REMEDY = "delete {} and run it again, or name other runs"
+"""What to do about a run whose files cannot be used."""
+
+CONDITIONAL_BEFORE = ("models.gan.conditional.ConditionalGAN",)
+"""Models that always took classes when eval.csv did not say which; a closed list, as later files
+do. Others were told by `conditional: true`."""
+
+MOST_POINTS = 1e9
+"""More evaluation points than any run has."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns an eval.csv has; shared by all files of the same header.
+
+    Attributes:
+        header: all columns, as in the file, then those of `bench.schema.ADDED` that it lacks.
+        extractors: names of the feature extractors, in column order.
+        measured: columns of numbers, with their row in `EvalTable.values`.
+        texts: all other columns, with their place in `EvalTable.words`.
+        ranges: the values that the measured columns can have, in their order.
+        bounds: the same as numbers, low and high ends, (2, measured columns, 1).
+    """
+
+    header: tuple[str, ...]
+    extractors: tuple[str, ...]
+    measured: Mapping[str, int]
+    texts: Mapping[str, int]
+    ranges: tuple[Range, ...]
+    bounds: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class EvalTable:
+    """The rows of an eval.csv, R of them; a table without rows has no columns either.
+
+    Attributes:
+        layout: its columns.
+        values: measurements, float64, NaN where empty, (measured columns, R).
+        words: the other columns, R texts each.
+        impossible: the first value that its column cannot have, in words; empty if there is none.
+    """
+
+    layout: Layout
+    values: np.ndarray
+    words: tuple[tuple[str, ...], ...]
+    impossible: str = ""
+
+    def __len__(self) -> int:
+        return self.values.shape[1]
+
+    def numbers(self, column: str) -> np.ndarray:
+        """A measured column, float64, (R,); NaN throughout if the file has no such column."""
+        at = self.layout.measured.get(column)
+        return np.full(len(self), np.nan) if at is None else self.values[at]
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """A column of text, R values; nothing if the file has no such column."""
+        at = self.layout.texts.get(column)
+        return () if at is None else self.words[at]
+
+    def where(self, kept: np.ndarray) -> "EvalTable":
+        """The table with some of its rows.
+
+        Args:
+            kept: which rows, boolean, (R,).
+        """
+        at = np.flatnonzero(kept).tolist()
+        words = tuple(tuple(column[k] for k in at) for column in self.words)
+        return EvalTable(self.layout, self.values[:, at], words, self.impossible)
+
+    def frame(self, added: Mapping[str, Sequence[object]] | None = None) -> pd.DataFrame:
+        """The table for pandas: float64 and object columns, in the order of the file.
+
+        Args:
+            added: further columns, R values each.
+        """
+        if not len(self):
+            return pd.DataFrame()
+        measured, texts = self.layout.measured, self.layout.texts
+        columns = {
+            name: self.values[measured[name]]
+            if name in measured
+            else pd.Series(self.words[texts[name]], dtype=object)
+            for name in self.layout.header
+        }
+        for name, values in (added or {}).items():
+            kind = object if values and isinstance(values[0], str) else np.float64
+            columns[name] = pd.Series(values, dtype=kind)
+        return pd.DataFrame(columns)
+
+
+NO_ROWS = EvalTable(Layout((), (), {}, {}, (), np.empty((2, 0, 1))), np.empty((0, 0)), ())
+"""The table of a run that was not evaluated yet."""
+
+
+def read_eval(file: Path) -> EvalTable:
+    """Read an eval.csv; NO_ROWS if it has a header alone.
+
+    Raises:
+        ValueError: the file is damaged, half-written, foreign or of another version.
+    """
+    header, rows = _parse(file)
+    layout, missing = _layout(header)
+    if missing or not layout.extractors:
+        names = ", ".join(missing[:5] or ("fid_<extractor>",)) + (", …" if len(missing) > 5 else "")
+        raise ValueError(
+            f"{file} is not an eval.csv of this version: it lacks the columns {names}; "
+            f"name other runs, or delete {file.parent} and run it again"
+        )
+    if not rows:
+        return NO_ROWS
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
+    if "class_labels" not in columns:
+        columns["class_labels"] = _earlier_class_labels(columns, file)
+    words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
+    table = EvalTable(layout, values, words)
+    _check_points(table, file)
+    impossible = _impossible(table, columns)
+    return replace(table, impossible=impossible) if impossible else table
+
+
+def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
+    """The first value that its column cannot have, in words; empty if there is none.
+
+    Args:
+        table: the rows.
+        columns: the same as text, by name: only there an empty value differs from "nan".
+    """
+    layout = table.layout
+    low, high = layout.bounds
+    wrong = (table.values < low) | (table.values > high)
+    empty = np.isnan(table.values)
+    counts = [columns[name].count("") for name in layout.measured]
+    for k in np.flatnonzero(empty.sum(axis=1) != counts).tolist():
+        texts = columns[tuple(layout.measured)[k]]
+        wrong[k] |= empty[k] & np.array([text != "" for text in texts])
+    if not wrong.any():
+        return ""
+    k, row = (int(at) for at in np.argwhere(wrong)[0])
+    name, more = tuple(layout.measured)[k], int(wrong.sum()) - 1
+    return (
+        f"{name} of {table.texts('sampler')[row]} at evaluation point "
+        f"{table.numbers('checkpoint')[row]:.0f} is {columns[name][row]}, must be "
+        f"{layout.ranges[k]}{f' (and {more} more values are impossible)' if more else ''}"
+    )
+
+
+def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> tuple[str, ...]:
+    """What the column class_labels would hold in a file of before it was recorded.
+
+    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
+    classifier of the data's classes measures; where no classifier saw the samples, in the run's
+    configuration. Without that file nothing can be told, and an empty value agrees with any.
+    """
+    agreements = columns["class_agreement"]
+    if not any(agreements) and not any(columns["class_kl"]) and _took_classes(file.parent):
+        return tuple("uniform" for _ in agreements)
+    return tuple(map(class_labels_of_before, agreements))
+
+
+def _took_classes(run: Path) -> bool:
+    """Whether the configuration of a run of before says that its model is class-conditional."""
+    path = run / "config.yaml"
+    try:
+        config = yaml_value(read_text(path, MAX_BYTES))
+    except (OSError, ValueError):  # nothing else here needs the file
+        return False
+    left: list[object] = [config.get("model") if isinstance(config, dict) else None]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            if part.get("conditional") is True or part.get("_target_") in CONDITIONAL_BEFORE:
+                return True
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return False
+
+
+@lru_cache(maxsize=64)
+def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
+    """The layout of a header, and the columns that it lacks."""
+    extractors = extractor_names(header)
+    lacking = [name for name in eval_columns(extractors) if name not in header]
+    missing = tuple(name for name in lacking if not is_later(name))
+    header = (*header, *(name for name in lacking if name in ADDED))
+    ranges = column_ranges(extractors)
+    measured = {name: k for k, name in enumerate(ranges)}
+    texts = {name: k for k, name in enumerate(n for n in header if n not in measured)}
+    bounds = np.array([[[r.low] for r in ranges.values()], [[r.high] for r in ranges.values()]])
+    layout = Layout(header, extractors, measured, texts, tuple(ranges.values()), bounds)
+    return layout, missing
+
+
+def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Header and rows as text, every row as long as the header."""
+    remedy = REMEDY.format(file.parent)
+    try:
+        text = read_text(file)
+    except ValueError as error:
+        raise ValueError(f"{error}, or name other runs") from error
+    try:
+        if not text.strip():
+            raise ValueError(f"{file} is empty: {remedy}")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header, rows = tuple(next(reader)), []
+        for row in reader:
+            if len(row) != len(header):
+                raise ValueError(
+                    f"{file} is half-written: line {reader.line_num} has {len(row)} of "
+                    f"{len(header)} values; {remedy}"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise ValueError(f"{file} cannot be read as CSV ({error}): {remedy}") from error
+    if not text.endswith("\n"):
+        raise ValueError(f"{file} is half-written: its last line does not end; {remedy}")
+    if set(EVAL_KEY).isdisjoint(header):
+        raise ValueError(f"{file} has no header, its first line names no columns: {remedy}")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{file} has two columns of the same name: {remedy}")
+    return header, rows
+
+
+def _check_points(table: EvalTable, file: Path) -> None:
+    """Every row names its evaluation point, and none stands there twice."""
+    points, ends = table.numbers("checkpoint"), table.numbers("checkpoints")
+    if np.isnan([points, ends]).any():
+        raise ValueError(f"{file} has a row without checkpoint: {REMEDY.format(file.parent)}")
+    for point, end in zip(points.tolist(), ends.tolist(), strict=True):
+        if not (1 <= point <= end < MOST_POINTS and point.is_integer() and end.is_integer()):
+            raise ValueError(
+                f"{file} has a row of checkpoint {point:g} of {end:g}, which there cannot be: "
+                f"{REMEDY.format(file.parent)}"
+            )
+    checkpoint, *names = EVAL_KEY
+    seen = set()
+    for key in zip(table.numbers(checkpoint).tolist(), *map(table.texts, names), strict=True):
+        if key in seen:
+            raise ValueError(
+                f"{file} has two rows of checkpoint {key[0]:.0f}, sampler {key[1]}: "
+                f"{REMEDY.format(file.parent)}"
+            )
+        seen.add(key)
+
+
+def _numbers(texts: Sequence[str], column: str, file: Path) -> list[float]:
+    try:
+        return [float(text) if text else math.nan for text in texts]
+    except ValueError as error:
+        raise ValueError(
+            f"{file}: a value of {column} is no number ({error}): {REMEDY.format(file.parent)}"
+        ) from error

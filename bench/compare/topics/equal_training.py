@@ -1,0 +1,233 @@
+"""Models at equal budgets of training, and what training they need for equal quality."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median_high
+
+import numpy as np
+
+from bench.compare.cells import NOTHING, Cell, Table, exact, spread
+from bench.compare.comparison import Comparison, Entry
+from bench.compare.topics.curves import Axis, Crossing, LearningCurves, at, median
+
+SHARES = (0.25, 0.5, 1.0)
+"""Of the largest budget that all models reach, where they are compared."""
+
+FARTHER = 1.25
+"""The largest budget that two models reach has a column if it is so many times the others."""
+
+MAX_BUDGETS = 6
+"""Most columns of a table at equal training."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One way to say how much was trained.
+
+    Attributes:
+        axis: column of eval.csv.
+        heading: of its table.
+        unit: in tables.
+        size: of the unit, in that of the axis.
+    """
+
+    axis: Axis
+    heading: str
+    unit: str
+    size: float
+
+
+TRAININGS = (
+    Training("train_seconds", "Equal training time", "s", 1.0),
+    Training("train_flops", "Equal training operations", "TFLOP", 1e12),
+    Training("images", "Equal samples seen", "samples", 1.0),
+)
+
+
+def best_samplers(curves: Sequence[LearningCurves]) -> list[LearningCurves]:
+    """Of every model and variant the curves of the sampler whose final FID is lowest, in order."""
+    best: dict[tuple[str, str], LearningCurves] = {}
+    for of in curves:
+        key = (of.entry.model, of.entry.variant)
+        if key not in best or final_fid(of) < final_fid(best[key]):
+            best[key] = of
+    return list(best.values())
+
+
+def final_fid(of: LearningCurves) -> float:
+    """Mean over seeds at the last evaluation point; infinite where it was not measured."""
+    fid = float(np.mean([curve.metric[-1] for curve in of.seeds.values()]))
+    return fid if math.isfinite(fid) else math.inf
+
+
+def budgets(curves: Sequence[LearningCurves], axis: Axis) -> list[float]:
+    """Where models are compared on an axis, ascending; at each, two of them or more have a value.
+
+    Shares of the largest budget that all models reach; then, as long as that brings in a model, the
+    end of whichever brings in most; and the largest budget that two models reach.
+    """
+    spans = [span for of in curves if (span := _span(of, axis))]
+    ends = sorted(end for _, end in spans)
+    if len(ends) < 2:
+        return []
+
+    def covered(x: float) -> set[int]:
+        return {k for k, (start, end) in enumerate(spans) if start <= x <= end}
+
+    found = [x for share in SHARES if len(covered(x := share * ends[0])) > 1]
+    seen = set().union(*map(covered, found))
+    while len(found) < MAX_BUDGETS - 1:
+        gain, x = max((len(covered(x) - seen) * (len(covered(x)) > 1), x) for x in ends)
+        if not gain:
+            break
+        found.append(x)
+        seen |= covered(x)
+    if len(covered(ends[-2])) > 1 and ends[-2] > FARTHER * max(found):
+        found.append(ends[-2])
+    return sorted(found)
+
+
+def _span(of: LearningCurves, axis: Axis) -> tuple[float, float] | None:
+    """From where to where every seed has a value; None where some seed has none at all."""
+    curves = of.along(axis)
+    if not all(len(curve.x) for curve in curves):
+        return None
+    return max(float(c.x[0]) for c in curves), min(float(c.x[-1]) for c in curves)
+
+
+def training_table(
+    comparison: Comparison, curves: Sequence[LearningCurves], training: Training
+) -> tuple[Table | None, list[Entry]]:
+    """The metric of every entry at equal budgets.
+
+    Args:
+        comparison: names the entries.
+        curves: of the metric, one for each row.
+        training: what is equal.
+
+    Returns:
+        The table, None where no two entries have a budget in common; and the entries that are not
+        in it, since they have a value at none of its budgets.
+    """
+    columns = budgets(curves, training.axis)
+    values = [[[at(c, x) for c in of.along(training.axis)] for x in columns] for of in curves]
+    known = [[[v for v in cell if not math.isnan(v)] for cell in row] for row in values]
+    for row, of in zip(known, curves, strict=True):  # what few seeds say is not the entry's value
+        row[:] = [cell if 2 * len(cell) > len(of.seeds) else [] for cell in row]
+    shown = [k for k, row in enumerate(known) if any(row)]
+    absent = [of.entry for k, of in enumerate(curves) if k not in shown]
+    if not shown:
+        return None, absent
+    headings = [f"at {exact(x / training.size)} {training.unit} ↓" for x in columns]
+    totals = [len(curves[k].seeds) for k in shown]
+    cells = [marked([known[k][column] for k in shown], totals) for column in range(len(columns))]
+    return _laid_out(comparison, [curves[k].entry for k in shown], headings, cells), absent
+
+
+def marked(column: Sequence[Sequence[float]], totals: Sequence[int]) -> list[Cell]:
+    """Mean ± standard deviation of each row's values.
+
+    The lowest mean of the rows that have all their values is marked, if it beats another.
+
+    Args:
+        column: the values of each row, none for a row without a value.
+        totals: how many values there could be.
+    """
+    means = [float(np.mean(values)) if values else math.nan for values in column]
+    whole = {m for m, values, n in zip(means, column, totals, strict=True) if len(values) == n > 0}
+    cells = []
+    for values, mean, total in zip(column, means, totals, strict=True):
+        text = NOTHING
+        if values:
+            text = spread(mean, float(np.std(values, ddof=1)) if len(values) > 1 else math.nan)
+            text += f" ({len(values)} of {total})" if len(values) < total else ""
+        best = len(values) == total and len(whole) > 1 and mean == min(whole)
+        cells.append(Cell(text, best))
+    return cells
+
+
+def thresholds(curves: Sequence[LearningCurves]) -> list[float]:
+    """Where the median seed of the worst, the median and the best model ends, descending.
+
+    Rounded up to three digits; of an even number of seeds or models the higher median, so that each
+    is reached by most seeds of some model.
+    """
+    seeds = [[float(curve.metric[-1]) for curve in of.seeds.values()] for of in curves]
+    medians = [median_high(fids) for fids in seeds if all(map(math.isfinite, fids))]
+    finals = [fid for fid in medians if fid > 0]
+    if not finals:
+        return []
+    chosen = (max(finals), median_high(finals), min(finals))
+    return sorted({rounded_up(fid) for fid in chosen}, reverse=True)
+
+
+def rounded_up(value: float, digits: int = 3) -> float:
+    """The smallest number of so many digits that is not below a positive value."""
+    places = digits - 1 - math.floor(math.log10(value))
+    nearest = round(value, places)
+    return nearest if nearest >= value else round(nearest + 10.0**-places, places)
+
+
+def time_table(
+    comparison: Comparison,
+    curves: Sequence[LearningCurves],
+    training: Training,
+    fids: Sequence[float],
+) -> Table:
+    """How long every entry trained until its FID fell to each threshold.
+
+    Args:
+        comparison: names the entries.
+        curves: of the FID, one for each row.
+        training: what is counted.
+        fids: the thresholds.
+    """
+    columns = [[of.crossings(training.axis, fid) for of in curves] for fid in fids]
+    headings = [f"{training.unit} until FID ≤ {exact(fid)}" for fid in fids]
+    cells = [_time_cells(column, training.size) for column in columns]
+    return _laid_out(comparison, [of.entry for of in curves], headings, cells)
+
+
+def _time_cells(column: Sequence[Sequence[Crossing]], size: float) -> list[Cell]:
+    """The median of each row; marked where none is earlier and some other may be later.
+
+    Args:
+        column: the seeds of each row.
+        size: of the unit that is shown.
+    """
+    medians = [median(crossings) for crossings in column]
+    cells = []
+    for k, (when, crossings) in enumerate(zip(medians, column, strict=True)):
+        others = [other for j, other in enumerate(medians) if j != k]
+        first = when.reached and all(when.high <= other.low for other in others)
+        beaten = first and any(other != when for other in others)
+        count = sum(c.reached for c in crossings)
+        cells.append(Cell(f"{when_text(when, size)} ({count} of {len(crossings)})", beaten))
+    return cells
+
+
+def when_text(when: Crossing, size: float = 1.0) -> str:
+    """A moment of training in a unit of this size, or what is known of it."""
+    if when.low == when.high and not when.reached:
+        return "never"
+    low, high = (exact(end / size) for end in (when.low, when.high))
+    if when.low == when.high:
+        return low
+    if not when.reached:
+        return f"> {low}"
+    return f"≤ {high}" if when.low == 0 else f"{low}–{high}"
+
+
+def _laid_out(
+    comparison: Comparison,
+    entries: Sequence[Entry],
+    headings: Sequence[str],
+    columns: Sequence[Sequence[Cell]],
+) -> Table:
+    """Columns beside the names of their entries."""
+    names = [(Cell(comparison.label(e)), Cell(e.sampler), Cell(str(len(e.seeds)))) for e in entries]
+    rows = tuple(
+        (*name, *cells) for name, cells in zip(names, zip(*columns, strict=True), strict=True)
+    )
+    return Table(("model", "sampler", "seeds", *headings), rows, labels=2)

@@ -1,0 +1,82 @@
+"""How training ended: which share of a model's runs failed or collapsed."""
+
+from dataclasses import dataclass
+
+from bench.compare.cells import Cell, Table, natural
+from bench.compare.comparison import Comparison
+from bench.compare.read import ENDED, Run
+from bench.compare.stats import wilson
+from bench.evaluation.collapse import shows_collapse
+
+OUTCOMES_SENTENCE = (
+    "Runs that ended, by model. A run has failed if its training stopped on an error, such as a "
+    "loss that is not finite; it has collapsed if the samples of the first sampler that it lists "
+    "show signs of collapse at the last evaluation point. In brackets: 95 % interval of the share "
+    "(Wilson). Failed runs have no scores, so that means are over the runs that did not fail."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the runs of one model and variant ended.
+
+    Attributes:
+        model: name of the model.
+        variant: names its other overrides.
+        runs: runs that ended, in success or not.
+        failed: those whose training failed.
+        collapsed: those that finished with signs of collapse.
+    """
+
+    model: str
+    variant: str
+    runs: int
+    failed: int
+    collapsed: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the share that failed or collapsed."""
+        return wilson(self.failed + self.collapsed, self.runs)
+
+
+def outcomes(comparison: Comparison) -> list[Outcome]:
+    """The outcome of every trained model and variant with a run that ended, by name."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for run in comparison.runs:
+        if run.state in ENDED and is_trained(run):
+            count = counts.setdefault((run.model, run.variant), [0, 0, 0])
+            count[0] += 1
+            count[1] += run.state == "failed"
+            count[2] += collapsed(run)
+    keys = sorted(counts, key=lambda key: (*map(natural, key),))
+    return [Outcome(*key, *counts[key]) for key in keys]
+
+
+def is_trained(run: Run) -> bool:
+    """Whether the run had a training budget; one without rows had."""
+    return not len(run.last) or any(run.last.texts("budget"))
+
+
+def collapsed(run: Run) -> bool:
+    """Whether the run finished with signs of collapse of the first sampler that it lists."""
+    return run.state == "finished" and shows_collapse(run.last.texts("warning")[0])
+
+
+def outcomes_table(comparison: Comparison, found: list[Outcome]) -> Table:
+    """One row for each model: counts, and the share with its interval.
+
+    Args:
+        comparison: names the models.
+        found: at least one.
+    """
+    labels = {(e.model, e.variant): comparison.label(e) for e in comparison.entries}
+    rows = []
+    for outcome in found:
+        bad, (low, high) = outcome.failed + outcome.collapsed, outcome.interval
+        share = f"{bad / outcome.runs:.0%} [{low:.0%}, {high:.0%}]"
+        counts = map(str, (outcome.runs, outcome.failed, outcome.collapsed))
+        cells = (labels[outcome.model, outcome.variant], *counts, share)
+        rows.append(tuple(map(Cell, cells)))
+    headings = ("model", "runs", "failed", "collapsed", "failed or collapsed [95 %]")
+    return Table(headings, tuple(rows), labels=1)

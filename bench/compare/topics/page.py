@@ -1,0 +1,305 @@
+"""What stands on the page of a comparison, in order, whatever it is written in."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.compare.blindness import blind_sentences, error_sentences
+from bench.compare.cells import NOTHING, Cell, Passage, Table, computed, exact, interval
+from bench.compare.comparison import WARNING, Comparison, Entry
+from bench.compare.protocols import LABELS
+from bench.compare.stats import MIN_SEEDS
+from bench.compare.topics import matched
+from bench.compare.topics.columns import quality_measure, with_values
+from bench.compare.topics.modes import mode_sentences, mode_table
+from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
+from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
+from bench.compare.topics.pictures import Grid
+from bench.compare.topics.quality import (
+    BIAS_METRICS,
+    QUALITY_METRICS,
+    bias_table,
+    cost_table,
+    counts_modes,
+    held_out_table,
+    interval_table,
+    main_table,
+    on_cpu,
+    quality_table,
+)
+from bench.schema import PROTOCOL
+
+BIAS_SENTENCES = {
+    "fid_infinity": "FID∞ is FID extrapolated to infinitely many samples.",
+    "mifid": "MiFID is FID with a penalty for samples that are copies of training data.",
+    "authpct": "AuthPct is the percentage of samples that are farther from their nearest training "
+    "sample than that one is from its own nearest. Copies lower it, noise raises it to 100.",
+    "nn_ratio": "The NN ratio is the distance to the nearest training sample over that to the "
+    "nearest held-out one; below 1, samples are closer to what was trained on.",
+    "duplicates": "Duplicates is the share of samples nearer to another sample than all but 1 % of "
+    "real ones are to each other: about 0.01 for real samples, less for noise.",
+}
+"""What the metrics of bias and memorisation are."""
+
+HELD_OUT_SENTENCES = {
+    "bits/dim": "Bits/dim bounds the negative log-likelihood of held-out images from above: the "
+    "sum of what the last noise level tells of the image (prior), of the divergences of the "
+    "reverse steps (KL) and of the last step to 8-bit values (reconstruction). It depends on the "
+    "model, not on the sampler.",
+    "test accuracy": "Test accuracy is that of a discriminator that also tells classes, from few "
+    "labels and all images; supervised alone, that of the same network trained on the labels "
+    "alone.",
+}
+"""What models say about held-out data."""
+
+HINDSIGHT_SENTENCE = (
+    "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
+    "ranking, since no one knows it in advance."
+)
+"""What the best FID along a run is."""
+
+INTERVAL_SENTENCE = (
+    "Mean over seeds of the score and of both ends of its 95 % bootstrap interval over samples: "
+    "how far a score may be off because samples are finite, not how far seeds differ."
+)
+
+
+FEW_NOTES = 8
+"""More notes than these are folded away."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One comparison on a page.
+
+    Attributes:
+        comparison: what to show.
+        grids: pictures of samples.
+        heading: tells it from the other sections; empty where it has the page to itself.
+    """
+
+    comparison: Comparison
+    grids: Sequence[Grid] = ()
+    heading: str = ""
+
+    @cached_property
+    def topics(self) -> "tuple[Topic, ...]":
+        """What stands on its page, the most important first and the protocol last."""
+        return tuple(_topics(self))
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Sentences that stand as a list."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side."""
+
+    grids: tuple[Grid, ...]
+
+
+Block = Passage | Notes | Gallery
+"""A table, a list, pictures, or a sentence."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A heading and what stands below it.
+
+    Attributes:
+        heading: the heading.
+        blocks: in order.
+        ranked: whether rows of its tables are the entries of the comparison, in their order.
+        prominent: whether a reader who has little time should see it.
+    """
+
+    heading: str
+    blocks: tuple[Block, ...]
+    ranked: bool = False
+    prominent: bool = False
+
+
+def _topics(section: Section) -> Iterator[Topic]:
+    comparison = section.comparison
+    yield _quality(comparison)
+    if counts_modes(comparison):
+        sentences = mode_sentences(comparison)
+        yield Topic("Mode coverage", (mode_table(comparison), *listed(sentences)), prominent=True)
+    for heading, *found in blocks(comparison):
+        yield Topic(heading, tuple(found), prominent=True)
+    for heading, *found in matched.blocks(comparison):
+        yield Topic(heading, tuple(found))
+    for extractor in comparison.extractors[1:]:
+        table = quality_table(comparison, extractor)
+        below = listed(blind_sentences(comparison, extractor, QUALITY_METRICS))
+        yield Topic(f"Quality ({extractor})", (table, *below), ranked=True)
+    yield Topic("Cost", (cost_table(comparison),), ranked=True)
+    if table := held_out_table(comparison):
+        yield Topic("Held-out data", (table, *listed(held_out_sentences(table))))
+    yield from _small_print(comparison)
+    if sentences := notes(comparison):
+        yield Topic("Notes", listed(sentences), prominent=len(sentences) <= FEW_NOTES)
+    if section.grids:
+        gallery = Gallery(tuple(section.grids))
+        yield Topic("Samples", ("Drawn one after the other, not chosen.", gallery), prominent=True)
+    yield Topic("Protocol", (protocol_table(comparison),))
+
+
+def listed(sentences: list[str]) -> tuple[Notes, ...]:
+    """The sentences as one list, or nothing if there is none."""
+    return (Notes(tuple(sentences)),) if sentences else ()
+
+
+def _quality(comparison: Comparison) -> Topic:
+    table = main_table(comparison)
+    followed = any("hindsight" in heading for heading in table.headings)
+    sentences = [HINDSIGHT_SENTENCE] if followed else []
+    for extractor in comparison.extractors[:1]:
+        sentences += blind_sentences(comparison, extractor, QUALITY_METRICS)
+    if not counts_modes(comparison):  # whose sentences say it
+        sentences += error_sentences(comparison)
+    return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
+
+
+def _small_print(comparison: Comparison) -> Iterator[Topic]:
+    """What each extractor says of bias, memorisation and finite samples."""
+    for extractor in comparison.extractors:
+        which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
+        if table := bias_table(comparison, extractor):
+            sentences = bias_sentences(comparison, extractor)
+            sentences += blind_sentences(comparison, extractor, BIAS_METRICS)
+            blocks = (table, *listed(sentences))
+            yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
+        if table := interval_table(comparison, extractor):
+            yield Topic(f"Sampling intervals{which}", (INTERVAL_SENTENCE, table), ranked=True)
+
+
+def bias_sentences(comparison: Comparison, extractor: str) -> list[str]:
+    """What the metrics are that the table of bias and memorisation shows."""
+    return [
+        sentence
+        for metric, sentence in BIAS_SENTENCES.items()
+        if with_values(comparison, [quality_measure(metric, extractor)])
+    ]
+
+
+def held_out_sentences(table: Table) -> list[str]:
+    """What the columns are that the table of held-out data shows."""
+    return [
+        sentence
+        for title, sentence in HELD_OUT_SENTENCES.items()
+        if any(heading.startswith(title) for heading in table.headings)
+    ]
+
+
+def protocol_table(comparison: Comparison) -> Table:
+    """The fields on which all entries agree."""
+    rows = []
+    for field in PROTOCOL:
+        values = dict.fromkeys(entry.protocol.get(field, "") for entry in comparison.entries)
+        text = ", ".join(value for value in values if value) or "– (nothing was trained)"
+        rows.append((Cell(LABELS.get(field, field)), Cell(text)))
+    return Table(("field", "value"), tuple(rows), labels=2)
+
+
+SEEDS_SENTENCE = (
+    "FID ({extractor}) over seeds. The interval is that of the mean: a 95 % percentile bootstrap "
+    "over seeds, which is too short where seeds are few (docs/statistics.md says by how much); "
+    "verdicts do not rest on it."
+)
+FEW_SENTENCE = "Fewer than {limit} seeds for {names}: neither interval nor verdict."
+
+
+def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
+    """Headings of a comparison, each with the sentences and tables below it."""
+    if table := seeds_table(comparison):
+        sentence = SEEDS_SENTENCE.format(extractor=comparison.extractors[0])
+        yield "Over seeds", sentence, *few_seeds(comparison), table
+    pairs = compare_pairs(comparison)
+    if pairs:
+        sentences = pairs_sentences(comparison, pairs)
+        tables = [] if sentences == [TOO_FEW] else [pairs_table(comparison, pairs)]
+        yield "Differences between models", *sentences, *tables
+    if found := outcomes(comparison):
+        yield "Training that failed", OUTCOMES_SENTENCE, outcomes_table(comparison, found)
+
+
+def few_seeds(comparison: Comparison) -> list[str]:
+    """A sentence that names the trained entries with too few seeds, if there are any."""
+    few = [e for e in comparison.entries if e.finished and e.trained and len(e.seeds) < MIN_SEEDS]
+    names = ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
+    return [FEW_SENTENCE.format(limit=MIN_SEEDS, names=names)] if few else []
+
+
+def seeds_table(comparison: Comparison) -> Table | None:
+    """The FID that ranks the entries, summarised over seeds; None where there is none."""
+    rows = []
+    for entry in comparison.entries:
+        s = entry.summary(f"fid_{comparison.extractors[0]}") if entry.finished else None
+        if s is None or not s.n:
+            continue
+        ends = f"{computed(s.minimum)}–{computed(s.maximum)}" if s.n > 1 else NOTHING
+        cells = (comparison.marked(entry), entry.sampler, str(s.n), computed(s.mean))
+        cells += (computed(s.median), exact(s.std), ends, interval(s.mean, s.low, s.high))
+        rows.append(tuple(map(Cell, cells)))
+    headings = ("model", "sampler", "seeds", "mean", "median", "std", "min–max")
+    return Table((*headings, "mean [95 %]"), tuple(rows), labels=2) if rows else None
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """Sentences for below the tables."""
+    few = [e for e in comparison.entries if e.finished and e.trained and len(e.seeds) < MIN_SEEDS]
+    names = ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
+    found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
+    for entry in comparison.entries:
+        found += collapse_notes(comparison, entry)
+    if few:
+        found.append(
+            f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little, no verdict."
+        )
+    if on_cpu(comparison):
+        found.append(
+            "Peak memory is in the CSV only: on a CPU it depends on what the process did before."
+        )
+    for entry in comparison.entries:
+        run = f"{comparison.label(entry)} seed {entry.seeds[0]}"
+        if entry.status == "failed":
+            found.append(f"{run} failed and has no result: {entry.reason}.")
+        elif entry.status == "unfinished":
+            found.append(
+                f"{run} is unfinished ({entry.reason}) and left out of every mean; "
+                "its command resumes it."
+            )
+    return found
+
+
+def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:
+    """Which seeds show signs of collapse or copying, or did along the run; means keep them all."""
+    course = entry.course
+    if course is None:
+        return []
+    name = f"{comparison.label(entry)}, {entry.sampler}"
+    before = {
+        seed: f"at point {', '.join(at.split())} of {course.points}"
+        for seed, at in course.warned_at.items()
+    }
+    warned = ", ".join(
+        f"seed {seed} ({words}" + (f"; also {before[seed]})" if seed in before else ")")
+        for seed, words in course.warnings.items()
+    )
+    recovered = ", ".join(
+        f"seed {seed} {at}" for seed, at in before.items() if seed not in course.warnings
+    )
+    found = []
+    if warned:
+        found.append(
+            f"{WARNING} {name}: signs of {' and '.join(course.signs)} at the last evaluation point "
+            f"in {warned}. Such seeds stay in the means."
+        )
+    if recovered:
+        found.append(f"{name}: signs of collapse at earlier evaluation points only in {recovered}.")
+    return found

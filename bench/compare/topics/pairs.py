@@ -1,0 +1,199 @@
+"""Which models differ: every pair of a comparison over seeds, adjusted for their number."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from bench.compare.cells import Cell, Table, exact, interval, natural, p_value
+from bench.compare.comparison import Comparison, Entry, model_changes
+from bench.compare.stats import (
+    MIN_SEEDS,
+    SIGNIFICANCE,
+    Difference,
+    Verdict,
+    holm,
+    paired_differences,
+    power,
+    unpaired_difference,
+    verdict,
+)
+
+FEW = 8
+"""Up to so many models and variants every pair is compared and shown. Of more, models are compared
+as they are configured, and if these are still more, the pairs with the lowest FID are shown."""
+
+PAIRS_SENTENCE = (
+    "Every model is drawn by the first sampler that it lists, so that none is picked by its score. "
+    "A pair is compared seed by seed, by Student's paired t on {scale}; where fewer than three "
+    "seeds are shared, by Welch's t. The effect size is the mean difference over its standard "
+    "deviation over seeds, with Hedges' correction. p is adjusted for the number of pairs with "
+    "enough seeds, here {family} (Holm); below 0.05 two models are called different. Intervals "
+    "hold for each pair by itself."
+)
+SCALES = {True: "logarithms of FID", False: "FID, some of which is not positive"}
+POWER_SENTENCE = (
+    "Not shown to differ does not mean equal: over {n} seeds, a difference as large as its "
+    "standard deviation is found in {alone:.0%} of cases by a single comparison{strictest}."
+)
+STRICTEST = ", in {share:.1%} at the strictest step for {family}"
+TOO_FEW = "No two models have three seeds in common or three each: no verdict on which is better."
+LOWEST_SENTENCE = "Shown are the pairs with the model of the lowest mean FID; all of them count."
+CONFIGURED_SENTENCE = (
+    "Of so many models and variants, those are compared here that are as they were configured, "
+    "without overrides of the model: name the runs to compare for a family of their own."
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models and what the seeds say of their FIDs.
+
+    Attributes:
+        a: the one with the lower mean FID.
+        b: the other one.
+        difference: A against B, by ratio where all FIDs are positive.
+        p: adjusted over all pairs of the comparison; NaN with too few seeds.
+        verdict: what it comes to.
+    """
+
+    a: Entry
+    b: Entry
+    difference: Difference
+    p: float
+    verdict: Verdict
+
+
+def first_listed(comparison: Comparison) -> dict[tuple[str, str], tuple[str, str]]:
+    """The sampler and weights that stand first in the runs of each model and variant."""
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for run in sorted(comparison.runs, key=lambda run: natural(run.seed)):
+        if run.state == "finished":
+            first = (run.last.texts("sampler")[0], run.last.texts("weights")[0])
+            found.setdefault((run.model, run.variant), first)
+    return found
+
+
+def contestants(comparison: Comparison) -> list[Entry]:
+    """One entry for each trained model and variant that is compared, in the order of the table.
+
+    Variants with overrides of the model are left out where there are more than `FEW` entries and
+    at least two models without: a sweep of settings would drown the models in comparisons.
+    """
+    entries = eligible(comparison)
+    configured = [entry for entry in entries if not model_changes(entry.overrides.split())]
+    return configured if len(entries) > FEW and len(configured) > 1 else entries
+
+
+def eligible(comparison: Comparison) -> list[Entry]:
+    """The entry of the first listed sampler of each trained model and variant that has a FID."""
+    if not comparison.extractors:
+        return []
+    first, column = first_listed(comparison), f"fid_{comparison.extractors[0]}"
+    return [
+        entry
+        for entry in comparison.entries
+        if entry.finished
+        and entry.trained
+        and first.get((entry.model, entry.variant)) == (entry.sampler, entry.weights)
+        and entry.values(column)
+    ]
+
+
+def compare_pairs(comparison: Comparison) -> list[Pair]:
+    """Every pair of contestants by the FID of the first extractor, in the order of the table."""
+    entries = contestants(comparison)
+    if len(entries) < 2:
+        return []
+    column = f"fid_{comparison.extractors[0]}"
+    differences = all_differences([entry.values(column) for entry in entries])
+    adjusted = holm([d.p for d in differences])
+    return [
+        Pair(a, b, d, p, verdict(p, d.n))
+        for (a, b), d, p in zip(combinations(entries, 2), differences, adjusted, strict=True)
+    ]
+
+
+def all_differences(samples: Sequence[dict[str, float]]) -> list[Difference]:
+    """Compare all pairs of samples, in the order of `itertools.combinations`.
+
+    Args:
+        samples: values by seed; compared by ratio where all are positive.
+    """
+    ratio = all(value > 0 for sample in samples for value in sample.values())
+    seeds = list(dict.fromkeys(seed for sample in samples for seed in sample))
+    values = np.array([[sample.get(seed, math.nan) for seed in seeds] for sample in samples])
+    found = []
+    for k in range(len(samples) - 1):
+        paired = paired_differences(values[k : k + 1], values[k + 1 :], ratio=ratio)
+        for other, difference in zip(samples[k + 1 :], paired, strict=True):
+            if difference.n < MIN_SEEDS <= min(len(samples[k]), len(other)):
+                a, b = list(samples[k].values()), list(other.values())
+                difference = unpaired_difference(a, b, ratio=ratio)
+            found.append(difference)
+    return found
+
+
+def pairs_table(comparison: Comparison, pairs: Sequence[Pair]) -> Table:
+    """Lay pairs out: those with the first contestant alone where there are very many.
+
+    Args:
+        comparison: names the entries.
+        pairs: all of them, at least one.
+    """
+    extractor = comparison.extractors[0]
+    sign = "/" if pairs[0].difference.ratio else "−"
+    headings = ("A", "B", "seeds", f"FID ({extractor}) A {sign} B [95 %]", "effect size")
+    rows = []
+    for pair in shown(pairs):
+        d = pair.difference
+        estimate = exact(d.mean) if math.isnan(d.low) else interval(d.mean, d.low, d.high)
+        names = (_name(comparison, pair.a), _name(comparison, pair.b))
+        cells = (*names, str(d.n), estimate, exact(d.effect), p_value(pair.p))
+        rows.append((*map(Cell, cells), Cell(_words(comparison, pair))))
+    return Table((*headings, "p (Holm)", "verdict"), tuple(rows), labels=2)
+
+
+def shown(pairs: Sequence[Pair]) -> list[Pair]:
+    """All pairs of few models; of many, those with the first."""
+    if len(pairs) <= math.comb(FEW, 2):
+        return list(pairs)
+    return [pair for pair in pairs if pair.a is pairs[0].a]
+
+
+def pairs_sentences(comparison: Comparison, pairs: Sequence[Pair]) -> list[str]:
+    """How to read the table of pairs, and how much it can find.
+
+    Args:
+        comparison: where they are from.
+        pairs: all of them, at least one.
+    """
+    decided = [pair.difference for pair in pairs if pair.verdict != "too few seeds"]
+    if not decided:
+        return [TOO_FEW]
+    scale = SCALES[decided[0].ratio]
+    found = [PAIRS_SENTENCE.format(scale=scale, family=len(decided))]
+    if len(contestants(comparison)) < len(eligible(comparison)):
+        found.append(CONFIGURED_SENTENCE)
+    if len(shown(pairs)) < len(pairs):
+        found.append(LOWEST_SENTENCE)
+    n, family = min(d.n for d in decided), len(decided)
+    share = power(n, 1.0, SIGNIFICANCE / family)
+    strictest = STRICTEST.format(share=share, family=family) if family > 1 else ""
+    found.append(POWER_SENTENCE.format(n=n, alone=power(n, 1.0), strictest=strictest))
+    return found
+
+
+def _name(comparison: Comparison, entry: Entry) -> str:
+    return f"{comparison.label(entry)}, {entry.sampler}"
+
+
+def _words(comparison: Comparison, pair: Pair) -> str:
+    """The verdict, and which of the two is lower where they differ."""
+    if pair.verdict != "different":
+        return pair.verdict
+    none = 1.0 if pair.difference.ratio else 0.0
+    lower = pair.a if pair.difference.mean < none else pair.b
+    return f"different: {comparison.label(lower)} is lower"

@@ -1,0 +1,214 @@
+"""Pareto fronts: which entries no other one beats in both cost and quality, and how surely."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bench.compare.cells import NOTHING, Cell, Table, exact, spread
+from bench.compare.comparison import KEY, Comparison, Entry
+from bench.compare.stats import MIN_SEEDS
+from bench.compare.topics.curves import LearningCurves
+
+RESAMPLES = 1000
+"""Bootstrap samples of the seeds, for how often an entry is on a front."""
+
+DIGITS = 2
+"""Significant digits to which costs are compared: seconds of equal budgets differ by their last
+step, and latencies by the machine's mood."""
+
+SHOWN_SHARE = 0.05
+"""An entry off the front is shown if it is on the front in so many of the resamples."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One point that may be on a front.
+
+    Attributes:
+        entry: whose.
+        point: evaluation point, from 1.
+        points: evaluation points of the run.
+        costs: by seed, (S,).
+        fids: by seed, (S,).
+        on_front: whether no other one beats its means.
+        share: of the bootstrap samples over seeds in which it is on the front; NaN for fewer than
+            three seeds.
+    """
+
+    entry: Entry
+    point: int
+    points: int
+    costs: np.ndarray
+    fids: np.ndarray
+    on_front: bool = False
+    share: float = math.nan
+
+
+def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Mark the points that no other one dominates; both axes are better when lower.
+
+    A point dominates another if it is at most as large on both axes and smaller on one; equal
+    points are on the front together. A point that is not finite is on no front and dominates none.
+
+    Args:
+        cost: (..., N); every row is a front of its own.
+        loss: (..., N).
+
+    Returns:
+        (..., N) bool.
+    """
+    known = np.isfinite(cost) & np.isfinite(loss)
+    cost, loss = np.where(known, cost, np.inf), np.where(known, loss, np.inf)
+    order = np.lexsort((loss, cost), axis=-1)
+    cost, loss = (np.take_along_axis(v, order, -1) for v in (cost, loss))
+    before = np.full_like(loss, np.inf)  # the lowest loss of those that cost at most as much
+    before[..., 1:] = np.minimum.accumulate(loss, axis=-1)[..., :-1]
+    first = np.ones(cost.shape, dtype=bool)  # of a run of equal points
+    first[..., 1:] = (cost[..., 1:] != cost[..., :-1]) | (loss[..., 1:] != loss[..., :-1])
+    positions = np.broadcast_to(np.arange(cost.shape[-1]), cost.shape)
+    firsts = np.maximum.accumulate(np.where(first, positions, 0), axis=-1)
+    sorted_on = np.take_along_axis(loss < before, firsts, -1)
+    on = np.zeros(cost.shape, dtype=bool)
+    np.put_along_axis(on, order, sorted_on, -1)
+    return on & known
+
+
+def rounded(cost: np.ndarray) -> np.ndarray:
+    """Costs to `DIGITS` significant digits; those that are not positive stay."""
+    cost = np.asarray(cost, dtype=np.float64)
+    positive = np.isfinite(cost) & (cost > 0)
+    unit = 10.0 ** (np.floor(np.log10(cost, where=positive, out=np.ones_like(cost))) - DIGITS + 1)
+    return np.where(positive, np.round(cost / unit) * unit, cost)
+
+
+def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
+    """FID against what a sample costs, at the last evaluation point of every trained entry.
+
+    Args:
+        comparison: the entries.
+        cost: a column of eval.csv, such as latency_ms.
+    """
+    fid = f"fid_{comparison.extractors[0]}"
+    values: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    for run in comparison.runs:
+        if run.state == "finished":
+            last = run.last
+            keys = zip(last.texts("sampler"), last.texts("weights"), strict=True)
+            pairs = zip(last.numbers(cost).tolist(), last.numbers(fid).tolist(), strict=True)
+            for key, pair in zip(keys, pairs, strict=True):
+                values.setdefault((run.model, run.variant, *key), []).append(pair)
+    found = []
+    for entry in comparison.entries:
+        key = tuple(getattr(entry, name) for name in KEY)
+        if entry.finished and entry.trained and key in values:
+            pairs = np.array(values[key])  # (S, 2)
+            points = entry.course.points if entry.course else 1
+            found.append(Candidate(entry, points, points, pairs[:, 0], pairs[:, 1]))
+    return judged(found)
+
+
+def training_front(curves: Sequence[LearningCurves], axis: str) -> list[Candidate]:
+    """FID against what training cost, at every evaluation point of every trained entry.
+
+    Args:
+        curves: of the FID.
+        axis: train_seconds or train_flops.
+    """
+    found = []
+    for of in curves:
+        costs = np.stack([getattr(c, axis)[: of.points] for c in of.seeds.values()])  # (S, P)
+        fids = np.stack([c.metric[: of.points] for c in of.seeds.values()])  # (S, P)
+        found += [
+            Candidate(of.entry, k + 1, of.points, costs[:, k], fids[:, k]) for k in range(of.points)
+        ]
+    return judged(found)
+
+
+def judged(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Say of every candidate whether it is on the front, and in what share of resamples.
+
+    Seeds are resampled model by model, together for all samplers and evaluation points of a model,
+    which are drawn from the same weights.
+    """
+    if not candidates:
+        return []
+    costs = rounded(np.array([c.costs.mean() for c in candidates]))
+    on = front(costs, np.array([c.fids.mean() for c in candidates]))
+    shares = _shares(candidates)
+    return [
+        replace(c, on_front=bool(o), share=s if len(c.fids) >= MIN_SEEDS else math.nan)
+        for c, o, s in zip(candidates, on, shares.tolist(), strict=True)
+    ]
+
+
+def _shares(candidates: Sequence[Candidate]) -> np.ndarray:
+    """In what share of bootstrap samples over seeds each candidate is on the front, (N,)."""
+    shares = np.zeros(len(candidates))
+    able = np.flatnonzero(_able(candidates)).tolist()
+    rng = np.random.default_rng(0)
+    weights: dict[tuple[str, str, int], np.ndarray] = {}
+    costs, fids = np.empty((2, RESAMPLES, len(able)))
+    for column, k in enumerate(able):
+        candidate = candidates[k]
+        n = len(candidate.fids)
+        key = (candidate.entry.model, candidate.entry.variant, n)
+        if key not in weights:
+            weights[key] = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n  # (R, S)
+        costs[:, column] = weights[key] @ candidate.costs
+        fids[:, column] = weights[key] @ candidate.fids
+    shares[able] = front(rounded(costs), fids).mean(axis=0)
+    return shares
+
+
+def _able(candidates: Sequence[Candidate]) -> np.ndarray:
+    """Which candidates are on the front in some resample, perhaps, (N,) bool.
+
+    A mean of resampled seeds lies between the least and the greatest seed. A candidate whose least
+    values are dominated by the greatest ones of another is off the front in every resample, and so
+    is all that it dominates: leaving it out changes nothing, and saves nearly all of the work.
+    """
+    low, high = (
+        [np.array([end(getattr(c, name)) for c in candidates]) for name in ("costs", "fids")]
+        for end in (np.min, np.max)
+    )
+    order = np.argsort(rounded(high[0]), kind="stable")
+    ends = np.minimum.accumulate(np.fmin(high[1][order], np.inf))
+    cheaper = np.searchsorted(rounded(high[0])[order], rounded(low[0]), side="right")
+    beaten_by = np.append(np.inf, ends)[cheaper]  # the least of those that never cost more
+    return np.isfinite(low[0]) & np.isfinite(low[1]) & ~(beaten_by < low[1])
+
+
+def front_table(
+    comparison: Comparison, candidates: Sequence[Candidate], heading: str, size: float = 1.0
+) -> Table | None:
+    """The candidates on the front, and those nearly so, by cost; None where nothing has a cost.
+
+    Args:
+        comparison: names the entries.
+        candidates: as judged.
+        heading: what the costs are, with their unit.
+        size: of that unit, in the one of the costs.
+    """
+    shown = [c for c in candidates if c.on_front or c.share >= SHOWN_SHARE]
+    if not shown:
+        return None
+    along = any(c.point != c.points for c in candidates)
+    extractor = comparison.extractors[0]
+    places = ("evaluation point",) if along else ()
+    measured = (heading, f"FID ({extractor}) ↓", "on the front", "in resamples of the seeds")
+    rows = []
+    for c in sorted(shown, key=lambda c: float(c.costs.mean())):
+        cells = [comparison.label(c.entry), c.entry.sampler]
+        cells += [f"{c.point} of {c.points}"] if along else []
+        cells += [exact(float(c.costs.mean()) / size), _fid(c), "yes" if c.on_front else NOTHING]
+        cells.append(NOTHING if math.isnan(c.share) else f"{c.share:.0%}")
+        rows.append(tuple(map(Cell, cells)))
+    labels = ("model", "sampler", *places)
+    return Table((*labels, *measured), tuple(rows), labels=len(labels))
+
+
+def _fid(candidate: Candidate) -> str:
+    fids = candidate.fids
+    return spread(float(fids.mean()), float(fids.std(ddof=1)) if len(fids) > 1 else math.nan)

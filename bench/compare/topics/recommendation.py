@@ -1,0 +1,420 @@
+"""Which sampler to take for these images at this budget, what it costs, and how sure that is."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import median
+
+from bench.compare.blindness import blind_sentences
+from bench.compare.cells import NOTHING, exact, p_value, spread
+from bench.compare.comparison import Comparison, Entry
+from bench.compare.read import Run
+from bench.compare.stats import (
+    MIN_SEEDS,
+    SIGNIFICANCE,
+    Difference,
+    holm,
+    paired_difference,
+    unpaired_difference,
+)
+from bench.compare.topics.curves import Curve, LearningCurves, at, learning_curves
+from bench.compare.topics.pareto import sampling_front
+from bench.evaluation.collapse import shows_copying
+
+UNITS = {"seconds": "{} s", "images": "{} images", "flops": "{} FLOP"}
+"""How the limits of a budget are shown, by name."""
+
+FEW = (
+    "With fewer than {limit} seeds each this is what happened once, not a recommendation: run it "
+    "with seed=0,1,2."
+)
+MORE_SEEDS = "It is not shown to differ from {names}: more seeds would tell."
+MORE_BUDGET = (
+    "It is not shown to differ from {names}, and the FID of {steep} still fell steeply where "
+    "training ended: more budget would tell, not more seeds."
+)
+STEEP_SENTENCE = (
+    "The FID of {steep} still fell steeply where training ended: more budget may change the answer."
+)
+ALONE = "It was the only model trained: nothing is known of others at this budget."
+LEFT_OUT = "Not compared, for want of {limit} finished seeds: {names}."
+COLLAPSED = "A lower FID, with signs of {signs}, is that of {names}."
+FAR = "A lower FID, but no sample near real data (precision and coverage 0), is that of {names}."
+NONE_FIT = "But every model {faults}: none of them is to be recommended."
+NOT_NEAR = "has no sample near real data"
+SOME_SEEDS = "{warned} of {seeds} seeds of {name} {show} signs of {signs}"
+TOO_SMALL = (
+    "On {title}, after {budget} of training, there is no answer: the lowest FID ({extractor}) is "
+    "that of {name}, {fid} over {seeds}, but {zeros} are 0: the budget was too small for any "
+    "answer"
+)
+FOREIGN = "Not trained here, and so not ranked: {}."
+BLIND_RANKING = "What is ranked by such a FID is no recommendation."
+COPIES = ", with signs of copying, which no FID shows"
+TRADED = "No other sampler is cheaper and worth its FID: nothing is traded away."
+
+NEAR = ("precision", "coverage")
+"""Metrics that are 0 where no sample is near real data."""
+
+STEEP = 1.0
+"""A FID that falls at least as fast as the budget grows, as in half the FID for twice the budget,
+is falling steeply: power of the budget."""
+
+MOST_WARNED = 0.5
+"""Share of an entry's seeds with signs of collapse or copying from which it is not recommended."""
+
+LEAST_GROWTH = 1.2
+"""Ratio of the budgets of seeds from which they say how the FID falls with it."""
+
+
+def recommendation(comparison: Comparison) -> list[str]:
+    """Say in sentences which sampler to take, and name every row that was scored.
+
+    The entry of the lowest mean FID that is fit to be recommended is compared with the best sampler
+    of every other model, seed by seed, with Holm's correction for their number. It was picked by
+    its score, which favours it a little; a difference that is shown stands far beyond that.
+    """
+    ranked = _ranked(comparison)
+    if not ranked:
+        return _without_answer(comparison)
+    best = ranked[0]
+    first = _too_small(comparison, best) if _is_far(comparison, best) else _lowest(comparison, best)
+    if missing := _missing(comparison, ranked):
+        have = "has" if len(missing) == 1 else "have"
+        first += f"; {_and(missing)} {have} no finished run and nothing is known of"
+        first += " it" if len(missing) == 1 else " them"
+    sentences = [f"{first}."]
+    if failed := sum(_is_failed(e, best) for e in comparison.entries):
+        unusable = any(_is_unusable(run, best) for run in comparison.runs)
+        what = "failed or cannot be used (see the notes)" if unusable else "failed"
+        sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
+    if blind := blind_sentences(comparison, comparison.extractors[0], ["fid"]):
+        return [*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked)]
+    return [*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked)]
+
+
+def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
+    """What follows from the ranking; nothing where the budget was too small for any answer."""
+    best = ranked[0]
+    if _is_far(comparison, best):
+        return []
+    if _has_collapsed(best):
+        return [_none_fit(comparison, ranked)]
+    lower = [e for e in ranked if _mean(comparison, e) < _mean(comparison, best)]
+    far = [e for e in lower if not _has_collapsed(e)]
+    said = [
+        COLLAPSED.format(signs=" and ".join(signs), names=_listed(comparison, entries))
+        for signs, entries in _by_signs(lower).items()
+    ]
+    said += [FAR.format(names=_listed(comparison, far))] if far else []
+    said += _some_seeds(comparison, ranked)
+    return [*said, *_against(comparison, best, ranked), *_cheaper(comparison, best)]
+
+
+def _lowest(comparison: Comparison, best: Entry) -> str:
+    """The entry that is recommended, or, where none is fit, that of the lowest FID."""
+    lower = [e for e in _ranked(comparison) if _mean(comparison, e) < _mean(comparison, best)]
+    kinds = dict.fromkeys(kind for signs in _by_signs(lower) for kind in signs)
+    where = f" without signs of {' or '.join(sorted(kinds))}" if kinds else ""
+    if not all(map(_has_collapsed, lower)):
+        where += f"{' and' if where else ''} with samples near real data"
+    return (
+        f"On {comparison.title}, after {_budget(best)} of training, the lowest FID "
+        f"({comparison.extractors[0]}){where} is that of {_name(comparison, best)}: "
+        f"{_fid(comparison, best)} over {_seeds(best)}{_cost(best)}"
+    )
+
+
+def _too_small(comparison: Comparison, best: Entry) -> str:
+    """That nobody's samples are near real data."""
+    extractor = comparison.extractors[0]
+    metrics = ("precision", "recall", "coverage")
+    return TOO_SMALL.format(
+        title=comparison.title,
+        budget=_budget(best),
+        extractor=extractor,
+        name=_name(comparison, best),
+        fid=_fid(comparison, best),
+        seeds=_seeds(best),
+        zeros="its " + _and([m for m in metrics if best.mean.get(f"{m}_{extractor}") == 0]),
+    )
+
+
+def _without_answer(comparison: Comparison) -> list[str]:
+    """What is said where nothing trained has a FID; nothing where nothing was scored at all."""
+    rows = _every_row(comparison, [])
+    if missing := _missing(comparison, []):
+        return [f"On {comparison.title}, no model has a result: {_and(missing)}.", *rows]
+    return [f"On {comparison.title}, no model was trained.", *rows] if rows else []
+
+
+def _missing(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
+    """Models of the comparison without a finished run that has a FID, by name."""
+    return sorted({e.model for e in comparison.entries if e.trained} - {e.model for e in ranked})
+
+
+def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
+    """Every row that was scored with its FID, those that were not trained here as such."""
+    by_label: dict[str, list[str]] = {}
+    for entry in sorted(ranked, key=lambda e: _mean(comparison, e)):
+        value = f"{entry.sampler} {exact(_mean(comparison, entry))}"
+        by_label.setdefault(comparison.marked(entry), []).append(value)
+    trained = "; ".join(f"{label} ({', '.join(rows)})" for label, rows in by_label.items())
+    foreign = [
+        f"{_name(comparison, e)}, {_origin(e)}, FID {_foreign_fid(comparison, e)}{_copies(e)}"
+        for e in comparison.entries
+        if e.finished and not e.trained
+    ]
+    said = [f"FID of every trained row: {trained}."] if len(ranked) > 1 else []
+    return [*said, *([FOREIGN.format("; ".join(foreign))] if foreign else [])]
+
+
+def _origin(entry: Entry) -> str:
+    """Where samples come from that no model trained here made: a call of no network is a copy."""
+    return "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
+
+
+def _foreign_fid(comparison: Comparison, entry: Entry) -> str:
+    fid = _mean(comparison, entry) if comparison.extractors else math.nan
+    return NOTHING if math.isnan(fid) else _fid(comparison, entry)
+
+
+def _ranked(comparison: Comparison) -> list[Entry]:
+    """Trained entries with a FID, the lowest mean first; those unfit to be recommended are last."""
+    if not comparison.extractors:
+        return []
+    column = f"fid_{comparison.extractors[0]}"
+    found = [e for e in comparison.entries if e.finished and e.trained and e.values(column)]
+    return sorted(found, key=lambda e: (not _is_fit(comparison, e), e.mean[column]))
+
+
+def _is_fit(comparison: Comparison, entry: Entry) -> bool:
+    """Whether an entry may be recommended for anything."""
+    return not _has_collapsed(entry) and not _is_far(comparison, entry)
+
+
+def _has_collapsed(entry: Entry) -> bool:
+    """Whether so many of its seeds show signs of collapse or copying that it is not recommended."""
+    warned = len(entry.course.warnings) if entry.course else 0
+    return warned > 0 and warned >= MOST_WARNED * len(entry.seeds)
+
+
+def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
+    """The entries that are not recommended for their signs, by what these are of."""
+    found: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        if entry.course and _has_collapsed(entry):
+            found.setdefault(entry.course.signs, []).append(entry)
+    return found
+
+
+def _none_fit(comparison: Comparison, ranked: Sequence[Entry]) -> str:
+    """That no entry is to be recommended, and why; entries are named where reasons differ."""
+    reasons = {f"shows signs of {' and '.join(s)}": e for s, e in _by_signs(ranked).items()}
+    if far := [entry for entry in ranked if not _has_collapsed(entry)]:
+        reasons[NOT_NEAR] = far
+    if len(reasons) == 1:
+        return NONE_FIT.format(faults=next(iter(reasons)))
+    named = (f"{reason} ({_listed(comparison, e)})" for reason, e in reasons.items())
+    return NONE_FIT.format(faults=" or ".join(named))
+
+
+def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
+    """Which entries that may be recommended have a few seeds with signs of collapse or copying."""
+    said = [
+        SOME_SEEDS.format(
+            warned=len(entry.course.warnings),
+            seeds=len(entry.seeds),
+            name=_name(comparison, entry),
+            show="shows" if len(entry.course.warnings) == 1 else "show",
+            signs=" and ".join(entry.course.signs),
+        )
+        for entry in ranked
+        if entry.course and entry.course.warnings and _is_fit(comparison, entry)
+    ]
+    more = f"; so it is in {len(said) - 3} more rows" if len(said) > 3 else ""
+    return [f"{'; '.join(said[:3])}{more}."] if said else []
+
+
+def _is_far(comparison: Comparison, entry: Entry) -> bool:
+    """Whether no sample of any seed is near real data, as far as that was measured."""
+    means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
+    known = [mean for mean in means if not math.isnan(mean)]
+    return bool(known) and not any(known)
+
+
+def _copies(entry: Entry) -> str:
+    """That samples made elsewhere show signs of copying; empty where they do not."""
+    warnings = entry.course.warnings.values() if entry.course else ()
+    return COPIES if any(map(shows_copying, warnings)) else ""
+
+
+def _is_unusable(run: Run, best: Entry) -> bool:
+    """Whether a run of the entry's model and variant finished with rows that cannot be used."""
+    return (run.model, run.variant) == (best.model, best.variant) and run.state == "unusable"
+
+
+def _is_failed(entry: Entry, best: Entry) -> bool:
+    """Whether an entry is a failed run of the model and variant of another."""
+    same = (entry.model, entry.variant) == (best.model, best.variant)
+    return same and entry.status == "failed"
+
+
+def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:
+    """How sure it is that the best is better than the best entries of the other models."""
+    rivals: dict[str, Entry] = {}
+    for entry in ranked:
+        rivals.setdefault(entry.model, entry)
+    del rivals[best.model]
+    steep = _steep(comparison, [best, *rivals.values()])
+    falling = [STEEP_SENTENCE.format(steep=_listed(comparison, steep))] if steep else []
+    others = {e.model for e in comparison.entries if e.trained} - {best.model}
+    few = [FEW.format(limit=MIN_SEEDS)] if len(best.seeds) < MIN_SEEDS else []
+    if not others:
+        return [ALONE, *few, *falling]
+    if few:
+        return [*few, *falling]
+    compared = [rival for rival in rivals.values() if len(rival.seeds) >= MIN_SEEDS]
+    left_out = sorted(rivals.keys() - {rival.model for rival in compared})
+    words = [LEFT_OUT.format(limit=MIN_SEEDS, names=", ".join(left_out))] if left_out else []
+    higher = [r for r in compared if _mean(comparison, r) >= _mean(comparison, best)]
+    sure = _how_sure(comparison, best, higher, steep) if higher else falling
+    return [*sure, *words]
+
+
+def _how_sure(
+    comparison: Comparison, best: Entry, rivals: Sequence[Entry], steep: Sequence[Entry]
+) -> list[str]:
+    falling = _listed(comparison, steep)
+    column = f"fid_{comparison.extractors[0]}"
+    differences = [_difference(best.values(column), r.values(column)) for r in rivals]
+    adjusted = holm([d.p for d in differences])
+    decided = [
+        p < SIGNIFICANCE and d.high < (1.0 if d.ratio else 0.0)
+        for p, d in zip(adjusted, differences, strict=True)
+    ]
+    if not all(decided):
+        open_ = [rival for rival, sure in zip(rivals, decided, strict=True) if not sure]
+        words = MORE_BUDGET if steep else MORE_SEEDS
+        return [words.format(names=_listed(comparison, open_), steep=falling)]
+    k = max(range(len(rivals)), key=lambda k: differences[k].mean)
+    d = differences[k]
+    which = "that of the other model" if len(rivals) == 1 else "those of the other models"
+    if d.ratio:
+        size = f"{exact(1 / d.mean)} times as high [{exact(1 / d.high)}, {exact(1 / d.low)}]"
+    else:
+        size = f"higher by {exact(-d.mean)} [{exact(-d.high)}, {exact(-d.low)}]"
+    return [
+        f"It is lower than {which} (largest p {p_value(max(adjusted))}, Holm); the nearest is "
+        f"{_name(comparison, rivals[k])}, {size}.",
+        *([STEEP_SENTENCE.format(steep=falling)] if steep else []),
+    ]
+
+
+def _steep(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
+    """Those of the entries whose FID still fell steeply where training ended."""
+    curves = {id(of.entry): of for of in learning_curves(comparison)}
+    return [e for e in entries if id(e) in curves and falls_steeply(curves[id(e)])]
+
+
+def falls_steeply(curves: LearningCurves) -> bool:
+    """Whether the FID falls at least as fast as the budget grows, at the end of training.
+
+    Along each run from half of its budget to the end, in the median over seeds; or, where seeds
+    came to budgets of different sizes, from seed to seed.
+    """
+    found = [curve for curve in curves.along("images") if len(curve.x) and curve.y.min() > 0]
+    powers = [_power(curve) for curve in found if len(curve.x) > 1]
+    if powers and median(powers) >= STEEP:
+        return True
+    ends = sorted((float(curve.x[-1]), float(curve.y[-1])) for curve in found)
+    fids = [fid for _, fid in ends]
+    if len(ends) < MIN_SEEDS or fids != sorted(fids, reverse=True):
+        return False
+    growth = ends[-1][0] / ends[0][0]
+    return growth >= LEAST_GROWTH and math.log(fids[0] / fids[-1]) >= STEEP * math.log(growth)
+
+
+def _power(curve: Curve) -> float:
+    """The p of FID ~ budget^-p from half of the budget, or the first point after it, to the end."""
+    start = max(float(curve.x[-1]) / 2, float(curve.x[0]))
+    return math.log(at(curve, start) / float(curve.y[-1])) / math.log(float(curve.x[-1]) / start)
+
+
+def _difference(a: dict[str, float], b: dict[str, float]) -> Difference:
+    """By ratio where all are positive, paired where three seeds are shared."""
+    ratio = min(*a.values(), *b.values()) > 0
+    if len(a.keys() & b.keys()) >= MIN_SEEDS:
+        return paired_difference(a, b, ratio=ratio)
+    return unpaired_difference(list(a.values()), list(b.values()), ratio=ratio)
+
+
+def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
+    """The cheapest sampler on the front, and how many lie between; nothing without latencies.
+
+    The front is that of the entries that are fit to be recommended.
+    """
+    latency = best.mean.get("latency_ms", math.nan)
+    fit = tuple(e for e in comparison.entries if not e.finished or _is_fit(comparison, e))
+    among = replace(comparison, entries=fit)
+    front = [c for c in sampling_front(among, "latency_ms") if c.on_front]
+    cheaper = [c for c in front if c.entry.mean["latency_ms"] < latency]
+    if not cheaper:
+        return [] if math.isnan(latency) else [TRADED]
+    least = min(cheaper, key=lambda c: float(c.costs.mean()))
+    sure = f", on the front in {least.share:.0%} of resamples" if least.share >= 0 else ""
+    between = len([c for c in cheaper if c.entry is not best]) - 1
+    rest = f" Between the two lie {between} more on the front." if between else ""
+    return [
+        f"Where samples must be cheap: {_name(comparison, least.entry)}, "
+        f"FID {_fid(comparison, least.entry)}{_cost(least.entry)}, "
+        f"{exact(latency / least.entry.mean['latency_ms'])} times cheaper{sure}.{rest}"
+    ]
+
+
+def _and(names: Iterable[str]) -> str:
+    """Names as a reader lists them: a, b and c."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
+    """A few entries by name, with how many more there are."""
+    names = " and ".join(_name(comparison, entry) for entry in entries[:3])
+    return names + (f" and {len(entries) - 3} more" if len(entries) > 3 else "")
+
+
+def _mean(comparison: Comparison, entry: Entry) -> float:
+    return entry.mean[f"fid_{comparison.extractors[0]}"]
+
+
+def _budget(entry: Entry) -> str:
+    """The training budget in words, such as "40 s"."""
+    words = []
+    for limit in entry.protocol.get("budget", "").split(","):
+        name, _, amount = limit.partition("=")
+        if name in UNITS:
+            try:
+                words.append(UNITS[name].format(exact(float(amount))))
+            except ValueError:  # not ours: it stands in the table of the protocol
+                words.append(limit)
+    return " or ".join(words) or "the same budget"
+
+
+def _name(comparison: Comparison, entry: Entry) -> str:
+    return f"{comparison.marked(entry)} ({entry.sampler})"
+
+
+def _fid(comparison: Comparison, entry: Entry) -> str:
+    column = f"fid_{comparison.extractors[0]}"
+    mean, std = entry.mean[column], entry.std[column]
+    return exact(mean) if math.isnan(std) else spread(mean, std)
+
+
+def _seeds(entry: Entry) -> str:
+    return f"{len(entry.seeds)} seed{'s' * (len(entry.seeds) != 1)}"
+
+
+def _cost(entry: Entry) -> str:
+    latency = entry.mean.get("latency_ms", math.nan)
+    return "" if math.isnan(latency) else f", {exact(latency)} ms per sample"

@@ -1,0 +1,97 @@
+"""A comparison as a table for machines."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.compare.blindness import blind_text
+from bench.compare.comparison import KEY, Comparison, Entry, statistics_columns
+from bench.compare.topics.outcomes import Outcome, outcomes
+from bench.evaluation.collapse import shows_collapse
+from bench.runtime.atomic_files import inert
+from bench.schema import BLIND, PROTOCOL
+
+
+def to_frame(comparison: Comparison) -> pd.DataFrame:
+    """The comparison as a table for machines, in full precision.
+
+    <column>_mean and <column>_std of all columns; of FID also its median, extremes and the 95 %
+    bootstrap interval of its mean. Beside them how many of the model's runs ended, and failed, and
+    in how many seeds of the entry the samples show signs of collapse.
+    """
+    columns = statistics_columns(comparison.extractors)
+    ended = {(outcome.model, outcome.variant): outcome for outcome in outcomes(comparison)}
+    rows = [
+        {
+            "dataset": comparison.dataset,
+            **{name: getattr(entry, name) for name in KEY},
+            "status": entry.status,
+            "reason": entry.reason,
+            "trained": entry.trained,
+            "n": len(entry.seeds) if entry.finished else 0,
+            "seeds": " ".join(entry.seeds),
+            **{f"{c}_mean": entry.mean.get(c, math.nan) for c in columns},
+            **{f"{c}_std": entry.std.get(c, math.nan) for c in columns},
+            **_over_seeds(entry, comparison.extractors),
+            **_outcome_columns(entry, ended.get((entry.model, entry.variant))),
+            **_course_columns(entry),
+            **{field: entry.protocol.get(field, "") for field in PROTOCOL},
+            **{f"{BLIND}{e}": blind_text(comparison, e) for e in comparison.extractors},
+            "overrides": entry.overrides,
+            "commits": " ".join(entry.commits),
+        }
+        for entry in comparison.entries
+    ]
+    return pd.DataFrame(rows)
+
+
+def joined(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """All rows of several comparisons; one that stands in several of them is kept once."""
+    frames = [to_frame(comparison) for comparison in comparisons]
+    return pd.concat(frames, ignore_index=True).drop_duplicates(ignore_index=True)
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """The table as CSV; an apostrophe begins text that a spreadsheet would run as a formula."""
+    texts = {
+        str(name): [inert(value) if isinstance(value, str) else value for value in column]
+        for name, column in frame.select_dtypes(exclude=["number", "bool"]).items()
+    }
+    safe = frame.assign(**texts).rename(columns=inert)
+    return safe.to_csv(index=False, float_format="%.8g")
+
+
+def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:
+    """What mean and standard deviation leave out of each extractor's FID."""
+    found = {}
+    for column in (f"fid_{extractor}" for extractor in extractors):
+        s = entry.summary(column)
+        found |= {f"{column}_median": s.median, f"{column}_min": s.minimum}
+        found |= {f"{column}_max": s.maximum}
+        found |= {f"{column}_mean_low": s.low, f"{column}_mean_high": s.high}
+    return found
+
+
+def _outcome_columns(entry: Entry, outcome: Outcome | None) -> dict[str, object]:
+    """How the model's runs ended; nothing of what is not trained."""
+    collapsed = math.nan
+    if entry.course is not None:
+        collapsed = sum(map(shows_collapse, entry.course.warnings.values()))
+    return {
+        "runs_ended": outcome.runs if outcome else math.nan,
+        "runs_failed": outcome.failed if outcome else math.nan,
+        "seeds_collapsed": collapsed,
+    }
+
+
+def _course_columns(entry: Entry) -> dict[str, str]:
+    """Where along the run the best FIDs were, and what the collapse watch said, as text."""
+    course = entry.course
+    if course is None:
+        return {"best_at": "", "warnings": "", "warned_at": ""}
+    return {
+        "best_at": " ".join(map(str, course.best_at)),
+        "warnings": "; ".join(f"seed {seed}: {words}" for seed, words in course.warnings.items()),
+        "warned_at": "; ".join(f"seed {seed}: {at}" for seed, at in course.warned_at.items()),
+    }

@@ -1,0 +1,173 @@
+"""A comparison on the terminal: the columns that fit, and where the rest is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from bench.compare.blindness import blind_sentences
+from bench.compare.cells import NOTHING, exact
+from bench.compare.comparison import Comparison, Entry
+from bench.compare.topics.columns import ARROWS, Measure, measure, quality_measure, with_values
+from bench.compare.topics.modes import perfect_scores
+from bench.compare.topics.page import notes
+from bench.compare.topics.quality import (
+    AFTER_QUALITY,
+    MODE_COLUMNS,
+    NO_RESULT,
+    QUALITY_METRICS,
+    best_by_column,
+    counts_modes,
+)
+from bench.runtime.printing import printable
+
+FILE_WIDTH = 120
+"""Width of the table where the output is no terminal."""
+
+SHORT = {
+    "precision": "prec. ↑",
+    "coverage": "cov. ↑",
+    "high quality": "high\nqual. %",
+    "reverse KL": "reverse\nKL ↓",
+    "latency": "ms per\nsample ↓",
+    "training": "train s",
+}
+"""Shorter headings than the page has, by title."""
+
+OPTIONAL = (
+    "density",
+    "coverage",
+    "train_seconds",
+    "modes",
+    "recall",
+    "precision",
+    "kid",
+)
+"""Columns left out, in this order, until the table fits the terminal."""
+
+OPTIONAL_BESIDE_MODES = (
+    "density",
+    "coverage",
+    "train_seconds",
+    "recall",
+    "precision",
+    "is",
+    "kid",
+    "latency_ms",
+    "nfe",
+)
+"""The same for data sets whose modes are counted: their columns stay."""
+
+
+class PipedConsole(Console):
+    """A console that tells its caller when its reader has left; rich's own ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Tell the caller.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise BrokenPipeError
+
+
+def make_console() -> Console:
+    """A console that is wide enough for a table when its output goes to a file."""
+    console = PipedConsole()
+    return console if console.is_terminal else PipedConsole(width=FILE_WIDTH)
+
+
+def show(console: Console, comparison: Comparison) -> None:
+    """Print one table and its notes."""
+    console.print(fitting_table(console, comparison))
+    said = [
+        sentence
+        for extractor in comparison.extractors[:1]
+        for sentence in blind_sentences(comparison, extractor, QUALITY_METRICS)
+    ]
+    for sentence in (*said, *notes(comparison)):
+        console.print(Text(f"  {printable(sentence)}", style="yellow"))
+
+
+def show_files(console: Console, files: Sequence[Path]) -> None:
+    """Say where the rest is."""
+    for file in files:
+        console.print(Text(printable(f"  → {file}")), soft_wrap=True)
+
+
+def fitting_table(console: Console, comparison: Comparison) -> RichTable:
+    """The widest table that fits, or the narrowest there is."""
+    unlimited = console.options.update(width=10_000)
+    optional = OPTIONAL_BESIDE_MODES if counts_modes(comparison) else OPTIONAL
+    for count in range(len(optional)):
+        table = rich_table(comparison, optional[:count])
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            return table
+    return rich_table(comparison, optional)
+
+
+def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
+    """The first extractor's scores: FID with its spread, the others as means.
+
+    Args:
+        comparison: what to show.
+        hidden: metrics and costs to leave out.
+    """
+    measures = shown_measures(comparison, hidden)
+    title = Text(printable(comparison.title), style="bold")
+    table = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("model", no_wrap=True)
+    table.add_column("sampler", no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    for m in measures:
+        heading = Text(printable(short_heading(m), kept="\n"))
+        table.add_column(heading, justify="right", no_wrap=True)
+    best = best_by_column(comparison, measures)
+    for k, entry in enumerate(comparison.entries):
+        names = (comparison.marked(entry), entry.sampler or NOTHING)
+        cells = [Text(printable(name)) for name in names]
+        if entry.finished:
+            cells.append(Text(str(len(entry.seeds))))
+            for m in measures:
+                style = "bold green" if k in best[m.name] else ""
+                cells.append(Text(short_value(entry, m), style=style))
+        else:
+            cells += [Text(NOTHING), Text(entry.status, style="bold red")]
+            cells += [Text(NOTHING)] * (len(measures) - 1)
+        table.add_row(*cells, style="" if entry.trained else "dim")
+    perfect = perfect_scores(comparison)
+    if perfect and counts_modes(comparison):
+        values = [perfect.get(m.name, NOTHING) for m in measures]
+        table.add_row("perfect sampler", "computed", NOTHING, *values, style="dim")
+    return table
+
+
+def shown_measures(comparison: Comparison, hidden: Sequence[str]) -> list[Measure]:
+    """The measures that have values, without the hidden ones."""
+    counted = MODE_COLUMNS if counts_modes(comparison) else ("modes",)
+    measures = [
+        quality_measure(metric, extractor)
+        for extractor in comparison.extractors[:1]
+        for metric in QUALITY_METRICS
+        if metric not in hidden
+    ]
+    measures += [measure(name) for name in (*counted, *AFTER_QUALITY) if name not in hidden]
+    return with_values(comparison, measures) or [NO_RESULT]
+
+
+def short_heading(m: Measure) -> str:
+    """A heading for a narrow column; of the metrics only FID names the extractor."""
+    if m.name.startswith("fid_"):
+        return m.heading.replace(" (", "\n(")
+    return SHORT.get(m.column.title, f"{m.column.title}{ARROWS[m.column.better]}")
+
+
+def short_value(entry: Entry, m: Measure) -> str:
+    """The FID with its spread, anything else without."""
+    text = m.text(entry, m)
+    if m.name.startswith("fid_") or text == NOTHING:
+        return text
+    return exact(entry.mean[m.name] * m.scale)

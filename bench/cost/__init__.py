@@ -1,0 +1,1 @@
+"""What training and sampling cost: time, FLOPs, network calls and memory."""

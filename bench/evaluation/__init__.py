@@ -1,0 +1,1 @@
+"""Scoring samples: sampling, features of extractors, metrics, and signs of collapse."""

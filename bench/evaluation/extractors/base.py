@@ -1,0 +1,293 @@
+"""What every extractor is, and the features of a set, kept on disk."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from bench.data.dataset import Split
+from bench.evaluation.metrics.features import Features
+from bench.evaluation.metrics.resampling import METRICS_VERSION
+from bench.runtime.atomic_files import building, room_for, sweep, sweep_former, sync, unreadable
+from bench.runtime.progress import shown_progress
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_FORMAT = 2  # part of every key: raise it when what a file holds changes
+_FORMER_PARTIAL = re.compile(r"\..+\.tmp")  # what a kill left before files were built under a lock
+_CHECKSUM = "sha256"  # key of the metadata
+
+
+class DamagedTensorsError(ValueError):
+    """A file of tensors is not as it was written."""
+
+
+def cached_tensors(
+    cache_dir: Path, key: tuple[object, ...], compute: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Read tensors that were computed before, or compute and keep them.
+
+    A damaged file is reported and made again. Of processes that start together one computes and the
+    others wait.
+
+    Args:
+        cache_dir: the folder "features" in it holds the files.
+        key: all that the tensors depend on, with a stable repr.
+        compute: gives named CPU tensors.
+    """
+    digest = hashlib.sha256(repr((_FORMAT, METRICS_VERSION, *key)).encode()).hexdigest()[:24]
+    metadata = {"key": repr(key)}
+
+    def make(path: Path) -> None:
+        write_tensors(path, compute(), metadata)
+
+    def read(path: Path) -> dict[str, Tensor]:
+        tensors, found = read_tensors(path)
+        if found != metadata:
+            raise DamagedTensorsError("it holds something else")
+        return tensors
+
+    return made_once(cache_dir / "features" / f"{digest}.safetensors", make, read)
+
+
+def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T]) -> T:
+    """Read a file, which is made first where it is missing or damaged.
+
+    Args:
+        path: the file.
+        make: writes it to the path it is given, which is moved when complete.
+        read: reads it; a DamagedTensorsError has it made again.
+
+    Raises:
+        OSError: there is no room for it, or it cannot be written, or is there and cannot be read.
+    """
+    sweep(path.parent)
+    sweep_former(path.parent, _FORMER_PARTIAL)
+    try:
+        return read(path)
+    except (FileNotFoundError, DamagedTensorsError):
+        pass
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    try:
+        with room_for(path), building(path) as partial:
+            try:
+                return read(path)  # another process may just have made it
+            except FileNotFoundError:
+                pass
+            except DamagedTensorsError as damage:
+                log.warning("%s is damaged (%s): computing it again", path, damage)
+            make(partial)
+            sync(partial)
+            os.replace(partial, path)
+            sync(path.parent)
+            return read(path)
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path} cannot be written ({error.strerror}): set cache_root (or BENCH_CACHE) to a "
+            "folder that can"
+        ) from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors as safetensors, their checksum and that of the metadata with them."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checksum = {_CHECKSUM: _checksum(kept, metadata)}
+    path.write_bytes(save(kept, metadata={**metadata, **checksum}))
+
+
+def read_tensors(path: Path, *, unsigned: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `write_tensors` wrote.
+
+    Args:
+        path: the file.
+        unsigned: whether a file without a checksum is taken as it is.
+
+    Returns:
+        The tensors by name, and the metadata without its checksum.
+
+    Raises:
+        FileNotFoundError: there is none.
+        PermissionError: it cannot be read.
+        DamagedTensorsError: it is not as it was written.
+    """
+    try:
+        content = path.read_bytes()  # not mapped: a map of a file that is cut later is a bus error
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = dict(header.get("__metadata__", {}))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+        raise DamagedTensorsError(str(error).partition("\n")[0]) from error
+    checksum = metadata.pop(_CHECKSUM, None)
+    if checksum is None and unsigned:
+        return tensors, metadata
+    if checksum != _checksum(tensors, metadata):
+        raise DamagedTensorsError("its checksum is not that of its contents")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    hash_tensors(digest, tensors)
+    return digest.hexdigest()
+
+
+def hash_tensors(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
+    """Add names, types, shapes and values of tensors to a hash."""
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+
+
+class Extractor(nn.Module, ABC):
+    """A frozen network that turns stored samples into features, always in float32.
+
+    Attributes:
+        name: the suffix of its metrics, as in fid_domain.
+        hash: first 16 hex digits of the SHA-256 of its weights.
+        preprocessing: what it does to the pixels, in words.
+        names_classes: whether its logits are over the dataset's own classes.
+        test_accuracy: share of held-out images whose class it names, in [0, 1]; None if unknown.
+        batch_size: how many samples it sees at a time, at most, which bounds its memory.
+        cacheable: whether its features cost enough to be kept on disk.
+    """
+
+    names_classes = False
+    test_accuracy: float | None = None
+    batch_size = 250
+    cacheable = True
+
+    def __init__(self, name: str, network: nn.Module, preprocessing: str) -> None:
+        super().__init__()
+        self.name = name
+        self.preprocessing = preprocessing
+        self.network = network.eval().requires_grad_(False)
+        self.hash = weights_hash(network)
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map (B, C, H, W) uint8, or points, to features (B, D) and logits (B, K) or None."""
+
+
+class IdentityExtractor(Extractor):
+    """Points are their own features."""
+
+    cacheable = False
+
+    def __init__(self) -> None:
+        super().__init__("identity", nn.Identity(), "none")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the coordinates (B, D) float32 as they are, without logits.
+
+        Raises:
+            ValueError: anything else, such as images.
+        """
+        if images.dtype != torch.float32 or images.ndim != 2:
+            raise ValueError(
+                f"samples are {images.dtype} of shape {tuple(images.shape)}; identity takes "
+                "points, torch.float32 of shape (B, D)"
+            )
+        return self.network(images), None
+
+
+def extract(
+    extractor: Extractor, images: Iterable[Tensor], device: torch.device | str = "cpu"
+) -> Features:
+    """Run an extractor over batches of samples.
+
+    Args:
+        extractor: already on the device.
+        images: batches (B, C, H, W) uint8, or points (B, D) float32, of any size.
+        device: where to compute.
+
+    Returns:
+        Features of all samples in order, on the CPU.
+
+    Raises:
+        ValueError: there are none.
+    """
+    features, logits = [], []
+    with torch.inference_mode():
+        for batch in images:
+            for part in batch.split(extractor.batch_size):
+                part_features, part_logits = extractor(part.to(device))
+                features.append(part_features.float().cpu())
+                if part_logits is not None:
+                    logits.append(part_logits.float().cpu())
+    if not features:
+        raise ValueError("images is empty; there must be at least one batch")
+    return Features(torch.cat(features), torch.cat(logits) if logits else None)
+
+
+def cached_features(
+    extractor: Extractor,
+    split: Split,
+    *,
+    data_hash: str,
+    split_name: str,
+    device: torch.device | str,
+    cache_dir: Path,
+    n: int | None = None,
+    batch_size: int = 250,
+) -> Features:
+    """Features of the first n samples of a split, extracted once and kept on disk.
+
+    The key is all that they depend on: the data's hash, the split, n, the preprocessing and the
+    extractor's hash. What costs nothing to extract is not kept. There are no logits: no metric asks
+    for those of a reference.
+
+    Args:
+        extractor: already on the device.
+        split: the images or points.
+        data_hash: hash of the dataset that the split belongs to.
+        split_name: "train" or "test".
+        device: where to compute.
+        cache_dir: the folder "features" in it holds the files.
+        n: how many samples; None for all.
+        batch_size: samples read at a time; it changes no result beyond rounding.
+
+    Raises:
+        ValueError: n is not between 1 and the size of the split.
+    """
+    size = len(split.images)
+    n = size if n is None else n
+    if not 1 <= n <= size:
+        raise ValueError(f"n is {n}; must lie in 1..{size}, the size of the {split_name} split")
+
+    def compute() -> dict[str, Tensor]:
+        batches = (
+            torch.tensor(split.images[start : min(start + batch_size, n)])
+            for start in range(0, n, batch_size)
+        )
+        parts = []
+        with shown_progress(f"{extractor.name} features of {split_name}, once", n) as advance:
+            for batch in batches:  # one by one: logits of 1000 classes would fill the memory
+                parts.append(extract(extractor, [batch], device).features)
+                advance(len(batch))
+        return {"features": torch.cat(parts)}
+
+    if not extractor.cacheable:
+        return Features(**compute())
+    key = (data_hash, split_name, n, extractor.name, extractor.preprocessing, extractor.hash)
+    return Features(**cached_tensors(cache_dir, key, compute))
+
+
+def weights_hash(module: nn.Module) -> str:
+    """First 16 hex digits of the SHA-256 of a module's parameters and buffers, names included."""
+    digest = hashlib.sha256()
+    hash_tensors(digest, module.state_dict())
+    return digest.hexdigest()[:16]

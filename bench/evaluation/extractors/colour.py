@@ -1,0 +1,80 @@
+"""Extractors trained on photographs: they see any image, grey or in colour, in three channels."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from bench.data.dataset import Dataset
+from bench.evaluation.extractors.base import Extractor
+
+
+class PictureExtractor(Extractor):
+    """A published network for colour pictures; grey ones are repeated to three channels.
+
+    Args:
+        name: the suffix of its metrics.
+        network: maps images (B, 3, H, W) uint8 to (features,) or (features, logits); it is frozen,
+            and rearranged in place to run faster.
+        resize: how it brings images to its input size, in words.
+        channels: of the images, 1 or 3.
+    """
+
+    batch_size = 64
+
+    def __init__(self, name: str, network: nn.Module, resize: str, channels: int) -> None:
+        grey = "grey repeated to 3 channels, " if channels == 1 else ""
+        super().__init__(name, network, f"{grey}{resize}")
+        # Last, since the hash is that of the published weights. 1.5 to 1.8 times as fast on CPUs at
+        # equal features: scripts/benchmarks/inception.py.
+        fold_batch_norms(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Map (B, 1 or 3, H, W) uint8 to features (B, D) and logits (B, K) or None.
+
+        Raises:
+            ValueError: images of another type or number of channels.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; {self.name} takes "
+                "torch.uint8 of shape (B, 1 or 3, H, W)"
+            )
+        colour = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, enabled=False):
+            features, *logits = self.network(colour)  # (B, D), [(B, K)]
+        return features, logits[0] if logits else None
+
+
+def checked_channels(dataset: Dataset, name: str) -> int:
+    """Channels of a data set's images, 1 or 3.
+
+    Raises:
+        ValueError: images of another number of channels; the message names the extractor.
+    """
+    channels = dataset.shape[0]
+    if channels not in (1, 3):
+        raise ValueError(f"{dataset.name} has {channels} channels; {name} takes 1 or 3")
+    return channels
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution that stands before it, in place.
+
+    The two must be registered one after the other in the same module, and run in that order, as
+    they do in torch-fidelity's networks and in EfficientNet.
+
+    Args:
+        network: in eval mode.
+
+    Returns:
+        The network, which computes the same to rounding.
+    """
+    for module in list(network.modules()):
+        children = list(module.named_children())
+        for (name, convolution), (norm_name, norm) in pairwise(children):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network

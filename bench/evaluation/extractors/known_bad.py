@@ -1,0 +1,215 @@
+"""Known bad samples of a data set, and how an extractor's metrics score them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.dataset import Dataset
+from bench.evaluation.blind_spots import (
+    ASKED,
+    BLURRED,
+    GAUSSIAN,
+    KINDS,
+    MEAN,
+    NEAR_COPIES,
+    REPEATED,
+    UNIFORM,
+)
+from bench.evaluation.extractors.base import Extractor, extract
+from bench.evaluation.metrics.features import Features
+from bench.evaluation.metrics.memorisation import memorisation
+from bench.evaluation.metrics.quality import quality
+from bench.evaluation.metrics.resampling import METRIC_SEED
+
+KNOWN_BAD_VERSION = 1
+"""Raise it when the bad samples, or how they are scored, change."""
+
+MOST_IMAGES = 1000
+"""Training images compared with, and samples of each kind, at most: precision depends on their
+number, so that it is near that of a run."""
+
+FEWEST_SAMPLES = 20
+"""With fewer samples of each kind scores are noise, and nothing is checked."""
+
+BLUR = 1 / 8
+"""Standard deviation of the blur in units of the image's side: nothing but blobs is left."""
+
+COPY_NOISE = 4.0
+"""Standard deviation of the noise on near-copies, in grey levels of 255: too weak to see."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownBad:
+    """Which images of a data set are looked at, and the bad samples that are made from them.
+
+    Attributes:
+        dataset: the data.
+        train: indices of training images, in random order.
+        test: indices of held-out images, which play a perfect model's samples.
+    """
+
+    dataset: Dataset
+    train: np.ndarray
+    test: np.ndarray
+
+    def batches(self, kind: str, batch_size: int) -> Iterator[Tensor]:
+        """As many samples of one kind as there are of `test`, (B, C, H, W) uint8.
+
+        The same for the same data, whatever the batch size.
+        """
+        n = len(self.test)
+        if kind in (MEAN, REPEATED):
+            image = self._mean_and_std[0] if kind == MEAN else self._images(self.train[:1])[0]
+            yield _to_bytes(image)[None].expand(n, *self.dataset.shape)
+            return
+        make = self._makers()[kind]
+        chosen = self.train[np.arange(n) % len(self.train)]
+        generator = torch.Generator().manual_seed(METRIC_SEED + KINDS.index(kind))
+        for start in range(0, n, batch_size):
+            x = self._images(chosen[start : start + batch_size])  # (B, C, H, W)
+            noise = torch.stack([_noise(x.shape[1:], generator, kind) for _ in x])
+            yield _to_bytes(make(x, noise))
+
+    def _makers(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """From training images and noise to bad samples, all in [0, 255]."""
+        mean, std = self._mean_and_std
+        return {
+            UNIFORM: lambda x, noise: noise,
+            GAUSSIAN: lambda x, noise: mean + std * noise,
+            BLURRED: lambda x, noise: blurred(x),
+            NEAR_COPIES: lambda x, noise: x + COPY_NOISE * noise,
+        }
+
+    def _images(self, indices: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(self.dataset.train.images[indices])).float()
+
+    @cached_property
+    def _mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Of every pixel over the training images that are looked at, (C, H, W) each."""
+        total = torch.zeros(self.dataset.shape, dtype=torch.float64)
+        squares = total.clone()
+        for start in range(0, len(self.train), 100):
+            x = self._images(self.train[start : start + 100]).double()
+            total += x.sum(0)
+            squares += x.square().sum(0)
+        mean = total / len(self.train)
+        variance = (squares / len(self.train) - mean.square()).clamp(min=0)
+        return mean.float(), variance.sqrt().float()
+
+
+def known_bad(dataset: Dataset) -> KnownBad | None:
+    """Choose the images of a data set; None for points, and where there are too few images.
+
+    Args:
+        dataset: the data.
+    """
+    if len(dataset.shape) != 3 or min(len(dataset.train), len(dataset.test)) < FEWEST_SAMPLES:
+        return None
+    rng = np.random.default_rng(METRIC_SEED)
+    train, test = (rng.permutation(len(s))[:MOST_IMAGES] for s in (dataset.train, dataset.test))
+    return KnownBad(dataset, train, test)
+
+
+def score_known_bad(
+    extractor: Extractor,
+    chosen: KnownBad,
+    train: Features,
+    test: Features,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 250,
+) -> Tensor:
+    """Score known bad samples, and held-out images as a perfect model's, by one extractor.
+
+    Args:
+        extractor: already on the device.
+        chosen: the images and bad samples.
+        train: features of the whole train split.
+        test: features of the whole test split.
+        device: where features are extracted.
+        batch_size: samples made and extracted at a time.
+
+    Returns:
+        (kinds, metrics) float64, in the order of `KINDS` with held-out images as one row more, and
+        of `ASKED`. Metrics that are not asked of a kind, or not defined, are NaN.
+    """
+    reference = Features(train.features[chosen.train])
+    held_out = Features(test.features[chosen.test[len(chosen.test) // 2 :]])
+    images = chosen.dataset.test.images
+    real = (
+        torch.from_numpy(np.array(images[chosen.test[start : start + batch_size]]))
+        for start in range(0, len(chosen.test), batch_size)
+    )
+    rows = []
+    for kind in KINDS:
+        fake = _features(extractor, chosen.batches(kind, batch_size), device)
+        rows.append(_scores(reference, held_out, fake, kind))
+    rows.append(_scores(reference, held_out, extract(extractor, real, device), None))
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def by_kind(scores: Tensor) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Name what `score_known_bad` returned: of bad samples by kind and metric, and of real data."""
+    rows = [dict(zip(ASKED, row, strict=True)) for row in scores.tolist()]
+    return dict(zip(KINDS, rows[:-1], strict=True)), rows[-1]
+
+
+def blurred(images: Tensor) -> Tensor:
+    """Blur images (B, C, H, W) by a Gaussian of an eighth of their side."""
+    height, width = images.shape[-2:]
+    sigma = BLUR * min(height, width)
+    return _averages(height, sigma) @ images @ _averages(width, sigma).T
+
+
+def _averages(size: int, sigma: float) -> Tensor:
+    """Gaussian weights of neighbours along one axis, (size, size); rows add up to 1."""
+    at = torch.arange(size, dtype=torch.float64)
+    weights = torch.exp(-(at[:, None] - at).square() / (2 * sigma**2))
+    return (weights / weights.sum(1, keepdim=True)).float()
+
+
+def _noise(shape: torch.Size, generator: torch.Generator, kind: str) -> Tensor:
+    """Noise of one image, sampled one by one so that batches do not matter."""
+    if kind == UNIFORM:
+        return torch.randint(0, 256, shape, generator=generator).float()
+    return torch.randn(shape, generator=generator)
+
+
+def _to_bytes(images: Tensor) -> Tensor:
+    return images.round().clamp(0, 255).to(torch.uint8)
+
+
+def _features(
+    extractor: Extractor, batches: Iterator[Tensor], device: torch.device | str
+) -> Features:
+    """Features of batches; of one image repeated, a zero stride tells, once."""
+    parts = []
+    for batch in batches:
+        if len(batch) > 1 and batch.stride(0) == 0:
+            one = extract(extractor, [batch[:1].contiguous()], device)
+            n = len(batch)
+            logits = None if one.logits is None else one.logits.expand(n, -1)
+            parts.append(Features(one.features.expand(n, -1), logits))
+        else:
+            parts.append(extract(extractor, [batch], device))
+    logits = [part.logits for part in parts if part.logits is not None]
+    features = torch.cat([part.features for part in parts])
+    return Features(features, torch.cat(logits) if logits else None)
+
+
+def _scores(train: Features, held_out: Features, fake: Features, kind: str | None) -> list[float]:
+    """The metrics of `ASKED` of one set of samples; of real data (None) all of them."""
+    asked = {metric for metric, kinds in ASKED.items() if kind is None or kind in kinds}
+    scores: dict[str, float] = {}
+    if asked & {"fid", "precision", "recall"}:
+        scores |= quality(train, fake)
+    if "authpct" in asked:
+        copies = Features(fake.features[: len(fake) // 2])  # the other half is compared with
+        scores |= memorisation(train, held_out, copies, fid=0.0)
+    return [
+        scores.get(metric, float("nan")) if metric in asked else float("nan") for metric in ASKED
+    ]

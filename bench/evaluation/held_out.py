@@ -1,0 +1,152 @@
+"""What a model itself says about held-out data: the likelihood it gives, the classes it tells."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.dataset import Dataset, gather
+from bench.evaluation.sampling import sample_labels
+from bench.runtime.device import autocast
+from bench.runtime.isolation import eval_mode, untouched_random_state
+from bench.schema import HELD_OUT
+from models.base import Batch, GenerativeModel
+
+MOST_SAMPLES = 2000
+"""Held-out samples at most: likelihoods cost several network calls for each."""
+
+
+def held_out_scores(
+    model: GenerativeModel, dataset: Dataset, *, batch_size: int, seed: int, precision: str
+) -> dict[str, float]:
+    """Means of what the model says about held-out samples, at most `MOST_SAMPLES` of them.
+
+    They are taken at equal distances, since a folder's samples are sorted by class.
+
+    Call it in eval mode and without gradients.
+
+    Args:
+        model: any model.
+        dataset: whose test split is shown.
+        batch_size: samples shown at a time.
+        seed: of the generator that all batches share.
+        precision: "fp32" or "bf16".
+
+    Returns:
+        Columns of `bench.schema.HELD_OUT`; none for a model that only draws.
+
+    Raises:
+        ValueError: the model names another column, or gives other than one value per sample.
+    """
+    device = model.progress.device
+    generator = torch.Generator(device).manual_seed(seed)
+    split = dataset.test
+    size = min(len(split), MOST_SAMPLES)
+    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (size,)
+    parts: dict[str, list[Tensor]] = {}
+    for first in range(0, size, batch_size):
+        indices = chosen[first : first + batch_size]  # (B,)
+        x = gather(split.images, indices).to(device)  # (B, *shape)
+        y = None if split.labels is None else torch.from_numpy(split.labels[indices]).to(device)
+        batch = Batch(x, y)
+        with autocast(device, precision):
+            scores = model.held_out_scores(batch, generator)
+        if not scores:
+            return {}
+        for name, values in scores.items():
+            if name not in HELD_OUT or values.shape != (len(x),):
+                raise ValueError(
+                    f"held_out_scores gave {name} of shape {tuple(values.shape)}: it must give "
+                    f"columns of {HELD_OUT}, each of shape ({len(x)},)"
+                )
+            parts.setdefault(name, []).append(values.double())
+    return {name: torch.cat(values).mean().item() for name, values in parts.items()}
+
+
+COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
+"""Columns of curves.csv."""
+
+MOST_CURVED = 250
+"""Held-out samples behind a curve, at most."""
+
+SHOWN = 8
+"""Samples whose way is shown."""
+
+MOST_CALLS = 100
+"""Network calls per sample up to which a sampler's way is shown: the others look alike."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What was seen.
+
+    Attributes:
+        curves: rows of `COLUMNS`.
+        trajectories: by sampler, images in rows of one sample each, from noise to the result,
+            (SHOWN × S, C, H, W) float32 in [-1, 1], and S, the states of a row.
+    """
+
+    curves: list[tuple[str, float, float, float, int]]
+    trajectories: dict[str, tuple[Tensor, int]]
+
+
+def look_inside(
+    model: GenerativeModel,
+    dataset: Dataset,
+    *,
+    seed: int,
+    precision: str,
+    batch_size: int,
+    frequencies: Tensor | None = None,
+) -> Inside:
+    """Look at a model without changing it, nor the global random state.
+
+    Args:
+        model: any model.
+        dataset: whose test split is shown.
+        seed: of every generator.
+        precision: "fp32" or "bf16".
+        batch_size: most held-out samples at once.
+        frequencies: how often a class-conditional sampler is asked for each class, (K,); None for
+            equally often.
+    """
+    device = model.progress.device
+    with eval_mode(model), untouched_random_state(device), torch.inference_mode():
+        curves = _curves(model, dataset, seed, precision, min(batch_size, MOST_CURVED))
+        trajectories = {}
+        for name, sampler in model.samplers.items():
+            cheap = sampler.nfe is not None and sampler.nfe <= MOST_CALLS
+            if sampler.trajectory is None or not cheap or len(model.data_shape) != 3:
+                continue
+            with autocast(device, precision):
+                generator = torch.Generator(device).manual_seed(seed)
+                y = None
+                if sampler.classes:
+                    y = sample_labels(SHOWN, sampler.classes, frequencies, generator)
+                states = sampler.trajectory(SHOWN, generator, y)  # S × (SHOWN, C, H, W)
+            rows = torch.stack(list(states), dim=1).flatten(0, 1)  # (SHOWN · S, C, H, W)
+            if torch.isfinite(rows).all():
+                trajectories[name] = (rows.float().cpu(), len(states))
+    return Inside(curves, trajectories)
+
+
+def _curves(
+    model: GenerativeModel, dataset: Dataset, seed: int, precision: str, samples: int
+) -> list[tuple[str, float, float, float, int]]:
+    """Means and standard errors of the model's curves over held-out samples at equal distances."""
+    device = model.progress.device
+    split = dataset.test
+    size = min(len(split), samples)
+    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (B,)
+    x = gather(split.images, chosen).to(device)  # (B, *shape)
+    y = None if split.labels is None else torch.from_numpy(split.labels[chosen]).to(device)
+    with autocast(device, precision):
+        found = model.held_out_curves(Batch(x, y), torch.Generator(device).manual_seed(seed))
+    rows = []
+    for name, points in found.items():
+        for at, values in points:
+            spread = values.double().std().item() if size > 1 else float("nan")
+            mean = values.double().mean().item()
+            rows.append((name, float(at), mean, spread / size**0.5, size))
+    return rows

@@ -1,0 +1,215 @@
+"""Signs of copying: how close generated samples lie to those that their model was trained on."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.evaluation.metrics.features import Features
+from bench.evaluation.metrics.fid import frechet_distance, statistics
+from bench.evaluation.metrics.inner_products import (
+    TILE,
+    Cloud,
+    Tile,
+    clouds,
+    coincide,
+    distance_tiles,
+)
+from bench.evaluation.metrics.neighbours import Nearest
+from bench.evaluation.metrics.resampling import METRIC_SEED, subset
+
+COSINE_BOUND = 0.1
+"""Mean cosine distances from here on are no sign of copying and leave MiFID at FID (Bai et al.)."""
+
+BASELINE_SIZE = 2000
+"""Training samples from which the distance to held-out ones is measured."""
+
+MIFID_FLOOR = 1e-14
+"""Added to the cosine distance, as torchmetrics does: a copy's MiFID is huge, not infinite."""
+
+FID_FLOOR = 1e-8
+"""Where FID is not above this, torchmetrics calls MiFID 0."""
+
+
+def memorisation(
+    train: Features,
+    test: Features,
+    fake: Features,
+    *,
+    nearest: Tensor | None = None,
+    fid: float | None = None,
+    seed: int = METRIC_SEED,
+    tile: int = TILE,
+) -> dict[str, float]:
+    """Compare how near fake samples lie to the training data with what to expect without copying.
+
+    - authpct: Alaa et al. 2022 (dgm-eval's definition), percentage of fake samples farther from
+      their nearest training sample than that one is from its nearest other training sample. Low
+      where the model copies; held-out samples score about 50 in many dimensions, 38 in two.
+    - nn_ratio: see `_nn_ratio`. 1 without copying; 0 if most samples are copies.
+    - mifid: Bai et al. 2021, FID of all training against fake features divided by the mean cosine
+      distance from a training sample to its nearest fake one, if that is below 0.1 (torchmetrics).
+      NaN where already held-out samples are that close: features of which any two point the same
+      way, such as a small classifier's, would be punished without copying.
+
+    Memory beyond the features: a few tiles of at most tile × tile or tile × D numbers, whatever N.
+
+    Args:
+        train: what the model was trained on, N samples.
+        test: held-out samples of the same data.
+        fake: generated samples.
+        nearest: `nearest_distances(train.features)`, (N,), if it is at hand: it takes N² / 2 pairs.
+        fid: Fréchet distance of train and fake, if it is at hand.
+        seed: of the parts into which the test samples are split.
+        tile: samples compared at a time; it changes no result beyond rounding.
+
+    Returns:
+        The keys authpct, nn_ratio and mifid.
+
+    Raises:
+        ValueError: fewer than two samples in a set, other dimensions, or a nearest of other length.
+    """
+    for name, each in (("training", train), ("test", test), ("fake", fake)):
+        if len(each) < 2:
+            raise ValueError(f"{len(each)} {name} samples; signs of copying need at least 2")
+    if nearest is None:
+        nearest = nearest_distances(train.features, tile=tile)
+    if nearest.shape != (len(train),):
+        raise ValueError(
+            f"nearest has shape {tuple(nearest.shape)}; must be ({len(train)},), one distance for "
+            "each training sample"
+        )
+    parted = _parts(test.features, len(train), seed)
+    trained, drawn, *parts = clouds(train.features, fake.features, *parted)
+    to_train = _Towards(trained, drawn)
+    for each in distance_tiles(trained, drawn, size=tile):
+        to_train.add(each)
+    distances = to_train.distances()  # (M,)
+    authentic = distances > nearest.to(distances)[to_train.index]
+    if fid is None:
+        fid = frechet_distance(*statistics(train.features), *statistics(fake.features))
+    close_by_nature = _mean_cosine_distance(train.features, test.features, seed) < COSINE_BOUND
+    return {
+        "authpct": 100 * float(authentic.double().mean()),
+        "nn_ratio": _nn_ratio(distances, (parts[0], parts[1]), drawn, tile),
+        "mifid": math.nan if close_by_nature else _mifid(fid, to_train.cosine_distances()),
+    }
+
+
+def nearest_distances(features: Tensor, *, tile: int = TILE) -> Tensor:
+    """Distance from each sample to the nearest other one, (N,), zero to within rounding for copies.
+
+    Args:
+        features: (N, D) floating point, N at least 2.
+        tile: samples compared at a time.
+    """
+    (cloud,) = clouds(features)
+    nearest = Nearest(cloud, k=1)
+    for each in distance_tiles(cloud, cloud, size=tile):
+        nearest.add(each)
+    return _distances(nearest.squared[:, 0], cloud)
+
+
+class _Towards:
+    """The nearest of one set (rows) for each sample of another (columns), and the angles back."""
+
+    def __init__(self, rows: Cloud, columns: Cloud) -> None:
+        self._columns = columns
+        self._squared = torch.full_like(columns.norms, torch.inf)
+        self._cosines = torch.zeros_like(rows.norms)
+        self._inverse = tuple(_inverse_length(cloud) for cloud in (rows, columns))
+        self.index = torch.zeros_like(columns.norms, dtype=torch.int64)
+
+    def add(self, tile: Tile) -> None:
+        squared, index = tile.squared.min(0)  # (C,)
+        closer = squared < self._squared[tile.columns]
+        self._squared[tile.columns] = torch.where(closer, squared, self._squared[tile.columns])
+        self.index[tile.columns] = torch.where(
+            closer, index + tile.rows.start, self.index[tile.columns]
+        )
+        rows, columns = self._inverse
+        cosines = tile.products().mul_(columns[tile.columns]).abs_().amax(1) * rows[tile.rows]
+        self._cosines[tile.rows] = torch.maximum(self._cosines[tile.rows], cosines)
+
+    def distances(self) -> Tensor:
+        """From each column to its nearest row, (M,)."""
+        return _distances(self._squared, self._columns)
+
+    def cosine_distances(self) -> Tensor:
+        """From each row that is not zero to its nearest column, float64, within [0, 1]."""
+        rows, _ = self._inverse
+        return (1 - self._cosines[rows > 0].double()).clamp(min=0)
+
+
+def _nn_ratio(train: Tensor, parts: tuple[Cloud, Cloud], fake: Cloud, tile: int) -> float:
+    """How much nearer fake samples lie to the training than to the test data, in the median.
+
+    Even without copying the ratio of the two distances is below 1 where there are more training
+    samples than test samples. What their numbers alone do is measured on the test samples, split
+    into parts whose sizes have the same ratio, and divided out. (Equally many training samples
+    would need no correction, but would not hold the originals of most copies.)
+
+    Two distances of zero say nothing, and their ratio counts as 1.
+
+    Args:
+        train: distance from each fake sample to its nearest training sample, (M,).
+        parts: the test samples, in two parts; the first to the second as train set to test set.
+        fake: the fake samples.
+        tile: samples compared at a time.
+
+    Returns:
+        The ratio, 1 without copying; NaN where most fake samples are test samples.
+    """
+    first, second = (_nearest_between(part, fake, tile) for part in parts)  # (M,) each
+    by_size = _median_ratio(first, second)
+    observed = _median_ratio(train, torch.minimum(first, second))
+    if by_size == 0 or not math.isfinite(observed):
+        return math.nan
+    return observed / by_size
+
+
+def _nearest_between(rows: Cloud, columns: Cloud, tile: int) -> Tensor:
+    """Distance from each column to its nearest row, (M,)."""
+    squared = torch.full_like(columns.norms, torch.inf)
+    for each in distance_tiles(rows, columns, size=tile):
+        nearest = squared[each.columns]
+        torch.minimum(nearest, each.squared.amin(0), out=nearest)
+    return _distances(squared, columns)
+
+
+def _parts(features: Tensor, training: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Split test features at random into parts of sizes as `training` to their own number."""
+    n = len(features)
+    size = min(max(round(n * training / (n + training)), 1), n - 1)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(features.device)
+    return features[order[:size]], features[order[size:]]
+
+
+def _median_ratio(above: Tensor, below: Tensor) -> float:
+    ratio = torch.where((above == 0) & (below == 0), 1, above / below)
+    return float(ratio.double().quantile(0.5))
+
+
+def _mean_cosine_distance(train: Tensor, test: Tensor, seed: int) -> float:
+    """From training samples, up to 2000 of them, to the nearest of the test samples, on average."""
+    some = torch.nn.functional.normalize(subset(train, BASELINE_SIZE, seed).float(), dim=1)
+    others = torch.nn.functional.normalize(test.float(), dim=1)
+    closest = torch.stack([(rows @ others.T).abs().amax(1).mean() for rows in some.split(100)])
+    return 1 - float(closest.mean())
+
+
+def _mifid(fid: float, cosine_distances: Tensor) -> float:
+    """Divide FID by the mean cosine distance of real from fake samples, (N,), if that is small."""
+    distance = float(cosine_distances.mean()) if len(cosine_distances) else 1.0
+    penalty = distance if distance < COSINE_BOUND else 1.0
+    return fid / (penalty + MIFID_FLOOR) if fid > FID_FLOOR else 0.0
+
+
+def _distances(squared: Tensor, cloud: Cloud) -> Tensor:
+    """Roots of squared distances from a set's samples, (N,); 0 where they are rounding."""
+    return torch.where(coincide(squared, cloud), 0, squared).sqrt()
+
+
+def _inverse_length(cloud: Cloud) -> Tensor:
+    """One over the length of each feature, (N,); 0 for features that are zero."""
+    return torch.where(cloud.products > 0, cloud.products.rsqrt(), 0)

@@ -1,0 +1,134 @@
+"""Drawing from a sampler, always in the same way: what is exported is what was scored."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from bench.data.dataset import Dataset, as_stored, class_frequencies
+from bench.runtime.device import autocast
+from models.base import Sampler
+
+CLASS_LABELS = ("data", "uniform")
+"""What class-conditional models may be asked for: classes as frequent as in the data, or equally
+frequent ones."""
+
+
+class SamplesNotFiniteError(Exception):
+    """A sampler drew NaN or infinity: the model has no score."""
+
+
+class Drawn(NamedTuple):
+    """One batch of samples.
+
+    Attributes:
+        stored: images (B, C, H, W) uint8, or points (B, D) float32.
+        classes: those that were asked for, (B,) int64 on the CPU; None where a sampler takes none.
+    """
+
+    stored: Tensor
+    classes: Tensor | None
+
+
+def batch_sizes(samples: int, scored: int, batch_size: int) -> Iterator[int]:
+    """Split a draw into batches whose first `scored` samples are those that an evaluator draws.
+
+    A sample depends on the batch that it is drawn in, so batches below `scored` are never cut, even
+    if fewer samples are wanted: the last batch may overshoot.
+
+    Args:
+        samples: how many samples are wanted.
+        scored: how many the evaluator draws.
+        batch_size: how many are drawn at a time.
+    """
+    start = 0
+    while start < samples:
+        size = min(batch_size, (scored if start < scored else samples) - start)
+        yield size
+        start += size
+
+
+def label_frequencies(dataset: Dataset, class_labels: str) -> Tensor | None:
+    """How often a class-conditional model is asked for each class.
+
+    Args:
+        dataset: the reference.
+        class_labels: one of `CLASS_LABELS`.
+
+    Returns:
+        Probabilities by class, (K,) float64; None where all classes are equally frequent, because
+        that was chosen, because the data is balanced, or because it has no classes.
+    """
+    if class_labels == "uniform" or not dataset.num_classes:
+        return None
+    frequencies = torch.from_numpy(class_frequencies(dataset))
+    return None if torch.allclose(frequencies, frequencies[:1], rtol=1e-9, atol=0) else frequencies
+
+
+def sample_labels(
+    n: int, num_classes: int, frequencies: Tensor | None, generator: Generator
+) -> Tensor:
+    """Sample independent class labels, (n,) int64 in [0, K), on the generator's device.
+
+    Args:
+        n: number of labels.
+        num_classes: K.
+        frequencies: probabilities by class, (K,); None for equal ones.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: frequencies are not K numbers.
+    """
+    if frequencies is None:
+        return torch.randint(num_classes, (n,), generator=generator, device=generator.device)
+    if frequencies.shape != (num_classes,):
+        raise ValueError(
+            f"class frequencies have shape {tuple(frequencies.shape)}, must be ({num_classes},)"
+        )
+    weights = frequencies.to(generator.device)
+    return torch.multinomial(weights, n, replacement=True, generator=generator)
+
+
+def draw(
+    name: str,
+    sampler: Sampler,
+    sizes: Iterable[int],
+    *,
+    frequencies: Tensor | None = None,
+    shape: tuple[int, ...],
+    seed: int,
+    precision: str,
+    device: torch.device,
+) -> Iterator[Drawn]:
+    """Yield batches of samples as stored; a class-conditional sampler gets random classes.
+
+    Call it in eval mode and without gradients.
+
+    Args:
+        name: the sampler's name, for errors.
+        sampler: what to draw from.
+        sizes: of the batches, B.
+        frequencies: how often each class is asked for, (K,), see `label_frequencies`; None for
+            equally often.
+        shape: of one sample.
+        seed: of the generator that all batches share.
+        precision: "fp32" or "bf16".
+        device: the model's device.
+
+    Raises:
+        SamplesNotFiniteError: the sampler drew NaN or infinity.
+        ValueError: it drew the wrong shape.
+    """
+    generator = Generator(device).manual_seed(seed)
+    for n in sizes:
+        y = None
+        if sampler.classes:
+            y = sample_labels(n, sampler.classes, frequencies, generator)
+        with autocast(device, precision):
+            x = sampler.draw(n, generator, y)  # (n, *shape)
+        if x.shape != (n, *shape):
+            raise ValueError(f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *shape)}")
+        if not torch.isfinite(x).all():
+            raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
+        yield Drawn(as_stored(x), None if y is None else y.cpu())

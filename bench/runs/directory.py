@@ -1,0 +1,423 @@
+"""The run directory: configuration, status, training log and evaluation rows of one run.
+
+Every file survives SIGKILL at any moment: small files are replaced atomically, the training log
+is only appended to, and a half-written last line is dropped when the log is opened again.
+"""
+
+import csv
+import errno
+import fcntl
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+
+from bench.errors import RunInUseError
+from bench.former import ABSENT, remedy, settable, value_at, with_former
+from bench.runtime.atomic_files import TrainLog, csv_text, read_text, room_for, write_atomically
+from bench.runtime.plain_files import MAX_BYTES, json_value, yaml_value
+from bench.schema import class_labels_of_before, is_later
+
+EVAL_KEY = ("checkpoint", "sampler", "weights")
+"""What makes a row of eval.csv unique within its run."""
+
+
+NO_STATUS = (
+    "{} is not the status of a run ({}): delete this file and give the run's command again, which "
+    "goes on from the last checkpoint"
+)
+"""What is said of a damaged status.json, with a remedy that keeps what was trained."""
+
+_REMEDY = "delete {} and run again"
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that has no locks."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run has come; status.json.
+
+    Attributes:
+        status: where the run stands.
+        reason: why it failed; empty otherwise.
+        step: training steps taken.
+        phase: the phase that failed; empty otherwise.
+        command: the command line that made the run.
+    """
+
+    status: Literal["running", "finished", "failed"]
+    reason: str = ""
+    step: int = 0
+    phase: str = ""
+    command: str = ""
+
+
+def read_status(directory: Path) -> Status | None:
+    """Read status.json of a run directory, without locking it; None if there is none.
+
+    Raises:
+        ValueError: the file is not a status.
+    """
+    path = directory / "status.json"
+    if not path.exists() and not path.is_symlink():
+        return None
+    text = read_text(path, MAX_BYTES)
+    try:
+        status = Status(**json_value(text))
+    except (TypeError, ValueError) as error:
+        raise ValueError(NO_STATUS.format(path, error)) from error
+    for field in fields(Status):
+        value, kind = getattr(status, field.name), int if field.name == "step" else str
+        if type(value) is not kind:
+            raise ValueError(NO_STATUS.format(path, f"its {field.name} is {value!r}"))
+    if status.status not in ("running", "finished", "failed"):
+        said = f"its status is {status.status!r}, must be 'running', 'finished' or 'failed'"
+        raise ValueError(NO_STATUS.format(path, said))
+    return status
+
+
+def _remove_leftovers(*folders: Path) -> None:
+    """Remove what a kill left of files that were to replace others."""
+    for folder in folders:
+        for file in folder.glob(".*.tmp"):
+            file.unlink(missing_ok=True)
+
+
+def _check_links(run: Path) -> None:
+    """Refuse links that lead nowhere: a run would begin anew beside what they stood for.
+
+    Raises:
+        ValueError: naming the link, of the run's path or within it.
+    """
+    inside = run.iterdir() if run.is_dir() else ()
+    for path in (*reversed(run.parents), run, *sorted(inside)):
+        if path.is_symlink() and not path.exists():
+            raise ValueError(
+                f"{path} is a link to {path.readlink()}, which does not exist: bring that back, or "
+                "remove the link"
+            )
+
+
+def recorded_config(run: Path) -> dict[str, Any] | None:
+    """The configuration that a run was made with; None if it has none yet.
+
+    Raises:
+        ValueError: config.yaml is damaged.
+    """
+    path = run / "config.yaml"
+    if not path.exists():
+        return None
+    text = read_text(path, MAX_BYTES)
+    try:
+        written = yaml_value(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): {_REMEDY.format(run)}") from error
+    if not isinstance(written, dict):
+        raise ValueError(f"{path} is damaged: {_REMEDY.format(run)}")
+    return written
+
+
+def was_made_with(run: Path, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> bool:
+    """Whether there is a run of this configuration; args and errors as in `check_config`."""
+    recorded = recorded_config(run)
+    return recorded is not None and not _differences(recorded, config, may_differ)
+
+
+def _differences(
+    recorded: Mapping[str, Any], config: Mapping[str, Any], may_differ: Collection[str]
+) -> dict[str, tuple[str, str]]:
+    """The settings that differ, with the value of the run and that of this call."""
+    present = yaml.safe_load(_yaml_text(config))
+    old, new = _flatten(with_former(recorded, present)), _flatten(present)
+    return {
+        key: (old.get(key, "(absent)"), new.get(key, "(absent)"))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+        and not any(f"{key}.".startswith(f"{prefix}.") for prefix in may_differ)
+    }
+
+
+def _changes(differing: Mapping[str, tuple[str, str]]) -> str:
+    return "; ".join(f"{key}: {old} → {new}" for key, (old, new) in differing.items())
+
+
+class RunDirectory:
+    """One run on disk, open for writing by this process alone, or for reading by several.
+
+    Use it as a context manager, or call `close`. Under torchrun only rank 0 opens it for writing.
+
+    Args:
+        path: the run directory; it is created when missing.
+        reading: whether it is only read, which others may do at the same time; nothing is created.
+
+    Attributes:
+        path: the run directory.
+        samples: folder of sample grids.
+        checkpoints: folder of checkpoints.
+        train: the training log.
+
+    Raises:
+        RunInUseError: another process has it open for writing, or, if it shall be written, at all.
+    """
+
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        self.path = path
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        _check_links(path)
+        for folder in () if reading else (path, self.samples, self.checkpoints):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._acquire(reading)
+        if not reading:
+            _remove_leftovers(path, self.samples)
+        self.train = TrainLog(path / "train.csv")
+
+    def _acquire(self, reading: bool) -> int:
+        """The descriptor of the lock; -1 for a reader of a run that was copied without one."""
+        file = self.path / ".lock"
+        if reading and not file.exists():
+            return -1
+        lock = os.open(file, os.O_RDONLY if reading else os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_SH if reading else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if not reading:
+                with room_for(file):
+                    os.ftruncate(lock, 0)
+                    os.write(lock, f"{os.getpid()} on {platform.node()}\n".encode())
+        except BlockingIOError:
+            owner = os.read(lock, 300).decode().strip() or "unknown"
+            os.close(lock)
+            raise RunInUseError(
+                f"run {self.path} is in use by process {owner}; wait for it or stop it"
+            ) from None
+        except OSError as error:
+            os.close(lock)
+            if error.errno in NO_LOCKS:
+                raise OSError(
+                    f"{self.path} cannot be locked ({os.strerror(error.errno)}): the file system "
+                    "must support flock (Lustre: mount it with -o flock)"
+                ) from error
+            raise
+        return lock
+
+    @property
+    def _remedy(self) -> str:
+        return _REMEDY.format(self.path)
+
+    def close(self) -> None:
+        """Write what is pending and let other processes open the run."""
+        if self._lock < 0:
+            return
+        try:
+            self.train.flush()
+        finally:
+            os.close(self._lock)  # closing the descriptor releases the lock
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def write_config(self, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> None:
+        """Write config.yaml, or check that it is the same configuration; the first values stay.
+
+        Args and errors are those of `check_config`.
+        """
+        self.check_config(config, may_differ)
+        path = self.path / "config.yaml"
+        if not path.exists():
+            write_atomically(path, _yaml_text(config))
+
+    def check_config(self, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> None:
+        """Check that the run, if there is one already, was made with the same configuration.
+
+        Args:
+            config: the resolved configuration, of plain values.
+            may_differ: dotted keys, each with everything below it, that may change between a
+                run and its resumption, such as "logger".
+
+        Raises:
+            ValueError: the run was made with another configuration.
+        """
+        recorded = recorded_config(self.path)
+        if recorded is None:
+            return
+        differing = _differences(recorded, config, may_differ)
+        if not differing:
+            return
+        if overrides := remedy(tuple(differing), with_former(recorded, config)):
+            changed = _changes({key: differing[key] for key in settable(tuple(differing))})
+            raise ValueError(
+                f"run {self.path} was made by an earlier version, whose default was another one "
+                f"({changed}): give the command with {overrides} to go on with it, or keep it and "
+                "set another results_root"
+            )
+        if all(value_at(recorded, key) is ABSENT for key in differing):
+            raise ValueError(
+                f"run {self.path} was made by a version without {', '.join(differing)}: keep it, "
+                "and set another results_root for this one"
+            )
+        raise ValueError(
+            f"run {self.path} was made with another configuration ({_changes(differing)}): "
+            "delete the directory or change results_root"
+        )
+
+    @property
+    def status(self) -> Status | None:
+        """The recorded status; None for a new run.
+
+        Raises:
+            ValueError: the file is not a status.
+        """
+        return read_status(self.path)
+
+    def write_status(self, status: Status) -> None:
+        """Replace status.json."""
+        text = json.dumps(asdict(status), indent=2, ensure_ascii=False)
+        write_atomically(self.path / "status.json", text + "\n")
+
+    def eval_rows(self) -> list[dict[str, str]]:
+        """The rows of eval.csv as written; an empty value stands for "not measured".
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.path / "eval.csv"
+        if not path.exists():
+            return []
+        try:
+            rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        except csv.Error as error:
+            raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
+        if any(None in row or None in row.values() for row in rows):  # a cut or a foreign line
+            raise ValueError(f"{path} has rows that are not whole: {self._remedy}")
+        return rows
+
+    def append_eval(self, rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
+        """Add rows to eval.csv; a row with the key of an earlier one replaces it.
+
+        Args:
+            rows: values by column; None, NaN and left-out columns are written as empty.
+            columns: all columns, in order, from `bench.schema.eval_columns`.
+
+        Raises:
+            ValueError: a row has an unknown column.
+        """
+        table = {_key(row): row for row in self.eval_rows()}
+        for row in rows:
+            if unknown := sorted(row.keys() - set(columns)):
+                raise ValueError(f"unknown columns of eval.csv: {', '.join(unknown)}")
+            written = {column: _cell(row.get(column)) for column in columns}
+            table[_key(written)] = written
+        self._write_eval(table.values(), columns)
+
+    def truncate_eval(self, checkpoint: int, columns: tuple[str, ...]) -> None:
+        """Drop the rows of later checkpoints, which will come again; call it on resume.
+
+        Columns that earlier versions did not write are added to what they wrote.
+
+        Raises:
+            ValueError: the file has other columns.
+        """
+        rows = self.eval_rows()
+        lacking = [name for name in columns if rows and name not in rows[0]]
+        if not all(map(is_later, lacking)) or any(row.keys() - set(columns) for row in rows):
+            raise ValueError(f"{self.path / 'eval.csv'} has other columns: {self._remedy}")
+        try:
+            kept = [row for row in rows if int(row["checkpoint"]) <= checkpoint]
+        except ValueError as error:
+            raise ValueError(
+                f"{self.path / 'eval.csv'} names a checkpoint that is no number ({error}): "
+                f"{self._remedy}"
+            ) from error
+        if lacking or len(kept) < len(rows):
+            self._write_eval([_widened(row, lacking) for row in kept], columns)
+
+    def has_every_point(self) -> bool:
+        """Whether eval.csv has a row of every sampler at every evaluation point of the run.
+
+        How many points there are is what the rows say; a file without rows lacks some.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        rows = self.eval_rows()
+        if not rows or not {"checkpoint", "checkpoints", "sampler"} <= rows[0].keys():
+            return bool(rows)  # of another version, where there are rows
+        totals = {row["checkpoints"] for row in rows}
+        if not all(total.isdecimal() for total in totals):
+            return False
+        points = map(str, range(1, max(map(int, totals)) + 1))
+        there = {(row["checkpoint"], row["sampler"]) for row in rows}
+        return {(k, row["sampler"]) for k in points for row in rows} <= there
+
+    def check_points(self, before: int, samplers: Collection[str]) -> None:
+        """Check that no row of the points before one is missing: nothing can make them again.
+
+        Args:
+            before: the evaluation point that the run goes on from, whose rows can be made again.
+            samplers: names of the samplers that each point has a row of.
+
+        Raises:
+            ValueError: a row is missing.
+        """
+        there = {(row["checkpoint"], row["sampler"]) for row in self.eval_rows()}
+        for point in range(1, before):
+            if lost := [name for name in samplers if (str(point), name) not in there]:
+                raise ValueError(
+                    f"{self.path / 'eval.csv'} has lost the rows of checkpoint {point} (sampler "
+                    f"{', '.join(lost)}), whose weights are no longer kept: bring the file back, "
+                    f"or {self._remedy}"
+                )
+
+    def _write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
+        text = csv_text(columns, ([row[column] for column in columns] for row in rows))
+        write_atomically(self.path / "eval.csv", text)
+
+
+class _TreeDumper(yaml.SafeDumper):
+    """Writes values that stand in two places twice, without aliases, which are not read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Asked before an alias is written."""
+        return True
+
+
+def _yaml_text(config: Mapping[str, Any]) -> str:
+    return yaml.dump(dict(config), Dumper=_TreeDumper, sort_keys=False, allow_unicode=True)
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(row.get(column, "") for column in EVAL_KEY)
+
+
+def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
+    """A row with the columns that it lacks: what is known of before, and otherwise empty."""
+    known = {"class_labels": class_labels_of_before(row["class_agreement"])}
+    return {**row, **{name: known.get(name, "") for name in lacking}}
+
+
+def _cell(value: Any) -> str:
+    """Write a value of eval.csv: floats in full precision, nothing for None and NaN."""
+    if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's floats included
+        return "" if math.isnan(value) else repr(float(value))
+    return "" if value is None else str(value)
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, str]:
+    """Map dotted keys to values, shown as YAML would write them on one line."""
+    if isinstance(tree, dict) and tree:
+        pairs = (_flatten(value, f"{prefix}.{key}") for key, value in tree.items())
+        return {key: value for pair in pairs for key, value in pair.items()}
+    return {prefix.removeprefix("."): json.dumps(tree, ensure_ascii=False, default=str)}

@@ -1,0 +1,92 @@
+"""What made the numbers: the protocol and provenance columns of a run's rows."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import bench
+from bench.evaluation.blind_spots import to_text
+from bench.evaluation.evaluator import Evaluator
+from bench.evaluation.metrics.inception_score import IS_SPLITS
+from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
+from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
+from bench.evaluation.metrics.resampling import METRIC_SEED, METRICS_VERSION
+from bench.schema import BLIND
+from bench.training.trainer import Trainer
+
+
+def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
+    """The columns PROTOCOL, PROVENANCE, PERFECT and BLIND of `bench.schema`, alike in every row.
+
+    What is not trained leaves budget, precision and the machine out, and so agrees with any.
+    """
+    dataset, extractors = evaluator.reference.dataset, evaluator.reference.extractors
+    columns: dict[str, Any] = {
+        **evaluator.reference.perfect(evaluator.options.samples),
+        "data_hash": dataset.hash,
+        "image_shape": "x".join(map(str, dataset.shape)),
+        "reference": "train",
+        "reference_size": len(dataset.train),
+        "samples": evaluator.options.samples,
+        "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
+        "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
+        "metric_backend": backend(evaluator.options.resamples),
+        "torch_version": str(torch.__version__),
+        "bench_version": bench.__version__,
+        "commit": commit(),
+    }
+    for extractor in extractors:
+        spots = evaluator.reference.blind_spots(extractor)
+        columns[f"{BLIND}{extractor.name}"] = "" if spots is None else to_text(spots)
+    if trainer.phases:
+        columns |= {
+            "budget": str(trainer.budget),
+            "precision": trainer.precision,
+            "device": device_name(trainer.device),
+            "threads": torch.get_num_threads(),
+            "processes": trainer.world.size,
+        }
+    return columns
+
+
+def backend(resamples: int) -> str:
+    """Whose definitions the metrics follow, and their settings."""
+    return (
+        f"bench metrics {METRICS_VERSION}; as torch-fidelity "
+        f"{importlib.metadata.version('torch-fidelity')}: FID, KID ({KID_SUBSETS} subsets of "
+        f"min({KID_SUBSET_SIZE}; n/2)), IS ({IS_SPLITS} splits), precision and recall "
+        f"(k={NEIGHBOURHOOD}); as prdc: density and coverage (k={DENSITY_NEIGHBOURHOOD}); seed "
+        f"{METRIC_SEED}; {resamples} resamples"
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a reader would name it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{device.type}: {names[0] if names else platform.processor() or platform.machine()}"
+
+
+def commit() -> str:
+    """The commit of this checkout, marked if files were changed; empty where there is none."""
+    root = Path(bench.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.strip()

@@ -1,0 +1,152 @@
+"""The copy of a run in Weights & Biases; the CSV files of `bench.runs.directory` are the record."""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.runtime.atomic_files import write_atomically
+
+MODES = ("offline", "online", "disabled")
+"""Values of logger.wandb."""
+
+INIT_TIMEOUT_SECONDS = 30
+"""How long a run waits for W&B to answer before it goes on without."""
+
+FINISH_TIMEOUT_SECONDS = 120
+"""How long a finished run waits for its upload; what is missing stays in the run directory."""
+
+log = logging.getLogger(__name__)
+
+
+def check_mode(mode: str) -> None:
+    """Refuse a value of logger.wandb that W&B does not know.
+
+    Raises:
+        ValueError: naming those that it knows.
+    """
+    if mode not in MODES:
+        raise ValueError(f"logger.wandb is {mode!r}, must be one of {', '.join(MODES)}")
+
+
+class WandbLogger:
+    """Mirror of one run in Weights & Biases; metrics stand against images seen.
+
+    An outage never stops a run: the first failure logs one warning and turns the mirror off.
+
+    Args:
+        mode: "offline" (files that `wandb sync` uploads later), "online", or "disabled".
+        directory: the run directory; W&B writes into its folder wandb/.
+        project: W&B project.
+        group: group of the sweep, or None.
+        name: name shown for the run.
+        run_id: identity of the run; a resumed run that keeps it continues the same W&B run.
+        config: resolved configuration, of plain values.
+
+    Raises:
+        ValueError: the mode is unknown.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        directory: Path,
+        project: str,
+        group: str | None,
+        name: str,
+        run_id: str,
+        config: dict[str, Any],
+    ) -> None:
+        check_mode(mode)
+        self._run: Any = None
+        if mode == "disabled":
+            return
+
+        def start() -> None:
+            import wandb  # over a second: only runs that want it pay
+
+            directory.mkdir(parents=True, exist_ok=True)
+            run = wandb.init(
+                mode=mode,  # pyright: ignore[reportArgumentType]
+                dir=directory,
+                project=project,
+                group=group,
+                name=name,
+                id=run_id,
+                resume="allow",
+                config=config,
+                reinit="finish_previous",
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    init_timeout=INIT_TIMEOUT_SECONDS,
+                    login_timeout=INIT_TIMEOUT_SECONDS,
+                    finish_timeout=FINISH_TIMEOUT_SECONDS,
+                    disable_code=True,
+                    x_disable_stats=True,
+                ),
+            )
+            run.define_metric("images")
+            run.define_metric("*", step_metric="images")
+            self._run = run
+
+        self._attempt(start)
+
+    @property
+    def active(self) -> bool:
+        """Whether values still reach W&B."""
+        return self._run is not None
+
+    def log(self, values: Mapping[str, float], *, images: int) -> None:
+        """Mirror named scalars.
+
+        Args:
+            values: scalars by name, such as "generator/loss".
+            images: real images shown to the first phase, the axis of every chart.
+        """
+        if self.active:
+            self._attempt(lambda: self._run.log({**values, "images": images}))
+
+    def log_image(self, name: str, path: Path, *, images: int) -> None:
+        """Mirror a picture, such as a grid of samples.
+
+        Args:
+            name: its series, such as "samples/ddim-50".
+            path: the picture file.
+            images: real images shown to the first phase.
+        """
+        if not self.active:
+            return
+
+        def send() -> None:
+            import wandb
+
+            self._run.log({name: wandb.Image(str(path)), "images": images})
+
+        self._attempt(send)
+
+    def finish(self) -> None:
+        """Close the W&B run, inside the job that opened it."""
+        if self.active:
+            self._attempt(lambda: self._run.finish())
+            self._run = None
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Run an action of W&B; whatever it raises turns the mirror off."""
+        try:
+            action()
+        except Exception as error:  # a mirror's failure of any kind must not cost the run
+            self._run = None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, ModuleNotFoundError):
+                reason += " (pip install wandb, or set logger.wandb=disabled)"
+            log.warning("W&B is off for the rest of this run, its CSV files go on: %s", reason)
+
+
+def lasting_id(directory: Path) -> str:
+    """A run's name at W&B: kept in its directory, so that a resumed run goes on under it."""
+    file = directory / "wandb-id"
+    if not file.exists():
+        write_atomically(file, secrets.token_hex(8))
+    return file.read_text()

@@ -1,0 +1,91 @@
+"""The machine that a run is on: its device, its threads, its arithmetic."""
+
+import ctypes
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from bench.runtime.distributed import local_rank
+from bench.runtime.jobs import GPU, cores
+
+PRECISIONS = ("fp32", "bf16")
+
+MAX_THREADS = 1024
+"""Most CPU threads of a run; far more of them than cores exhaust the system."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to run on; GPUs are dealt out to ranks of torchrun, and to jobs run at once.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"device={name}, but torch sees no CUDA device: use device=cpu")
+        given = int(os.environ.get(GPU, local_rank()))
+        index = given if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise ValueError(f"device={name}, but torch sees {torch.cuda.device_count()} GPUs")
+        if device.index is not None and "LOCAL_RANK" in os.environ:
+            raise ValueError(f"device={name} under torchrun: use device=cuda, one GPU per process")
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; bf16 is for speed
+        torch.backends.cudnn.allow_tf32 = False
+        device = torch.device("cuda", index)
+        torch.cuda.set_device(device)
+    return device
+
+
+def check_precision(precision: object) -> None:
+    """Refuse a precision that `autocast` does not know.
+
+    Raises:
+        ValueError: naming those that it knows.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit the CPU threads of this process; None leaves the choice to torch."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1 or null, got {threads}")
+    if threads > MAX_THREADS:
+        raise ValueError(
+            f"threads must be at most {MAX_THREADS} or null, got {threads}: this machine has "
+            f"{cores()} cores"
+        )
+    torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Have the allocator reuse freed memory, not give it back at once; with glibc only.
+
+    Else every new large tensor costs a page fault for each 4 KiB.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is None:
+        return
+    from_heap, kept = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of <malloc.h>
+    if set_option(from_heap, 2**30) or set_option(from_heap, 2**25):  # older ones refuse more
+        set_option(kept, 2**31 - 1)  # the largest C int
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Mixed precision for "bf16", nothing for "fp32"."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

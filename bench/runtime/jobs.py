@@ -1,0 +1,251 @@
+"""A job's share of the machine, and what the processes of a sweep tell the one that started them.
+
+Hydra's launchers run jobs in other processes, perhaps on other machines, and hand nothing back.
+What these must know comes to them by environment variables; whose run failed comes back through a
+file that they append to.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra_plugins.hydra_joblib_launcher._core import execute_job
+from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+
+SWEEP = "BENCH_SWEEP"
+"""Environment variable: the sweep's name."""
+
+REPORT = "BENCH_REPORT"
+"""Environment variable: the file that jobs append to."""
+
+GPU = "BENCH_GPU"
+"""Environment variable: the GPU of a job, where several share a machine."""
+
+LOCAL = ("basic", "joblib")
+"""Values of hydra/launcher whose jobs all run on this machine."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job that has no result.
+
+    Attributes:
+        words: why.
+        left: whether another process is at it, so that it is no failure.
+    """
+
+    words: str
+    left: bool = False
+
+
+def tell(outcome: Outcome) -> None:
+    """Append an outcome to the sweep's report: one write, so that no two lines mix.
+
+    Outside a sweep there is no report, and nothing is done.
+    """
+    if REPORT not in os.environ:
+        return
+    line = json.dumps(asdict(outcome)) + "\n"
+    file = Path(os.environ[REPORT])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)
+
+
+def collect(file: Path) -> list[Outcome]:
+    """Read the report and remove it; empty if no job had anything to tell.
+
+    A line that is damaged stands for a job without a result.
+    """
+    if not file.exists():
+        return []
+    lines = [line for line in file.read_bytes().split(b"\n") if line]
+    file.unlink()
+    return [_read(line) for line in lines]
+
+
+def _read(line: bytes) -> Outcome:
+    try:
+        return Outcome(**json.loads(line))
+    except (TypeError, ValueError):
+        return Outcome("what a job told of itself is damaged")
+
+
+def gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
+    """How many GPUs this process may use, without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip()])
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
+
+
+def with_environment(arguments: Sequence[str]) -> list[str]:
+    """Have Hydra hand the sweep's name and report to its jobs, also where these inherit nothing."""
+    told = (f"+hydra.job.env_set.{key}={quoted(os.environ[key])}" for key in (SWEEP, REPORT))
+    return [*arguments, *told]
+
+
+def quoted(text: str) -> str:
+    """Any text as a value in one of Hydra's overrides: a backslash counts before a special sign."""
+    plain = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no reference to another value
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + (m[2] and "\\'"), plain) + "'"
+
+
+def at_once(launcher: Mapping[str, Any], *, cores: int) -> int:
+    """How many jobs of a sweep run at once on this machine.
+
+    Args:
+        launcher: Hydra's launcher configuration; `n_jobs` as joblib has it.
+        cores: of the machine.
+    """
+    jobs = int(launcher.get("n_jobs") or 1)
+    return jobs if jobs > 0 else max(1, cores + 1 + jobs)  # joblib counts down from all cores
+
+
+@contextmanager
+def free_gpu(job: int, count: int, folder: Path | None = None) -> Iterator[int | None]:
+    """A GPU that no other job of this machine has: the job's turn, or the next free one.
+
+    A job that ends early leaves its GPU to the next job, whatever that one's number. Where all are
+    taken, because there are more jobs than GPUs, it is the job's turn.
+
+    Args:
+        job: number of the job in its sweep.
+        count: GPUs of the machine.
+        folder: of the locks, which end with the process.
+
+    Yields:
+        The GPU's number; None where there is none.
+    """
+    if not count:
+        yield None
+        return
+    folder = folder or Path(tempfile.gettempdir())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all").replace(",", "-")
+    for gpu in ((job + k) % count for k in range(count)):
+        with (folder / f".bench-{os.getuid()}-gpu-{visible}-{gpu}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield gpu
+            return
+    yield job % count
+
+
+def cores() -> int:
+    """CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""What linear algebra asks for its number of threads."""
+
+log = logging.getLogger(__name__)
+
+
+def use_separate_processes() -> None:
+    """Have `hydra/launcher=joblib` run jobs by `launch_separately`."""
+    JoblibLauncher.launch = launch_separately
+
+
+def launch_separately(
+    self: JoblibLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+) -> Sequence[JobReturn]:
+    """Run jobs in `n_jobs` pools of one process each, which serves job after job.
+
+    A job whose process is killed is told to the sweep's report. Of the options of joblib only
+    `n_jobs` has a meaning here.
+
+    Args:
+        self: Hydra's launcher, which has the sweep's configuration.
+        job_overrides: the overrides of each job.
+        initial_job_idx: number of the first.
+
+    Returns:
+        What Hydra wants to know of each.
+    """
+    setup_globals()
+    assert self.config is not None  # Hydra has called `setup`
+    Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    jobs = min(at_once(self.joblib, cores=cores()), len(job_overrides))
+    context, task = self.hydra_context, self.task_function
+    shared = (context, self.config, task, Singleton.get_state())
+    calls = [(initial_job_idx + k, words, *shared) for k, words in enumerate(job_overrides)]
+    results = dict(_run(calls, jobs))
+    return [results[number] for number, *_ in calls]
+
+
+def _run(calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[tuple[int, JobReturn]]:
+    """Yield the number of each call of `execute_job` and what came of it, as they end."""
+    waiting = deque(calls)
+    free = [_pool(jobs) for _ in range(jobs)]
+    running: dict[Future[JobReturn], tuple[ProcessPoolExecutor, tuple[Any, ...]]] = {}
+    try:
+        while waiting or running:
+            while free and waiting:
+                pool, call = free.pop(), waiting.popleft()
+                with _no_interrupts():  # a process that is started now has none for all its life
+                    running[pool.submit(execute_job, *call)] = (pool, call)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                pool, (number, overrides, *_) = running.pop(future)
+                try:
+                    yield number, future.result()
+                    free.append(pool)
+                except TerminatedWorkerError as error:
+                    yield number, _killed(overrides, error)
+                    pool.shutdown(wait=False)
+                    free.append(_pool(jobs))
+    finally:
+        for pool in [*free, *(pool for pool, _ in running.values())]:
+            pool.shutdown(kill_workers=True)
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    """A pool of one process, which has its share of the cores."""
+    share = str(max(1, cores() // jobs))
+    return ProcessPoolExecutor(
+        max_workers=1, env={name: os.environ.get(name, share) for name in THREADS}
+    )
+
+
+def _killed(overrides: Sequence[str], error: TerminatedWorkerError) -> JobReturn:
+    """Say that the process of a job was killed; its place in Hydra's list."""
+    signals = re.findall(r"SIG[A-Z]+|EXIT\(\d+\)", str(error))
+    by = signals[0] if signals else "the system"
+    why = " (was there too little memory? try a smaller hydra.launcher.n_jobs)"
+    words = (
+        f"{' '.join(filter_overrides(overrides))}: its process was ended by {by}"
+        f"{why if by == 'SIGKILL' else ''}; the same command goes on from what is saved"
+    )
+    print(f"✗ {words}", file=sys.stderr, flush=True)
+    tell(Outcome(words))
+    return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; processes that are started here never hear of it, and are ended by us."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

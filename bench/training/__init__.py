@@ -1,0 +1,1 @@
+"""Training: the loop, its recipe, its budget and what it keeps."""

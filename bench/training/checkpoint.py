@@ -1,0 +1,143 @@
+"""Atomic checkpoints in plain containers, loadable with weights_only=True."""
+
+import logging
+import os
+import pickle
+import re
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.runtime.atomic_files import room_for
+from bench.runtime.interrupts import held_back
+
+FORMAT = 1
+KEPT = 2
+NAME = re.compile(r"step=[0-9]+\.pt")
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+log = logging.getLogger(__name__)
+
+
+def save(state: dict[str, Any], directory: Path, step: int) -> Path:
+    """Write step=<step>.pt so that a kill at any moment leaves the earlier ones intact.
+
+    Args:
+        state: tensors and plain containers only.
+        directory: where checkpoints live; the last two are kept.
+        step: training step, the name of the file.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OSError: the disk is full or not writable; earlier checkpoints are untouched.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"step={step}.pt"
+    partial = directory / f".step={step}.{os.getpid()}.partial"
+    try:
+        with room_for(path), held_back():  # torch's writer makes an error of an interrupt
+            with partial.open("wb") as file:
+                torch.save({"format": FORMAT, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    others = [other for other in _newest_first(directory) if other != path]
+    before = [other for other in others if _step(other) < step][: KEPT - 1]
+    for other in others:
+        if other not in before:  # older ones, and damaged ones of later steps
+            other.unlink(missing_ok=True)
+    return path
+
+
+def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
+    """Read the newest readable checkpoint, or None if there is none.
+
+    A damaged file is reported and passed over for the one before it. No code in a file is run.
+
+    Raises:
+        ValueError: all checkpoints are damaged, or of another version, or there is a file that
+            has the name of one and is none.
+    """
+    _check_names(directory)
+    for stale in directory.glob(".step=*.partial"):
+        stale.unlink(missing_ok=True)
+    paths = _newest_first(directory)
+    for path in paths:
+        try:
+            _check_sums(path)
+            state = torch.load(path, map_location=device, weights_only=True)
+        except (torch.OutOfMemoryError, PermissionError):
+            raise  # nothing is wrong with the file
+        except DAMAGE as error:
+            # torch advises to run what is in the file, over many lines
+            what = "no plain tensors" if isinstance(error, pickle.UnpicklingError) else error
+            log.warning("%s is damaged (%s): falling back to the one before", path, what)
+            continue
+        if state.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} has checkpoint format {state.get('format')}, this version reads {FORMAT}: "
+                "delete the run directory to train again"
+            )
+        return state
+    if paths:
+        raise ValueError(f"every checkpoint in {directory} is damaged: delete the run to repeat it")
+    return None
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the checksums of a checkpoint's parts, which torch writes and does not read.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: a part is not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():  # torch reads nothing from what is marked as a folder
+            if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr:
+                raise ValueError(f"its table of contents has another {entry.filename}")
+        if (part := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of its {part} is another")
+
+
+def _check_names(directory: Path) -> None:
+    """Refuse what looks like a checkpoint and is none, before training begins without it.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    for path in sorted(directory.glob("step=*.pt")):
+        if not NAME.fullmatch(path.name):
+            raise ValueError(
+                f"{path} is not named as a checkpoint is, step=<number>.pt: rename it, or move it "
+                "to another folder"
+            )
+        if path.is_symlink() and not path.exists():
+            raise ValueError(
+                f"{path} is a link to {path.readlink()}, which does not exist: bring that back, or "
+                "remove the link"
+            )
+        if not path.is_file():
+            raise ValueError(f"{path} is a folder, not a checkpoint: move it elsewhere")
+
+
+def _newest_first(directory: Path) -> list[Path]:
+    found = (path for path in directory.glob("step=*.pt") if NAME.fullmatch(path.name))
+    return sorted((path for path in found if not path.is_dir()), key=_step, reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("step="))

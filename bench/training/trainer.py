@@ -1,0 +1,313 @@
+"""The training loop of every model: phases, gradients, optimizers, EMA, budget and checkpoints."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bench.cost.measure import synchronize
+from bench.cost.training_flops import TrainingFlops, count_step
+from bench.data.batches import BatchStream
+from bench.runtime.device import autocast
+from bench.runtime.distributed import World
+from bench.training import checkpoint
+from bench.training.budget import Budget, Spent
+from bench.training.callbacks import Observer
+from bench.training.clock import TrainingClock
+from bench.training.ema import EMA
+from bench.training.loss_log import LossRecord
+from bench.training.recipe import Recipe, TrainerOptions
+from models.base import Batch, GenerativeModel, Phase
+
+CLOCK_EVERY = 10
+"""Steps between two readings of the clock where several ranks have to agree on the time."""
+
+
+class Trainer:
+    """Trains any `GenerativeModel` under a budget, resumably.
+
+    Every random number of step k on rank r comes from torch's global generator, seeded as a pure
+    function of (seed, k, r): there is no random state to save, and a resumed run repeats exactly
+    the steps that an undisturbed one takes.
+
+    Attributes:
+        clock: measures training time, without time in which the process is stopped.
+        spent: what training has consumed.
+        losses: what the phases logged since the last row.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        recipe: Recipe,
+        budget: Budget,
+        batches: BatchStream,
+        checkpoints: Path,
+        *,
+        seed: int,
+        precision: str = "fp32",
+        options: TrainerOptions | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.model = model.train()
+        self.recipe = recipe
+        self.budget = budget
+        self.batches = batches
+        self.checkpoints = checkpoints
+        self.seed = seed
+        self.precision = precision
+        self.options = options or TrainerOptions()
+        self.world = world or World()
+        self.device = model.progress.device
+        self.phases = self._check_phases()
+        self.world.synchronise_module(model)
+        decay = recipe.ema_decay if self.phases else None
+        self.ema = None if decay is None else EMA(model, decay)
+        self.optimizers = {phase.name: self._make_optimizer(phase) for phase in self.phases}
+        self._parameters = {phase.name: list(phase.module.parameters()) for phase in self.phases}
+        self._losses: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
+            phase.name: torch.compile(phase.loss) if self.options.compile else phase.loss
+            for phase in self.phases
+        }
+        self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
+        self._flops = TrainingFlops(self._flops_of_step)
+        self.clock = TrainingClock()
+        self._started = 0.0  # what the clock showed at the start of training, less all pauses
+        if budget.flops is not None and self.phases and not self._flops_of_step(0.0):
+            raise ValueError(
+                "budget.flops would never be spent, since torch counts no FLOPs in this model's "
+                "steps: give budget.images or budget.seconds instead"
+            )
+        self.spent = Spent()
+        self.losses = LossRecord([phase.name for phase in self.phases], self.device)
+
+    @property
+    def points(self) -> int:
+        """How many evaluation points there are; one for a model that is not trained."""
+        return self.budget.checkpoints if self.phases else 1
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1]."""
+        return self.budget.progress(self.spent)
+
+    @property
+    def evaluated(self) -> GenerativeModel:
+        """The model to evaluate: the averaged weights where the recipe keeps them."""
+        return self.model if self.ema is None else self.ema.model
+
+    @property
+    def weights(self) -> str:
+        """Which weights `evaluated` carries: "ema" or "raw"."""
+        return "raw" if self.ema is None else "ema"
+
+    def fit(self, observer: Observer) -> None:
+        """Train until the budget is spent, from where `resume` left off.
+
+        Raises:
+            TrainingFailedError: a loss was not finite.
+        """
+        if self.spent.point:
+            observer.on_point()  # a kill may have come between its checkpoint and its evaluation
+        while self.spent.point < self.points:
+            if self.phases:
+                with self.clock.beating():
+                    self._train_until((self.spent.point + 1) / self.points, observer)
+            self.spent.point += 1
+            self._save(observer)
+            observer.on_point()
+            self.world.barrier()
+
+    def _flops_of_step(self, progress: float) -> float:
+        """FLOPs of one step over all ranks; counting them is not training time."""
+        synchronize(self.device)
+        start = self.clock.now()
+        flops = count_step(
+            self.model,
+            self._to_device(self.batches(0)),
+            batch_size=self.recipe.batch_size,
+            processes=self.world.size,
+            progress=progress,
+        )
+        synchronize(self.device)
+        self._started += self.clock.now() - start
+        return flops
+
+    def _train_until(self, target: float, observer: Observer) -> None:
+        """Step until the share `target` of the budget is spent.
+
+        The device is waited for only where something is logged or saved (and in every step of a
+        model with several stages, which looks at `progress` to know its own).
+        """
+        saved_at = self.spent.seconds
+        self._started = self.clock.now() - self.spent.seconds
+        done = self.progress >= target
+        while not done:
+            self.step()
+            self._read_clock()
+            observer.on_step()
+            done = self.progress >= target
+            logs = done or self.spent.step % self.options.log_every == 0
+            saves = self.spent.seconds - saved_at >= self.options.checkpoint_seconds
+            if not logs and not saves:
+                continue
+            synchronize(self.device)
+            self.spent.flops = self._flops.total(self.spent.step)
+            self._agree_on_seconds()
+            done = self.progress >= target  # the device took until here
+            self.losses.raise_failure(self.world)
+            if logs or done:
+                observer.on_log(self.losses.take_means())
+            if saves and not done:
+                self._save(observer)
+                saved_at = self.spent.seconds
+            self._started = self.clock.now() - self.spent.seconds
+
+    def step(self) -> None:
+        """One pass over the active phases: each updates its own module, the others frozen."""
+        self._seed()
+        progress = self.progress
+        self.model.progress.fill_(progress)
+        active = [phase for phase in self.phases if phase.active(progress)]
+        kind = f"{self.model.stage} {' '.join(phase.name for phase in active)}"
+        self._flops.enter(kind, self.spent.step, progress)
+        shown: dict[int, Batch] = {}
+        for phase in active:
+            self._freeze_all_but(phase)
+            self._set_learning_rate(phase, progress)
+            for update in range(phase.repeats):
+                if update not in shown:
+                    k = self.spent.step * self._updates_per_step + update
+                    shown[update] = self._to_device(self.batches(k))
+                self._update(phase, shown[update])
+        self.spent.step += 1
+        self.spent.images += self.recipe.batch_size * active[0].repeats
+        if self.budget.flops is not None:
+            self.spent.flops = self._flops.total(self.spent.step)
+        if self.ema is not None:
+            self.ema.update(self.spent.step)
+
+    def _set_learning_rate(self, phase: Phase, progress: float) -> None:
+        """The optimizer's learning rate × schedule, a function of progress, × warm-up."""
+        start, end = phase.span
+        factor = self.recipe.lr_schedule((progress - start) / (end - start))
+        if self.recipe.warmup_images:
+            images = self.spent.images + self.recipe.batch_size
+            factor *= min(1.0, images / self.recipe.warmup_images)
+        for group in self.optimizers[phase.name].param_groups:
+            group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+
+    def _update(self, phase: Phase, batch: Batch) -> None:
+        """Minimise one phase's loss on one batch."""
+        optimizer, parameters = self.optimizers[phase.name], self._parameters[phase.name]
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.precision):
+            values = self._losses[phase.name](batch)
+        values["loss"].backward()
+        self.world.average_gradients(parameters)
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
+        optimizer.step()
+        self.losses.add(phase.name, values, self.spent.step + 1)
+
+    def _read_clock(self) -> None:
+        """Set the training time; ranks agree on it, since it decides when they stop and save.
+
+        The least of theirs, since all wait for one that is stopped, and only its clock knows.
+        """
+        if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
+            self._agree_on_seconds()
+
+    def _agree_on_seconds(self) -> None:
+        """Take the least training time of all ranks, from which each of them counts on.
+
+        Else of two ranks that are stopped in turn only the longer pause would be left out.
+        """
+        now = self.clock.now()
+        self.spent.seconds = self.world.least(now - self._started)
+        self._started = now - self.spent.seconds
+
+    def _seed(self) -> None:
+        entropy = (self.seed, self.spent.step, self.world.rank)
+        seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed costs a stack trace a call
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _freeze_all_but(self, phase: Phase) -> None:
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        for parameter in self._parameters[phase.name]:
+            parameter.requires_grad_(True)
+
+    def _to_device(self, batch: Batch) -> Batch:
+        y = None if batch.y is None else batch.y.to(self.device, non_blocking=True)
+        return Batch(batch.x.to(self.device, non_blocking=True), y)
+
+    def _check_phases(self) -> tuple[Phase, ...]:
+        phases = self.model.phases
+        names = [phase.name for phase in phases]
+        if names and set(names) != set(self.recipe.optimizers):
+            raise ValueError(
+                f"training.optimizers must name the model's phases {sorted(names)}, "
+                f"got {sorted(self.recipe.optimizers)}"
+            )
+        for moment in (0.0, *(phase.span[1] for phase in phases)):
+            if phases and moment < 1 and not any(phase.active(moment) for phase in phases):
+                raise ValueError(f"no phase of the model is trained at {moment:.0%} of the budget")
+        return phases
+
+    def _make_optimizer(self, phase: Phase) -> Optimizer:
+        try:
+            return self.recipe.optimizers[phase.name](phase.module.parameters())
+        except (TypeError, ValueError) as error:  # torch does not say which optimizer
+            raise ValueError(f"training.optimizers.{phase.name}: {error}") from error
+
+    def _save(self, observer: Observer) -> None:
+        if self.world.is_main and self.phases:
+            observer.on_save()
+            checkpoint.save(self.state_dict(), self.checkpoints, self.spent.step)
+        self.world.barrier()
+
+    def resume(self) -> None:
+        """Continue from the newest readable checkpoint, if there is one."""
+        state = checkpoint.load_latest(self.checkpoints, self.device)
+        if state is not None:
+            self.load_state_dict(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, in plain containers."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.model.state_dict(),
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+            "spent": asdict(self.spent),
+            "processes": self.world.size,
+            "flops": self._flops.state_dict(),
+            "losses": self.losses.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`, exactly.
+
+        Raises:
+            ValueError: it was saved by another number of processes.
+        """
+        if state["processes"] != self.world.size:
+            raise ValueError(
+                f"{self.checkpoints} was written by {state['processes']} processes, now there are "
+                f"{self.world.size}: resume with as many, or delete the run directory"
+            )
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.model.load_state_dict(state["ema"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.spent = Spent(**state["spent"])
+        self._flops.load_state_dict(state["flops"])
+        self.losses.load_state_dict(state["losses"])

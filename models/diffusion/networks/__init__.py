@@ -1,0 +1,1 @@
+"""Networks that predict what diffusion models need."""

@@ -1,0 +1,636 @@
+"""Claims: declared as data, judged from runs with known effects."""
+
+import math
+import re
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from scipy import stats
+from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores, write_run
+
+from bench.command_line import expand, read_grids
+from bench.compare.claims.declaration import Criterion, Selection, read_claim, read_claims
+from bench.compare.claims.measurements import Counts, Seeds, _log_spread, largest_rise, measure
+from bench.compare.claims.selection import _plain
+from bench.compare.claims.verdicts import estimate, judge, stratified_difference, stratified_p
+from bench.compare.comparison import compare_runs, model_changes
+from bench.compare.read import read_runs
+from bench.compare.stats import holm
+from bench.compare.writers.claims import claims_page
+from bench.runs.directory import Status
+from scripts.error_rates import NOISES
+
+ROLES = {"gan": ["dcgan_small"], "diffusion": ["ddpm_small"], "real": ["real"]}
+
+
+def read(folder):
+    by_dataset = {}
+    for run in read_runs([folder]):
+        by_dataset.setdefault(run.dataset, []).append(run)
+    return [compare_runs(runs) for runs in by_dataset.values()]
+
+
+def judged(folder, *tests):
+    body = {"source": "C", "statement": "A is so.", "runs": ["gan"], "tests": list(tests)}
+    (judgement,) = judge([read_claim("a-claim", body, ROLES)], read(folder))
+    return judgement
+
+
+@pytest.fixture
+def two_models(tmp_path):
+    """Five seeds of a GAN whose FID is half the DDPM's, with common ups and downs; the floor."""
+    for seed, luck in enumerate((1.0, 1.3, 0.8, 1.1, 0.9)):
+        jitter = 1 + seed / 100
+        gan = scores(10 * luck * jitter) | costs(1, 0.5)
+        ddpm = scores(20 * luck, precision=0.8 + seed / 1e3) | costs(50, 30 + seed)
+        write_run(tmp_path, "dcgan_small", seed, {"generator": gan})
+        write_run(tmp_path, "ddpm_small", seed, {"ddim-50": ddpm})
+    floor = scores(1.0) | {"nfe": 0}
+    write_run(tmp_path, "real", 0, {"held-out": floor}, protocol=FLOOR)
+    return tmp_path / "runs"
+
+
+RATIO = {"says": "FID", "of": {"role": "diffusion"}, "to": {"role": "gan"}}
+
+
+def test_every_claim_of_the_documents_is_declared_with_runs_that_exist():
+    claims = read_claims()
+    assert len(claims) == len({claim.name for claim in claims}) == 23
+    for experiment in ("claims_small", "claims_cifar10"):
+        grids = read_grids(experiment)
+        for claim in claims:
+            assert claim.tests, claim.name
+            assert claim.source in "ABC"
+            assert set(claim.runs) <= set(grids), claim.name
+
+
+def jobs(experiment: str, runs: tuple[str, ...]) -> list[list[str]]:
+    """The overrides of every job of some grids, as Hydra writes them."""
+    found = []
+    for line in expand(["-m", f"experiment={experiment}", f"sweep={','.join(runs)}"]):
+        parsed = OverridesParser.create().parse_overrides(line[1:])
+        found += [
+            list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch
+        ]
+    return found
+
+
+def draws(model: str, job: list[str], sampler: str | None) -> bool:
+    """Whether a job draws by a sampler: one that it lists, or its model's configuration does."""
+    recipe = (files("conf") / "model" / f"{model}.yaml").read_text(encoding="utf-8")
+    listed = next((word for word in job if word.startswith("model.build.samplers=")), recipe)
+    if sampler is None or sampler == "draft":
+        return True
+    wanted, last = re.fullmatch(r"(?:hybrid-)?(.+?)(?:-last-(\d+))?", sampler).groups()
+    return {wanted, last or wanted} <= set(re.split(r"[^\w.-]+", listed))
+
+
+@pytest.mark.parametrize("experiment", ["claims_small", "claims_cifar10"])
+def test_every_selection_of_a_claim_finds_a_job_of_its_runs(experiment):
+    for claim in read_claims():
+        made = jobs(experiment, claim.runs)
+        for selection in (side for test in claim.tests for side in (*test.of, *test.to)):
+            fitting = [
+                job
+                for position, model in enumerate(selection.models)
+                for job in made
+                if f"model={model}" in job
+                and sorted(map(_plain, model_changes(job)))
+                == sorted(map(_plain, selection.overrides_at(position)))
+                and draws(model, job, selection.sampler)
+            ]
+            if selection.dataset is None or experiment == "claims_small":
+                assert fitting, (claim.name, selection)
+
+
+def test_models_of_claims_exist():
+    table = yaml.safe_load((files("conf") / "claims" / "roles.yaml").read_text())["roles"]
+    models = {file.name.removesuffix(".yaml") for file in (files("conf") / "model").iterdir()}
+    assert {name for names in table.values() for name in names} <= models
+
+
+def test_a_ratio_is_paired_by_seed(two_models):
+    (finding,) = judged(two_models, RATIO).findings
+    luck_free = np.log(2) - np.log([1.0, 1.01, 1.02, 1.03, 1.04])
+    assert finding.estimate.effect == pytest.approx(math.exp(luck_free.mean()))
+    half = 2.776445 * luck_free.std(ddof=1) / math.sqrt(5)
+    assert finding.estimate.high == pytest.approx(math.exp(luck_free.mean() + half), rel=1e-5)
+    assert finding.says == "supports"
+    assert finding.estimate.n == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        ({}, "supported"),
+        ({"expect": "below"}, "contradicted"),
+        ({"than": 3.0}, "contradicted"),
+        ({"than": 1.96}, "inconclusive"),
+        ({"expect": "differs"}, "supported"),
+    ],
+)
+def test_direction_and_threshold_decide(two_models, change, verdict):
+    assert judged(two_models, RATIO | change).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ((1.0, 1.01, 0.99, 1.02, 1.0), "contradicted"),
+        ((1.05, 1.06, 1.04, 1.05, 1.06), "contradicted"),  # surely a difference, of no matter
+        ((1.0, 1.3, 0.8, 1.1, 0.9), "inconclusive"),
+        ((1.2, 1.25, 1.3, 1.2, 1.25), "supported"),
+        ((1.0, 1.0, 1.0, 1.0, 1.0), "inconclusive"),  # copies of a file are no certainty
+    ],
+)
+def test_a_difference_must_matter_and_a_verdict_against_it_takes_an_interval(
+    tmp_path, ratios, verdict
+):
+    for seed, ratio in enumerate(ratios):
+        write_run(tmp_path, "dcgan_small", seed, {"generator": scores(10.0)})
+        write_run(tmp_path, "ddpm_small", seed, {"ddim-50": scores(10.0 * ratio)})
+    assert judged(tmp_path / "runs", RATIO | {"expect": "differs"}).verdict == verdict
+
+
+def test_zeros_are_counted_where_differences_are_taken_and_named_where_ratios_are(tmp_path):
+    for seed, recall in enumerate((0.0, 0.0, 0.44, 0.45, 0.43)):
+        row = scores(9.0) | {"recall_domain": recall}
+        write_run(tmp_path, "dcgan_small", seed, {"generator": row})
+    floor = scores(1.0) | {"recall_domain": 0.5, "nfe": 0}
+    write_run(tmp_path, "real", 0, {"held-out": floor}, protocol=FLOOR)
+    sides = {"of": {"role": "gan", "column": "recall"}, "to": {"role": "real", "column": "recall"}}
+    test = {"says": "recall", **sides}
+    (whole,) = judged(tmp_path / "runs", test | {"scale": "linear", "times": 0.8}).findings
+    assert whole.estimate.effect == pytest.approx((0.44 + 0.45 + 0.43) / 5 - 0.4)
+    assert (whole.estimate.n, whole.says) == (5, "undecided")
+    (ratio,) = judged(tmp_path / "runs", test | {"than": 0.8}).findings
+    assert ratio.estimate.text == "no ratio: a value is not positive in 2 of 5 seeds"
+    assert ratio.says == "undecided"
+
+
+def test_what_holds_in_every_seed_of_every_data_set_is_decided_though_all_seeds_are_alike(tmp_path):
+    for dataset in ("a", "b"):
+        for seed in range(4):
+            row = {"g": scores(9.0) | {"modes": 10 if seed else 9}}
+            write_run(tmp_path, "dcgan_small", seed, row, dataset=dataset)
+            write_run(tmp_path, "ddpm_small", seed, {"d": scores(9.0)}, dataset=dataset)
+    test = {
+        **{"says": "modes", "kind": "holds", "scale": "linear", "times": 0.95, "than": 0.5},
+        "of": {"role": "diffusion", "column": "modes"},
+        "to": {"role": "diffusion", "column": "modes"},
+    }
+    (all_of_them,) = judged(tmp_path / "runs", test).findings
+    assert all_of_them.estimate.text.startswith("8 of 8 [")
+    assert all_of_them.p == pytest.approx(2 * 0.5**8)
+    assert all_of_them.says == "supports"
+    test["of"] = {"role": "gan", "column": "modes"}
+    (most,) = judged(tmp_path / "runs", test).findings
+    assert most.estimate.text.startswith("6 of 8 [")
+
+
+def test_no_sign_of_a_thing_need_not_speak_against_it(two_models):
+    below = RATIO | {"expect": "below"}
+    assert judged(two_models, below).verdict == "contradicted"
+    assert judged(two_models, below | {"refutes": False}).verdict == "inconclusive"
+
+
+def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
+    def verdict(*tests, needs="all"):
+        claim = {"source": "C", "statement": "", "runs": [], "needs": needs, "tests": list(tests)}
+        return judge([read_claim("c", claim, ROLES)], read(two_models))[0].verdict
+
+    open_ = RATIO | {"than": 1.96}
+    against = RATIO | {"expect": "below"}
+    unmeasured = RATIO | {"of": {"role": "gan", "dataset": "cifar10"}}
+    assert verdict(RATIO, RATIO | {"than": 1.5}) == "supported"
+    assert verdict(RATIO, open_) == verdict(RATIO, unmeasured) == "inconclusive"
+    assert verdict(RATIO, against) == "contradicted"
+    assert verdict(RATIO, open_, needs="any") == "supported"
+    assert verdict(RATIO, against, needs="any") == "inconclusive"
+    assert verdict(open_, against | {"decides": False}) == "inconclusive"
+    assert verdict(RATIO, against | {"decides": False}) == "supported"
+    assert verdict(against | {"decides": False}) == "not measured"
+
+
+def test_what_must_hold_everywhere_does_not_where_one_data_set_leaves_it_open(tmp_path):
+    for dataset, spread in (("a", 0.1), ("b", 30.0)):
+        for seed in range(4):
+            ours = {"g": scores(20.0 + spread * seed)}
+            write_run(tmp_path, "dcgan_small", seed, ours, dataset=dataset)
+            theirs = {"g": scores(30.0)}
+            write_run(tmp_path, "ddpm_small", seed, theirs, dataset=dataset)
+    test = RATIO | {"of": {"role": "gan"}, "to": {"role": "diffusion"}, "expect": "below"}
+    assert judged(tmp_path / "runs", test).verdict == "supported"
+    assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "inconclusive"
+
+
+def test_tests_that_disagree_are_inconclusive_and_one_that_lacks_runs_is_named(two_models):
+    missing = {"says": "of another size", "of": {"role": "gan", "dataset": "cifar10"}}
+    judgement = judged(two_models, RATIO, RATIO | {"expect": "below"}, missing)
+    assert judgement.verdict == "inconclusive"
+    assert judgement.sentence == "1 for, 1 against, 1 not measured"
+    text = claims_page([judgement], "python -m bench.compare")
+    assert "Not measured: of another size." in text
+    assert "python -m bench -m experiment=claims_small sweep=gan" in text
+
+
+def test_the_floor_stands_beside_every_seed(two_models):
+    test = {"says": "floor", "to": {"role": "real"}, "of": {"role": "gan"}, "than": 5.0}
+    (finding,) = judged(two_models, test).findings
+    assert finding.estimate.n == 5
+    assert finding.estimate.effect == pytest.approx(
+        np.exp(
+            np.mean(np.log(10 * np.array([1.0, 1.3 * 1.01, 0.8 * 1.02, 1.1 * 1.03, 0.9 * 1.04])))
+        )
+    )
+
+
+def test_fewer_than_three_seeds_give_no_verdict(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, "dcgan_small", seed, {"generator": scores(10.0 + seed)})
+        write_run(tmp_path, "ddpm_small", seed, {"ddim-50": scores(500.0 + seed)})
+    judgement = judged(tmp_path / "runs", RATIO)
+    assert judgement.verdict == "inconclusive"
+    assert judgement.findings[0].says == "too few"
+
+
+def test_holm_corrects_over_the_tests_of_a_claim(two_models):
+    alone = judged(two_models, RATIO | {"than": 1.9}).findings[0]
+    among = judged(two_models, *[RATIO | {"than": 1.9, "says": f"{k}"} for k in range(4)])
+    assert among.findings[0].p == pytest.approx(min(1.0, 4 * alone.p))
+
+
+def test_counted_columns_are_exact(two_models):
+    test = RATIO | {
+        "of": {"role": "diffusion", "column": "nfe"},
+        "to": {"role": "gan", "column": "nfe"},
+    }
+    (finding,) = judged(two_models, test).findings
+    assert (finding.estimate.text, finding.says) == ("×50", "supports")
+
+
+def test_failed_and_collapsed_runs_are_counted(tmp_path):
+    failed = Status("failed", "not finite", 10, "generator", "python -m bench model=dcgan_small")
+    for seed in range(6):
+        row = scores(10.0 + seed) | ({"warning": "only 1 of 10 modes"} if seed < 3 else {})
+        status = failed if seed == 5 else None
+        write_run(
+            tmp_path, "dcgan_small", seed, {} if status else {"generator": row}, status=status
+        )
+        write_run(tmp_path, "ddpm_small", seed, {"ddim-50": scores(20.0 + seed)})
+    for seed in range(6, 9):  # still running: nothing is known of how it ends
+        write_run(tmp_path, "ddpm_small", seed, {}, status=Status("running", step=5))
+    test = RATIO | {"kind": "failures", "of": {"role": "gan"}, "to": {"role": "diffusion"}}
+    (finding,) = judged(tmp_path / "runs", test).findings
+    assert finding.estimate.text.startswith("4 of 6 runs against 0 of 6")
+    # Fisher's exact test by hand: 2 · C(6, 4) / C(12, 4)
+    assert finding.p == pytest.approx(2 * 15 / 495)
+    assert finding.says == "undecided"
+
+
+def test_a_failed_run_whose_command_is_no_shells_stops_nothing(two_models):
+    failed = Status("failed", "not finite", step=3, command="python -m bench model='dcgan_small")
+    write_run(two_models.parent, "dcgan_small", 5, {}, status=failed)
+    assert judged(two_models, RATIO).verdict == "supported"
+
+
+def test_shares_of_runs_are_compared_within_data_sets(tmp_path):
+    for dataset in ("a", "b", "c"):
+        for seed in range(4):
+            bad = {"g": scores(9.0) | {"warning": "only 1 of 10 modes"}}
+            write_run(tmp_path, "dcgan_small", seed, bad, dataset=dataset)
+            write_run(tmp_path, "ddpm_small", seed, {"d": scores(9.0)}, dataset=dataset)
+    test = RATIO | {"kind": "failures", "of": {"role": "gan"}, "to": {"role": "diffusion"}}
+    (finding,) = judged(tmp_path / "runs", test).findings
+    assert finding.estimate.text.startswith("12 of 12 runs against 0 of 12")
+    assert finding.p == pytest.approx(2 / math.comb(8, 4) ** 3)
+    assert finding.places == ("a", "b", "c")
+    share = test | {"to": [], "than": 0.25}
+    (finding,) = judged(tmp_path / "runs", share).findings
+    assert finding.estimate.text.startswith("12 of 12 [")
+    assert finding.p == pytest.approx(0.25**12)
+
+
+def test_the_stratified_test_is_fishers_in_one_stratum_and_its_level_holds_in_many():
+    for (k, n), (j, m) in (((4, 6), (0, 6)), ((1, 5), (3, 7)), ((0, 3), (0, 4)), ((5, 5), (5, 5))):
+        fisher = stats.fisher_exact([[k, n - k], [j, m - j]])[1]
+        assert stratified_p([(k, n)], [(j, m)]) == pytest.approx(fisher)
+    rng = np.random.default_rng(0)
+    rates = np.array([0.05, 0.5, 0.9])  # data sets differ, the sides do not
+    wrong = 0
+    for _ in range(2000):
+        of, to = (
+            list(zip(rng.binomial(5, rates).tolist(), [5] * 3, strict=True)) for _ in range(2)
+        )
+        wrong += stratified_p(of, to) < 0.05
+    assert wrong / 2000 <= 0.05
+
+
+def test_runs_are_told_apart_by_the_overrides_of_their_model(tmp_path):
+    for variant, width, fid in (("a", "", 10.0), ("b", "16", 40.0), ("c", "64", 5.0)):
+        for seed in range(3):
+            changed = f" model.build.width={width}" if width else ""
+            row = scores(fid + seed / 10) | {"overrides": f"budget.seconds=40{changed}"}
+            write_run(tmp_path, "dcgan_small", seed, {"generator": row}, variant=variant)
+    test = {
+        "says": "width",
+        "expect": "below",
+        "of": {"role": "gan", "overrides": "model.build.width=64"},
+        "to": {"role": "gan", "overrides": "model.build.width=16"},
+    }
+    (finding,) = judged(tmp_path / "runs", test).findings
+    assert finding.estimate.effect == pytest.approx(5.1 / 40.1, rel=1e-2)
+    assert finding.rows == (
+        "dcgan_small (build.width=64), generator",
+        "dcgan_small (build.width=16), generator",
+    )
+
+
+def along(tmp_path, model, seed, fids, dataset="digits"):
+    for k, fid in enumerate(fids, 1):
+        row = scores(fid) | costs(1, 1.0) | {"train_seconds": 10.0 * k, "train_flops": 1e9 * k}
+        write_run(
+            tmp_path, model, seed, {"g": row}, dataset=dataset, checkpoint=k, checkpoints=len(fids)
+        )
+
+
+def test_rises_and_the_way_to_a_threshold_are_read_off_the_course(tmp_path):
+    for seed in range(3):
+        along(tmp_path, "dcgan_small", seed, (40.0, 10.0, 30.0, 20.0 + seed))
+        along(tmp_path, "ddpm_small", seed, (80.0, 40.0, 20.0, 10.0 + seed))
+    (comparison,) = read(tmp_path / "runs")
+    of, to = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
+    (rises,) = measure(Criterion("rise", (of,), (to,), kind="rise"), [comparison])
+    assert rises.values == pytest.approx({str(seed): math.log(3.0) for seed in range(3)})
+    (reached,) = measure(
+        Criterion("reach", (to,), (of,), kind="reach", cost="train_seconds"), [comparison]
+    )
+    for seed in range(3):  # the GAN ends worse, at 20 + seed, which it first had before point 2
+        level = 20.0 + seed
+        gan = 10 * 2 ** (math.log(level / 40) / math.log(10 / 40))
+        ddpm = 20 * (30 / 20) ** (math.log(level / 40) / math.log(20 / 40))
+        assert reached.values[str(seed)] == pytest.approx(math.log(ddpm / gan))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "known"),
+    [
+        ((80.0, 40.0, 10.0), (9.0, 8.0, 7.0), True),  # the GAN was there even earlier
+        ((9.0, 8.0, 7.0), (80.0, 40.0, 10.0), True),  # and so was the DDPM here
+        ((7.0, 7.2, 7.4), (7.1, 7.3, 7.5), False),  # both at their first points: nobody knows
+    ],
+)
+def test_who_was_there_at_the_first_point_counts_where_the_order_is_known(
+    tmp_path, ours, theirs, known
+):
+    for seed in range(3):
+        along(tmp_path, "ddpm_small", seed, ours)
+        along(tmp_path, "dcgan_small", seed, theirs)
+    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
+    test = Criterion("reach", (of,), (to,), kind="reach", cost="train_seconds")
+    assert bool(measure(test, read(tmp_path / "runs"))) is known
+
+
+def test_bounds_are_judged_by_their_signs(tmp_path):
+    for seed in range(3):  # the GAN is there at its first point: three bounds of ×3, no more
+        along(tmp_path, "ddpm_small", seed, (80.0, 40.0, 10.0))
+        along(tmp_path, "dcgan_small", seed, (9.0, 8.0, 10.0))
+    test = RATIO | {"kind": "reach", "cost": "train_seconds"}
+    (finding,) = judged(tmp_path / "runs", test).findings
+    counted = test | {"kind": "later", "than": 0.5}
+    assert judged(tmp_path / "runs", counted).findings[0].estimate.text.startswith("3 of 3 [")
+    assert finding.estimate.text == "at least ×3"
+    assert finding.p == pytest.approx(0.25)
+    assert finding.says == "undecided"
+
+
+def test_shares_that_differ_within_data_sets_are_not_reversed_by_adding_them_up():
+    of, to = [(5, 5), (2, 20)], [(9, 20), (0, 5)]
+    assert stratified_difference(of, to) > 0 > 7 / 25 - 9 / 25
+    assert stratified_difference([(4, 6)], [(1, 6)]) == pytest.approx(0.5)
+
+
+def test_protocols_are_not_pooled(two_models):
+    (comparison,) = read(two_models)
+    both = [replace(comparison, values={"budget": budget}) for budget in ("40 s", "80 s")]
+    gan = Selection(("dcgan_small",))
+    found = measure(Criterion("f", (gan,), kind="front", cost="latency_ms", than=0.5), both)
+    assert [m.of for m in found] == [((5, 5),)] * 2
+
+
+def test_one_seed_that_ends_badly_moves_no_other_seeds_threshold(tmp_path):
+    for seed in range(3):
+        last = 300.0 if seed == 0 else 20.0
+        along(tmp_path, "dcgan_small", seed, (400.0, 350.0, last))
+        along(tmp_path, "ddpm_small", seed, (400.0, 30.0, 10.0))
+    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
+    test = Criterion("reach", (of,), (to,), kind="reach", cost="train_seconds")
+    (reached,) = measure(test, read(tmp_path / "runs"))
+    assert reached.values["1"] == reached.values["2"] != reached.values["0"]
+
+
+def test_curves_are_compared_where_both_have_seen_as_many_images(tmp_path):
+    for seed in range(3):
+        for k, fid in enumerate((40.0, 20.0, 10.0), 1):
+            row = {"g": scores(fid) | {"images": 1000 * 2**k, "train_seconds": 1.0 * k}}
+            write_run(tmp_path, "dcgan_small", seed, row, checkpoint=k, checkpoints=3)
+        slow = {"g": scores(30.0) | {"images": 4000, "train_seconds": 3.0}}
+        write_run(tmp_path, "ddpm_small", seed, slow)
+    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
+    (equal,) = measure(Criterion("e", (of,), (to,), equal="images"), read(tmp_path / "runs"))
+    assert equal.values == pytest.approx(dict.fromkeys("012", math.log(30 / 20)))
+    (ends,) = measure(Criterion("e", (of,), (to,)), read(tmp_path / "runs"))
+    assert ends.values == pytest.approx(dict.fromkeys("012", math.log(30 / 10)))
+
+
+def test_the_largest_rise_of_a_falling_course_is_none():
+    assert largest_rise(np.array([5.0, 4.0, 3.0])) == 1.0
+    assert largest_rise(np.array([4.0, 2.0, 5.0, 1.0])) == 2.5
+    assert math.isnan(largest_rise(np.array([4.0, math.nan, 500.0])))
+    assert math.isnan(largest_rise(np.array([4.0, -0.1, 0.2])))
+
+
+def test_settings_are_varied_one_at_a_time(tmp_path):
+    keys = ("training.lr", "training.batch_size")
+    for model, factor in (("dcgan_small", 3.0), ("ddpm_small", 1.1)):
+        for seed in range(3):
+            base = 10.0 + seed / 7
+            default = scores(base) | {"overrides": "", "images": 100}
+            write_run(tmp_path, model, seed, {"g": default})
+            for k, key in enumerate(keys):
+                for side, change in (("low", 1 / factor), ("high", factor)):
+                    row = scores(base * change) | {"overrides": f"model.{key}={side}"}
+                    row |= {"images": 100}
+                    write_run(tmp_path, model, seed, {"g": row}, variant=f"{k}{side}")
+    of, to = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
+    settings = ("lr", "batch_size")
+    comparisons = read(tmp_path / "runs")
+    (spread,) = measure(
+        Criterion("s", (of,), (to,), kind="settings_spread", settings=settings), comparisons
+    )
+    assert spread.values == pytest.approx(
+        {str(s): math.log(math.log(3.0) / math.log(1.1)) for s in range(3)}
+    )
+    (share,) = measure(
+        Criterion("s", (of,), (to,), kind="settings_share", scale="linear", settings=settings),
+        comparisons,
+    )
+    assert share.values == pytest.approx({str(s): 1 / 2 - 1 for s in range(3)})
+    line = "python -m bench model=dcgan_small model.training.lr=low"
+    for seed in (0, 1):  # training fails: no setting that is near the default
+        failed = Status("failed", "not finite", step=3, command=line)
+        (
+            tmp_path / "runs" / "digits" / "dcgan_small" / "0low" / f"seed={seed}" / "eval.csv"
+        ).unlink()
+        write_run(tmp_path, "dcgan_small", seed, {}, variant="0low", status=failed)
+    comparisons = read(tmp_path / "runs")
+    (share,) = measure(
+        Criterion("s", (of,), (to,), kind="settings_share", scale="linear", settings=settings),
+        comparisons,
+    )
+    assert share.values == pytest.approx({"0": 1 / 4 - 1, "1": 1 / 4 - 1, "2": 1 / 2 - 1})
+    (spread,) = measure(
+        Criterion("s", (of,), (to,), kind="settings_spread", settings=settings), comparisons
+    )
+    assert spread.lacking == "no ratio: a setting failed in 2 seeds"
+
+
+def test_a_front_counts_the_seeds_in_which_an_entry_is_on_it(two_models):
+    comparisons = read(two_models)
+    gan, ddpm = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
+    counts = [
+        measure(Criterion("f", (s,), kind="front", cost="latency_ms", than=0.5), comparisons)[0]
+        for s in (gan, ddpm)
+    ]
+    assert [c.of for c in counts if isinstance(c, Counts)] == [((5, 5),), ((0, 5),)]
+
+
+def test_selections_of_several_data_sets_are_looked_up_together(tmp_path):
+    fids = {("a", "dcgan_small"): 2, ("a", "ddpm_small"): 3, ("b", "dcgan_small"): 8}
+    for (dataset, model), fid in (fids | {("b", "ddpm_small"): 6}).items():
+        for seed in range(3):
+            write_run(tmp_path, model, seed, {"g": scores(fid)}, dataset=dataset)
+    (m,) = measure(
+        Criterion(
+            "growth",
+            (Selection(("dcgan_small",), "b"), Selection(("ddpm_small",), "a")),
+            (Selection(("dcgan_small",), "a"), Selection(("ddpm_small",), "b")),
+        ),
+        read(tmp_path / "runs"),
+    )
+    assert isinstance(m, Seeds)
+    assert m.values == pytest.approx(dict.fromkeys("012", math.log((8 / 2) / (6 / 3))))
+    assert m.places == ("b", "a")
+
+
+def test_points_take_the_models_of_their_size(tmp_path):
+    roles = {"gan": ["dcgan_small", "mlp_gan"], "diffusion": ["ddpm_small", "ddpm_mlp"]}
+    for seed in range(3):
+        for model, modes in (("mlp_gan", 2 + seed % 2), ("ddpm_mlp", 8)):
+            row = {"s": mode_scores(modes, 0.9, 0.1, 0.2)}
+            write_run(
+                tmp_path,
+                model,
+                seed,
+                row,
+                dataset="ring8",
+                protocol=POINTS,
+                extractors=("identity",),
+            )
+    body = {
+        "source": "C",
+        "statement": "",
+        "runs": [],
+        "tests": [
+            {
+                "says": "modes",
+                "expect": "below",
+                "of": {"role": "gan", "column": "modes"},
+                "to": {"role": "diffusion", "column": "modes"},
+            }
+        ],
+    }
+    (judgement,) = judge([read_claim("c", body, roles)], read(tmp_path / "runs"))
+    assert judgement.findings[0].where == "ring8"
+    assert judgement.verdict == "supported"
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_same_model_against_itself_is_seldom_called_different(noise):
+    """Four tests of a claim with Holm's correction, at five seeds, by the noise of FID."""
+    rng = np.random.default_rng(0)
+    test = Criterion("t", (Selection(("a",)),), (Selection(("b",)),))
+    wrong = 0
+    for _ in range(1000):
+        pairs = [NOISES[noise](rng, 2, 5) for _ in range(4)]
+        found = [Seeds(dict(enumerate(a - b)), ("a",), ("d",)) for a, b in pairs]
+        wrong += min(holm([estimate(test, m).p for m in found])) < 0.05
+    assert wrong / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_equal_spreads_are_seldom_called_different(noise):
+    """Of the same model on six data sets with five seeds each; one in ten may collapse."""
+    rng = np.random.default_rng(0)
+    test = Criterion("t", (Selection(("a",)),), (Selection(("b",)),), kind="seed_spread")
+    wrong = 0
+    for _ in range(1000):
+        pairs = [NOISES[noise](rng, 2, 5) for _ in range(6)]
+        logs = {
+            k: _log_spread(np.exp(a)) - _log_spread(np.exp(b)) for k, (a, b) in enumerate(pairs)
+        }
+        wrong += estimate(test, Seeds(logs, ("a",), ("d",), unit="data sets")).p < 0.05
+    assert wrong / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_the_f_test_of_variances_would_call_equal_models_different():
+    """Why it is not used: docs/claims.md says how often, at five seeds of which some collapse."""
+    rng = np.random.default_rng(0)
+    pairs = np.stack([NOISES["one seed in ten collapses"](rng, 2, 5) for _ in range(2000)])
+    f = pairs[:, 0].var(axis=1, ddof=1) / pairs[:, 1].var(axis=1, ddof=1)
+    p = 2 * np.minimum(stats.f.cdf(f, 4, 4), stats.f.sf(f, 4, 4))
+    assert np.mean(p < 0.05) == pytest.approx(0.5, abs=0.04)
+
+
+def test_bounds_on_both_sides_give_no_size():
+    test = Criterion("r", (Selection(("a",)),), (Selection(("b",)),), kind="reach")
+    found = estimate(test, Seeds({"0": 1.0, "1": -0.5, "2": 0.7}, ("a",), ("d",), bounds=True))
+    assert (found.text, found.p) == ("above ×1 in 2 of 3", 1.0)
+
+
+def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
+    for k, dataset in enumerate("abc"):
+        for seed in range(3):
+            for model, spread in (("dcgan_small", 3.0 + k / 10), ("ddpm_small", 1.0)):
+                row = {"g": scores(10.0 * math.exp(spread * (seed - 1)))}
+                write_run(tmp_path, model, seed, row, dataset=dataset)
+    test = RATIO | {"kind": "seed_spread", "of": {"role": "gan"}, "to": {"role": "diffusion"}}
+    (finding,) = judged(tmp_path / "runs", test).findings
+    assert finding.estimate.effect == pytest.approx((3.0 * 3.1 * 3.2) ** (1 / 3))
+    assert (finding.estimate.n, finding.estimate.unit) == (3, "data sets")
+    assert finding.says == "supports"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "guess"}, "'guess' must be one of contrast"),
+        ({"expect": "up"}, "'up' must be one of above"),
+        ({"of": {"role": "nobody"}}, "role 'nobody' must be one of gan"),
+        ({"wrong": 1}, "wrong"),
+        ({"expect": "differs", "scale": "linear"}, "compares ratios with 1"),
+        ({"times": 0.8}, "times needs scale: linear"),
+        ({"kind": "reach", "than": 2.0}, "reach compares with 1"),
+        ({"kind": "failures", "than": 0.5}, "compared with each other"),
+    ],
+)
+def test_a_claim_that_is_not_declared_as_one_is_refused(change, message):
+    body = {"source": "C", "statement": "", "runs": [], "tests": [RATIO | change]}
+    with pytest.raises(ValueError, match=re.escape("conf/claims: x is not declared")) as error:
+        read_claim("x", body, ROLES)
+    assert message in str(error.value)

@@ -1,0 +1,170 @@
+"""Learning curves: exact at evaluation points, power laws between, censored beyond."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from synthetic_runs import costs, scores
+
+from bench.compare.comparison import compare_runs
+from bench.compare.read import read_runs
+from bench.compare.topics.curves import (
+    NEVER,
+    Crossing,
+    Curve,
+    SeedCurve,
+    at,
+    crossing,
+    learning_curves,
+    median,
+)
+from bench.runs.directory import Status
+
+FALLING = Curve(np.array([1.0, 10.0, 100.0]), np.array([16.0, 4.0, 1.0]))
+
+budgets = st.lists(st.floats(0.01, 1e15), min_size=1, max_size=6, unique=True).map(sorted)
+
+
+@st.composite
+def curves(draw, lowest=1e-3):
+    metric = st.floats(lowest, 1e3)
+    x = draw(budgets)
+    assume(all(b > a * (1 + 1e-6) for a, b in pairwise(x)))
+    y = draw(st.lists(metric, min_size=len(x), max_size=len(x)))
+    return Curve(np.array(x), np.array(y))
+
+
+def test_between_points_a_power_law_is_met_exactly():
+    assert at(FALLING, math.sqrt(10)) == pytest.approx(8.0)
+    law = Curve(np.array([2.0, 7.0, 300.0]), 5 * np.array([2.0, 7.0, 300.0]) ** -0.7)
+    for x in (2.5, 7.1, 250.0):
+        assert at(law, x) == pytest.approx(5 * x**-0.7)
+
+
+def test_a_metric_that_is_not_positive_is_interpolated_linearly():
+    assert at(Curve(np.array([1.0, 100.0]), np.array([4.0, -2.0])), 10) == pytest.approx(1.0)
+
+
+def test_nothing_is_said_before_the_first_point_and_after_the_last():
+    for x in (0.999, 100.001):
+        assert math.isnan(at(FALLING, x))
+    assert math.isnan(at(Curve(np.array([]), np.array([])), 1.0))
+
+
+@given(curves(lowest=-10.0))
+def test_exact_at_every_evaluation_point(curve):
+    assert [at(curve, x) for x in curve.x] == curve.y.tolist()
+
+
+@given(curves(), st.floats(0, 1))
+def test_never_outside_its_neighbours(curve, share):
+    x = float(np.exp((1 - share) * np.log(curve.x[0]) + share * np.log(curve.x[-1])))
+    assume(curve.x[0] <= x <= curve.x[-1])
+    k = int(np.searchsorted(curve.x, x, side="right"))
+    near = curve.y[max(0, k - 2) : k + 1]
+    assert near.min() * (1 - 1e-9) <= at(curve, x) <= near.max() * (1 + 1e-9)
+
+
+def test_a_threshold_is_reached_between_points():
+    assert crossing(FALLING, 8.0) == Crossing(pytest.approx(10**0.5), pytest.approx(10**0.5))
+    assert crossing(FALLING, 4.0) == Crossing(10.0, 10.0)
+    assert crossing(FALLING, 2.0).high == pytest.approx(10**1.5)
+
+
+def test_a_threshold_that_is_never_reached_is_censored_at_the_last_point():
+    assert crossing(FALLING, 0.5) == Crossing(100.0, math.inf)
+    assert not crossing(FALLING, 0.5).reached
+    assert crossing(FALLING, 0.5).high == math.inf
+
+
+def test_a_threshold_above_the_first_point_was_reached_before_it():
+    assert crossing(FALLING, 16.0) == Crossing(0.0, 1.0)
+    assert crossing(FALLING, 99.0) == Crossing(0.0, 1.0)
+
+
+def test_the_first_fall_counts_though_the_metric_rises_again():
+    curve = Curve(np.array([1.0, 10.0, 100.0, 1000.0]), np.array([8.0, 2.0, 32.0, 2.0]))
+    assert crossing(curve, 4.0).high == pytest.approx(10**0.5)
+
+
+def test_a_threshold_is_reached_on_the_way_to_a_metric_below_zero():
+    curve = Curve(np.array([1.0, 100.0]), np.array([4.0, -2.0]))
+    assert crossing(curve, 1.0).low == pytest.approx(10.0)
+    assert crossing(curve, 0.0).low == pytest.approx(100 ** (4 / 6))
+
+
+@given(curves(), st.floats(1e-3, 1e3))
+def test_at_the_crossing_the_metric_is_the_threshold(curve, threshold):
+    when = crossing(curve, threshold)
+    if when.low == when.high:
+        x = min(max(when.high, curve.x[0]), curve.x[-1])
+        assert at(curve, x) == pytest.approx(threshold, rel=1e-4)
+
+
+def test_the_median_moment_of_censored_seeds():
+    exact = [Crossing(x, x) for x in (3.0, 1.0, 2.0)]
+    never = Crossing(5.0, math.inf)
+    early = Crossing(0.0, 1.5)
+    assert median(exact) == Crossing(2.0, 2.0)
+    assert median([*exact[:2], never]) == Crossing(3.0, 3.0)  # 1, 3, beyond 5
+    assert median([*exact[:1], never, never]) == Crossing(5.0, math.inf)
+    assert median([exact[0], never]) == Crossing(4.0, math.inf)
+    assert median([*exact, early]) == Crossing(1.5, 1.75)
+    assert median([exact[0], NEVER, NEVER]) == NEVER
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=7),
+    st.data(),
+)
+def test_the_median_is_between_its_bounds_whatever_the_censored_do(ends, data):
+    crossings = [Crossing(min(e), max(e)) for e in ends]
+    truth = [data.draw(st.floats(c.low, c.high)) for c in crossings]
+    bounds = median(crossings)
+    assert bounds.low - 1e-9 <= float(np.median(truth)) <= bounds.high + 1e-9
+
+
+def test_points_without_a_value_are_left_out_and_repeated_budgets_count_once():
+    nan = math.nan
+    curve = SeedCurve(
+        images=np.array([0.0, 10, 20, 20, 30, 40]),
+        train_seconds=np.full(6, nan),
+        train_flops=np.arange(6.0),
+        metric=np.array([9.0, 8, 7, 6, nan, 5]),
+    )
+    along = curve.along("images")
+    assert (along.x.tolist(), along.y.tolist()) == ([10, 20, 40], [8, 6, 5])
+    assert len(curve.along("train_seconds").x) == 0
+    assert math.isnan(at(curve.along("train_seconds"), 1.0))
+
+
+def test_curves_of_every_entry_by_seed_in_the_order_of_checkpoints(make_run):
+    for seed in (10, 2):
+        for k in (2, 1, 3):  # rows out of order, as after a resumed run
+            rows = {
+                name: scores(fid / k) | costs(1, 1.0) | {"images": 100 * k, "train_flops": 1e9 * k}
+                for name, fid in (("ddim-10", 12.0 + seed), ("ddim-50", 6.0))
+            }
+            path = make_run("ddpm", seed, rows, checkpoint=k, checkpoints=3)
+    make_run("ddpm", 3, {}, status=Status("failed", "not finite", 5))
+    make_run("ddpm", 4, {"ddim-10": scores(1.0)}, status=Status("running", step=5))
+    fifty, ten = learning_curves(compare_runs(read_runs([path.parent])))
+    assert (fifty.entry.sampler, ten.entry.sampler) == ("ddim-50", "ddim-10")
+    assert list(ten.seeds) == ["2", "10"]
+    assert (ten.points, ten.failed) == (3, 1)
+    along = ten.along("images")[1]
+    assert along.x.tolist() == [100, 200, 300]
+    assert along.y.tolist() == [22.0, 11.0, pytest.approx(22 / 3)]
+    assert ten.seeds["10"].train_flops.tolist() == [1e9, 2e9, 3e9]
+    assert [when.high for when in ten.crossings("images", 11.0)][1:] == [200.0, math.inf]
+
+
+def test_untrained_entries_have_no_curve_and_other_metrics_can_be_followed(study):
+    comparison = compare_runs(read_runs([study]))
+    names = {of.entry.model for of in learning_curves(comparison)}
+    assert names == {"dcgan_small", "ddpm_small", "mlp_gan"}
+    recall = learning_curves(comparison, "recall_domain")[-1].seeds["1"].metric
+    assert recall.tolist() == [0.45]

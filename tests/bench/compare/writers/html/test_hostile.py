@@ -1,0 +1,256 @@
+"""Runs whose every text is hostile → a page that has no element or attribute but its own."""
+
+import json
+import re
+from functools import partial
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic_runs import costs, scores, write_run
+
+from bench.compare.cli import main
+from bench.compare.writers.html.tables import data_script, element, identifier, prose
+from bench.runs.directory import Status
+
+TAGS = "<script>alert(1)<img src=x onerror=alert(1)>"
+NAME = "\"'>" + TAGS + "&amp;<b onclick='x'>"
+"""Ends attributes and begins elements; a file may be called so, having no "/" in it."""
+
+TEXT = f"{NAME}</script><!--</style></p>{TAGS}"
+"""Ends scripts and opens a comment as well."""
+
+ALLOWED = {
+    "a": {"class", "href"},
+    "article": {"class", "data-verdict", "id"},
+    "b": set(),
+    "body": set(),
+    "button": {"aria-pressed", "class", "data-verdict", "id", "style", "title", "type"},
+    "code": set(),
+    "details": {"class", "id", "open"},
+    "dialog": {"aria-label", "id"},
+    "div": {"aria-label", "class", "role", "style", "tabindex"},
+    "figcaption": set(),
+    "figure": {"class", "id"},
+    "h1": set(),
+    "h2": set(),
+    "h3": set(),
+    "head": set(),
+    "header": {"class"},
+    "html": {"lang"},
+    "img": {"alt", "class", "decoding", "height", "src", "width"},
+    "input": {"aria-label", "placeholder", "type"},
+    "li": set(),
+    "main": {"id"},
+    "meta": {"charset", "content", "http-equiv", "name"},
+    "nav": set(),
+    "output": set(),
+    "p": {"class"},
+    "pre": {"tabindex"},
+    "script": {"id", "type"},
+    "section": {"id"},
+    "span": {"class", "hidden"},
+    "strong": set(),
+    "style": set(),
+    "summary": set(),
+    "table": set(),
+    "tbody": set(),
+    "td": {"class", "data-key"},
+    "th": {"aria-sort", "class", "data-first", "data-key", "scope"},
+    "thead": set(),
+    "title": set(),
+    "tr": {"id"},
+    "ul": {"class"},
+    "wbr": set(),
+}
+"""Attributes of the page's elements; any other is foreign."""
+
+VOID = {"img", "input", "meta", "wbr"}
+
+
+class Page(HTMLParser):
+    """What a page holds, and what is wrong with it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.wrong: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.sources: list[str] = []
+        self.scripts: dict[str, list[str]] = {}
+        self.text = ""
+        self._open: list[str] = []
+        self._type = ""
+        self.feed(text)
+        self.close()
+        self.wrong += [f"<{name}> is not closed" for name in self._open]
+
+    def handle_starttag(self, tag, attrs):
+        foreign = {key for key, _ in attrs} - ALLOWED.get(tag, set())
+        if tag not in ALLOWED or foreign:
+            self.wrong.append(f"<{tag}> {foreign}")
+        given = {key: value or "" for key, value in attrs}
+        self.ids += [given["id"]] if given.get("id") else []
+        self.links += [given["href"]] if tag == "a" else []
+        self.sources += [given["src"]] if "src" in given else []
+        if tag == "script":
+            self._type = given.get("type", "")
+            self.scripts.setdefault(self._type, []).append("")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self._open or self._open.pop() != tag:
+            self.wrong.append(f"</{tag}> closes something else")
+
+    def handle_data(self, data):
+        if self._open[-1:] == ["script"]:
+            self.scripts[self._type][-1] += data
+        elif self._open[-1:] != ["style"]:
+            self.text += data
+
+    def handle_comment(self, data):
+        self.wrong.append(f"a comment: {data[:80]}")
+
+
+def hostile_runs(folder: Path) -> Path:
+    """Runs of two data sets, called as badly as names can be, and a failed one."""
+    make_run = partial(write_run, folder)
+    for dataset in (f"my_{NAME}", f"my-{NAME}", "plain"):
+        for seed in range(3):
+            for checkpoint, variant in product((1, 2), (NAME, f"{NAME}2")):
+                spent = {"train_seconds": 60.0 * checkpoint, "images": 1000 * checkpoint}
+                row = scores(9.0 / checkpoint + seed) | costs(1, 2.0) | spent
+                row |= {"overrides": f"model.a.b={TEXT}{variant}", "warning": TEXT, "commit": TEXT}
+                path = make_run(
+                    NAME,
+                    seed,
+                    {f"{NAME}-1": row, f"{NAME}-2": row | {"nfe": 2, "fid_domain": 3.0}},
+                    dataset=dataset,
+                    variant=variant,
+                    checkpoint=checkpoint,
+                    checkpoints=2,
+                    status=Status("finished", step=9, command=TEXT),
+                )
+            leave_curves_and_pictures(path)
+            for model in ("dcgan_small", "ddpm_small"):  # of which claims speak
+                make_run(model, seed, {NAME: scores(5.0) | costs(1, 1.0)}, dataset=dataset)
+        failed = Status("failed", TEXT, step=7, phase=TEXT, command=TEXT)
+        make_run(f"{NAME}3", 0, {}, dataset=dataset, status=failed)
+    return folder / "runs"
+
+
+def leave_curves_and_pictures(run: Path) -> None:
+    quoted = TEXT.replace('"', '""')
+    lines = [f'"{quoted}",{x},{x},0.1,3' for x in (0.1, 0.5, 0.9)]
+    header = "curve,x,mean,standard_error,samples"
+    (run / "curves.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    (run / "samples").mkdir(exist_ok=True)
+    pixels = np.zeros((8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(run / "samples" / f"checkpoint=2_{NAME}-1.png")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Page:
+    folder = tmp_path_factory.mktemp("hostile")
+    out = folder / "out"
+    assert main([str(hostile_runs(folder)), "--out", str(out)]) == 0
+    return Page((out / "report" / "index.html").read_text(encoding="utf-8"))
+
+
+def test_every_element_and_attribute_is_the_pages_own(page):
+    assert page.wrong == []
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert len(page.sources) == 3  # of one sampler, of three data sets
+
+
+def test_names_are_shown_as_they_are(page):
+    words = page.text.replace("\n", " ")
+    for text in (
+        NAME,
+        f"my_{NAME}",
+        f"{NAME}-2",
+        TEXT,
+        f"Rows: dcgan_small, {NAME} (seeds 0, 1, 2)",
+    ):
+        assert text in words
+
+
+def test_ids_are_unique_and_links_lead_to_them(page):
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_no_name_is_in_a_script_that_runs(page):
+    assert len(page.scripts[""]) == 4
+    assert not any("alert(1)" in text for text in page.scripts[""])
+    assert set(page.scripts) == {"", "text/plain", "application/json"}
+
+
+def test_plotly_is_given_no_markup_of_a_runs_text(page):
+    specs = [json.loads(text) for text in page.scripts["application/json"]]
+    texts = [text for spec in specs for text in strings(spec)]
+    titles = {v["layout"]["yaxis"].get("title", {}).get("text") for s in specs for v in s["views"]}
+    assert any(title and "alert(1)" in title for title in titles)  # that of the curve
+    assert {tag for text in texts for tag in re.findall(r"</?\w+[^>]*>", text)} <= {
+        "<b>", "</b>", "<br>", "<extra>", "</extra>",
+    }  # fmt: skip
+
+
+def strings(value) -> list[str]:
+    """All texts of a specification."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [text for item in value for text in strings(item)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("text", [NAME, TEXT, "a\u2028b", "plain", ""])
+def test_an_element_holds_the_texts_it_was_given_and_nothing_else(text):
+    found: list = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found.append((tag, attrs))
+
+        def handle_data(self, data):
+            found.append(data)
+
+    Reader().feed(element("p", text, element("b", text), title=text, data_label=text))
+    told = [text] if text else []
+    assert found == [("p", [("title", text), ("data-label", text)]), *told, ("b", []), *told]
+
+
+def test_attributes_without_value_and_void_elements():
+    assert element("details", open=True, id=False) == "<details open></details>"
+    assert element("img", alt="", class_="pixels") == '<img alt="" class="pixels">'
+
+
+@pytest.mark.parametrize("text", [NAME, TEXT, "]]>", "a\u2028b\u2029c", "\\</script>"])
+def test_data_comes_out_as_it_went_in_and_ends_no_script(text):
+    whole = data_script({"a": [text, 1.5, None], text: True})
+    opening, closing = '<script type="application/json">', "</script>"
+    assert whole.startswith(opening)
+    assert whole.endswith(closing)
+    body = whole[len(opening) : -len(closing)]
+    assert not set(body) & set("<>&\u2028\u2029")
+    assert json.loads(body) == {"a": [text, 1.5, None], text: True}
+
+
+def test_numbers_that_json_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        data_script(float("nan"))
+
+
+def test_marks_of_a_sentence_make_no_other_element():
+    made = prose(f"`{NAME}` and **{NAME}**")
+    assert set(re.findall(r"<[^>]*>", made)) == {"<code>", "</code>", "<strong>", "</strong>"}
+
+
+@pytest.mark.parametrize(("words", "made"), [(("data", "a b"), "data-a-b"), (("é",), "x")])
+def test_identifiers(words, made):
+    assert identifier(*words) == made

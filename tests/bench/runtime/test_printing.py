@@ -1,0 +1,73 @@
+"""What programs print: nothing steers a terminal, and who stops reading ends the words alone."""
+
+import errno
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from bench import cli
+from bench.errors import RunError
+from bench.runtime.printing import PrintableFormatter, printable, words
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("digits, FID 5.0 ± 0.1 ⚠", "digits, FID 5.0 ± 0.1 ⚠"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\x9b31m", "\\x9b31m"),
+        ("a\nb\rc\td", "a\\nb\\rc\\td"),
+        ("gpj.exe\u202ecod", "gpj.exe\\u202ecod"),
+        ("caf\udce9", "caf\\udce9"),
+        ("", ""),
+    ],
+)
+def test_text_that_steers_a_terminal_is_shown_as_an_escape(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+
+
+def test_line_ends_can_be_kept():
+    assert printable("a\nb\x1bc", kept="\n") == "a\nb\\x1bc"
+
+
+def test_errors_of_runs_and_log_lines_steer_no_terminal():
+    assert str(RunError("no file \x1b]0;title\x07\nhere")) == "no file \\x1b]0;title\\x07\nhere"
+    record = logging.LogRecord("bench", logging.ERROR, "", 0, "✗ %s", ("\x1b[2J",), None)
+    assert PrintableFormatter().format(record) == "✗ \\x1b[2J"
+
+
+def test_the_command_line_logs_nothing_that_steers_a_terminal(capsys, monkeypatch):
+    ours = logging.getLogger("bench")
+    for name in ("handlers", "propagate", "level"):
+        monkeypatch.setattr(ours, name, getattr(ours, name))
+    cli._log_to_stderr()
+    ours.error("✗ %s: %s", "results/\x1b[2Jruns", "loss\x9b is nan\nTraceback")
+    assert capsys.readouterr().err == "✗ results/\\x1b[2Jruns: loss\\x9b is nan\nTraceback\n"
+
+
+def test_a_full_disk_is_not_a_reader_who_left():
+    with pytest.raises(OSError, match="No space left"), words():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_reader_who_left_is_no_error():
+    program = (
+        "from bench.runtime.printing import words\n"
+        "import sys\n"
+        "with words():\n"
+        "    print('x' * 1_000_000)\n"
+        "    print('y' * 1_000_000)\n"
+        "print('still here', file=sys.stderr)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read().decode() == "still here\n"
+    assert process.wait(timeout=60) == 0
+    process.stderr.close()

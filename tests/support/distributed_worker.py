@@ -1,0 +1,65 @@
+"""Trains three steps on this rank's share of the batch and saves gradients and weights."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.batches import BatchStream
+from bench.data.dataset import Split
+from bench.runtime.distributed import distributed
+from bench.training.budget import Budget
+from bench.training.callbacks import SilentObserver
+from bench.training.recipe import Recipe
+from bench.training.trainer import Trainer
+from models.base import Batch, GenerativeModel, Phase
+
+
+class Convolutional(GenerativeModel):
+    """A convolutional autoencoder without batch norm: its loss is a function of the batch alone."""
+
+    def __init__(self) -> None:
+        super().__init__((1, 8, 8))
+        self.network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 1, 1))
+        self.unused = nn.Linear(2, 2)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return (Phase("autoencoder", self, self.loss),)
+
+    @property
+    def samplers(self) -> dict:
+        return {}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": (self.network(batch.x) - batch.x).square().mean()}
+
+
+def main(out: Path) -> None:
+    torch.manual_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
+    with distributed(torch.device("cpu")) as world:
+        batches = BatchStream(Split(images), 16, 0, flip=True, rank=world.rank, world=world.size)
+        model = Convolutional().to(memory_format=torch.channels_last)
+        if not world.is_main:  # the trainer brings all ranks to rank 0's weights
+            nn.init.constant_(model.network[0].weight, 1.0)
+        recipe = Recipe(batch_size=16, optimizers={"autoencoder": partial(torch.optim.SGD, lr=0.1)})
+        checkpoints = out.parent / out.stem
+        trainer = Trainer(
+            model, recipe, Budget(images=48), batches, checkpoints, seed=0, world=world
+        )
+        trainer.fit(SilentObserver())
+        assert trainer.spent.images == 48
+        if world.is_main:
+            gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+            torch.save(
+                {**gradients, **{f"{k}.value": v for k, v in model.state_dict().items() if v.ndim}},
+                out,
+            )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
