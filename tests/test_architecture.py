@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,68 @@ def test_models_never_import_the_bench():
 
 def test_the_bench_knows_no_family():
     assert offenders("bench", "models.gan", "models.diffusion", "conf") == {}
+
+
+FLOORS = (
+    ("bench/schema", "bench/former", "bench/command_line", "bench/runtime", "models"),
+    ("bench/errors", "bench/config", "bench/data", "bench/cost"),
+    ("bench/training", "bench/evaluation"),
+    ("bench/build",),
+    ("bench/runs",),
+    ("bench/run", "bench/export", "bench/compare"),
+    ("bench/cli",),
+    ("bench/__main__",),
+)
+"""Rooms of the code, from the ground up: each imports only from its own and from lower floors."""
+
+COMPARE_FLOORS = (
+    ("cells", "eval_rows", "stats"),
+    ("read",),
+    ("protocols",),
+    ("comparison",),
+    ("blindness",),
+    ("topics",),
+    ("claims",),
+    ("writers",),
+    ("outputs",),
+    ("cli",),
+    ("__main__",),
+)
+"""The chain of the comparison, from what it reads to what it writes."""
+
+
+def places(floors: Iterable[Iterable[str]], below: str = "") -> dict[str, int]:
+    return {f"{below}{room}": k for k, floor in enumerate(floors) for room in floor}
+
+
+def place(module: str, heights: dict[str, int]) -> tuple[str, int] | None:
+    """The room of a module or of something in it, and its floor; None if it is in none."""
+    path = module.replace(".", "/")
+    found = [room for room in heights if f"{path}/".startswith(f"{room}/")]
+    return (room := max(found, key=len), heights[room]) if found else None
+
+
+@pytest.mark.parametrize(
+    ("folder", "heights"),
+    [
+        (("bench", "models"), places(FLOORS)),
+        (("bench/compare",), places(COMPARE_FLOORS, "bench/compare/")),
+    ],
+)
+def test_no_import_runs_up_or_across(folder, heights):
+    """Hence no circle: neighbours of one floor do not import each other, but for its own room."""
+    wrong, homeless = [], []
+    for file in sorted(file for top in folder for file in (ROOT / top).rglob("*.py")):
+        own = place(name(file).removesuffix(".py").removesuffix("/__init__"), heights)
+        if own is None:
+            homeless.append(name(file))
+            continue
+        for imported in imports(file):
+            other = place(imported, heights)
+            if other and other[0] != own[0] and other[1] >= own[1]:
+                wrong.append(f"{name(file)} imports {imported}")
+    assert wrong == []
+    assert set(homeless) <= {"bench/__init__.py", "bench/compare/__init__.py"}
 
 
 def test_metrics_are_functions_of_features():
