@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.compare.comparison import Comparison
-from bench.compare.writers.html.tables import Html, data_script, element
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon", "x")
 """Markers of the models with a colour of their own: colour is never the only sign."""
@@ -79,6 +78,12 @@ class Figure:
     views: Sequence[View]
     height: int = 440
     wide: bool = False
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What figures.js draws."""
+        views = [{"data": list(v.data), "layout": dict(v.layout)} for v in self.views]
+        return {"height": self.height, "views": views}
 
 
 def styles(comparison: Comparison) -> dict[tuple[str, str], Style]:
@@ -176,38 +181,3 @@ def gathered(traces: Sequence[tuple[Style, Trace]]) -> list[Trace]:
     for key in ("x", "y", "text"):
         together[key] = [value for trace in rest for value in (*trace[key], None)]
     return [together, *own]
-
-
-def figure_html(figure: Figure, name: str) -> Html:
-    """A figure with its title, the switch between its views, and its sentence.
-
-    Args:
-        figure: the figure.
-        name: its id.
-    """
-    views = [{"data": list(v.data), "layout": dict(v.layout)} for v in figure.views]
-    buttons = [
-        element("button", view.label, type="button", aria_pressed="true" if k == 0 else "false")
-        for k, view in enumerate(figure.views)
-    ]
-    switch = element("div", *buttons, class_="switch", role="group", aria_label="Axis")
-    height = f"height:{figure.height}px"
-    plot = element("div", class_="plot", role="img", aria_label=figure.title, style=height)
-    return element(
-        "figure",
-        element("h3", figure.title),
-        *([switch] if len(buttons) > 1 else []),
-        plot,
-        element("figcaption", figure.reading, *_sentences(figure.views)),
-        data_script({"height": figure.height, "views": views}),
-        class_="wide chart" if figure.wide else "chart",
-        id=name,
-    )
-
-
-def _sentences(views: Sequence[View]) -> list[Html]:
-    """What is said of each view alone, that of the first one shown."""
-    return [
-        element("span", f" {view.reading}", class_="of-view", hidden=k > 0)
-        for k, view in enumerate(views)
-    ]
