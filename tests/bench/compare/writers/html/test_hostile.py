@@ -215,7 +215,7 @@ def strings(value) -> list[str]:
 def figure_html(value) -> str:
     """A figure whose data are the value."""
     figure = Figure("title", "reading", [View("view", [value], {})])
-    return environment().get_template("section.html.jinja").module.figure(figure, "id")
+    return str(environment().get_template("section.html.jinja").module.figure(figure, "id"))
 
 
 @pytest.mark.parametrize("text", [NAME, TEXT, "]]>", "a\u2028b\u2029c", "\\</script>"])

@@ -32,7 +32,7 @@ BUDGETS = ("120 s", "240 s")
 
 def macro(file: str, name: str, *values) -> str:
     """What a macro of a template makes."""
-    return getattr(environment().get_template(f"{file}.html.jinja").module, name)(*values)
+    return str(getattr(environment().get_template(f"{file}.html.jinja").module, name)(*values))
 
 
 @pytest.fixture(scope="module")
