@@ -17,6 +17,9 @@ FOLDER = Path(__file__).parent
 KINDS = {NOTHING: "nothing", "failed": "state", "unfinished": "state"}
 """Cells that look different since they hold no value, by their text."""
 
+SPREAD = re.compile(r"(\S+)( [±[].*)", re.DOTALL)
+"""A cell's value, and what says how certain it is."""
+
 
 def render(name: str, **values: object) -> str:
     """A template filled in.
@@ -79,8 +82,9 @@ def breakable(text: str) -> Markup:
 
 
 def with_spread(text: str) -> Markup:
-    """A cell's value, with what says how certain it is (± or an interval) in a weaker tone."""
-    parts = re.fullmatch(r"(\S+)( [±[].*)", text, re.DOTALL)
+    """A cell's value, with its spread or interval in a weaker tone."""
+    parts = SPREAD.fullmatch(text)
     if parts is None:
         return escape(text)
-    return Markup('{}<span class="spread">{}</span>').format(*parts.groups())
+    value, spread = map(escape, parts.groups())
+    return Markup(f'{value}<span class="spread">{spread}</span>')
