@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare.cells import Cell, Table, natural
+from bench.compare.cells import Cell, Table
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.writers.html.claims import verdicts_of
 from bench.compare.writers.html.pictures import album
 from bench.compare.writers.html.section import Part, numbered
-from bench.compare.writers.markdown import introduction
+from bench.compare.writers.markdown import introduction, origins
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def document(report: Report) -> str:
     comparisons = [part.comparison for part in parts]
     states = {run.path: run.state for c in comparisons for run in c.runs}
     run_ids = {path: f"run-{k}" for k, path in enumerate(states, start=1)}
-    commits = {commit for c in comparisons for entry in c.entries for commit in entry.commits}
-    commands = sorted({line for c in comparisons for line in c.commands}, key=natural)
+    commits, commands = origins(comparisons)
     return render(
         "page.html.jinja",
         subtitle=_subtitle(parts, len(states)),
@@ -52,7 +51,7 @@ def document(report: Report) -> str:
         album=album([[*part.grids, *part.trajectories] for part in parts]),
         introduction=introduction(comparisons),
         protocol=_protocol(parts),
-        commits=sorted(commits),
+        commits=commits,
         commands=[*commands, report.command],
         runs=_run_table(states),
         run_ids=list(run_ids.values()),
