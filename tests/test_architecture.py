@@ -176,11 +176,12 @@ def packaged(file: Path) -> bool:
     return any(file in package.glob(pattern) for pattern in patterns)
 
 
-def test_configurations_weights_and_figures_are_packaged():
+def test_configurations_weights_figures_and_the_report_are_packaged():
     data = list((ROOT / "conf").rglob("*.yaml"))
-    for pattern in ("*.safetensors", "*.csv"):
-        data += (ROOT / "bench").rglob(pattern)
-    assert {file.suffix for file in data} == {".yaml", ".safetensors", ".csv"}
+    suffixes = (".safetensors", ".csv", ".css", ".js", ".jinja")
+    for suffix in suffixes:
+        data += (ROOT / "bench").rglob(f"*{suffix}")
+    assert {file.suffix for file in data} == {".yaml", *suffixes}
     assert [name(file) for file in data if not packaged(file)] == []
 
 

@@ -1,4 +1,4 @@
-"""Command line of the comparison: reads runs, writes tables and the report, serves it."""
+"""Command line of the comparison: reads runs, writes tables and the report, opens it."""
 
 import argparse
 import os
@@ -16,7 +16,6 @@ from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
-from bench.compare.writers.serve import PORT, make_server, serve
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
 
@@ -34,7 +33,7 @@ examples:
   python -m bench.compare --allow-mixed budget                 one table for each budget
   python -m bench.compare results/runs/{ring8,grid25} --page modes
                                                                two data sets on modes.md
-  python -m bench.compare --serve                              and open the report in a browser
+  python -m bench.compare --open                               and open the report in a browser
   WANDB_MODE=offline python -m bench.compare --wandb my-project
 """
 
@@ -60,9 +59,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--out",
         type=Path,
-        help="folder for <dataset>.md, .csv and .tex, each table as <dataset>/*.csv, claims.md "
-        f"(.csv, .tex) and report/index.html (default: {OUTPUT}/ beside the folder of the runs, "
-        f"such as results/{OUTPUT})",
+        help="folder for <dataset>.md, .csv and .tex, claims.md (.csv, .tex) and "
+        f"report/index.html (default: {OUTPUT}/ beside the folder of the runs, such as "
+        f"results/{OUTPUT})",
     )
     made.add_argument(
         "--allow-mixed",
@@ -81,13 +80,9 @@ def parser() -> argparse.ArgumentParser:
         "--no-report", action="store_true", help="write the tables without the HTML report"
     )
     made.add_argument(
-        "--serve",
-        metavar="PORT",
-        type=_port,
-        nargs="?",
-        const=PORT,
-        help=f"then serve the report to this machine's browsers (default: port {PORT})",
+        "--open", action="store_true", help="then open the report, which is one file, in a browser"
     )
+    made.add_argument("--serve", nargs="?", const="", help=argparse.SUPPRESS)  # earlier versions
     made.add_argument(
         "--wandb",
         metavar="PROJECT",
@@ -96,25 +91,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _port(text: str) -> int:
-    """A port's number.
-
-    Raises:
-        argparse.ArgumentTypeError: it is something else.
-    """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} must be the number of a port: name runs before --serve"
-        )
-    return int(text)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Compare runs.
 
     Returns:
         The exit code: 2, after one sentence on standard error, if there is nothing to compare or
-        the runs must not share a table, if the report cannot be served or W&B takes nothing.
+        the runs must not share a table, or W&B takes nothing.
     """
     options = parser().parse_args(arguments)
     replace_what_cannot_be_shown()
@@ -123,11 +105,12 @@ def main(arguments: Sequence[str]) -> int:
         if not is_utf_8(command):
             raise ValueError(f"{command} has a name that is not UTF-8: rename the file or folder")
         out = options.out or output_folder(options.runs)
-        if options.serve is not None and options.no_report:
-            raise ValueError("--serve shows the report: leave out --no-report")
-        server = None
-        if options.serve is not None:  # before any work: the port may be taken
-            server = make_server((out / REPORT).parent, options.serve)
+        if options.serve is not None:
+            raise ValueError(
+                "--serve is gone, the report is one file and needs no server: open it with --open"
+            )
+        if options.open and options.no_report:
+            raise ValueError("--open shows the report: leave out --no-report")
         files = compare(
             options.runs,
             out,
@@ -140,12 +123,27 @@ def main(arguments: Sequence[str]) -> int:
             said = log_comparison(options.wandb, files, out)
             with words():
                 print(printable(said))
-        if server is not None:
-            serve(server)
+        if options.open:
+            open_report(out / REPORT)
     except (ValueError, OSError) as error:
         print(f"bench.compare: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
+
+
+def open_report(file: Path) -> None:
+    """Open the report in a browser if there is one with a window, and say where the report is.
+
+    A browser of the terminal, which would take this terminal, is opened if $BROWSER names it.
+    """
+    import webbrowser  # only who wants a browser waits
+
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    has_browser = sys.platform in ("darwin", "win32") or any(map(os.environ.get, names))
+    opened = has_browser and webbrowser.open(file.resolve().as_uri())
+    said = "is open in your browser" if opened else "could not be opened, no browser was found here"
+    with words():
+        print(printable(f"The report {said}: {file.resolve()}"))
 
 
 def output_folder(paths: Sequence[Path]) -> Path:

@@ -9,11 +9,11 @@ from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, copy_grids, find_grids
 from bench.compare.topics.recommendation import recommendation
 from bench.compare.writers.claims import claims_page, claims_table, counted
-from bench.compare.writers.csv import frame_csv, joined
+from bench.compare.writers.csv import frame_csv, joined, table_csv
 from bench.compare.writers.html.charts import figures
 from bench.compare.writers.html.page import Report, document
 from bench.compare.writers.html.section import Part
-from bench.compare.writers.latex import NamedTable, latex_page, named_tables, table_csv
+from bench.compare.writers.latex import NamedTable, latex_page, named_tables
 from bench.compare.writers.markdown import page
 from bench.compare.writers.terminal import make_console, show, show_files
 from bench.runtime.atomic_files import write_atomically
@@ -60,7 +60,7 @@ def write_all(
         for title, sections in pages.items():
             for section in sections:
                 show(console, section.comparison)
-            show_files(console, [out / name for name in texts[title] if name.parent == Path()])
+            show_files(console, [out / name for name in texts[title]])
         if claims:
             console.print(counted(judgements))
             show_files(console, [out / f"{CLAIMS}.md"])
@@ -70,18 +70,17 @@ def write_all(
 
 
 def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Path, str]:
-    """The files of a page: Markdown, everything for machines, LaTeX, and each table as CSV."""
-    named = named_tables(title, sections)
+    """The files of a page: Markdown, everything for machines, and LaTeX."""
     numbers = joined([section.comparison for section in sections])
     return {
         Path(f"{title}.md"): page(title, sections, command),
         Path(f"{title}.csv"): frame_csv(numbers),
-        Path(f"{title}.tex"): latex_page(named, command),
-    } | {Path(title) / f"{one.label}.csv": table_csv(one.table) for one in named}
+        Path(f"{title}.tex"): latex_page(named_tables(title, sections), command),
+    }
 
 
 def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, str]:
-    """The files of the verdicts, likewise."""
+    """The files of the verdicts: Markdown, one table as CSV, and LaTeX."""
     table = claims_table(judgements)
     return {
         Path(f"{CLAIMS}.md"): claims_page(judgements, command),

@@ -757,6 +757,18 @@ COMPARE = (
         two_budgets,
         (*COMPARED, "--page", "../modes"),
     ),
+    compared(
+        "a server for the report, `--serve`",
+        "--serve is gone, the report is one file and needs no server: open it with --open",
+        two_budgets,
+        ("{folder}/runs", "--serve", "8000"),
+    ),
+    compared(
+        "a report to open that is left out",
+        "--open shows the report: leave out --no-report",
+        two_budgets,
+        ("{folder}/runs", "--open", "--no-report"),
+    ),
 )
 
 AREAS = {

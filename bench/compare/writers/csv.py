@@ -1,4 +1,4 @@
-"""A comparison as a table for machines."""
+"""A comparison as a table for machines, and any table as CSV."""
 
 import math
 from collections.abc import Sequence
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.compare.blindness import blind_text
+from bench.compare.cells import Table
 from bench.compare.comparison import KEY, Comparison, Entry, statistics_columns
 from bench.compare.topics.outcomes import Outcome, outcomes
 from bench.evaluation.collapse import shows_collapse
-from bench.runtime.atomic_files import inert
+from bench.runtime.atomic_files import csv_text, inert
 from bench.schema import BLIND, PROTOCOL
 
 
@@ -60,6 +61,12 @@ def frame_csv(frame: pd.DataFrame) -> str:
     }
     safe = frame.assign(**texts).rename(columns=inert)
     return safe.to_csv(index=False, float_format="%.8g")
+
+
+def table_csv(table: Table) -> str:
+    """A table as CSV, its cells as readers see them, and no formula among them."""
+    headings = tuple(map(inert, table.headings))
+    return csv_text(headings, ([inert(cell.text) for cell in row] for row in table.rows))
 
 
 def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from bench.compare.cells import Cell, Table
 from bench.compare.topics.page import Section
-from bench.runtime.atomic_files import csv_text, inert
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,6 @@ def named_tables(title: str, sections: Sequence[Section]) -> list[NamedTable]:
                 label = _free(f"{title}-{topic.heading}", found)
                 found[label] = NamedTable(table, f"{topic.heading}, {about}", label)
     return list(found.values())
-
-
-def table_csv(table: Table) -> str:
-    """A table as CSV, its cells as readers see them, and no formula among them."""
-    headings = tuple(map(inert, table.headings))
-    return csv_text(headings, ([inert(cell.text) for cell in row] for row in table.rows))
 
 
 def _free(text: str, taken: dict[str, NamedTable]) -> str:

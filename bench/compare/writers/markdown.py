@@ -73,11 +73,17 @@ def introduction(comparisons: Sequence[Comparison]) -> str:
     return text
 
 
+def origins(comparisons: Sequence[Comparison]) -> tuple[list[str], list[str]]:
+    """Commits and command lines of the runs, each once and in order."""
+    commits = {commit for c in comparisons for entry in c.entries for commit in entry.commits}
+    commands = {line for c in comparisons for line in c.commands}
+    return sorted(commits), sorted(commands, key=natural)
+
+
 def provenance(comparisons: Sequence[Comparison], command: str) -> str:
     """Commits and command lines."""
-    commits = {commit for c in comparisons for entry in c.entries for commit in entry.commits}
-    shown = ", ".join(map(inline, sorted(commits))) or "not recorded"
-    commands = sorted({line for c in comparisons for line in c.commands}, key=natural)
+    commits, commands = origins(comparisons)
+    shown = ", ".join(map(inline, commits)) or "not recorded"
     block = code("\n".join((*commands, command)))
     return f"Commit of the runs: {shown}. Command lines of the runs and of this page:\n\n{block}"
 

@@ -33,22 +33,23 @@ def runs(tmp_path):
     return tmp_path
 
 
-def test_every_table_of_a_page_is_there_as_markdown_csv_and_latex(runs):
+def test_every_table_of_a_page_is_there_as_markdown_and_latex_and_all_numbers_as_one_csv(runs):
     assert compare(runs, "--no-report") == 0
     out = runs / "out"
-    for page, folder in (("digits", out / "digits"), ("claims", None)):
-        markdown = (out / f"{page}.md").read_text(encoding="utf-8")
-        latex = (out / f"{page}.tex").read_text(encoding="utf-8")
-        files = sorted(folder.glob("*.csv")) if folder else [out / "claims.csv"]
-        assert latex.count(r"\begin{table}") == len(files) >= 1
-        for file in files:
-            rows = list(csv.reader(file.open(encoding="utf-8", newline="")))
-            assert len(rows) > 1
-            assert {len(row) for row in rows} == {len(rows[0])}
-            for cell in rows[1][:2]:
-                assert escaped(cell) in markdown
-    headings = re.findall(r"^\|? ?[-:| ]+\|$", (out / "digits.md").read_text(), re.MULTILINE)
-    assert len(headings) == len(list((out / "digits").glob("*.csv")))
+    tables = re.compile(r"^\|? ?[-:| ]+\|$", re.MULTILINE)
+    markdown = (out / "digits.md").read_text(encoding="utf-8")
+    latex = (out / "digits.tex").read_text(encoding="utf-8")
+    assert latex.count(r"\begin{table}") == len(tables.findall(markdown)) > 5
+    files = sorted(path.name for path in out.rglob("*.csv"))
+    assert files == ["claims.csv", "digits.csv"]
+    verdicts = (out / "claims.md").read_text(encoding="utf-8")
+    assert (out / "claims.tex").read_text(encoding="utf-8").count(r"\begin{table}") == 1
+    for name, text in zip(files, (verdicts, markdown), strict=True):
+        rows = list(csv.reader((out / name).open(encoding="utf-8", newline="")))
+        assert len(rows) > 1
+        assert {len(row) for row in rows} == {len(rows[0])}
+        for cell in rows[1][:2]:
+            assert escaped(cell) in text
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "a/b", "..", ".hidden", "a\\b", "a\nb"])
@@ -161,7 +162,7 @@ def test_no_table_has_a_formula_and_numbers_stay_numbers(tmp_path):
         write_run(tmp_path, model, 0, {"-g": row | costs(1, 0.5)})
     assert compare(tmp_path, "--no-report") == 0
     files = sorted((tmp_path / "out").rglob("*.csv"))
-    assert len(files) > 3
+    assert [file.name for file in files] == ["claims.csv", "digits.csv"]
     for file in files:
         cells = [c for row in csv.reader(file.open(encoding="utf-8", newline="")) for c in row]
         assert [c for c in cells if c.startswith(("=", "@", "+", "-")) and inert(c) != c] == []
@@ -250,6 +251,42 @@ def test_words_that_cannot_be_written_are_an_error_after_all_files(runs):
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
     assert (runs / "out" / "report" / "index.html").exists()
+
+
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+
+
+def test_the_report_is_opened_as_a_file_in_the_readers_browser(runs, tmp_path):
+    folder = runs / "50% of #1"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{tmp_path}/opened"\n')
+    browser.chmod(0o755)
+    done = subprocess.run(
+        [*LINE, str(runs / "runs"), "--out", str(folder), "--open"],
+        env=os.environ | {"BROWSER": f"{browser} %s"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    report = folder / "report" / "index.html"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "opened").read_text() == report.as_uri()
+    assert done.stdout.endswith(f"The report is open in your browser: {report}\n")
+
+
+@pytest.mark.parametrize("display", ["", ":7"])
+def test_without_a_browser_the_command_says_where_the_report_is(runs, display, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url))  # as where none starts
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in SCREENS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    assert compare(runs, "--open") == 0
+    report = runs / "out" / "report" / "index.html"
+    assert asked == ([report.as_uri()] if display else [])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == f"The report could not be opened, no browser was found here: {report}"
 
 
 @pytest.mark.parametrize(

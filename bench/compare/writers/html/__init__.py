@@ -1,6 +1,6 @@
 """Comparisons and verdicts → one HTML page for reading, which needs no network.
 
-`page` puts it together and writes it, `sections` makes the part of one comparison, `markup`
-escapes, `tables`, `pictures`, `claims` and `figures` make what stands on it, `plots` the figures of
-a comparison; the CSS and JavaScript beside them are put into the page.
+`page` gathers what the page shows and fills in page.html.jinja, which takes its parts from the
+other templates, and the CSS and scripts beside it. `templates` escapes every text. `section`,
+`claims` and `pictures` prepare what their templates show, `charts` and `plotly` the figures.
 """

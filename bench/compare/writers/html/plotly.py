@@ -1,13 +1,12 @@
-"""What a figure of the page is: views of data that plotly.js draws, and its axes and traces."""
+"""Figures of the page: views of data that plotly.js draws, with their axes and traces."""
 
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from bench.compare.comparison import Comparison
-from bench.compare.writers.html.tables import Html, data_script, element
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon", "x")
 """Markers of the models with a colour of their own: colour is never the only sign."""
@@ -45,6 +44,37 @@ class Style:
     own: bool
 
 
+class Dot(NamedTuple):
+    """A point of a figure.
+
+    Attributes:
+        x: on the horizontal axis.
+        y: on the vertical axis; a name where that has categories.
+        text: shown beside the pointer.
+    """
+
+    x: float
+    y: Any
+    text: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a figure shows of a model.
+
+    Attributes:
+        style: of the model.
+        means: over seeds, in order.
+        seeds: single seeds.
+        dash: of the line that joins the means.
+    """
+
+    style: Style
+    means: list[Dot] = field(default_factory=list)
+    seeds: list[Dot] = field(default_factory=list)
+    dash: str = "solid"
+
+
 @dataclass(frozen=True)
 class View:
     """One way to look at a figure.
@@ -80,6 +110,12 @@ class Figure:
     height: int = 440
     wide: bool = False
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What figures.js draws."""
+        views = [{"data": list(v.data), "layout": dict(v.layout)} for v in self.views]
+        return {"height": self.height, "views": views}
+
 
 def styles(comparison: Comparison) -> dict[tuple[str, str], Style]:
     """The style of every trained model and variant that has a result, in the order of their FIDs.
@@ -107,11 +143,6 @@ def number(value: float) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
-def numbers(values: Iterable[float]) -> list[float | None]:
-    """Values as JSON has them."""
-    return [number(float(value)) for value in values]
-
-
 def axis(title: str, values: Iterable[float], *, ticks: str = "~g") -> dict[str, Any]:
     """An axis: logarithmic for positive values that differ by `LOG_SPAN`.
 
@@ -131,83 +162,59 @@ def axis(title: str, values: Iterable[float], *, ticks: str = "~g") -> dict[str,
     return made
 
 
-def markers(style: Style, x: Sequence[Any], y: Sequence[Any], text: Sequence[str]) -> Trace:
-    """Means of a model: large markers with a legend entry."""
+def traces(
+    series: Sequence[Series], *, joined: bool = False, between: Sequence[Trace] = ()
+) -> list[Trace]:
+    """Seeds below, means above; models without a colour of their own as one trace, without seeds.
+
+    Args:
+        series: in the order of the legend, which names each model once.
+        joined: whether lines join the means.
+        between: further traces above the seeds and below the means.
+    """
+    own = [each for each in series if each.style.own]
+    means = [mean_trace(each, joined=joined) for each in own]
+    rest = [mean_trace(each, joined=joined) for each in series if not each.style.own]
+    if rest:
+        together = rest[0] | {"name": f"{len(rest)} more", "legendgroup": OTHER, "opacity": 0.6}
+        for key in ("x", "y", "text"):
+            together[key] = [value for trace in rest for value in (*trace[key], None)]
+        means.insert(0, together)
+    groups = [trace["legendgroup"] for trace in means]
+    for k, trace in enumerate(means):
+        trace["showlegend"] = groups.index(groups[k]) == k
+    return [*map(seed_trace, own), *between, *means]
+
+
+def mean_trace(series: Series, *, joined: bool = False) -> Trace:
+    """The means of a model: large markers with a legend entry, or smaller ones on a line."""
+    style = series.style
+    trace = _markers(style, series.means)
+    trace["marker"] |= {"size": 11 if style.own else 6, "line": {"color": "@surface", "width": 1}}
+    if joined:
+        trace["mode"] = "lines+markers"
+        trace["marker"]["size"] = 8 if style.own else 3
+        width = 2.5 if style.own else 1
+        trace["line"] = {"color": style.color, "width": width, "dash": series.dash}
+    return trace
+
+
+def seed_trace(series: Series) -> Trace:
+    """Single seeds of a model: small, pale markers that come and go with its means."""
+    trace = _markers(series.style, series.seeds)
+    trace["marker"] |= {"size": 5, "opacity": 0.45}
+    return trace | {"showlegend": False}
+
+
+def _markers(style: Style, dots: Sequence[Dot]) -> Trace:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": style.name,
         "legendgroup": style.name,
-        "x": x,
-        "y": y,
-        "text": text,
+        "x": [number(dot.x) for dot in dots],
+        "y": [dot.y if isinstance(dot.y, str) else number(dot.y) for dot in dots],
+        "text": [dot.text for dot in dots],
         "hovertemplate": "%{text}<br>%{x:.4~g}, FID %{y:.4~g}<extra></extra>",
-        "marker": {
-            "color": style.color,
-            "symbol": style.symbol,
-            "size": 11 if style.own else 6,
-            "line": {"color": "@surface", "width": 1},
-        },
+        "marker": {"color": style.color, "symbol": style.symbol},
     }
-
-
-def seed_markers(style: Style, x: Sequence[Any], y: Sequence[Any], text: Sequence[str]) -> Trace:
-    """Single seeds of a model: small, pale markers that come and go with its means."""
-    shown = markers(style, x, y, text)
-    shown["marker"] = {"color": style.color, "symbol": style.symbol, "size": 5, "opacity": 0.45}
-    return shown | {"showlegend": False}
-
-
-def lines(style: Style, x: Sequence[Any], y: Sequence[Any], text: Sequence[str]) -> Trace:
-    """Means of a model, joined."""
-    shown: Trace = markers(style, x, y, text) | {"mode": "lines+markers"}
-    shown["line"] = {"color": style.color, "width": 2.5 if style.own else 1}
-    shown["marker"]["size"] = 8 if style.own else 3
-    return shown
-
-
-def gathered(traces: Sequence[tuple[Style, Trace]]) -> list[Trace]:
-    """Traces of models with their own colour, before them all others as one trace."""
-    own = [trace for style, trace in traces if style.own]
-    rest = [trace for style, trace in traces if not style.own]
-    if not rest:
-        return own
-    together = rest[0] | {"name": f"{len(rest)} more", "legendgroup": OTHER, "opacity": 0.6}
-    for key in ("x", "y", "text"):
-        together[key] = [value for trace in rest for value in (*trace[key], None)]
-    return [together, *own]
-
-
-def figure_html(figure: Figure, name: str) -> Html:
-    """A figure with its title, the switch between its views, and its sentence.
-
-    Args:
-        figure: the figure.
-        name: its id.
-    """
-    views = [{"data": list(v.data), "layout": dict(v.layout)} for v in figure.views]
-    buttons = [
-        element("button", view.label, type="button", aria_pressed="true" if k == 0 else "false")
-        for k, view in enumerate(figure.views)
-    ]
-    switch = element("div", *buttons, class_="switch", role="group", aria_label="Axis")
-    height = f"height:{figure.height}px"
-    plot = element("div", class_="plot", role="img", aria_label=figure.title, style=height)
-    return element(
-        "figure",
-        element("h3", figure.title),
-        *([switch] if len(buttons) > 1 else []),
-        plot,
-        element("figcaption", figure.reading, *_sentences(figure.views)),
-        data_script({"height": figure.height, "views": views}),
-        class_="wide chart" if figure.wide else "chart",
-        id=name,
-    )
-
-
-def _sentences(views: Sequence[View]) -> list[Html]:
-    """What is said of each view alone, that of the first one shown."""
-    return [
-        element("span", f" {view.reading}", class_="of-view", hidden=k > 0)
-        for k, view in enumerate(views)
-    ]

@@ -1,15 +1,13 @@
 """The part of the page that shows one comparison: figures, tables, pictures."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.compare.cells import Table
 from bench.compare.comparison import Comparison
-from bench.compare.topics.page import Block, Gallery, Notes, Topic
+from bench.compare.topics.page import Gallery, Topic
 from bench.compare.topics.pictures import Grid
-from bench.compare.writers.html.pictures import Album
-from bench.compare.writers.html.plotly import Figure, figure_html
-from bench.compare.writers.html.tables import Html, element, identifier, joined, table_html
+from bench.compare.writers.html.plotly import Figure
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,29 @@ class Part:
         blocks = (block for topic in self.topics for block in topic.blocks)
         return [g for block in blocks if isinstance(block, Gallery) for g in block.grids]
 
+    @property
+    def galleries(self) -> list[Topic]:
+        """The topics with pictures."""
+        return [topic for topic in self.topics[1:] if _has_pictures(topic)]
+
+    @property
+    def folded(self) -> list[Topic]:
+        """The other topics below the first; the protocol has a chapter of its own."""
+        others = (topic for topic in self.topics[1:] if topic.heading != "Protocol")
+        return [topic for topic in others if not _has_pictures(topic)]
+
+    @property
+    def counts(self) -> str:
+        """What the comparison was made from."""
+        runs = self.comparison.runs
+        left = sum(run.state != "finished" for run in runs)
+        models = {(run.model, run.variant) for run in runs}
+        without = f", {left} of them without result" if left else ""
+        return (
+            f"{_many(len(runs), 'run')}{without}: {_many(len(models), 'model')}, "
+            f"{_many(len({run.seed for run in runs}), 'seed')}"
+        )
+
 
 def numbered(parts: Sequence[Part]) -> list[Part]:
     """The parts with names of their own: numbered if two would share one."""
@@ -57,95 +78,14 @@ def numbered(parts: Sequence[Part]) -> list[Part]:
     return [replace(part, number=k) for k, part in enumerate(parts, start=1)]
 
 
-def part_html(part: Part, album: Album) -> Html:
-    """Write a part: the first topic, figures, pictures, and the others below, foldable."""
-    first, *others = part.topics
-    shown = [topic for topic in others if topic.heading != "Protocol"]
-    galleries = [topic for topic in shown if _pictures(topic)]
-    rest = [topic for topic in shown if not _pictures(topic)]
-    return element(
-        "section",
-        element("h2", part.title),
-        element("p", _counts(part.comparison), class_="small"),
-        element("h3", first.heading),
-        _blocks(first, part, album, ids=part.row_ids),
-        _figures(part),
-        *(_topic(topic, part, album) for topic in galleries),
-        _trajectories(part, album),
-        *(_folded(topic, part, album, k) for k, topic in enumerate(rest, start=1)),
-        id=part.name,
-    )
+def identifier(*words: str) -> str:
+    """An id for anchors: letters, digits and hyphens only."""
+    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") or "x" for word in words)
 
 
-def _pictures(topic: Topic) -> bool:
+def _has_pictures(topic: Topic) -> bool:
     return any(isinstance(block, Gallery) for block in topic.blocks)
-
-
-def _counts(comparison: Comparison) -> str:
-    """What the part was made from."""
-    runs = comparison.runs
-    finished = sum(run.state == "finished" for run in runs)
-    models = len({(run.model, run.variant) for run in runs})
-    seeds = len({run.seed for run in runs})
-    other = f", {len(runs) - finished} of them without result" if finished < len(runs) else ""
-    return f"{_many(len(runs), 'run')}{other}: {_many(models, 'model')}, {_many(seeds, 'seed')}"
 
 
 def _many(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
-
-
-def _figures(part: Part) -> Html:
-    made = [
-        figure_html(figure, f"{part.name}--figure-{k + 1}") for k, figure in enumerate(part.figures)
-    ]
-    return element("div", *made, class_="charts") if made else Html("")
-
-
-def _trajectories(part: Part, album: Album) -> Html:
-    if not part.trajectories:
-        return Html("")
-    sentence = (
-        "Samples on their way from noise, one a row, from left to right: what the sampler had "
-        "at evenly spaced steps."
-    )
-    return joined(
-        [
-            element("h3", "From noise to samples"),
-            element("p", sentence),
-            album.gallery(part.trajectories, wide=True),
-        ]
-    )
-
-
-def _topic(topic: Topic, part: Part, album: Album) -> Html:
-    return joined([element("h3", topic.heading), _blocks(topic, part, album)])
-
-
-def _folded(topic: Topic, part: Part, album: Album, number: int) -> Html:
-    """A topic that opens on a click; open already if it is prominent."""
-    summary = element("summary", element("h3", topic.heading))
-    name = f"{part.name}--{number}-{identifier(topic.heading)}"
-    return element(
-        "details",
-        summary,
-        _blocks(topic, part, album),
-        class_="topic",
-        id=name,
-        open=topic.prominent,
-    )
-
-
-def _blocks(topic: Topic, part: Part, album: Album, ids: Sequence[str] = ()) -> Html:
-    name = f"{topic.heading}, {part.title}"
-    return joined(_block(block, name, album, ids) for block in topic.blocks)
-
-
-def _block(block: Block, name: str, album: Album, ids: Sequence[str]) -> Html:
-    if isinstance(block, Table):
-        return table_html(block, name, ids=ids)
-    if isinstance(block, Notes):
-        return element("ul", *(element("li", s) for s in block.sentences), class_="notes")
-    if isinstance(block, Gallery):
-        return album.gallery(block.grids)
-    return element("p", block, class_="prose")

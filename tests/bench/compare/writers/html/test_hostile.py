@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 from synthetic_runs import costs, scores, write_run
 
 from bench.compare.cli import main
-from bench.compare.writers.html.tables import data_script, element, identifier, prose
+from bench.compare.writers.html.plotly import Figure, View
+from bench.compare.writers.html.section import identifier
+from bench.compare.writers.html.templates import environment, prose, render
 from bench.runs.directory import Status
 
 TAGS = "<script>alert(1)<img src=x onerror=alert(1)>"
@@ -209,41 +212,29 @@ def strings(value) -> list[str]:
     return [text for item in value for text in strings(item)] if isinstance(value, list) else []
 
 
-@pytest.mark.parametrize("text", [NAME, TEXT, "a\u2028b", "plain", ""])
-def test_an_element_holds_the_texts_it_was_given_and_nothing_else(text):
-    found: list = []
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            found.append((tag, attrs))
-
-        def handle_data(self, data):
-            found.append(data)
-
-    Reader().feed(element("p", text, element("b", text), title=text, data_label=text))
-    told = [text] if text else []
-    assert found == [("p", [("title", text), ("data-label", text)]), *told, ("b", []), *told]
-
-
-def test_attributes_without_value_and_void_elements():
-    assert element("details", open=True, id=False) == "<details open></details>"
-    assert element("img", alt="", class_="pixels") == '<img alt="" class="pixels">'
+def figure_html(value) -> str:
+    """A figure whose data are the value."""
+    figure = Figure("title", "reading", [View("view", [value], {})])
+    return str(environment().get_template("section.html.jinja").module.figure(figure, "id"))
 
 
 @pytest.mark.parametrize("text", [NAME, TEXT, "]]>", "a\u2028b\u2029c", "\\</script>"])
 def test_data_comes_out_as_it_went_in_and_ends_no_script(text):
-    whole = data_script({"a": [text, 1.5, None], text: True})
+    value = {"a": [text, 1.5, None], text: True}
     opening, closing = '<script type="application/json">', "</script>"
-    assert whole.startswith(opening)
-    assert whole.endswith(closing)
-    body = whole[len(opening) : -len(closing)]
+    body = figure_html(value).partition(opening)[2].partition(closing)[0]
     assert not set(body) & set("<>&\u2028\u2029")
-    assert json.loads(body) == {"a": [text, 1.5, None], text: True}
+    assert json.loads(body)["views"][0]["data"] == [value]
 
 
 def test_numbers_that_json_does_not_have_are_refused():
     with pytest.raises(ValueError, match="JSON"):
-        data_script(float("nan"))
+        figure_html({"x": float("nan")})
+
+
+def test_a_value_that_the_page_lacks_is_an_error_and_no_gap():
+    with pytest.raises(UndefinedError, match="answers"):
+        render("page.html.jinja")
 
 
 def test_marks_of_a_sentence_make_no_other_element():

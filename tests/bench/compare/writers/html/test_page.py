@@ -22,12 +22,17 @@ from bench.compare.writers.html import pictures
 from bench.compare.writers.html.charts import sampling_figure
 from bench.compare.writers.html.claims import place, places_of
 from bench.compare.writers.html.page import Report, document
-from bench.compare.writers.html.pictures import Album
-from bench.compare.writers.html.plotly import figure_html, styles
+from bench.compare.writers.html.pictures import album
+from bench.compare.writers.html.plotly import styles
 from bench.compare.writers.html.section import Part, numbered
-from bench.compare.writers.html.tables import table_html
+from bench.compare.writers.html.templates import environment
 
 BUDGETS = ("120 s", "240 s")
+
+
+def macro(file: str, name: str, *values) -> str:
+    """What a macro of a template makes."""
+    return str(getattr(environment().get_template(f"{file}.html.jinja").module, name)(*values))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,7 @@ def test_an_answer_begins_with_its_data_set(study):
     made = [part(compare_runs(read_runs([study])))]
     text = document(Report(("On digits, take <it>.", "On digit, no."), made, (), "python"))
     assert (
-        '<p class="lead">On <strong>digits</strong>, take &lt;it&gt;.</p><p>On digit, no.</p>'
+        '<p class="lead">On <strong>digits</strong>, take &lt;it&gt;.</p>\n<p>On digit, no.</p>'
         in text
     )
 
@@ -139,14 +144,15 @@ def test_no_figure_of_a_front_without_a_finite_fid(make_run):
     figure = sampling_figure(some, styles(some))
     assert figure is not None
     assert [view.reading for view in figure.views] == ["On it, the cheapest first: n (s)."] * 2
-    assert figure_html(figure, "f").count("On it, the cheapest first") == 2
+    assert macro("section", "figure", figure, "f").count("On it, the cheapest first") == 2
 
 
 def test_keys_are_written_as_scripts_read_them():
     cells = (Cell("FID ≤ 4", key=4.0), Cell("any number", key=0.0), Cell("∞", key=float("inf")))
-    text = table_html(Table(("a", "b", "c"), (cells,), labels=1), "t")
+    text = macro("tables", "table", Table(("a", "b", "c"), (cells,), labels=1), "t")
     assert re.findall(r'data-key="([^"]+)"', text) == ["4.0", "0.0", "Infinity"]
-    assert "data-key" not in table_html(Table(("a",), ((Cell("1"),),), labels=0), "t")
+    plain = Table(("a",), ((Cell("1"),),), labels=0)
+    assert "data-key" not in macro("tables", "table", plain, "t")
 
 
 def test_pictures_are_read_until_there_is_no_room(tmp_path, monkeypatch):
@@ -162,9 +168,9 @@ def test_pictures_are_read_until_there_is_no_room(tmp_path, monkeypatch):
     real = pictures.compressed
     monkeypatch.setattr(pictures, "MAX_BYTES", room)
     monkeypatch.setattr(pictures, "compressed", lambda file: (read.append(file), real(file))[1])
-    album = Album([grids])
+    held = album([grids])
     assert [file.name for file in read] == ["0.png", "1.png", "2.png", "3.png"]
-    text = album.gallery(grids)
+    text = macro("tables", "gallery", grids, held)
     assert text.count("<img") == 2
     assert "not readable: 4 pictures" in text
 
@@ -174,4 +180,4 @@ def test_only_small_pictures_keep_sharp_pixels(tmp_path, size, sharp):
     file = tmp_path / "p.png"
     Image.new("L", (size, size)).save(file)
     grid = Grid("p", file, "p.png")
-    assert ('class="pixels"' in Album([[grid]]).gallery([grid])) == sharp
+    assert ('class="pixels"' in macro("tables", "gallery", [grid], album([[grid]]))) == sharp
