@@ -8,12 +8,11 @@ from importlib.resources import files
 import numpy as np
 import pytest
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from claim_runs import jobs
 from scipy import stats
 from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores, write_run
 
-from bench.command_line import expand, read_grids
+from bench.command_line import read_grids
 from bench.compare.claims.declaration import Criterion, Selection, read_claim, read_claims
 from bench.compare.claims.measurements import Counts, Seeds, _log_spread, largest_rise, measure
 from bench.compare.claims.selection import _plain
@@ -69,17 +68,6 @@ def test_every_claim_of_the_documents_is_declared_with_runs_that_exist():
             assert set(claim.runs) <= set(grids), claim.name
 
 
-def jobs(experiment: str, runs: tuple[str, ...]) -> list[list[str]]:
-    """The overrides of every job of some grids, as Hydra writes them."""
-    found = []
-    for line in expand(["-m", f"experiment={experiment}", f"sweep={','.join(runs)}"]):
-        parsed = OverridesParser.create().parse_overrides(line[1:])
-        found += [
-            list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch
-        ]
-    return found
-
-
 def draws(model: str, job: list[str], sampler: str | None) -> bool:
     """Whether a job draws by a sampler: one that it lists, or its model's configuration does."""
     recipe = (files("conf") / "model" / f"{model}.yaml").read_text(encoding="utf-8")
@@ -93,7 +81,7 @@ def draws(model: str, job: list[str], sampler: str | None) -> bool:
 @pytest.mark.parametrize("experiment", ["claims_small", "claims_cifar10"])
 def test_every_selection_of_a_claim_finds_a_job_of_its_runs(experiment):
     for claim in read_claims():
-        made = jobs(experiment, claim.runs)
+        made = list(jobs(experiment, claim.runs))
         for selection in (side for test in claim.tests for side in (*test.of, *test.to)):
             fitting = [
                 job
