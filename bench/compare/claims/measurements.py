@@ -178,10 +178,10 @@ def sensitivity(sides: Sides, settings: Sequence[str]) -> Seeds | None:
         settings: last words of the keys of overrides; runs that override one of them count.
     """
     effects = _effects(sides, settings)
-    failed = sum(int(np.isinf(of).any().sum()) for of in effects)
+    failed = sum(int(np.isinf(frame).any().sum()) for frame in effects)
     if failed:
         return Seeds({}, lacking=f"no ratio: a setting failed in {failed} seeds")
-    return _ratios(sides, [((of**2).mean() ** 0.5).to_dict() for of in effects])
+    return _ratios(sides, [((frame**2).mean() ** 0.5).to_dict() for frame in effects])
 
 
 GOOD = 1.5
@@ -191,14 +191,14 @@ GOOD = 1.5
 def good_settings(sides: Sides, settings: Sequence[str]) -> Seeds | None:
     """Share of good settings, numerator minus baseline; one whose training failed is not good."""
     effects = _effects(sides, settings)
-    return _differences(sides, [(of <= math.log(GOOD)).mean().to_dict() for of in effects])
+    return _differences(sides, [(frame <= math.log(GOOD)).mean().to_dict() for frame in effects])
 
 
 def _effects(sides: Sides, settings: Sequence[str]) -> list[pd.DataFrame]:
     """The effects of both sides' settings; empty unless both have the same ones, at least two."""
     found = [_effects_of(group, settings, sides.scope) for group in sides.groups]
-    alike = len({tuple(sorted(of.index)) for of in found}) == 1 and len(found[0]) > 1
-    return found if alike and not any(of.empty for of in found) else [pd.DataFrame()] * 2
+    alike = len({tuple(sorted(frame.index)) for frame in found}) == 1 and len(found[0]) > 1
+    return found if alike and not any(frame.empty for frame in found) else [pd.DataFrame()] * 2
 
 
 def _effects_of(
@@ -243,7 +243,7 @@ def spread_over_seeds(sides: Sides) -> Seeds | None:
     their distribution, where a test of variances on one data set takes one collapsed seed for a
     difference.
     """
-    ours, theirs = (log_spread(list(of.values())) for of in by_seed(sides.groups))
+    ours, theirs = (log_spread(list(values.values())) for values in by_seed(sides.groups))
     group = sides.numerator[0]
     known = math.isfinite(ours) and math.isfinite(theirs)
     return Seeds({f"{group.place}: {group.name}": ours - theirs}) if known else None
@@ -324,10 +324,11 @@ def _at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
     """
     members = [{m.seed: m for m in group.finished} for group in groups]
     found: list[dict[str, float]] = [{} for _ in groups]
-    for seed in (seed for seed in members[0] if all(seed in of for of in members)):
-        least = min(float(column(of[seed], axis)[-1]) for of in members)
-        for values, group, of in zip(found, groups, members, strict=True):
-            curve = Curve(column(of[seed], axis), column(of[seed], group.selection.column))
+    for seed in (seed for seed in members[0] if all(seed in of_group for of_group in members)):
+        chosen = [of_group[seed] for of_group in members]
+        least = min(float(column(member, axis)[-1]) for member in chosen)
+        for values, group, member in zip(found, groups, chosen, strict=True):
+            curve = Curve(column(member, axis), column(member, group.selection.column))
             values[seed] = at(curve, least)
     return found
 
@@ -339,11 +340,11 @@ def _ratios(sides: Sides, values: Sequence[Mapping[str, float]]) -> Seeds | None
     out those that collapsed: the whole measurement says what it lacks.
     """
     seeds = _common_seeds(values)
-    bad = [seed for seed in seeds if any(of[seed] <= 0 for of in values)]
+    bad = [seed for seed in seeds if any(group[seed] <= 0 for group in values)]
     if bad:
         why = f"no ratio: a value is not positive in {len(bad)} of {len(seeds)} seeds"
         return Seeds({}, lacking=why)
-    logs = [{seed: math.log(of[seed]) for seed in seeds} for of in values]
+    logs = [{seed: math.log(group[seed]) for seed in seeds} for group in values]
     return _differences(sides, logs)
 
 
@@ -353,16 +354,15 @@ def _differences(
     """Sums minus `factor` times the baseline's, for every seed that all groups have."""
     signs = [1.0] * len(sides.numerator) + [-factor] * len(sides.baseline)
     found = {
-        seed: sum(sign * of[seed] for sign, of in zip(signs, values, strict=True))
+        seed: sum(sign * group[seed] for sign, group in zip(signs, values, strict=True))
         for seed in _common_seeds(values)
     }
     return Seeds(found) if found else None
 
 
 def _common_seeds(values: Sequence[Mapping[str, float]]) -> list[str]:
-    return [
-        seed for seed in values[0] if all(math.isfinite(of.get(seed, math.nan)) for of in values)
-    ]
+    """Seeds that every group has a finite value of."""
+    return [s for s in values[0] if all(math.isfinite(g.get(s, math.nan)) for g in values)]
 
 
 def _share(counted: Sequence[bool]) -> Counts:

@@ -176,10 +176,8 @@ def column(member: Member, name: str) -> np.ndarray:
 def _on_curve(path: Path, curve: str, at: float) -> float:
     """The mean of a curve of curves.csv where it is nearest to `at`; NaN where there is none."""
     table = read_curves(path)
-    if table is None:
-        return math.nan
-    rows = table.loc[table["curve"] == curve]
-    if rows.empty:
+    rows = None if table is None else table.loc[table["curve"] == curve]
+    if rows is None or rows.empty:
         return math.nan
     nearest = (rows["x"] - at).abs().idxmin()
     return float(rows["mean"].loc[nearest])

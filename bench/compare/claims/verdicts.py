@@ -130,7 +130,9 @@ def _judged(claim: Claim, comparisons: Sequence[Comparison]) -> Judgement:
     findings = []
     for (test, e, groups), of_family in zip(found, adjusted, strict=True):
         p = of_family if test.decides else e.p
-        places, rows = (dict.fromkeys(getattr(g, of) for g in groups) for of in ("place", "name"))
+        places, rows = (
+            dict.fromkeys(getattr(g, field) for g in groups) for field in ("place", "name")
+        )
         findings.append(Finding(test, tuple(places), tuple(rows), e, p, _says(test, e, p)))
     missing = tuple(test for test in claim.tests if all(test is not f.test for f in findings))
     return Judgement(claim, verdict_of(claim, findings), tuple(findings), missing)
@@ -169,13 +171,13 @@ def _protocol(comparison: Comparison) -> str:
 
 def _pooled(found: Sequence[Measured]) -> list[Measured]:
     """The numbers, or counts, of all data sets as one measurement; none of none."""
-    groups = tuple(group for _, of in found for group in of)
+    groups = tuple(group for _, groups in found for group in groups)
     counts = [value for value, _ in found if isinstance(value, Counts)]
     if counts:
-        sides = (sum((getattr(c, of) for c in counts), ()) for of in ("numerator", "baseline"))
-        return [(Counts(*sides), groups)]
+        baseline = sum((c.baseline for c in counts), ())
+        return [(Counts(sum((c.numerator for c in counts), ()), baseline), groups)]
     seeds = [value.values for value, _ in found if isinstance(value, Seeds)]
-    values = {key: value for of in seeds for key, value in of.items()}
+    values = {key: number for numbers in seeds for key, number in numbers.items()}
     return [(Seeds(values), groups)] if found else []
 
 
@@ -202,14 +204,12 @@ def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
 def _together(findings: Sequence[Finding]) -> str:
     """What one test says on all data sets: a word of `Words`, "disagrees", or nothing."""
     says = {finding.says for finding in findings}
-    if not says:
-        return ""
-    if {"supports", "contradicts"} <= says:
-        return "contradicts" if findings[0].test.everywhere else "disagrees"
+    everywhere = any(finding.test.everywhere for finding in findings)
     if "contradicts" in says:
-        return "contradicts"
-    enough = says == {"supports"} if findings[0].test.everywhere else "supports" in says
-    return "supports" if enough else "undecided"
+        return "disagrees" if "supports" in says and not everywhere else "contradicts"
+    if "supports" in says and not (everywhere and len(says) > 1):
+        return "supports"
+    return "undecided" if says else ""
 
 
 def _says(test: Criterion, e: Estimate, p: float) -> Words:
@@ -282,14 +282,14 @@ def _binomial_p(k: int, n: int, share: float) -> float:
     return float(stats.binomtest(k, n, share).pvalue) if n >= MIN_SEEDS else math.nan
 
 
-def _of_two_shares(m: Counts) -> Estimate:
+def _of_two_shares(counts: Counts) -> Estimate:
     """The exact test of two shares within data sets: Fisher's, where there is one data set."""
-    (k, n), (j, of) = _total(m.numerator), _total(m.baseline)
-    low, high = _newcombe(k, n, j, of)
-    p = stratified_p(m.numerator, m.baseline) if min(n, of) >= MIN_SEEDS else math.nan
-    text = f"{k} of {n} runs against {j} of {of} [{low:.2f}, {high:.2f}]"
-    effect = stratified_difference(m.numerator, m.baseline)
-    return Estimate(effect, low, high, p, min(n, of), text, "runs")
+    (k, n), (j, m) = _total(counts.numerator), _total(counts.baseline)
+    low, high = _newcombe(k, n, j, m)
+    p = stratified_p(counts.numerator, counts.baseline) if min(n, m) >= MIN_SEEDS else math.nan
+    text = f"{k} of {n} runs against {j} of {m} [{low:.2f}, {high:.2f}]"
+    effect = stratified_difference(counts.numerator, counts.baseline)
+    return Estimate(effect, low, high, p, min(n, m), text, "runs")
 
 
 Strata = Sequence[tuple[int, int]]

@@ -317,10 +317,8 @@ def test_the_stratified_test_is_fishers_in_one_stratum_and_its_level_holds_in_ma
     rates = np.array([0.05, 0.5, 0.9])  # data sets differ, the sides do not
     wrong = 0
     for _ in range(2000):
-        of, to = (
-            list(zip(rng.binomial(5, rates).tolist(), [5] * 3, strict=True)) for _ in range(2)
-        )
-        wrong += stratified_p(of, to) < 0.05
+        a, b = (list(zip(rng.binomial(5, rates).tolist(), [5] * 3, strict=True)) for _ in range(2))
+        wrong += stratified_p(a, b) < 0.05
     assert wrong / 2000 <= 0.05
 
 
@@ -396,8 +394,8 @@ def test_bounds_are_judged_by_their_signs(tmp_path):
 
 
 def test_shares_that_differ_within_data_sets_are_not_reversed_by_adding_them_up():
-    of, to = [(5, 5), (2, 20)], [(9, 20), (0, 5)]
-    assert stratified_difference(of, to) > 0 > 7 / 25 - 9 / 25
+    a, b = [(5, 5), (2, 20)], [(9, 20), (0, 5)]
+    assert stratified_difference(a, b) > 0 > 7 / 25 - 9 / 25
     assert stratified_difference([(4, 6)], [(1, 6)]) == pytest.approx(0.5)
 
 
@@ -482,7 +480,7 @@ def test_selections_of_several_data_sets_are_looked_up_together(tmp_path):
         for seed in range(3):
             write_run(tmp_path, model, seed, {"g": scores(fid)}, dataset=dataset)
     gan, diffusion = (
-        {of: {"role": role, "dataset": of} for of in "ab"} for role in ("gan", "diffusion")
+        {name: {"role": role, "dataset": name} for name in "ab"} for role in ("gan", "diffusion")
     )
     sides = {"numerator": [gan["b"], diffusion["a"]], "baseline": [gan["a"], diffusion["b"]]}
     ((m, groups),) = measure(read_test({"says": ""} | sides, ROLES), read(tmp_path / "runs"))
