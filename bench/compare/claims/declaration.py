@@ -118,7 +118,8 @@ def read_claim(name: str, body: Mapping[str, Any], roles: Roles) -> Claim:
         _check("needs", claim.needs, ("all", "any"))
         return claim
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"conf/claims: {name} is not declared as a claim: {error}") from error
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"conf/claims: {name} is not declared as a claim: {why}") from error
 
 
 def read_test(body: Mapping[str, Any], roles: Roles) -> Criterion:

@@ -562,6 +562,7 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
         ({"kind": "guess"}, "kind 'guess' must be one of ratio"),
         ({"expect": "up"}, "expect 'up' must be one of above"),
         ({"numerator": "nobody"}, "role 'nobody' must be one of gan"),
+        ({"numerator": {"sampler": "x"}}, "it lacks 'role'"),
         ({"numerator": []}, "kind ratio compares a numerator"),
         ({"numerator": {"role": "gan", "sample": "x"}}, "unexpected keyword argument 'sample'"),
         ({"wrong": 1}, "kind ratio takes column, says"),
