@@ -1,5 +1,5 @@
 """Claims of the source documents → verdicts, from the runs that decide them.
 
-`conf/claims` declares them. `declaration` reads them, `selection` finds their runs, `measurements`
-turns runs into numbers by seed, `verdicts` judges, `page` writes.
+`selection` finds runs, `measurements` turns them into numbers by seed, `declaration` reads the
+claims of conf/claims, `verdicts` judges them; `bench.compare.writers.claims` writes the page.
 """

@@ -1,58 +1,18 @@
 """What a claim is: its words, its source, and the tests that decide it, as conf/claims has them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from importlib.resources import files
+from inspect import signature
 from typing import Any, Literal
 
 import yaml
 
-Expectation = Literal["above", "below", "differs"]
+from bench.compare.claims.measurements import KINDS, Kind
+from bench.compare.claims.selection import Selection
 
-KINDS = (
-    "contrast",
-    "holds",
-    "rise",
-    "reach",
-    "later",
-    "settings_spread",
-    "settings_share",
-    "seed_spread",
-    "failures",
-    "front",
-)
-"""What a test measures; see `bench.compare.claims.measurements`."""
-
-ROLES = "roles"
-"""The entry of conf/claims that names the models which stand for a role."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which rows of eval.csv one side of a test takes, and which value of them.
-
-    Attributes:
-        models: one name for each position of the role; a test compares names of the same position.
-        dataset: the data set; None for every data set that has the rows.
-        sampler: name of the sampler; None for the first that the run lists.
-        overrides: overrides of the model that the run was made with, and no others, separated by
-            spaces: one text for each position, the last one for all that follow.
-        column: of eval.csv, without the extractor's name.
-        curve: of curves.csv, in place of a column.
-        at: where along the curve.
-    """
-
-    models: tuple[str, ...]
-    dataset: str | None = None
-    sampler: str | None = None
-    overrides: tuple[str, ...] = ("",)
-    column: str = "fid"
-    curve: str | None = None
-    at: float = 0.0
-
-    def overrides_at(self, position: int) -> list[str]:
-        """The overrides of the model at a position."""
-        return self.overrides[min(position, len(self.overrides) - 1)].split()
+Roles = Mapping[str, list[str]]
+"""Models that stand for a role, by size."""
 
 
 @dataclass(frozen=True)
@@ -61,40 +21,37 @@ class Criterion:
 
     Attributes:
         says: what it compares, in words.
-        kind: one of `KINDS`.
-        of: what is compared; values of several selections are multiplied, or added.
-        to: with what; empty for a comparison with a number.
-        scale: whether values are compared by ratio ("log") or by difference ("linear"), which
-            values that may be zero need.
-        times: "linear": what `to` is multiplied by before it is taken off, such as 0.8 of a floor.
-        expect: on which side of `than` the claim puts them; "differs": on either.
-        than: the ratio or difference that separates support from contradiction.
-        margin: for "differs": a ratio within [1 / margin, margin] is none that matters.
+        kind: what it measures, and on which scale.
+        numerator: what is compared.
+        baseline: with what; empty for a comparison with the threshold.
+        threshold: the ratio, difference or share that separates support from contradiction.
+        options: further arguments of the kind's function.
+        expect: on which side of the threshold the claim puts it; "differs": on either.
         decides: whether the verdict rests on it; what holds by construction is shown beside.
-        refutes: whether a finding on the other side of `than` speaks against the claim, or only
-            not for it.
+        refutes: whether a finding on the other side of the threshold speaks against the claim, or
+            only not for it.
         everywhere: whether it must hold on every data set, not only on some and against it on none.
-        cost: for "front" and "reach": the column of the cost.
-        equal: for "contrast": what both sides shall have consumed equally, such as "images";
-            empty for the ends of the runs.
-        settings: for the kinds of settings: keys of overrides, one varied at a time.
     """
 
     says: str
-    of: tuple[Selection, ...]
-    to: tuple[Selection, ...] = ()
-    kind: str = "contrast"
-    scale: Literal["log", "linear"] = "log"
-    times: float = 1.0
-    expect: Expectation = "above"
-    than: float = 1.0
-    margin: float = 1.1
+    kind: Kind
+    numerator: tuple[Selection, ...]
+    baseline: tuple[Selection, ...]
+    threshold: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+    expect: Literal["above", "below", "differs"] = "above"
     decides: bool = True
     refutes: bool = True
     everywhere: bool = False
-    cost: str = ""
-    equal: str = ""
-    settings: tuple[str, ...] = ()
+
+    @property
+    def sides(self) -> tuple[Selection, ...]:
+        """The selections of both sides."""
+        return (*self.numerator, *self.baseline)
+
+
+OWN = ("column", *(f.name for f in fields(Criterion) if f.name != "options"))
+"""Fields that a test of any kind can have; column stands for that of each selection."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +95,11 @@ def read_claims() -> list[Claim]:
         for file in sorted(folder.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
     ]
-    roles = {role: names for table in tables for role, names in table.pop(ROLES, {}).items()}
+    roles = {role: names for table in tables for role, names in table.pop("roles", {}).items()}
     return [read_claim(name, body, roles) for table in tables for name, body in table.items()]
 
 
-def read_claim(name: str, body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Claim:
+def read_claim(name: str, body: Mapping[str, Any], roles: Roles) -> Claim:
     """Read one claim.
 
     Args:
@@ -151,53 +108,57 @@ def read_claim(name: str, body: Mapping[str, Any], roles: Mapping[str, list[str]
         roles: models by role.
 
     Raises:
-        ValueError: a key, kind, scale, expectation or role that there is not.
+        ValueError: an unknown field, kind, expectation or role, or one that is missing.
     """
     try:
-        tests = tuple(_test(test, roles) for test in body.get("tests", ()))
-        rest: dict[str, Any] = {k: v for k, v in body.items() if k not in ("tests", "runs")}
-        claim = Claim(name, tests=tests, runs=tuple(body["runs"]), **rest)
-        _check_value(claim.needs, ("all", "any"))
+        rest = dict(body)
+        common, tests = rest.pop("common", {}), rest.pop("tests", ())
+        criteria = tuple(read_test({**common, **test}, roles) for test in tests)
+        claim = Claim(name, tests=criteria, runs=tuple(rest.pop("runs")), **rest)
+        _check("needs", claim.needs, ("all", "any"))
         return claim
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"conf/claims: {name} is not declared as a claim: {error}") from error
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"conf/claims: {name} is not declared as a claim: {why}") from error
 
 
-def _test(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Criterion:
-    of, to = (
-        tuple(_selection(selected, roles) for selected in _listed(body.get(side, [])))
-        for side in ("of", "to")
+def read_test(body: Mapping[str, Any], roles: Roles) -> Criterion:
+    """Read one test of a claim; see `read_claim`."""
+    own: dict[str, Any] = {"kind": "ratio", "column": "fid"}
+    options: dict[str, Any] = {}
+    for key, value in body.items():
+        (own if key in OWN else options)[key] = value
+    _check("kind", name := own.pop("kind"), KINDS)
+    kind, takes = KINDS[name], signature(KINDS[name].measure)
+    try:
+        takes.bind(None, **options)
+    except TypeError as error:
+        known = ", ".join((*OWN, *list(takes.parameters)[1:]))
+        raise ValueError(f"a test of kind {name} takes {known}: {error}") from error
+    column = own.pop("column")
+    numerator, baseline = (
+        tuple(_selection(selected, roles, column) for selected in _listed(own.pop(side, [])))
+        for side in ("numerator", "baseline")
     )
-    difference = body.get("scale", "log") == "linear" or body.get("kind") == "failures"
-    rest: dict[str, Any] = {"than": 0.0 if difference else 1.0}
-    rest |= {key: value for key, value in body.items() if key not in ("of", "to")}
-    if "settings" in rest:
-        rest["settings"] = tuple(rest["settings"])
-    test = Criterion(of=of, to=to, **rest)
-    _check_value(test.kind, KINDS)
-    _check_value(test.scale, ("log", "linear"))
-    _check_value(test.expect, ("above", "below", "differs"))
-    if test.expect == "differs" and (test.scale, test.than) != ("log", 1.0):
-        raise ValueError("'differs' compares ratios with 1: it takes neither scale nor than")
-    if test.kind == "reach" and test.than != 1.0:
-        raise ValueError("reach compares with 1, since bounds know their side only: leave than out")
-    if test.times != 1.0 and test.scale != "linear":
-        raise ValueError("times needs scale: linear")
-    if test.kind == "failures" and test.to and test.than:
-        raise ValueError("shares of failures of two sides are compared with each other, not than")
+    sides = (len(numerator), len(baseline))
+    if not numerator or (kind.selections and sides != (1, kind.selections - 1)):
+        wanted = ("a numerator", "a numerator and no baseline", "a numerator and a baseline")
+        raise ValueError(f"a test of kind {name} compares {wanted[kind.selections]}")
+    own = {"threshold": kind.threshold, **own}
+    test = Criterion(kind=kind, numerator=numerator, baseline=baseline, options=options, **own)
+    _check("expect", test.expect, ("above", "below", "differs"))
+    if test.expect == "differs" and kind.scale != "ratio":
+        raise ValueError(f"expect: differs compares ratios with 1, not a test of kind {name}")
+    if (test.expect == "differs" or kind.only_default) and test.threshold != kind.threshold:
+        raise ValueError(f"this test compares with {kind.threshold:g} only: leave threshold out")
     return test
 
 
-def _check_value(value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{value!r} must be one of {', '.join(allowed)}")
-
-
-def _selection(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Selection:
-    role = body["role"]
-    if role not in roles:
-        raise ValueError(f"role {role!r} must be one of {', '.join(roles)}")
-    rest: dict[str, Any] = {key: value for key, value in body.items() if key != "role"}
+def _selection(body: Mapping[str, Any] | str, roles: Roles, column: str) -> Selection:
+    """A selection; a role alone stands for its models as they are configured."""
+    given = {"role": body} if isinstance(body, str) else body
+    rest: dict[str, Any] = {"column": column, **given}
+    _check("role", role := rest.pop("role"), roles)
     if "overrides" in rest:
         rest["overrides"] = tuple(map(str, _listed(rest["overrides"])))
     return Selection(models=tuple(roles[role]), **rest)
@@ -205,3 +166,8 @@ def _selection(body: Mapping[str, Any], roles: Mapping[str, list[str]]) -> Selec
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _check(name: str, value: object, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} {value!r} must be one of {', '.join(allowed)}")

@@ -1,20 +1,24 @@
-"""What the tests of claims measure: one number for every seed or data set, or counts of runs."""
+"""What each kind of test measures: a number for every seed or data set, or counts of runs.
+
+A kind is a function of the runs on both `Sides` and of the options that a test in conf/claims has
+for it; `KINDS`, at the end, lists them with the scale on which they are compared.
+"""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, product
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-from bench.compare.claims.declaration import Criterion, Selection
 from bench.compare.claims.selection import (
     Group,
     Member,
+    Selection,
     by_seed,
     column,
     find,
-    find_in,
     model_overrides,
 )
 from bench.compare.comparison import Comparison
@@ -26,279 +30,89 @@ from bench.evaluation.collapse import shows_collapse
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """One number for every seed, or for every data set, to be compared with a number.
+class Sides:
+    """The runs that a test compares.
 
     Attributes:
-        values: by seed or data set; logarithms where the test is by ratio.
-        rows: the entries behind it, for readers.
-        places: titles of the comparisons behind it.
-        lacking: why there is no number for some of them; empty where there are all.
-        unit: what there is one number of.
-        bounds: whether some values are only bounds on the side of 0, so that their signs count.
+        numerator: one group for each selection.
+        baseline: what they are compared with; empty for a comparison with a number.
+        scope: the comparisons that they were found in.
+    """
+
+    numerator: tuple[Group, ...]
+    baseline: tuple[Group, ...]
+    scope: Sequence[Comparison]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Both sides."""
+        return (*self.numerator, *self.baseline)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One number for every seed, or for every data set.
+
+    Attributes:
+        values: by seed or data set; logarithms where the kind compares by ratio.
+        lacking: why there are no numbers; empty where there are.
+        bounds: whether some values are only bounds on the side of 0, so that only their signs
+            count.
     """
 
     values: Mapping[str, float]
-    rows: tuple[str, ...]
-    places: tuple[str, ...]
     lacking: str = ""
-    unit: str = "seeds"
     bounds: bool = False
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of how many, by data set.
+    """Shares of runs, by data set.
 
     Attributes:
-        of: (how many, of how many).
-        to: the same of the other side; empty where shares are compared with a number.
-        rows: the entries behind it, for readers.
-        places: titles of the comparisons behind it.
+        numerator: (runs that are counted, all runs).
+        baseline: of the other side; empty where shares are compared with a number.
     """
 
-    of: tuple[tuple[int, int], ...]
-    to: tuple[tuple[int, int], ...]
-    rows: tuple[str, ...]
-    places: tuple[str, ...]
+    numerator: tuple[tuple[int, int], ...]
+    baseline: tuple[tuple[int, int], ...] = ()
 
 
-Measurement = Seeds | Counts
-
-
-def pooled(found: Sequence[Measurement]) -> list[Measurement]:
-    """One measurement of all data sets, of counts or of numbers by data set; none of none.
-
-    Five seeds of one data set cannot decide a share, or how far seeds spread; several can.
-    """
-    if not found:
-        return []
-    rows, places = (
-        tuple(dict.fromkeys(name for m in found for name in getattr(m, field)))
-        for field in ("rows", "places")
-    )
-    counts = [m for m in found if isinstance(m, Counts)]
-    if counts:
-        of, to = (sum((getattr(m, side) for m in counts), ()) for side in ("of", "to"))
-        return [Counts(of, to, rows, places)]
-    values = {key: value for m in found if isinstance(m, Seeds) for key, value in m.values.items()}
-    return [Seeds(values, rows, places, unit="data sets")]
-
-
-def at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
-    """The selected columns by seed where all groups have consumed the same, between points.
-
-    Of every seed the least that any group ended with is taken; what was not evaluated around there
-    is left out. This compares runs fairly that a busy machine let do more or less in equal time.
+def ratio(sides: Sides, equal: str = "") -> Seeds | None:
+    """The numerator's value over the baseline's; values of several selections are multiplied.
 
     Args:
-        groups: of one data set.
-        axis: what is equal, such as "images".
+        sides: the runs.
+        equal: what both sides shall have consumed equally, such as "images"; empty for the ends of
+            the runs.
     """
-    found: list[dict[str, float]] = [{} for _ in groups]
-    members = [{m.seed: m for m in group.finished} for group in groups]
-    for seed in members[0]:
-        if not all(seed in of for of in members):
-            continue
-        chosen = [of[seed] for of in members]
-        least = min(float(column(m, axis)[-1]) for m in chosen)
-        for values, group, member in zip(found, groups, chosen, strict=True):
-            curve = Curve(column(member, axis), column(member, group.selection.column))
-            values[seed] = at(curve, least)
-    return found
+    return _ratios(sides, _at_equal(sides.groups, equal) if equal else by_seed(sides.groups))
 
 
-def combined(
-    test: Criterion,
-    of: Sequence[Group],
-    to: Sequence[Group],
-    values: Sequence[Mapping[str, float]],
-) -> Seeds | None:
-    """Sums over groups for every seed that all of them have.
+def difference(sides: Sides, factor: float = 1.0) -> Seeds | None:
+    """The numerator's value minus `factor` times the baseline's; those of several are added up.
 
-    A ratio of values that are not positive is none. Such seeds are not left out, which would leave
-    out those that collapsed: the whole measurement says what it lacks.
+    Values that may be zero need it.
     """
-    seeds = [
-        seed
-        for seed in values[0]
-        if all(math.isfinite(other.get(seed, math.nan)) for other in values)
-    ]
-    if not seeds:
-        return None
-    logs = test.scale == "log"
-    signs = [1.0] * len(of) + [-1.0 if logs else -test.times] * len(to)
-    bad = [seed for seed in seeds if logs and any(other[seed] <= 0 for other in values)]
-    if bad:
-        why = f"no ratio: a value is not positive in {len(bad)} of {len(seeds)} seeds"
-        return Seeds({}, *where((*of, *to)), lacking=why)
-    transform: Callable[[float], float] = math.log if logs else float
-    numbers = {
-        seed: sum(sign * transform(v[seed]) for sign, v in zip(signs, values, strict=True))
-        for seed in seeds
-    }
-    return Seeds(numbers, *where((*of, *to)))
+    return _differences(sides, by_seed(sides.groups), factor)
 
 
-def where(groups: Sequence[Group]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The entries and comparisons of groups, each once."""
-    names = dict.fromkeys(group.name for group in groups)
-    return tuple(names), tuple(dict.fromkeys(group.place for group in groups))
+def share_at_least(sides: Sides, factor: float = 1.0) -> Counts | None:
+    """Seeds in which the numerator's value is at least `factor` times the baseline's.
 
-
-GOOD = 1.5
-"""A setting counts as good whose FID is at most so many times that of the default."""
-
-
-Moves = tuple[tuple[str, ...], dict[str, np.ndarray]]
-"""Names of the settings, and log(FID / default FID) of each by seed, infinite where it failed."""
-
-
-def settings_spread(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Seeds | None:
-    """Σ of − Σ to of how far settings move FID: root mean square of log(setting / default).
-
-    Each setting is compared with the default at the same number of images.
+    Where all seeds are alike, Student's t of the difference has no spread to divide by.
     """
-    found = [_moves(test, group, scope) for group in (*of, *to)]
-    if not _alike(found):
-        return None
-    failed = sum(int(np.isinf(v).any()) for _, f in found for v in f.values())
-    if failed:
-        rows, places = where((*of, *to))
-        return Seeds({}, rows, places, lacking=f"no ratio: a setting failed in {failed} seeds")
-    values = [{s: math.sqrt(float(np.mean(v**2))) for s, v in f.items()} for _, f in found]
-    return combined(test, of, to, values)
+    found = difference(sides, factor)
+    return found and _share([value >= 0 for value in found.values.values()])
 
 
-def settings_share(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Seeds | None:
-    """The same of the share of settings whose FID is near the default's at the same images.
-
-    A setting whose training failed is not near it.
-    """
-    found = [_moves(test, group, scope) for group in (*of, *to)]
-    if not _alike(found):
-        return None
-    limit = math.log(GOOD)
-    values = [{s: float(np.mean(v <= limit)) for s, v in f.items()} for _, f in found]
-    return combined(test, of, to, values)
-
-
-def _moves(test: Criterion, default: Group, scope: Sequence[Comparison]) -> Moves:
-    """How every setting of a listed key moves FID."""
-    model = default.members[0].run.model
-    variants = {
-        tuple(sorted(set(model_overrides(run))))
-        for comparison in scope
-        for run in comparison.runs
-        if run.model == model
-    }
-    names: list[str] = []
-    moves: list[dict[str, float]] = []
-    for overrides in sorted(variants):
-        keys = {override.partition("=")[0].rpartition(".")[2] for override in overrides}
-        if len(keys) == 1 and keys <= set(test.settings):
-            wanted = (" ".join(overrides),)
-            selection = replace(default.selection, models=(model,), overrides=wanted)
-            group = find_in(selection, 0, scope)
-            if group is not None:
-                names += keys
-                moves.append(_move(group, default))
-    seeds = [s for s in (moves[0] if moves else ()) if all(s in of for of in moves)]
-    found = {seed: np.array([of[seed] for of in moves]) for seed in seeds}
-    return tuple(names), {seed: v for seed, v in found.items() if not np.isnan(v).any()}
-
-
-def _move(setting: Group, default: Group) -> dict[str, float]:
-    """log(FID of a setting / FID of the default) by seed."""
-    ours, theirs = at_equal([setting, default], "images")
-    found = {s: _log_ratio(ours[s], theirs[s]) for s in ours if s in theirs}
-    failed = [m.seed for m in setting.members if m.run.state == "failed"]
-    return found | dict.fromkeys(failed, math.inf)
-
-
-def _log_ratio(a: float, b: float) -> float:
-    return math.log(a / b) if a > 0 and b > 0 else math.nan
-
-
-def _alike(found: Sequence[Moves]) -> bool:
-    """Whether all sides have the same settings as often, and at least two."""
-    names = {tuple(sorted(settings)) for settings, _ in found}
-    return len(names) == 1 and len(found[0][0]) > 1 and all(f for _, f in found)
-
-
-def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measurement]:
-    """Everything that the runs say about a test.
-
-    Once for each data set and size of model; where five seeds of one could not decide, once for
-    all of them together.
-    """
-    kind = KINDS[test.kind]
-    sides = (*test.of, *test.to)
-    positions = range(max(len(selection.models) for selection in sides))
-    found: dict[str, list[Measurement]] = {}
-    for scope, position in product(_scopes(sides, comparisons), positions):
-        groups = [find_in(selection, position, scope) for selection in sides]
-        if any(group is None for group in groups):
-            continue
-        whole = [group for group in groups if group is not None]
-        of, to = whole[: len(test.of)], whole[len(test.of) :]
-        measured = kind(test, of, to, scope)
-        if measured is not None:
-            found.setdefault(_protocol(scope[0]), []).append(measured)
-    if test.kind in POOLED:
-        found = {protocol: pooled(of) for protocol, of in found.items()}
-    return [m for of_protocol in found.values() for m in of_protocol]
-
-
-def _scopes(
-    sides: Sequence[Selection], comparisons: Sequence[Comparison]
-) -> Iterator[Sequence[Comparison]]:
-    """The comparisons that a test looks at together: all of a protocol where it names data sets."""
-    if not all(selection.dataset for selection in sides):
-        yield from ([comparison] for comparison in comparisons)
-        return
-    for _, group in groupby(sorted(comparisons, key=_protocol), key=_protocol):
-        yield list(group)
-
-
-def _protocol(comparison: Comparison) -> str:
-    """The values of the fields that tell a comparison from others of its data set."""
-    return repr(sorted(comparison.values.items()))
-
-
-def contrast(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Seeds | None:
-    """Σ of − Σ to of the selected values, of their logarithms where the scale is "log"."""
-    del scope
-    groups = [*of, *to]
-    return combined(test, of, to, at_equal(groups, test.equal) if test.equal else by_seed(groups))
-
-
-def holds(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Counts | None:
-    """In how many seeds the same is not negative: where all are alike, t has nothing to go by."""
-    m = contrast(test, of, to, scope)
-    if m is None or m.lacking:
-        return None
-    return Counts(((sum(v >= 0 for v in m.values.values()), len(m.values)),), (), m.rows, m.places)
-
-
-def rise(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Seeds | None:
-    """The same of the largest rise of the metric along a run: value over best value before it."""
-    del scope
+def largest_rise_ratio(sides: Sides) -> Seeds | None:
+    """The largest rise of the metric along a run, numerator over baseline."""
     found = []
-    for group in (*of, *to):
+    for group in sides.groups:
         courses = {m.seed: column(m, group.selection.column) for m in group.finished}
         found.append({seed: largest_rise(c) for seed, c in courses.items() if len(c) > 1})
-    return combined(test, of, to, found)
+    return _ratios(sides, found)
 
 
 def largest_rise(values: np.ndarray) -> float:
@@ -312,37 +126,34 @@ def largest_rise(values: np.ndarray) -> float:
     return float(max(1.0, np.max(values[1:] / best)))
 
 
-def reach(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Seeds | None:
-    """log(budget of `of` / budget of `to`) until both had the worse of their final FIDs, by seed.
+def cost_to_reach(sides: Sides, cost: str) -> Seeds | None:
+    """What it cost to reach the worse of both final FIDs, numerator over baseline.
 
     A side that had it at its first evaluation point had it then or before. Such a seed counts only
     where knowing more would make the ratio larger still, or smaller still: as a bound.
+
+    Args:
+        sides: the runs.
+        cost: a column of eval.csv that training consumes.
     """
-    del scope
-    sides = [{m.seed: _course(m, test.cost) for m in group.finished} for group in (of[0], to[0])]
+    ours, theirs = ({m.seed: _course(m, cost) for m in group.finished} for group in sides.groups)
     found, bounds = {}, False
-    for seed in (seed for seed in sides[0] if seed in sides[1]):
-        ours, theirs = sides[0][seed], sides[1][seed]
-        if len(ours.y) and len(theirs.y):
-            level = float(max(ours.y[-1], theirs.y[-1]))
-            crossings = (crossing(ours, level), crossing(theirs, level))
-            ratio = _time_ratio(*crossings)
-            if ratio is not None:
-                found[seed] = ratio
+    for seed in (seed for seed in ours if seed in theirs):
+        a, b = ours[seed], theirs[seed]
+        if len(a.y) and len(b.y):
+            level = float(max(a.y[-1], b.y[-1]))
+            crossings = (crossing(a, level), crossing(b, level))
+            cost_ratio = _cost_ratio(*crossings)
+            if cost_ratio is not None:
+                found[seed] = cost_ratio
                 bounds |= any(c.low != c.high for c in crossings)
-    return Seeds(found, *where((*of, *to)), bounds=bounds) if found else None
+    return Seeds(found, bounds=bounds) if found else None
 
 
-def later(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Counts | None:
-    """In how many seeds `of` needed more of the budget until then, of those that tell."""
-    m = reach(test, of, to, scope)
-    if m is None:
-        return None
-    return Counts(((sum(v > 0 for v in m.values.values()), len(m.values)),), (), m.rows, m.places)
+def share_slower(sides: Sides, cost: str) -> Counts | None:
+    """Seeds in which the numerator's cost to reach that FID is higher, of those that tell."""
+    found = cost_to_reach(sides, cost)
+    return found and _share([value > 0 for value in found.values.values()])
 
 
 def _course(member: Member, cost: str) -> Curve:
@@ -352,32 +163,93 @@ def _course(member: Member, cost: str) -> Curve:
     return Curve(x[known], y[known])
 
 
-def _time_ratio(of: Crossing, to: Crossing) -> float | None:
-    """log(of / to), or the bound of it that is nearer to 0; None where it may be on either side."""
-    ratio = math.log(of.high / to.high)
-    exact_of, exact_to = of.low == of.high, to.low == to.high
-    known = (exact_of or ratio < 0) and (exact_to or ratio > 0)
-    return ratio if known else None
+def _cost_ratio(a: Crossing, b: Crossing) -> float | None:
+    """log(a / b), or the bound of it that is nearer to 0; None where it may be on either side."""
+    found = math.log(a.high / b.high)
+    known = (a.low == a.high or found < 0) and (b.low == b.high or found > 0)
+    return found if known else None
 
 
-def seed_spread(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Seeds | None:
-    """log(standard deviation of log FID over seeds, of `of` over that of `to`), of a data set.
+def sensitivity(sides: Sides, settings: Sequence[str]) -> Seeds | None:
+    """How far settings move FID, numerator over baseline: root mean square of log(FID / default's).
 
-    Over the seeds that both have, that one number is symmetric about 0 if both spread alike,
-    whatever their distribution, where a test of variances on one data set takes one collapsed seed
-    for a difference.
+    Args:
+        sides: the runs with default settings.
+        settings: last words of the keys of overrides; runs that override one of them count.
     """
-    del test, scope
-    spreads = [_log_spread(list(values.values())) for values in by_seed((of[0], to[0]))]
-    if not all(map(math.isfinite, spreads)):
-        return None
-    rows, places = where((*of, *to))
-    return Seeds({f"{places[0]}: {of[0].name}": spreads[0] - spreads[1]}, rows, places)
+    effects = _effects(sides, settings)
+    failed = sum(int(np.isinf(frame).any().sum()) for frame in effects)
+    if failed:
+        return Seeds({}, lacking=f"no ratio: a setting failed in {failed} seeds")
+    return _ratios(sides, [((frame**2).mean() ** 0.5).to_dict() for frame in effects])
 
 
-def _log_spread(values: Sequence[float]) -> float:
+GOOD = 1.5
+"""A setting whose FID is at most this many times that of the default is good."""
+
+
+def good_settings(sides: Sides, settings: Sequence[str]) -> Seeds | None:
+    """Share of good settings, numerator minus baseline; one whose training failed is not good."""
+    effects = _effects(sides, settings)
+    return _differences(sides, [(frame <= math.log(GOOD)).mean().to_dict() for frame in effects])
+
+
+def _effects(sides: Sides, settings: Sequence[str]) -> list[pd.DataFrame]:
+    """The effects of both sides' settings; empty unless both have the same ones, at least two."""
+    found = [_effects_of(group, settings, sides.scope) for group in sides.groups]
+    alike = len({tuple(sorted(frame.index)) for frame in found}) == 1 and len(found[0]) > 1
+    return found if alike and not any(frame.empty for frame in found) else [pd.DataFrame()] * 2
+
+
+def _effects_of(
+    default: Group, settings: Sequence[str], scope: Sequence[Comparison]
+) -> pd.DataFrame:
+    """log(FID / default's) at the same number of images: a row a setting, a column a seed.
+
+    Infinite where training failed; only seeds that every setting has.
+    """
+    model = default.members[0].run.model
+    variants = {
+        tuple(sorted(set(model_overrides(run))))
+        for comparison in scope
+        for run in comparison.runs
+        if run.model == model
+    }
+    names: list[str] = []
+    effects: list[dict[str, float]] = []
+    for overrides in sorted(variants):
+        keys = {override.partition("=")[0].rpartition(".")[2] for override in overrides}
+        if len(keys) == 1 and keys <= set(settings):
+            wanted = (" ".join(overrides),)
+            selection = replace(default.selection, models=(model,), overrides=wanted)
+            group = find(selection, 0, scope)
+            if group is not None:
+                ours, theirs = _at_equal([group, default], "images")
+                failed = [m.seed for m in group.members if m.run.state == "failed"]
+                effect = {seed: _log_ratio(ours[seed], theirs[seed]) for seed in ours}
+                effects.append(effect | dict.fromkeys(failed, math.inf))
+                names += keys
+    return pd.DataFrame(effects, index=names).dropna(axis=1)
+
+
+def _log_ratio(a: float, b: float) -> float:
+    return math.log(a / b) if a > 0 and b > 0 else math.nan
+
+
+def spread_over_seeds(sides: Sides) -> Seeds | None:
+    """Standard deviation of log FID over seeds, numerator over baseline: one number a data set.
+
+    Over the seeds that both have, that number is symmetric about 0 if both spread alike, whatever
+    their distribution, where a test of variances on one data set takes one collapsed seed for a
+    difference.
+    """
+    ours, theirs = (log_spread(list(values.values())) for values in by_seed(sides.groups))
+    group = sides.numerator[0]
+    known = math.isfinite(ours) and math.isfinite(theirs)
+    return Seeds({f"{group.place}: {group.name}": ours - theirs}) if known else None
+
+
+def log_spread(values: Sequence[float]) -> float:
     """Logarithm of the standard deviation of logarithms; NaN of too few, or of equal ones."""
     if len(values) < MIN_SEEDS or min(values) <= 0:
         return math.nan
@@ -385,18 +257,13 @@ def _log_spread(values: Sequence[float]) -> float:
     return math.log(deviation) if deviation > 0 else math.nan
 
 
-def failures(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Counts | None:
+def failure_rate(sides: Sides) -> Counts | None:
     """Runs that failed, or whose last samples show signs of collapse, of those that ended."""
-    del test, scope
     counts = []
-    for group in (*of, *to):
+    for group in sides.groups:
         ended = [m for m in group.members if m.run.state in ENDED]
-        if not ended:
-            return None
         counts.append((sum(map(_failed, ended)), len(ended)))
-    return Counts((counts[0],), tuple(counts[1:2]), *where((*of, *to)))
+    return Counts((counts[0],), tuple(counts[1:])) if all(n for _, n in counts) else None
 
 
 def _failed(member: Member) -> bool:
@@ -408,64 +275,138 @@ def _failed(member: Member) -> bool:
     return any(shows_collapse(warning) for sampler, warning in pairs if sampler == member.sampler)
 
 
-def on_front(
-    test: Criterion, of: Sequence[Group], to: Sequence[Group], scope: Sequence[Comparison]
-) -> Counts | None:
-    """In how many seeds the entry is on the Pareto front of its value against the cost.
+def share_on_front(sides: Sides, cost: str) -> Counts | None:
+    """Seeds in which the numerator is on the Pareto front of FID against a cost.
 
     The front is that of every sampler of the trained models whose configuration is the default,
     without those whose samples show signs of collapse; an entry that does is not on it.
+
+    Args:
+        sides: the runs, of one side.
+        cost: a column of eval.csv.
     """
-    del to
-    group = of[0]
-    points = _points_by_seed(test.cost, scope)
-    ended = [m for m in group.members if m.run.state in ENDED]
-    members = [member for member in ended if member.seed in points]
-    if not members:
-        return None
-    on = 0
-    for member in members:
-        names, values = zip(*points[member.seed].items(), strict=True)
-        costs, fids = np.array(values).T
+    group, points = sides.numerator[0], _points_by_seed(cost, sides.scope)
+    on = []
+    for seed in (m.seed for m in group.members if m.run.state in ENDED and m.seed in points):
+        costs, fids = np.array(list(points[seed].values())).T
         best = front(rounded(costs), fids)
-        on += group.name in {name for name, b in zip(names, best, strict=True) if b}
-    return Counts(((on, len(members)),), (), *where([group]))
+        on.append(group.name in {name for name, b in zip(points[seed], best, strict=True) if b})
+    return _share(on) if on else None
 
 
 def _points_by_seed(
     cost: str, scope: Sequence[Comparison]
-) -> Mapping[str, Mapping[str, tuple[float, float]]]:
+) -> dict[str, dict[str, tuple[float, float]]]:
     """(cost, FID) of every sampler of models as they are configured, by seed and name."""
     points: dict[str, dict[str, tuple[float, float]]] = {}
     for comparison in scope:
-        for run in comparison.runs:
-            if not len(run.last) or model_overrides(run) or not run.last.texts("budget")[0]:
-                continue
-            for sampler in run.last.texts("sampler"):
-                group = find(Selection((run.model,), sampler=sampler), 0, comparison)
-                if group is None:
-                    continue
-                member = next((m for m in group.finished if m.seed == run.seed), None)
-                if member is not None and not _failed(member):
-                    at = float(column(member, cost)[-1]), float(column(member, "fid")[-1])
-                    if all(map(math.isfinite, at)):
-                        points.setdefault(run.seed, {})[group.name] = at
+        names = ((run.model, name) for run in comparison.runs for name in run.last.texts("sampler"))
+        for model, sampler in dict.fromkeys(names):
+            group = find(Selection((model,), sampler=sampler), 0, [comparison])
+            for member in group.finished if group else ():
+                point = float(column(member, cost)[-1]), float(column(member, "fid")[-1])
+                known = not (member.broadcast or _failed(member)) and all(map(math.isfinite, point))
+                if known:
+                    points.setdefault(member.seed, {})[member.name] = point
     return points
 
 
-KINDS = {
-    "contrast": contrast,
-    "holds": holds,
-    "rise": rise,
-    "reach": reach,
-    "later": later,
-    "settings_spread": settings_spread,
-    "settings_share": settings_share,
-    "seed_spread": seed_spread,
-    "failures": failures,
-    "front": on_front,
-}
-"""How each kind of test is measured; None where runs are there and do not have what it needs."""
+def _at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
+    """The selected columns by seed where all groups have consumed the same, between points.
 
-POOLED = ("holds", "later", "seed_spread", "failures", "front")
-"""Kinds that take all data sets together."""
+    For each seed that is the least that any group ended with; a seed without evaluation points
+    around it has NaN. This compares fairly what a busy machine let train more or less in equal
+    time.
+
+    Args:
+        groups: of one data set.
+        axis: what is equal, such as "images".
+    """
+    members = [{m.seed: m for m in group.finished} for group in groups]
+    found: list[dict[str, float]] = [{} for _ in groups]
+    for seed in (seed for seed in members[0] if all(seed in of_group for of_group in members)):
+        chosen = [of_group[seed] for of_group in members]
+        least = min(float(column(member, axis)[-1]) for member in chosen)
+        for values, group, member in zip(found, groups, chosen, strict=True):
+            curve = Curve(column(member, axis), column(member, group.selection.column))
+            values[seed] = at(curve, least)
+    return found
+
+
+def _ratios(sides: Sides, values: Sequence[Mapping[str, float]]) -> Seeds | None:
+    """Logarithms of ratios for every seed that all groups have; None where there is none.
+
+    A ratio of values that are not positive is none. Such seeds are not left out, which would leave
+    out those that collapsed: the whole measurement says what it lacks.
+    """
+    seeds = _common_seeds(values)
+    bad = [seed for seed in seeds if any(group[seed] <= 0 for group in values)]
+    if bad:
+        why = f"no ratio: a value is not positive in {len(bad)} of {len(seeds)} seeds"
+        return Seeds({}, lacking=why)
+    logs = [{seed: math.log(group[seed]) for seed in seeds} for group in values]
+    return _differences(sides, logs)
+
+
+def _differences(
+    sides: Sides, values: Sequence[Mapping[str, float]], factor: float = 1.0
+) -> Seeds | None:
+    """Sums minus `factor` times the baseline's, for every seed that all groups have."""
+    signs = [1.0] * len(sides.numerator) + [-factor] * len(sides.baseline)
+    found = {
+        seed: sum(sign * group[seed] for sign, group in zip(signs, values, strict=True))
+        for seed in _common_seeds(values)
+    }
+    return Seeds(found) if found else None
+
+
+def _common_seeds(values: Sequence[Mapping[str, float]]) -> list[str]:
+    """Seeds that every group has a finite value of."""
+    return [s for s in values[0] if all(math.isfinite(g.get(s, math.nan)) for g in values)]
+
+
+def _share(counted: Sequence[bool]) -> Counts:
+    return Counts(((sum(counted), len(counted)),))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of test.
+
+    Attributes:
+        measure: from the runs and the options of the test; None where runs are there that lack what
+            it needs.
+        scale: whether the sides are compared by ratio or difference, or runs are counted.
+        per: what there is one number of. Five seeds of one data set cannot decide a share, or how
+            far seeds spread: anything but seeds is taken of all data sets together.
+        selections: 1 for a numerator, 2 for a numerator and a baseline, 0 for any number.
+        only_default: whether it can be compared with the default threshold only.
+    """
+
+    measure: Callable[..., Seeds | Counts | None]
+    scale: Literal["ratio", "difference", "share"]
+    per: Literal["seed", "run", "data set"] = "seed"
+    selections: int = 0
+    only_default: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """What separates support from contradiction where a test does not say."""
+        return {"ratio": 1.0, "difference": 0.0, "share": 0.5}[self.scale]
+
+
+KINDS = {
+    "ratio": Kind(ratio, "ratio"),
+    "difference": Kind(difference, "difference"),
+    "share_at_least": Kind(share_at_least, "share", "run"),
+    "largest_rise": Kind(largest_rise_ratio, "ratio", selections=2),
+    "cost_to_reach": Kind(cost_to_reach, "ratio", selections=2, only_default=True),
+    "share_slower": Kind(share_slower, "share", "run", selections=2),
+    "sensitivity": Kind(sensitivity, "ratio", selections=2),
+    "good_settings": Kind(good_settings, "difference", selections=2),
+    "spread_over_seeds": Kind(spread_over_seeds, "ratio", "data set", selections=2),
+    "failure_rate": Kind(failure_rate, "share", "run", selections=1),
+    "failure_rate_difference": Kind(failure_rate, "difference", "run", 2, only_default=True),
+    "share_on_front": Kind(share_on_front, "share", "run", selections=1),
+}
+"""Kinds of tests, by the names that conf/claims has for them; docs/claims.md explains them."""

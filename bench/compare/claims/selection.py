@@ -9,11 +9,38 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.compare.claims.declaration import Selection
 from bench.compare.comparison import Comparison, model_changes, short
 from bench.compare.read import Run, read_curves
 from bench.compare.topics.outcomes import is_trained
 from bench.schema import MEMORISATION, QUALITY
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of eval.csv one side of a test takes, and which value of them.
+
+    Attributes:
+        models: one name for each size of the role; a test compares models of one size.
+        dataset: the data set; None for every data set that has the rows.
+        sampler: name of the sampler; None for the first that the run lists.
+        overrides: overrides of the model that the run was made with, and no others, separated by
+            spaces: one text for each position, the last one for all that follow.
+        column: of eval.csv, without the extractor's name.
+        curve: of curves.csv, in place of a column.
+        at: where along the curve.
+    """
+
+    models: tuple[str, ...]
+    dataset: str | None = None
+    sampler: str | None = None
+    overrides: tuple[str, ...] = ("",)
+    column: str = "fid"
+    curve: str | None = None
+    at: float = 0.0
+
+    def overrides_at(self, position: int) -> list[str]:
+        """The overrides of the model at a position."""
+        return self.overrides[min(position, len(self.overrides) - 1)].split()
 
 
 @dataclass(frozen=True)
@@ -64,54 +91,45 @@ class Group:
 
     def values(self) -> dict[str, float]:
         """The selected value by seed; seeds without it are left out."""
-        return {m.seed: v for m in self.finished if math.isfinite(v := value(m, self.selection))}
+        wanted, found = self.selection, {}
+        for member in self.finished:
+            if wanted.curve is not None:
+                found[member.seed] = _on_curve(member.run.path, wanted.curve, wanted.at)
+            else:
+                found[member.seed] = float(column(member, wanted.column)[-1])
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
-def find(selection: Selection, position: int, comparison: Comparison) -> Group | None:
-    """The runs of a comparison that a selection means.
+def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group | None:
+    """The runs that a selection means, of the first comparison that has some.
 
     Of several variants that fit (the same model drawn from by other samplers), the one with most
     seeds is taken.
 
     Args:
         selection: what is wanted.
-        position: which of its models.
-        comparison: the runs of one data set and protocol.
+        size: position among its models; a selection of one model means it at every position.
+        scope: comparisons, each the runs of one data set and protocol.
 
     Returns:
         The group; None where there is no such run.
     """
-    if selection.dataset not in (None, comparison.dataset):
+    size = 0 if len(selection.models) == 1 else size
+    if size >= len(selection.models):
         return None
-    if position >= len(selection.models):
-        return None
-    model = selection.models[position]
-    by_variant: dict[str, list[Member]] = {}
-    for run in comparison.runs:
-        if run.model == model and fits(run, selection.overrides_at(position)):
-            sampler = drawn_by(run, selection.sampler)
-            if sampler is not None:
-                member = Member(run, sampler, run.seed, not is_trained(run))
-                by_variant.setdefault(run.variant, []).append(member)
-    if not by_variant:
-        return None
-    best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
-    return Group(selection, tuple(by_variant[best]), comparison.title)
-
-
-def find_in(selection: Selection, position: int, scope: Sequence[Comparison]) -> Group | None:
-    """The group of a selection among several comparisons.
-
-    A selection of one model means it at every position.
-    """
-    at = 0 if len(selection.models) == 1 else position
-    found = (find(selection, at, comparison) for comparison in scope)
-    return next((group for group in found if group is not None), None)
-
-
-def fits(run: Run, wanted: Sequence[str]) -> bool:
-    """Whether a run was made with exactly these overrides of its model, numbers by value."""
-    return sorted(map(_plain, model_overrides(run))) == sorted(map(_plain, wanted))
+    wanted = sorted(map(_plain, selection.overrides_at(size)))
+    for comparison in scope:
+        by_variant: dict[str, list[Member]] = {}
+        for run in comparison.runs if selection.dataset in (None, comparison.dataset) else ():
+            if run.model == selection.models[size]:
+                sampler = drawn_by(run, selection.sampler)
+                if sampler is not None and sorted(map(_plain, model_overrides(run))) == wanted:
+                    member = Member(run, sampler, run.seed, not is_trained(run))
+                    by_variant.setdefault(run.variant, []).append(member)
+        if by_variant:
+            best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
+            return Group(selection, tuple(by_variant[best]), comparison.title)
+    return None
 
 
 def _plain(override: str) -> str:
@@ -136,39 +154,30 @@ def model_overrides(run: Run) -> list[str]:
 
 def drawn_by(run: Run, sampler: str | None) -> str | None:
     """The sampler's name if the run has it, or its first; a run without result has any."""
-    if run.rows.empty:
+    names = run.last.texts("sampler")
+    if not names:
         return sampler or ""
-    names = run.rows["sampler"].to_list()
     if sampler is None:
-        return str(names[0])
+        return names[0]
     return sampler if sampler in names else None
-
-
-def value(member: Member, selection: Selection) -> float:
-    """The selected value of a member; NaN where it was not measured."""
-    if selection.curve is not None:
-        return _on_curve(member.run.path, selection.curve, selection.at)
-    return float(column(member, selection.column)[-1])
 
 
 def column(member: Member, name: str) -> np.ndarray:
     """A column along the evaluation points of a member, (P,) float64, the last one last."""
-    points = member.run.points
-    if points.empty:
+    table = member.run.table
+    if not len(table):
         return np.array([math.nan])
     full = f"{name}_{member.run.extractors[0]}" if name in (*QUALITY, *MEMORISATION) else name
-    rows = points["sampler"].to_numpy() == member.sampler
-    order = np.argsort(points["checkpoint"].to_numpy()[rows], kind="stable")
-    return np.asarray(points[full].to_numpy()[rows][order], dtype=np.float64)
+    rows = np.array(table.texts("sampler")) == member.sampler
+    order = np.argsort(table.numbers("checkpoint")[rows], kind="stable")
+    return table.numbers(full)[rows][order]
 
 
 def _on_curve(path: Path, curve: str, at: float) -> float:
     """The mean of a curve of curves.csv where it is nearest to `at`; NaN where there is none."""
     table = read_curves(path)
-    if table is None:
-        return math.nan
-    rows = table.loc[table["curve"] == curve]
-    if rows.empty:
+    rows = None if table is None else table.loc[table["curve"] == curve]
+    if rows is None or rows.empty:
         return math.nan
     nearest = (rows["x"] - at).abs().idxmin()
     return float(rows["mean"].loc[nearest])

@@ -60,16 +60,11 @@ def counted(judgements: Sequence[Judgement]) -> str:
 
 def overview(judgements: Sequence[Judgement]) -> Table:
     """One row for each claim."""
-    rows = [
-        (
-            Cell(j.claim.name),
-            Cell(j.claim.source),
-            Cell(j.claim.statement),
-            Cell(f"{BADGES[j.verdict]} {j.verdict}"),
-            Cell(j.sentence),
-        )
-        for j in judgements
-    ]
+    rows = []
+    for j in judgements:
+        claim, verdict = j.claim, f"{BADGES[j.verdict]} {j.verdict}"
+        cells = (claim.name, claim.source, claim.statement, verdict, j.sentence)
+        rows.append(tuple(map(Cell, cells)))
     return Table(("claim", "source", "statement", "verdict", "tests"), tuple(rows), labels=5)
 
 
@@ -104,16 +99,9 @@ def section(judgement: Judgement) -> list[str]:
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """One row for each test and data set."""
-    rows = [
-        (
-            Cell(f.test.says if f.test.decides else f"{f.test.says} (aside)"),
-            Cell(f.where),
-            Cell("; ".join(f.rows)),
-            Cell(f.estimate.text),
-            Cell(f.estimate.size),
-            Cell(p_value(f.p)),
-            Cell(f.says),
-        )
-        for f in findings
-    ]
+    rows = []
+    for f in findings:
+        words = f.test.says if f.test.decides else f"{f.test.says} (aside)"
+        cells = (words, f.where, "; ".join(f.rows), f.estimate.text, f.estimate.size, p_value(f.p))
+        rows.append(tuple(map(Cell, (*cells, f.says))))
     return Table(FINDING_HEADINGS, tuple(rows), labels=3)

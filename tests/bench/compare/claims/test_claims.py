@@ -4,20 +4,26 @@ import math
 import re
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from claim_runs import jobs
 from scipy import stats
 from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores, write_run
 
-from bench.command_line import expand, read_grids
-from bench.compare.claims.declaration import Criterion, Selection, read_claim, read_claims
-from bench.compare.claims.measurements import Counts, Seeds, _log_spread, largest_rise, measure
+from bench.command_line import read_grids
+from bench.compare.claims.declaration import read_claim, read_claims, read_test
+from bench.compare.claims.measurements import KINDS, Seeds, largest_rise, log_spread
 from bench.compare.claims.selection import _plain
-from bench.compare.claims.verdicts import estimate, judge, stratified_difference, stratified_p
+from bench.compare.claims.verdicts import (
+    estimate,
+    judge,
+    measure,
+    stratified_difference,
+    stratified_p,
+)
 from bench.compare.comparison import compare_runs, model_changes
 from bench.compare.read import read_runs
 from bench.compare.stats import holm
@@ -41,6 +47,11 @@ def judged(folder, *tests):
     return judgement
 
 
+def measured(folder, **test):
+    """What one test measures: the value on every data set, or on all of them together."""
+    return [value for value, _ in measure(read_test({"says": ""} | test, ROLES), read(folder))]
+
+
 @pytest.fixture
 def two_models(tmp_path):
     """Five seeds of a GAN whose FID is half the DDPM's, with common ups and downs; the floor."""
@@ -55,7 +66,9 @@ def two_models(tmp_path):
     return tmp_path / "runs"
 
 
-RATIO = {"says": "FID", "of": {"role": "diffusion"}, "to": {"role": "gan"}}
+RATIO = {"says": "FID", "numerator": "diffusion", "baseline": "gan"}
+GAN_OVER_DIFFUSION = {"says": "", "numerator": "gan", "baseline": "diffusion"}
+SECONDS = RATIO | {"kind": "cost_to_reach", "cost": "train_seconds"}
 
 
 def test_every_claim_of_the_documents_is_declared_with_runs_that_exist():
@@ -67,17 +80,6 @@ def test_every_claim_of_the_documents_is_declared_with_runs_that_exist():
             assert claim.tests, claim.name
             assert claim.source in "ABC"
             assert set(claim.runs) <= set(grids), claim.name
-
-
-def jobs(experiment: str, runs: tuple[str, ...]) -> list[list[str]]:
-    """The overrides of every job of some grids, as Hydra writes them."""
-    found = []
-    for line in expand(["-m", f"experiment={experiment}", f"sweep={','.join(runs)}"]):
-        parsed = OverridesParser.create().parse_overrides(line[1:])
-        found += [
-            list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch
-        ]
-    return found
 
 
 def draws(model: str, job: list[str], sampler: str | None) -> bool:
@@ -93,8 +95,8 @@ def draws(model: str, job: list[str], sampler: str | None) -> bool:
 @pytest.mark.parametrize("experiment", ["claims_small", "claims_cifar10"])
 def test_every_selection_of_a_claim_finds_a_job_of_its_runs(experiment):
     for claim in read_claims():
-        made = jobs(experiment, claim.runs)
-        for selection in (side for test in claim.tests for side in (*test.of, *test.to)):
+        made = list(jobs(experiment, claim.runs))
+        for selection in (side for test in claim.tests for side in test.sides):
             fitting = [
                 job
                 for position, model in enumerate(selection.models)
@@ -129,8 +131,8 @@ def test_a_ratio_is_paired_by_seed(two_models):
     [
         ({}, "supported"),
         ({"expect": "below"}, "contradicted"),
-        ({"than": 3.0}, "contradicted"),
-        ({"than": 1.96}, "inconclusive"),
+        ({"threshold": 3.0}, "contradicted"),
+        ({"threshold": 1.96}, "inconclusive"),
         ({"expect": "differs"}, "supported"),
     ],
 )
@@ -163,12 +165,11 @@ def test_zeros_are_counted_where_differences_are_taken_and_named_where_ratios_ar
         write_run(tmp_path, "dcgan_small", seed, {"generator": row})
     floor = scores(1.0) | {"recall_domain": 0.5, "nfe": 0}
     write_run(tmp_path, "real", 0, {"held-out": floor}, protocol=FLOOR)
-    sides = {"of": {"role": "gan", "column": "recall"}, "to": {"role": "real", "column": "recall"}}
-    test = {"says": "recall", **sides}
-    (whole,) = judged(tmp_path / "runs", test | {"scale": "linear", "times": 0.8}).findings
+    test = {"says": "", "column": "recall", "numerator": "gan", "baseline": "real"}
+    (whole,) = judged(tmp_path / "runs", test | {"kind": "difference", "factor": 0.8}).findings
     assert whole.estimate.effect == pytest.approx((0.44 + 0.45 + 0.43) / 5 - 0.4)
     assert (whole.estimate.n, whole.says) == (5, "undecided")
-    (ratio,) = judged(tmp_path / "runs", test | {"than": 0.8}).findings
+    (ratio,) = judged(tmp_path / "runs", test | {"threshold": 0.8}).findings
     assert ratio.estimate.text == "no ratio: a value is not positive in 2 of 5 seeds"
     assert ratio.says == "undecided"
 
@@ -179,18 +180,14 @@ def test_what_holds_in_every_seed_of_every_data_set_is_decided_though_all_seeds_
             row = {"g": scores(9.0) | {"modes": 10 if seed else 9}}
             write_run(tmp_path, "dcgan_small", seed, row, dataset=dataset)
             write_run(tmp_path, "ddpm_small", seed, {"d": scores(9.0)}, dataset=dataset)
-    test = {
-        **{"says": "modes", "kind": "holds", "scale": "linear", "times": 0.95, "than": 0.5},
-        "of": {"role": "diffusion", "column": "modes"},
-        "to": {"role": "diffusion", "column": "modes"},
-    }
+    test = {"says": "", "kind": "share_at_least", "factor": 0.95, "column": "modes"}
+    test |= {"numerator": "diffusion", "baseline": "diffusion"}
     (all_of_them,) = judged(tmp_path / "runs", test).findings
     assert all_of_them.estimate.text.startswith("8 of 8 [")
     assert all_of_them.p == pytest.approx(2 * 0.5**8)
     assert all_of_them.says == "supports"
-    test["of"] = {"role": "gan", "column": "modes"}
-    (most,) = judged(tmp_path / "runs", test).findings
-    assert most.estimate.text.startswith("6 of 8 [")
+    (most,) = measured(tmp_path / "runs", **test | {"numerator": "gan"})
+    assert most.numerator == ((3, 4), (3, 4))
 
 
 def test_no_sign_of_a_thing_need_not_speak_against_it(two_models):
@@ -204,10 +201,10 @@ def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
         claim = {"source": "C", "statement": "", "runs": [], "needs": needs, "tests": list(tests)}
         return judge([read_claim("c", claim, ROLES)], read(two_models))[0].verdict
 
-    open_ = RATIO | {"than": 1.96}
+    open_ = RATIO | {"threshold": 1.96}
     against = RATIO | {"expect": "below"}
-    unmeasured = RATIO | {"of": {"role": "gan", "dataset": "cifar10"}}
-    assert verdict(RATIO, RATIO | {"than": 1.5}) == "supported"
+    unmeasured = RATIO | {"numerator": {"role": "gan", "dataset": "cifar10"}}
+    assert verdict(RATIO, RATIO | {"threshold": 1.5}) == "supported"
     assert verdict(RATIO, open_) == verdict(RATIO, unmeasured) == "inconclusive"
     assert verdict(RATIO, against) == "contradicted"
     assert verdict(RATIO, open_, needs="any") == "supported"
@@ -224,13 +221,13 @@ def test_what_must_hold_everywhere_does_not_where_one_data_set_leaves_it_open(tm
             write_run(tmp_path, "dcgan_small", seed, ours, dataset=dataset)
             theirs = {"g": scores(30.0)}
             write_run(tmp_path, "ddpm_small", seed, theirs, dataset=dataset)
-    test = RATIO | {"of": {"role": "gan"}, "to": {"role": "diffusion"}, "expect": "below"}
+    test = GAN_OVER_DIFFUSION | {"expect": "below"}
     assert judged(tmp_path / "runs", test).verdict == "supported"
     assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "inconclusive"
 
 
 def test_tests_that_disagree_are_inconclusive_and_one_that_lacks_runs_is_named(two_models):
-    missing = {"says": "of another size", "of": {"role": "gan", "dataset": "cifar10"}}
+    missing = {"says": "of another size", "numerator": {"role": "gan", "dataset": "cifar10"}}
     judgement = judged(two_models, RATIO, RATIO | {"expect": "below"}, missing)
     assert judgement.verdict == "inconclusive"
     assert judgement.sentence == "1 for, 1 against, 1 not measured"
@@ -240,7 +237,7 @@ def test_tests_that_disagree_are_inconclusive_and_one_that_lacks_runs_is_named(t
 
 
 def test_the_floor_stands_beside_every_seed(two_models):
-    test = {"says": "floor", "to": {"role": "real"}, "of": {"role": "gan"}, "than": 5.0}
+    test = {"says": "floor", "baseline": "real", "numerator": "gan", "threshold": 5.0}
     (finding,) = judged(two_models, test).findings
     assert finding.estimate.n == 5
     assert finding.estimate.effect == pytest.approx(
@@ -260,17 +257,13 @@ def test_fewer_than_three_seeds_give_no_verdict(tmp_path):
 
 
 def test_holm_corrects_over_the_tests_of_a_claim(two_models):
-    alone = judged(two_models, RATIO | {"than": 1.9}).findings[0]
-    among = judged(two_models, *[RATIO | {"than": 1.9, "says": f"{k}"} for k in range(4)])
+    alone = judged(two_models, RATIO | {"threshold": 1.9}).findings[0]
+    among = judged(two_models, *[RATIO | {"threshold": 1.9, "says": f"{k}"} for k in range(4)])
     assert among.findings[0].p == pytest.approx(min(1.0, 4 * alone.p))
 
 
 def test_counted_columns_are_exact(two_models):
-    test = RATIO | {
-        "of": {"role": "diffusion", "column": "nfe"},
-        "to": {"role": "gan", "column": "nfe"},
-    }
-    (finding,) = judged(two_models, test).findings
+    (finding,) = judged(two_models, RATIO | {"column": "nfe"}).findings
     assert (finding.estimate.text, finding.says) == ("×50", "supports")
 
 
@@ -285,7 +278,7 @@ def test_failed_and_collapsed_runs_are_counted(tmp_path):
         write_run(tmp_path, "ddpm_small", seed, {"ddim-50": scores(20.0 + seed)})
     for seed in range(6, 9):  # still running: nothing is known of how it ends
         write_run(tmp_path, "ddpm_small", seed, {}, status=Status("running", step=5))
-    test = RATIO | {"kind": "failures", "of": {"role": "gan"}, "to": {"role": "diffusion"}}
+    test = GAN_OVER_DIFFUSION | {"kind": "failure_rate_difference"}
     (finding,) = judged(tmp_path / "runs", test).findings
     assert finding.estimate.text.startswith("4 of 6 runs against 0 of 6")
     # Fisher's exact test by hand: 2 · C(6, 4) / C(12, 4)
@@ -305,12 +298,12 @@ def test_shares_of_runs_are_compared_within_data_sets(tmp_path):
             bad = {"g": scores(9.0) | {"warning": "only 1 of 10 modes"}}
             write_run(tmp_path, "dcgan_small", seed, bad, dataset=dataset)
             write_run(tmp_path, "ddpm_small", seed, {"d": scores(9.0)}, dataset=dataset)
-    test = RATIO | {"kind": "failures", "of": {"role": "gan"}, "to": {"role": "diffusion"}}
+    test = GAN_OVER_DIFFUSION | {"kind": "failure_rate_difference"}
     (finding,) = judged(tmp_path / "runs", test).findings
     assert finding.estimate.text.startswith("12 of 12 runs against 0 of 12")
     assert finding.p == pytest.approx(2 / math.comb(8, 4) ** 3)
     assert finding.places == ("a", "b", "c")
-    share = test | {"to": [], "than": 0.25}
+    share = {"says": "", "numerator": "gan", "kind": "failure_rate", "threshold": 0.25}
     (finding,) = judged(tmp_path / "runs", share).findings
     assert finding.estimate.text.startswith("12 of 12 [")
     assert finding.p == pytest.approx(0.25**12)
@@ -324,10 +317,8 @@ def test_the_stratified_test_is_fishers_in_one_stratum_and_its_level_holds_in_ma
     rates = np.array([0.05, 0.5, 0.9])  # data sets differ, the sides do not
     wrong = 0
     for _ in range(2000):
-        of, to = (
-            list(zip(rng.binomial(5, rates).tolist(), [5] * 3, strict=True)) for _ in range(2)
-        )
-        wrong += stratified_p(of, to) < 0.05
+        a, b = (list(zip(rng.binomial(5, rates).tolist(), [5] * 3, strict=True)) for _ in range(2))
+        wrong += stratified_p(a, b) < 0.05
     assert wrong / 2000 <= 0.05
 
 
@@ -340,8 +331,8 @@ def test_runs_are_told_apart_by_the_overrides_of_their_model(tmp_path):
     test = {
         "says": "width",
         "expect": "below",
-        "of": {"role": "gan", "overrides": "model.build.width=64"},
-        "to": {"role": "gan", "overrides": "model.build.width=16"},
+        "numerator": {"role": "gan", "overrides": "model.build.width=64"},
+        "baseline": {"role": "gan", "overrides": "model.build.width=16"},
     }
     (finding,) = judged(tmp_path / "runs", test).findings
     assert finding.estimate.effect == pytest.approx(5.1 / 40.1, rel=1e-2)
@@ -363,13 +354,9 @@ def test_rises_and_the_way_to_a_threshold_are_read_off_the_course(tmp_path):
     for seed in range(3):
         along(tmp_path, "dcgan_small", seed, (40.0, 10.0, 30.0, 20.0 + seed))
         along(tmp_path, "ddpm_small", seed, (80.0, 40.0, 20.0, 10.0 + seed))
-    (comparison,) = read(tmp_path / "runs")
-    of, to = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
-    (rises,) = measure(Criterion("rise", (of,), (to,), kind="rise"), [comparison])
+    (rises,) = measured(tmp_path / "runs", **GAN_OVER_DIFFUSION, kind="largest_rise")
     assert rises.values == pytest.approx({str(seed): math.log(3.0) for seed in range(3)})
-    (reached,) = measure(
-        Criterion("reach", (to,), (of,), kind="reach", cost="train_seconds"), [comparison]
-    )
+    (reached,) = measured(tmp_path / "runs", **SECONDS)
     for seed in range(3):  # the GAN ends worse, at 20 + seed, which it first had before point 2
         level = 20.0 + seed
         gan = 10 * 2 ** (math.log(level / 40) / math.log(10 / 40))
@@ -391,36 +378,35 @@ def test_who_was_there_at_the_first_point_counts_where_the_order_is_known(
     for seed in range(3):
         along(tmp_path, "ddpm_small", seed, ours)
         along(tmp_path, "dcgan_small", seed, theirs)
-    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
-    test = Criterion("reach", (of,), (to,), kind="reach", cost="train_seconds")
-    assert bool(measure(test, read(tmp_path / "runs"))) is known
+    assert bool(measured(tmp_path / "runs", **SECONDS)) is known
 
 
 def test_bounds_are_judged_by_their_signs(tmp_path):
     for seed in range(3):  # the GAN is there at its first point: three bounds of ×3, no more
         along(tmp_path, "ddpm_small", seed, (80.0, 40.0, 10.0))
         along(tmp_path, "dcgan_small", seed, (9.0, 8.0, 10.0))
-    test = RATIO | {"kind": "reach", "cost": "train_seconds"}
-    (finding,) = judged(tmp_path / "runs", test).findings
-    counted = test | {"kind": "later", "than": 0.5}
-    assert judged(tmp_path / "runs", counted).findings[0].estimate.text.startswith("3 of 3 [")
+    (finding,) = judged(tmp_path / "runs", SECONDS).findings
+    (slower,) = measured(tmp_path / "runs", **SECONDS | {"kind": "share_slower"})
+    assert slower.numerator == ((3, 3),)
     assert finding.estimate.text == "at least ×3"
     assert finding.p == pytest.approx(0.25)
     assert finding.says == "undecided"
 
 
 def test_shares_that_differ_within_data_sets_are_not_reversed_by_adding_them_up():
-    of, to = [(5, 5), (2, 20)], [(9, 20), (0, 5)]
-    assert stratified_difference(of, to) > 0 > 7 / 25 - 9 / 25
+    a, b = [(5, 5), (2, 20)], [(9, 20), (0, 5)]
+    assert stratified_difference(a, b) > 0 > 7 / 25 - 9 / 25
     assert stratified_difference([(4, 6)], [(1, 6)]) == pytest.approx(0.5)
+
+
+FRONT = {"says": "", "kind": "share_on_front", "cost": "latency_ms"}
 
 
 def test_protocols_are_not_pooled(two_models):
     (comparison,) = read(two_models)
     both = [replace(comparison, values={"budget": budget}) for budget in ("40 s", "80 s")]
-    gan = Selection(("dcgan_small",))
-    found = measure(Criterion("f", (gan,), kind="front", cost="latency_ms", than=0.5), both)
-    assert [m.of for m in found] == [((5, 5),)] * 2
+    found = measure(read_test(FRONT | {"numerator": "gan"}, ROLES), both)
+    assert [value.numerator for value, _ in found] == [((5, 5),)] * 2
 
 
 def test_one_seed_that_ends_badly_moves_no_other_seeds_threshold(tmp_path):
@@ -428,9 +414,7 @@ def test_one_seed_that_ends_badly_moves_no_other_seeds_threshold(tmp_path):
         last = 300.0 if seed == 0 else 20.0
         along(tmp_path, "dcgan_small", seed, (400.0, 350.0, last))
         along(tmp_path, "ddpm_small", seed, (400.0, 30.0, 10.0))
-    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
-    test = Criterion("reach", (of,), (to,), kind="reach", cost="train_seconds")
-    (reached,) = measure(test, read(tmp_path / "runs"))
+    (reached,) = measured(tmp_path / "runs", **SECONDS)
     assert reached.values["1"] == reached.values["2"] != reached.values["0"]
 
 
@@ -441,10 +425,9 @@ def test_curves_are_compared_where_both_have_seen_as_many_images(tmp_path):
             write_run(tmp_path, "dcgan_small", seed, row, checkpoint=k, checkpoints=3)
         slow = {"g": scores(30.0) | {"images": 4000, "train_seconds": 3.0}}
         write_run(tmp_path, "ddpm_small", seed, slow)
-    of, to = (Selection((name,)) for name in ("ddpm_small", "dcgan_small"))
-    (equal,) = measure(Criterion("e", (of,), (to,), equal="images"), read(tmp_path / "runs"))
+    (equal,) = measured(tmp_path / "runs", **RATIO, equal="images")
     assert equal.values == pytest.approx(dict.fromkeys("012", math.log(30 / 20)))
-    (ends,) = measure(Criterion("e", (of,), (to,)), read(tmp_path / "runs"))
+    (ends,) = measured(tmp_path / "runs", **RATIO)
     assert ends.values == pytest.approx(dict.fromkeys("012", math.log(30 / 10)))
 
 
@@ -467,47 +450,28 @@ def test_settings_are_varied_one_at_a_time(tmp_path):
                     row = scores(base * change) | {"overrides": f"model.{key}={side}"}
                     row |= {"images": 100}
                     write_run(tmp_path, model, seed, {"g": row}, variant=f"{k}{side}")
-    of, to = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
-    settings = ("lr", "batch_size")
-    comparisons = read(tmp_path / "runs")
-    (spread,) = measure(
-        Criterion("s", (of,), (to,), kind="settings_spread", settings=settings), comparisons
-    )
+    test = GAN_OVER_DIFFUSION | {"settings": ["lr", "batch_size"]}
+    (spread,) = measured(tmp_path / "runs", **test, kind="sensitivity")
     assert spread.values == pytest.approx(
         {str(s): math.log(math.log(3.0) / math.log(1.1)) for s in range(3)}
     )
-    (share,) = measure(
-        Criterion("s", (of,), (to,), kind="settings_share", scale="linear", settings=settings),
-        comparisons,
-    )
+    (share,) = measured(tmp_path / "runs", **test, kind="good_settings")
     assert share.values == pytest.approx({str(s): 1 / 2 - 1 for s in range(3)})
     line = "python -m bench model=dcgan_small model.training.lr=low"
+    failed = Status("failed", "not finite", step=3, command=line)
     for seed in (0, 1):  # training fails: no setting that is near the default
-        failed = Status("failed", "not finite", step=3, command=line)
-        (
-            tmp_path / "runs" / "digits" / "dcgan_small" / "0low" / f"seed={seed}" / "eval.csv"
-        ).unlink()
+        (tmp_path / f"runs/digits/dcgan_small/0low/seed={seed}/eval.csv").unlink()
         write_run(tmp_path, "dcgan_small", seed, {}, variant="0low", status=failed)
-    comparisons = read(tmp_path / "runs")
-    (share,) = measure(
-        Criterion("s", (of,), (to,), kind="settings_share", scale="linear", settings=settings),
-        comparisons,
-    )
+    (share,) = measured(tmp_path / "runs", **test, kind="good_settings")
     assert share.values == pytest.approx({"0": 1 / 4 - 1, "1": 1 / 4 - 1, "2": 1 / 2 - 1})
-    (spread,) = measure(
-        Criterion("s", (of,), (to,), kind="settings_spread", settings=settings), comparisons
-    )
+    (spread,) = measured(tmp_path / "runs", **test, kind="sensitivity")
     assert spread.lacking == "no ratio: a setting failed in 2 seeds"
 
 
 def test_a_front_counts_the_seeds_in_which_an_entry_is_on_it(two_models):
-    comparisons = read(two_models)
-    gan, ddpm = (Selection((name,)) for name in ("dcgan_small", "ddpm_small"))
-    counts = [
-        measure(Criterion("f", (s,), kind="front", cost="latency_ms", than=0.5), comparisons)[0]
-        for s in (gan, ddpm)
-    ]
-    assert [c.of for c in counts if isinstance(c, Counts)] == [((5, 5),), ((0, 5),)]
+    sides = ("diffusion", "gan")
+    counts = [measured(two_models, **FRONT, numerator=side)[0] for side in sides]
+    assert [c.numerator for c in counts] == [((0, 5),), ((5, 5),)]
 
 
 def test_selections_of_several_data_sets_are_looked_up_together(tmp_path):
@@ -515,17 +479,13 @@ def test_selections_of_several_data_sets_are_looked_up_together(tmp_path):
     for (dataset, model), fid in (fids | {("b", "ddpm_small"): 6}).items():
         for seed in range(3):
             write_run(tmp_path, model, seed, {"g": scores(fid)}, dataset=dataset)
-    (m,) = measure(
-        Criterion(
-            "growth",
-            (Selection(("dcgan_small",), "b"), Selection(("ddpm_small",), "a")),
-            (Selection(("dcgan_small",), "a"), Selection(("ddpm_small",), "b")),
-        ),
-        read(tmp_path / "runs"),
+    gan, diffusion = (
+        {name: {"role": role, "dataset": name} for name in "ab"} for role in ("gan", "diffusion")
     )
-    assert isinstance(m, Seeds)
+    sides = {"numerator": [gan["b"], diffusion["a"]], "baseline": [gan["a"], diffusion["b"]]}
+    ((m, groups),) = measure(read_test({"says": ""} | sides, ROLES), read(tmp_path / "runs"))
     assert m.values == pytest.approx(dict.fromkeys("012", math.log((8 / 2) / (6 / 3))))
-    assert m.places == ("b", "a")
+    assert [group.place for group in groups] == ["b", "a", "a", "b"]
 
 
 def test_points_take_the_models_of_their_size(tmp_path):
@@ -533,28 +493,10 @@ def test_points_take_the_models_of_their_size(tmp_path):
     for seed in range(3):
         for model, modes in (("mlp_gan", 2 + seed % 2), ("ddpm_mlp", 8)):
             row = {"s": mode_scores(modes, 0.9, 0.1, 0.2)}
-            write_run(
-                tmp_path,
-                model,
-                seed,
-                row,
-                dataset="ring8",
-                protocol=POINTS,
-                extractors=("identity",),
-            )
-    body = {
-        "source": "C",
-        "statement": "",
-        "runs": [],
-        "tests": [
-            {
-                "says": "modes",
-                "expect": "below",
-                "of": {"role": "gan", "column": "modes"},
-                "to": {"role": "diffusion", "column": "modes"},
-            }
-        ],
-    }
+            kwargs = {"dataset": "ring8", "protocol": POINTS, "extractors": ("identity",)}
+            write_run(tmp_path, model, seed, row, **kwargs)
+    test = GAN_OVER_DIFFUSION | {"column": "modes", "expect": "below"}
+    body = {"source": "C", "statement": "", "runs": [], "tests": [test]}
     (judgement,) = judge([read_claim("c", body, roles)], read(tmp_path / "runs"))
     assert judgement.findings[0].where == "ring8"
     assert judgement.verdict == "supported"
@@ -564,11 +506,11 @@ def test_points_take_the_models_of_their_size(tmp_path):
 def test_the_same_model_against_itself_is_seldom_called_different(noise):
     """Four tests of a claim with Holm's correction, at five seeds, by the noise of FID."""
     rng = np.random.default_rng(0)
-    test = Criterion("t", (Selection(("a",)),), (Selection(("b",)),))
+    test = read_test(RATIO, ROLES)
     wrong = 0
     for _ in range(1000):
         pairs = [NOISES[noise](rng, 2, 5) for _ in range(4)]
-        found = [Seeds(dict(enumerate(a - b)), ("a",), ("d",)) for a, b in pairs]
+        found = [Seeds(dict(enumerate(a - b))) for a, b in pairs]
         wrong += min(holm([estimate(test, m).p for m in found])) < 0.05
     assert wrong / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
@@ -577,14 +519,12 @@ def test_the_same_model_against_itself_is_seldom_called_different(noise):
 def test_equal_spreads_are_seldom_called_different(noise):
     """Of the same model on six data sets with five seeds each; one in ten may collapse."""
     rng = np.random.default_rng(0)
-    test = Criterion("t", (Selection(("a",)),), (Selection(("b",)),), kind="seed_spread")
+    test = read_test(RATIO | {"kind": "spread_over_seeds"}, ROLES)
     wrong = 0
     for _ in range(1000):
         pairs = [NOISES[noise](rng, 2, 5) for _ in range(6)]
-        logs = {
-            k: _log_spread(np.exp(a)) - _log_spread(np.exp(b)) for k, (a, b) in enumerate(pairs)
-        }
-        wrong += estimate(test, Seeds(logs, ("a",), ("d",), unit="data sets")).p < 0.05
+        logs = {k: log_spread(np.exp(a)) - log_spread(np.exp(b)) for k, (a, b) in enumerate(pairs)}
+        wrong += estimate(test, Seeds(logs)).p < 0.05
     assert wrong / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
 
@@ -598,8 +538,8 @@ def test_the_f_test_of_variances_would_call_equal_models_different():
 
 
 def test_bounds_on_both_sides_give_no_size():
-    test = Criterion("r", (Selection(("a",)),), (Selection(("b",)),), kind="reach")
-    found = estimate(test, Seeds({"0": 1.0, "1": -0.5, "2": 0.7}, ("a",), ("d",), bounds=True))
+    values = Seeds({"0": 1.0, "1": -0.5, "2": 0.7}, bounds=True)
+    found = estimate(read_test(SECONDS, ROLES), values)
     assert (found.text, found.p) == ("above ×1 in 2 of 3", 1.0)
 
 
@@ -609,7 +549,7 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
             for model, spread in (("dcgan_small", 3.0 + k / 10), ("ddpm_small", 1.0)):
                 row = {"g": scores(10.0 * math.exp(spread * (seed - 1)))}
                 write_run(tmp_path, model, seed, row, dataset=dataset)
-    test = RATIO | {"kind": "seed_spread", "of": {"role": "gan"}, "to": {"role": "diffusion"}}
+    test = GAN_OVER_DIFFUSION | {"kind": "spread_over_seeds"}
     (finding,) = judged(tmp_path / "runs", test).findings
     assert finding.estimate.effect == pytest.approx((3.0 * 3.1 * 3.2) ** (1 / 3))
     assert (finding.estimate.n, finding.estimate.unit) == (3, "data sets")
@@ -619,14 +559,20 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "guess"}, "'guess' must be one of contrast"),
-        ({"expect": "up"}, "'up' must be one of above"),
-        ({"of": {"role": "nobody"}}, "role 'nobody' must be one of gan"),
-        ({"wrong": 1}, "wrong"),
-        ({"expect": "differs", "scale": "linear"}, "compares ratios with 1"),
-        ({"times": 0.8}, "times needs scale: linear"),
-        ({"kind": "reach", "than": 2.0}, "reach compares with 1"),
-        ({"kind": "failures", "than": 0.5}, "compared with each other"),
+        ({"kind": "guess"}, "kind 'guess' must be one of ratio"),
+        ({"expect": "up"}, "expect 'up' must be one of above"),
+        ({"numerator": "nobody"}, "role 'nobody' must be one of gan"),
+        ({"numerator": {"sampler": "x"}}, "it lacks 'role'"),
+        ({"numerator": []}, "kind ratio compares a numerator"),
+        ({"numerator": {"role": "gan", "sample": "x"}}, "unexpected keyword argument 'sample'"),
+        ({"wrong": 1}, "kind ratio takes column, says"),
+        ({"factor": 0.8}, "unexpected keyword argument 'factor'"),
+        ({"kind": "cost_to_reach"}, "missing a required argument: 'cost'"),
+        ({"kind": "share_on_front", "cost": "nfe"}, "compares a numerator and no baseline"),
+        ({"expect": "differs", "kind": "difference"}, "compares ratios with 1"),
+        ({"expect": "differs", "threshold": 2.0}, "compares with 1 only: leave threshold out"),
+        (SECONDS | {"threshold": 2.0}, "compares with 1 only"),
+        ({"kind": "failure_rate_difference", "threshold": 0.5}, "compares with 0 only"),
     ],
 )
 def test_a_claim_that_is_not_declared_as_one_is_refused(change, message):
@@ -634,3 +580,8 @@ def test_a_claim_that_is_not_declared_as_one_is_refused(change, message):
     with pytest.raises(ValueError, match=re.escape("conf/claims: x is not declared")) as error:
         read_claim("x", body, ROLES)
     assert message in str(error.value)
+
+
+def test_the_page_on_claims_explains_every_kind_of_test():
+    text = (Path(__file__).parents[4] / "docs" / "claims.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(KINDS)
