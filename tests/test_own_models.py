@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "own_models.md").read_text(encoding="utf-8")
 TINY = "budget.images=64 evaluator.samples=50 evaluator.cost_seconds=0 evaluator.resamples=0"
 
+FEW_STEPS = {
+    "model=ddpm_small": "model.build.samplers=[ddim-2]",
+    "model=hybrid_small": "model.build.sampler=ddim-2 model.build.steps=[1]",
+}
+
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -64,7 +69,8 @@ def test_every_command_of_the_page_works(home: Path) -> None:
     assert len(commands) == 6
     for line in commands:
         small = "bench model" in line or "bench --config-dir" in line
-        whole = f"{line} {TINY} results_root=small" if small else line
+        steps = " ".join(more for model, more in FEW_STEPS.items() if model in line)
+        whole = f"{line} {TINY} {steps} results_root=small" if small else line
         for run in re.findall(r"results/runs/digits/\w+/default", whole):  # TINY makes a variant
             (found,) = (home / "work" / run.replace("results", "small", 1)).parent.glob("*")
             whole = whole.replace(run, str(found))
