@@ -24,6 +24,7 @@ from omegaconf import DictConfig, open_dict
 from bench.command_line import (
     LAUNCHER,
     SWEEP,
+    check_config_dir,
     check_names,
     expand,
     first_folder,
@@ -61,7 +62,9 @@ def _job(cfg: DictConfig) -> None:
     try:
         with _share(hydra_config.launcher, int(hydra_config.job.num) if swept else 0):
             group = os.environ.get(jobs.SWEEP) if swept else None
-            result = run(cfg, overrides, command=_command(overrides), group=group)
+            result = run(
+                cfg, overrides, command=_command(overrides, hydra_config.runtime), group=group
+            )
     except RunError as error:
         end_if_interrupted()
         left = swept and error.in_use
@@ -121,11 +124,21 @@ def _under_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def _command(overrides: list[str]) -> str:
-    """The command that makes this run anywhere: where files lie is left out."""
+def _command(overrides: list[str], runtime: Any) -> str:
+    """The command that makes this run: where data and results lie is left out.
+
+    Args:
+        overrides: the command line's.
+        runtime: what Hydra knows of this call: the working directory, and where configurations are.
+    """
     places = ("results_root=", "data_root=", "cache_root=")
     named = [override for override in overrides if not override.startswith(places)]
-    return shlex.join(["python", "-m", "bench", *named])
+    more = [
+        f"--config-dir={os.path.relpath(source.path, runtime.cwd)}"
+        for source in runtime.config_sources
+        if source.provider == "command-line"
+    ]
+    return shlex.join(["python", "-m", "bench", *more, *named])
 
 
 def _check_packages() -> None:
@@ -156,6 +169,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         check_names(arguments)
+        check_config_dir(arguments)
         check_launcher(arguments)
         lines = expand(arguments)
         sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
@@ -210,7 +224,7 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
     words = with_jobs(line, gpu_count=jobs.gpus(), cores=jobs.cores())
     words = jobs.with_environment(words)
     if "joblib" in values(line, LAUNCHER):
-        from bench.runtime.jobs import use_separate_processes
+        from bench.runtime.joblib_processes import use_separate_processes
 
         use_separate_processes()
     if not values(line, "hydra.sweep.dir"):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,6 +16,8 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import EnumNode
 from omegaconf.errors import OmegaConfBaseException
+
+from bench.runtime.jobs import quoted
 
 LAUNCHER = "hydra/launcher"
 """Override of who starts the jobs of a sweep."""
@@ -37,6 +40,26 @@ def check_names(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError as error:
             shown = os.fsencode(text).decode(errors="backslashreplace")
             raise ValueError(f"{what} {shown} is not UTF-8: rename the file or folder") from error
+
+
+def check_config_dir(arguments: Sequence[str]) -> None:
+    """Refuse files of --config-dir that have names of ours, which Hydra reads without a word.
+
+    Raises:
+        ValueError: naming the first such file.
+        SystemExit: Hydra does not take the flags, and has said so.
+    """
+    flags, _ = get_args_parser().parse_known_args(list(arguments))
+    ours = Path(str(files("conf")))
+    if flags.config_dir is None or Path(flags.config_dir).resolve() == ours.resolve():
+        return
+    for file in sorted(ours.rglob("*.yaml")):
+        name = file.relative_to(ours)
+        if (Path(flags.config_dir) / name).is_file():
+            raise ValueError(
+                f"--config-dir {flags.config_dir} has {name}, a name that bench has too, whose own "
+                "file would be read: rename yours"
+            )
 
 
 def is_multirun(arguments: Sequence[str]) -> bool:
@@ -80,8 +103,11 @@ def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[s
 
 def first_folder(arguments: Sequence[str]) -> str | None:
     """`results_root` of a line's first job; None if no text, or if Hydra cannot say it yet."""
-    words = [a for a in arguments if not a.startswith("-") and not key(a).startswith("hydra")]
+    flags, more = get_args_parser().parse_known_args(list(arguments))
+    words = [a for a in (*flags.overrides, *more) if not key(a).startswith(("-", "hydra"))]
     first = [_first(word) for word in words]
+    if flags.config_dir is not None:
+        first.append(f"hydra.searchpath=[{quoted(f'file://{os.path.abspath(flags.config_dir)}')}]")
     try:
         with initialize_config_module("conf", version_base="1.3"):
             root = compose("config", first).results_root

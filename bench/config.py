@@ -84,7 +84,7 @@ def _is(value: object, kind: str) -> bool:
     return isinstance(value, int) or (kind == NUMBER and isinstance(value, float))
 
 
-NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root")
+NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root", "trust")
 """Overrides that do not make another variant: they have their own place or change no number."""
 
 MAX_NAME = 100

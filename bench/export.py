@@ -25,8 +25,11 @@ examples (RUN is results/runs/<dataset>/<model>/<variant>/seed=<seed>):
   python -m bench.export RUN --out samples.npz --rgb   for ADM's evaluator, which reads RGB only
   python -m bench.export RUN --out points.npy          points; .npy carries no metadata
 
+  python -m bench.export RUN --out samples --trust my_models   a model of your own package
+
 Every PNG and .npz says that it is synthetic and which run made it. Of the code that RUN's
-configuration names, only what conf/constructors.yaml lists is called.
+configuration names, only what conf/constructors.yaml lists is called, and the classes and functions
+of the packages that you trust.
 """
 
 
@@ -51,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     made.add_argument("--data-root", type=Path, help="where data sets lie, if they were moved")
     made.add_argument("--rgb", action="store_true", help="repeat grey images to three channels")
+    made.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="a package of your own whose code RUN may call; may be given several times",
+    )
     made.add_argument("--force", action="store_true", help="replace samples exported to --out")
     return made
 
@@ -86,9 +96,12 @@ def export(options: argparse.Namespace) -> None:
     from bench.data.sample_files import check_target, write_samples
 
     check_target(options.out, replace=options.force)
-    from bench.runs.reload import rebuild  # imports torch
+    from bench.runs.trust import trusting
 
-    run = rebuild(options.run, options.device, options.data_root)
+    with trusting(options.trust, "--trust {}"):
+        from bench.runs.reload import rebuild  # imports torch
+
+        run = rebuild(options.run, options.device, options.data_root)
     check_target(options.out, run.shape, replace=options.force)
     if options.rgb and len(run.shape) != 3:
         raise ValueError(f"--rgb is for images, {run.name} draws points")

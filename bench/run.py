@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bench.build import (
     build_budget,
@@ -28,6 +28,7 @@ from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
 from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
 from bench.runs.provenance import provenance
+from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger, check_mode, lasting_id
 from bench.runs.writer import Recorder
 from bench.runtime.device import check_precision, choose_device, keep_freed_memory, set_threads
@@ -79,7 +80,7 @@ def run(
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
-    with one_sentence():
+    with one_sentence(), trusting(_trusted(cfg), "trust=[{}]"):
         OmegaConf.resolve(cfg)
         config = plain(cfg)
         check_kinds(config)
@@ -108,6 +109,20 @@ def run(
                     records.check_config(plain(cfg), BEFORE_DATA)
                 done = _ended_before(path, records, world)
                 return done or _train(cfg, budget, device, world, path, records, origin)
+
+
+def _trusted(cfg: DictConfig) -> list[str]:
+    """Take `trust` out of the configuration: it is the command's, and no run's.
+
+    Raises:
+        ValueError: it is no list of names.
+    """
+    with open_dict(cfg):
+        trust = cfg.pop("trust", None)
+    names = list(trust) if isinstance(trust, ListConfig) else [trust]
+    if trust is None or all(isinstance(name, str) for name in names):
+        return [] if trust is None else names
+    raise ValueError(f"trust must be a list of packages, got {trust}: write trust=[my_models]")
 
 
 def _directory(config: Mapping[str, Any], overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:

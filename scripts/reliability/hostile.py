@@ -3,6 +3,7 @@
 Each file would leave a mark if it were trusted. Command: python -m scripts.reliability.hostile
 """
 
+import os
 import pickle
 import shutil
 import sys
@@ -109,6 +110,28 @@ def wrong_argument(run: Path, mark: Path, work: Path) -> list[str]:
     return with_build(run, work, {"_target_": "models.gan.gan.GAN", "latent_dim": [str(mark)]})
 
 
+def trusting_itself(run: Path, mark: Path, work: Path) -> list[str]:
+    """A run that brings a package of its own and says that this is trusted."""
+    package = work / "brought"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    file = run / "config.yaml"
+    trust = {"trust": ["brought"], "hydra": {"trust": "brought"}}
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | trust))
+    command = with_build(run, work, {"_target_": "brought.Model"})
+    return ["env", f"PYTHONPATH={work}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", *command]
+
+
+def trusted_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
+    """A config.yaml that calls, through a package which the command trusts, what that imports."""
+    package = work / "trusted_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("import os\n")
+    call_of = {"_target_": "trusted_package.os.mkdir", "path": str(mark)}
+    command = [*with_build(run, work, call_of), "--trust", "trusted_package"]
+    return ["env", f"PYTHONPATH={work}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", *command]
+
+
 def environment(run: Path, mark: Path, work: Path) -> list[str]:
     """A config.yaml that would read an environment variable."""
     target = "models.gan.gan.GAN"
@@ -187,6 +210,8 @@ TRIALS = {
     "config.yaml that calls a helper of ours in a list": Trial(helper, "check_room"),
     "config.yaml that calls a helper of the data sets": Trial(data_helper, "content_hash"),
     "config.yaml with an argument of another kind": Trial(wrong_argument, "latent_dim"),
+    "config.yaml that trusts a package itself": Trial(trusting_itself, "--trust brought"),
+    "config.yaml that calls through a trusted package": Trial(trusted_elsewhere, "os.mkdir"),
     "config.yaml that reads the environment": Trial(environment, "refers to other values"),
     "config.yaml whose cache lies elsewhere": Trial(cache_elsewhere, "made with other data"),
     "config.yaml with a Python object": Trial(yaml_object, "python/object"),

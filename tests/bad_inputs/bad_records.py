@@ -420,6 +420,45 @@ EXPORT = (
         with_config("models.gan.gan.GAN", "bench.data.dataset.content_hash"),
     ),
     export(
+        "a `config.yaml` that calls a package of somebody's own",
+        (
+            "<run>/config.yaml: model.build calls 'my_models.net.Net', which "
+            "conf/constructors.yaml does not list: do not use this run or, if you trust that code, "
+            "add --trust my_models"
+        ),
+        EXPORTED,
+        with_config("models.gan.gan.GAN", "my_models.net.Net"),
+    ),
+    export(
+        "`--trust os`",
+        "--trust os: os is a module of Python itself: name a package of your own",
+        (*EXPORTED, "--trust", "os"),
+    ),
+    export(
+        "`--trust torch`",
+        (
+            "--trust torch: torch is an installed package: name one of your own, in a folder on "
+            "PYTHONPATH or installed by pip install -e"
+        ),
+        (*EXPORTED, "--trust", "torch"),
+    ),
+    export(
+        "`--trust models`",
+        (
+            "--trust models: models is a package of this project: conf/constructors.yaml lists "
+            "what is called"
+        ),
+        (*EXPORTED, "--trust", "models"),
+    ),
+    export(
+        "`--trust no_such_package`",
+        (
+            "--trust no_such_package: Python finds no such package: put the folder that holds it "
+            "on PYTHONPATH"
+        ),
+        (*EXPORTED, "--trust", "no_such_package"),
+    ),
+    export(
         "a `config.yaml` with an argument of another kind",
         (
             "<run>/config.yaml: model.build.latent_dim='many' is no value that models.gan.gan.GAN "

@@ -243,6 +243,10 @@ TRAINING = (
     ),
     setting("trainer.log_every must be at least 1, got 0", "trainer.log_every=0"),
     setting(
+        "trust=[os]: os is a module of Python itself: name a package of your own", "trust=[os]"
+    ),
+    setting("trust must be a list of packages, got 3: write trust=[my_models]", "trust=3"),
+    setting(
         (
             "data_shape must be (C, H, W) with H and W at least 8, since the networks halve "
             "them, got (2,): choose another model, or larger images"

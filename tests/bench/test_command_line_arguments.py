@@ -1,10 +1,19 @@
 """bench.command_line: what a command line asks of Hydra, in every spelling."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from bench.command_line import check_names, first_folder, is_multirun, values, with_jobs
+import conf
+from bench.command_line import (
+    check_config_dir,
+    check_names,
+    first_folder,
+    is_multirun,
+    values,
+    with_jobs,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,25 @@ def test_values_are_read_as_hydra_reads_them():
 def test_the_folder_of_the_first_job_is_known_before_it_runs(monkeypatch, words, folder):
     monkeypatch.setenv("PLACE", "/there")
     assert first_folder(["-m", *words]) == folder
+
+
+@pytest.mark.parametrize("flag", [("--config-dir", "{}"), ("--config-dir={}",), ("-cd", "{}")])
+def test_the_folder_of_the_first_job_is_known_of_models_outside_too(tmp_path, flag):
+    folder = tmp_path / "it's, mine"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "my_model.yaml").write_text("defaults: [real, _self_]\nname: my_model\n")
+    words = [word.format(folder) for word in flag]
+    assert first_folder(["-m", "seed=1,2", *words, "model=my_model", "results_root=x"]) == "x"
+
+
+def test_a_file_outside_with_a_name_of_ours_is_refused(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").touch()
+    check_config_dir(["-m", "--config-dir", str(tmp_path), "model=mine"])
+    check_config_dir(["model=dcgan", "--config-dir", str(Path(conf.__file__).parent)])
+    (tmp_path / "model" / "dcgan.yaml").touch()
+    with pytest.raises(ValueError, match=r"^--config-dir \S+ has model/dcgan\.yaml, a name"):
+        check_config_dir(["--config-dir", str(tmp_path)])
 
 
 def test_joblib_runs_a_job_per_gpu_or_core_unless_told():

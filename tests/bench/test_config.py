@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.config import MAX_NAME, check_names, is_name
+from bench.config import MAX_NAME, check_names, is_name, variant, varied
 
 BAD = [
     "", ".", "..", ".hidden", "../../x", "a/b", "/a", "a\\b", "a\nb", "a\tb", "a\x1b[31m", "a\x7f",
@@ -38,3 +38,8 @@ def test_what_is_no_text_is_no_name(value):
     assert not is_name(value)
     with pytest.raises(ValueError, match=r"^dataset\.name must be text, got .*: quote it"):
         check_names({"dataset": {"name": value}, "model": {"name": "a"}})
+
+
+def test_what_a_command_trusts_is_no_part_of_a_variant():
+    assert variant(["trust=[my_models]", "+trust=x", "seed=3"]) == "default"
+    assert varied(["trust=[my_models]", "budget.images=64"]) == ("budget.images=64",)
