@@ -68,9 +68,7 @@ def ours(options: argparse.Namespace, generator: torch.Generator) -> Callable[[]
 
     name = f"ddim-{options.steps}"
     data = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 1)
-    model = GaussianDiffusion(
-        data, network, betas=linear_betas(1000, 1e-4, 0.02), samplers=[name]
-    )
+    model = GaussianDiffusion(data, network, betas=linear_betas(1000, 1e-4, 0.02), samplers=[name])
 
     def draw() -> object:
         with evaluating(model):
