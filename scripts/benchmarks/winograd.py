@@ -4,15 +4,16 @@ Times calls of the networks that one of the model's samplers calls, at the given
 3x32x32, in alternation, and adds them up as often as one sampling calls each. Prints medians and
 medians of the ratios of neighbouring measurements, which a busy machine disturbs less.
 
-Command: python scripts/benchmarks/winograd.py --models sngan progan ddpm --batch 64 --repeats 5
+Command: python scripts/benchmarks/winograd.py --models sngan progan ddpm --threads 1 --clock cpu
 """
 
 import argparse
 import statistics
-import time
 from contextlib import nullcontext
+from functools import partial
 
 import torch
+from clocks import Clock, add_options, seconds_of, start
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 
@@ -35,17 +36,12 @@ def build(name: str) -> GenerativeModel:
     return model.to(memory_format=torch.channels_last)
 
 
-def seconds(calls: list[NetworkCall], batch_size: int) -> float:
+def seconds(calls: list[NetworkCall], batch_size: int, clock: Clock) -> float:
     """Seconds of the calls of one sampling, from one call of every network."""
-    total = 0.0
-    for call in calls:
-        start = time.perf_counter()
-        call.run(batch_size)
-        total += call.times * (time.perf_counter() - start)
-    return total
+    return sum(call.times * seconds_of(partial(call.run, batch_size), clock) for call in calls)
 
 
-def measure(name: str, batch_size: int, repeats: int) -> None:
+def measure(name: str, batch_size: int, repeats: int, clock: Clock) -> None:
     """Time a model and print its line."""
     model = build(name)
     sampler = min(model.samplers.values(), key=lambda sampler: sampler.nfe or 0)
@@ -56,7 +52,7 @@ def measure(name: str, batch_size: int, repeats: int) -> None:
         for repeat in range(-1, repeats):  # the first round warms up
             for fast in (False, True) if repeat % 2 else (True, False):
                 with winograd(model) if fast else nullcontext():
-                    taken = seconds(calls, batch_size)
+                    taken = seconds(calls, batch_size, clock)
                 times[fast] += [taken] if repeat >= 0 else []
     ratios = [plain / fast for plain, fast in zip(times[False], times[True], strict=True)]
     layers = sum(qualifies(layer) for call in calls for layer in call.network.modules())
@@ -74,13 +70,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["sngan", "progan", "ddpm"])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    add_options(parser)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    clock = start(options)
     keep_freed_memory()
-    print(f"batch {options.batch}, {options.threads} threads, {options.repeats} rounds")
+    print(f"batch {options.batch}, {options.threads} threads, {options.clock} time")
     for name in options.models:
-        measure(name, options.batch, options.repeats)
+        measure(name, options.batch, options.repeats, clock)
 
 
 if __name__ == "__main__":
