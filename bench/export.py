@@ -138,10 +138,8 @@ def _draw(
     Raises:
         ValueError: there are not so many, or they are not finite.
     """
-    import torch
-
     from bench.evaluation.sampling import SamplesNotFiniteError, batch_sizes, draw
-    from bench.runtime.isolation import eval_mode
+    from bench.runtime.isolation import evaluating
     from bench.runtime.progress import shown_progress
 
     sampler = run.model.samplers[name]
@@ -159,7 +157,7 @@ def _draw(
     )
     missing = total
     progress = shown_progress(f"drawing {name}", total)
-    with progress as advance, eval_mode(run.model), torch.inference_mode():
+    with progress as advance, evaluating(run.model):
         try:
             for batch in drawn:
                 kept = batch.stored[:missing].numpy()

@@ -76,6 +76,10 @@ class Phase:
         repeats: updates per step, each on a fresh batch (critic steps).
         span: (start, end), the part of the budget, in [0, 1], during which it is trained: a phase
             that builds on another's result starts where that one ends.
+        after_update: called once after every update of this phase, without gradients: a target
+            network or a teacher follows here. What it changes must be buffers or modules of the
+            model, so that checkpoints hold it, and must follow from the model's state alone, so
+            that resumed runs and all ranks agree. Its operations are not counted as FLOPs.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Phase:
     loss: Callable[[Batch], dict[str, Tensor]]
     repeats: int = 1
     span: tuple[float, float] = (0.0, 1.0)
+    after_update: Callable[[], None] | None = None
 
     def active(self, progress: float) -> bool:
         """Whether it is trained at this share of the budget, in [0, 1)."""

@@ -1,6 +1,7 @@
 """The rules of the architecture: who may import whom, module sizes, packaging, a fast start."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -61,6 +62,17 @@ def offenders(folder: str, *packages: str, but: tuple[str, ...] = ()) -> dict[st
 
 def test_models_never_import_the_bench():
     assert offenders("models", "bench", "conf", "hydra", "omegaconf") == {}
+
+
+def test_models_have_no_kernels_of_their_own():
+    """A faster kernel serves every model (bench/runtime/winograd.py): none is made for one family,
+    or chosen by the device or by whether something is trained.
+    """
+    marks = r"torch\.(library|ops|compile|jit)|cpp_extension|triton|is_grad_enabled|is_inference"
+    marks += r"|is_autocast_enabled|device\.type|_conv_forward|flop_counter"
+    files = [file for file in MODULES if file.is_relative_to(ROOT / "models")]
+    assert files
+    assert [name(file) for file in files if re.search(marks, file.read_text("utf-8"))] == []
 
 
 def test_the_bench_knows_no_family():

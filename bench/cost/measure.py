@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bench.cost.network_calls import NetworkCall, capture_calls, flop_counter
-from bench.runtime.isolation import eval_mode, untouched_random_state
+from bench.runtime.isolation import evaluating, untouched_random_state
 from bench.runtime.memory import PeakMemory
 from models.base import Batch, GenerativeModel, Sampler
 
@@ -115,7 +115,7 @@ def sampling_cost(
     def draw(n: int) -> Tensor:
         return sampler.draw(n, generator, None)
 
-    with eval_mode(model), untouched_random_state(device), torch.inference_mode():
+    with evaluating(model):
         calls = capture_calls(sampler.calls, lambda: draw(1))
         gflops = sum(call.times * call.gflops_of_one_more() for call in calls)
         latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)

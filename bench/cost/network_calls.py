@@ -95,7 +95,7 @@ def _snapshot(value: object) -> object:
 
 @contextmanager
 def flop_counter() -> Iterator["FlopCounterMode"]:
-    """Count FLOPs, with attention as plain matrix products.
+    """Count FLOPs, with attention as plain matrix products and every convolution as a direct one.
 
     The counter does not know the fused attention kernel of CPUs and would count it as nothing, and
     the fused backward passes recompute; so the count would depend on the device.
@@ -104,7 +104,10 @@ def flop_counter() -> Iterator["FlopCounterMode"]:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    own = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
+    own = {
+        torch.ops.aten.convolution_backward: _convolution_backward_flops,
+        torch.ops.bench.winograd: _winograd_flops,
+    }
     with (
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False, custom_mapping=own) as counter,
@@ -134,3 +137,10 @@ def _convolution_backward_flops(
     from torch.utils.flop_counter import conv_flop_count
 
     return sum(output_mask[:2]) * conv_flop_count(x, weight, grad, transposed=transposed)
+
+
+def _winograd_flops(x: list[int], weight: list[int], _bias: object, *, out_shape: list[int]) -> int:
+    """A convolution's FLOPs, however few products `bench.runtime.winograd` computes it with."""
+    from torch.utils.flop_counter import conv_flop_count
+
+    return conv_flop_count(x, weight, out_shape)

@@ -21,7 +21,7 @@ from bench.evaluation.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import CLASS_LABELS, Drawn, batch_sizes, draw, label_frequencies
 from bench.runtime.device import autocast
-from bench.runtime.isolation import eval_mode, untouched_random_state
+from bench.runtime.isolation import evaluating
 from bench.runtime.memory import check_fits
 from models.base import GenerativeModel, Sampler
 
@@ -232,8 +232,7 @@ class Evaluator:
             SamplesNotFiniteError: a sampler drew NaN or infinity.
             ValueError: a sampler drew the wrong shape.
         """
-        device = model.progress.device
-        with eval_mode(model), untouched_random_state(device), torch.inference_mode():
+        with evaluating(model):
             evaluations = [
                 self._evaluate_sampler(model, name, sampler, last=last, on_draw=on_draw)
                 for name, sampler in model.samplers.items()

@@ -9,7 +9,7 @@ from torch import Tensor
 from bench.data.dataset import Dataset, gather
 from bench.evaluation.sampling import sample_labels
 from bench.runtime.device import autocast
-from bench.runtime.isolation import eval_mode, untouched_random_state
+from bench.runtime.isolation import evaluating
 from bench.schema import HELD_OUT
 from models.base import Batch, GenerativeModel
 
@@ -112,7 +112,7 @@ def look_inside(
             equally often.
     """
     device = model.progress.device
-    with eval_mode(model), untouched_random_state(device), torch.inference_mode():
+    with evaluating(model):
         curves = _curves(model, dataset, seed, precision, min(batch_size, MOST_CURVED))
         trajectories = {}
         for name, sampler in model.samplers.items():

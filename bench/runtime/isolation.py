@@ -1,10 +1,24 @@
-"""What measuring must leave as it was: the modes of modules and the global random state."""
+"""How every model is evaluated, and what that leaves as it was: modes and the random state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from bench.runtime.winograd import winograd
+from models.base import GenerativeModel
+
+
+@contextmanager
+def evaluating(model: GenerativeModel) -> Iterator[None]:
+    """Eval mode, inference mode and fast convolutions inside, the same for every model.
+
+    Afterwards the global random state and the modes of all modules are what they were.
+    """
+    device = model.progress.device
+    with eval_mode(model), untouched_random_state(device), winograd(model), torch.inference_mode():
+        yield
 
 
 @contextmanager

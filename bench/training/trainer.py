@@ -203,7 +203,7 @@ class Trainer:
             group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
 
     def _update(self, phase: Phase, batch: Batch) -> None:
-        """Minimise one phase's loss on one batch."""
+        """Minimise one phase's loss on one batch, then do what is due after it."""
         optimizer, parameters = self.optimizers[phase.name], self._parameters[phase.name]
         optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
@@ -213,6 +213,9 @@ class Trainer:
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
         optimizer.step()
+        if phase.after_update is not None:
+            with torch.no_grad():
+                phase.after_update()
         self.losses.add(phase.name, values, self.spent.step + 1)
 
     def _read_clock(self) -> None:

@@ -21,6 +21,7 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel  # type: ignore[attr-defined]
 
 from bench.runtime.device import keep_freed_memory
+from bench.runtime.isolation import evaluating
 from models.base import DataSpec
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.networks.unet import UNet
@@ -67,10 +68,13 @@ def ours(options: argparse.Namespace, generator: torch.Generator) -> Callable[[]
 
     name = f"ddim-{options.steps}"
     data = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 1)
-    model = GaussianDiffusion(
-        data, network, betas=linear_betas(1000, 1e-4, 0.02), samplers=[name]
-    ).eval()
-    return lambda: model.samplers[name].draw(options.batch, generator, None)
+    model = GaussianDiffusion(data, network, betas=linear_betas(1000, 1e-4, 0.02), samplers=[name])
+
+    def draw() -> object:
+        with evaluating(model):
+            return model.samplers[name].draw(options.batch, generator, None)
+
+    return draw
 
 
 def work(side: str, options: argparse.Namespace, connection: Connection) -> None:

@@ -5,6 +5,7 @@ With --config-dir DIR, as of `python -m bench`, those of DIR/model/*.yaml are ch
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, lru_cache
 from pathlib import Path
@@ -13,11 +14,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch.overrides import TorchFunctionMode
 
 import conf
+from bench.runtime import winograd
+from bench.runtime.isolation import evaluating
 from bench.runtime.jobs import quoted
 from bench.schema import HELD_OUT as HELD_OUT_COLUMNS
 from models.base import Batch, DataSpec, GenerativeModel, Phase
@@ -326,3 +331,61 @@ def test_held_out_curves_have_one_value_per_sample_and_leave_the_global_generato
         for _, values in points:
             assert values.shape == (len(batch.x),), name
             assert torch.isfinite(values).all(), name
+
+
+class DirectConvolutions(TorchFunctionMode):
+    """Shapes of the weights of wide 3x3 convolutions with stride 1 that torch computes directly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[torch.Size] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.conv2d:
+            self.see(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def see(self, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        plain = all(value in (1, (1, 1)) for value in (stride, dilation, groups))
+        if plain and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= 96:
+            self.weights.append(weight.shape)
+
+
+def test_wide_convolutions_of_every_model_have_the_same_kernel(model, case, monkeypatch):
+    """No network may go without the faster convolution that others are sampled with."""
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 0)  # these images are small
+    model.progress.fill_(1.0)  # at the end, networks that grow have all their layers
+    sampler = min(model.samplers.values(), key=lambda sampler: sampler.nfe)
+    for network in sampler.calls or {}:
+        monkeypatch.setattr(network, "forward", cache_first(network.forward))
+    with evaluating(model), DirectConvolutions() as direct:
+        sampler.draw(1, torch.Generator().manual_seed(7), labels(1, CASES[case[1]][1]))
+    assert direct.weights == []
+
+
+def cache_first(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Answer every call with the result of the first one, which saves time."""
+    results: list[torch.Tensor] = []
+
+    def answer(*args, **kwargs):
+        if not results:
+            results.append(forward(*args, **kwargs))
+        return results[0].clone()
+
+    return answer
+
+
+class OptsOut(torch.nn.Conv2d):
+    """A convolution that does not let the evaluation choose its kernel."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(input, self.weight, self.bias, padding=1)
+
+
+def test_a_network_with_convolutions_of_its_own_is_found():
+    x = torch.zeros(1, 96, 32, 32)
+    for layer, missed in ((torch.nn.Conv2d, 0), (OptsOut, 1)):
+        network = layer(96, 96, 3, padding=1)
+        with winograd.winograd(network), torch.no_grad(), DirectConvolutions() as direct:
+            network(x)
+        assert len(direct.weights) == missed

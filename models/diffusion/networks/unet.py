@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.diffusion.networks.embedding import Sinusoids
-from models.diffusion.networks.winograd import Conv3x3
 
 
 class UNet(nn.Module):
@@ -189,10 +188,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, width_in: int, width_out: int, groups: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, width_in, eps=1e-6)
-        self.conv1 = Conv3x3(width_in, width_out)
+        self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1)
         self.norm2 = nn.GroupNorm(groups, width_out, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = Conv3x3(width_out, width_out)
+        self.conv2 = nn.Conv2d(width_out, width_out, 3, padding=1)
         self.shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else None
 
     def forward(self, x: Tensor, shift: Tensor) -> Tensor:

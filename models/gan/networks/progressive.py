@@ -171,10 +171,7 @@ class Equalised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer of x with scaled weights; the input is scaled, which costs less."""
-        bias = self.layer.bias
-        if isinstance(self.layer, nn.Linear):
-            return F.linear(x * self.scale, self.layer.weight, bias)
-        return F.conv2d(x * self.scale, self.layer.weight, bias, padding=self.layer.padding)
+        return self.layer(x * self.scale)
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:

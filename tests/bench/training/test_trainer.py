@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from two_players import Two, make, sgd, split
 
+from bench.cost.measure import step_flops
 from bench.data.batches import BatchStream
 from bench.training import trainer as trainer_module
 from bench.training.budget import Budget
@@ -18,7 +19,7 @@ from bench.training.callbacks import SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.recipe import Recipe, TrainerOptions, linear_to_zero
 from bench.training.trainer import Trainer
-from models.base import GenerativeModel, Phase
+from models.base import Batch, GenerativeModel, Phase
 
 
 class Log(SilentObserver):
@@ -389,6 +390,82 @@ def test_a_run_killed_around_the_change_of_phases_ends_with_the_same_weights(
     resumed = make_in_turn(tmp_path / "killed", InTurn())
     resumed.load_state_dict(copy.deepcopy(killed.state_dict()))
     resumed.fit(SilentObserver())
+    for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
+        other = b.state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+
+
+class Followed(Two):
+    """A target network goes half of the way to the first player after each of its updates."""
+
+    def __init__(self) -> None:
+        super().__init__(repeats=2)
+        self.target = nn.Linear(1, 1, bias=False)
+        self.register_buffer("follows", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        first, second = super().phases
+        return replace(first, after_update=self.follow), second
+
+    def follow(self) -> None:
+        assert not torch.is_grad_enabled()
+        self.calls.append("follow")
+        self.follows += 1
+        self.target.weight.lerp_(self.first.weight @ torch.ones(1, 1), 0.5)
+
+    def second_loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.calls.append("second")
+        return {"loss": (self.second.weight - self.target.weight).square().sum()}
+
+
+def test_what_follows_an_update_is_called_once_after_it_without_gradients(tmp_path: Path) -> None:
+    model = Followed()
+    trainer = make(tmp_path, model, Budget(images=16))
+    first, target = model.first.weight.item(), model.target.weight.item()
+    trainer.fit(SilentObserver())
+    assert model.calls == ["first", "follow", "first", "follow", "second"]
+    for update in range(2):
+        first -= 0.1 * 2 * (first - trainer.batches(update).x.mean().item())
+        target += 0.5 * (first - target)
+    assert model.first.weight.item() == pytest.approx(first, abs=1e-6)
+    assert model.target.weight.item() == pytest.approx(target, abs=1e-6)
+
+
+def test_what_follows_an_update_costs_no_flops(tmp_path: Path) -> None:
+    batch = make(tmp_path, Two(), Budget(images=8)).batches(0)
+    model = Followed()
+    flops = step_flops(model, batch)
+    model.follow = None  # type: ignore[assignment]
+    assert step_flops(model, batch) == flops
+
+
+@pytest.mark.parametrize("killed_at", [1, 3])
+def test_a_target_network_continues_exactly_where_a_run_was_killed(
+    tmp_path: Path, killed_at: int
+) -> None:
+    torch.manual_seed(0)
+    start = Followed()
+
+    def train(folder: str, model: Followed, observer: SilentObserver) -> Trainer:
+        trainer = Trainer(
+            model,
+            Recipe(8, {"first": adam, "second": adam}, ema_decay=0.5),
+            Budget(images=64),
+            BatchStream(split(), 8, seed=0, flip=False),
+            tmp_path / folder,
+            seed=0,
+            options=TrainerOptions(log_every=1, checkpoint_seconds=0.0),
+        )
+        trainer.resume()
+        trainer.fit(observer)
+        return trainer
+
+    whole = train("whole", copy.deepcopy(start), SilentObserver())
+    with pytest.raises(KilledError):
+        train("killed", copy.deepcopy(start), Killer(killed_at + 1))
+    resumed = train("killed", Followed(), SilentObserver())
+    assert resumed.model.follows == whole.model.follows == 8
     for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
         other = b.state_dict()
         assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())

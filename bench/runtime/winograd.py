@@ -1,15 +1,19 @@
-"""3x3 convolutions by fewer products, where they are only evaluated: sampling on CPUs in float32.
+"""Wide 3x3 convolutions of any model with fewer products, for evaluation on CPUs in float32.
 
 Winograd's minimal filtering F(4x4, 3x3) (Lavin & Gray 2016, https://arxiv.org/abs/1509.09308): 36
-products where the sum has 144. oneDNN does not choose it. Tiles are transformed a few images at a
-time, so that they stay in the processor's cache. Relative rounding errors are about 2e-6, some four
-times those of the plain sum.
+products where the direct sum has 144. oneDNN does not choose it. Tiles are transformed a few images
+at a time, so that they stay in the processor's cache. Relative rounding errors are about 2e-6, some
+four times those of the direct sum.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 TILE = 4
 WINDOW = TILE + 2
@@ -53,42 +57,65 @@ OUTPUT = torch.tensor(
 )
 
 
-class Conv3x3(nn.Conv2d):
-    """`nn.Conv2d` with a 3x3 kernel and zero padding of 1, faster where nothing is trained."""
+@contextmanager
+def winograd(model: nn.Module) -> Iterator[None]:
+    """Let every layer of the model that qualifies be computed by `convolve`, where that is faster.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1)
+    Whichever network it belongs to, and however it makes its weights: they are computed as usual,
+    once per call. Outside, and with gradients, every layer is what it was, bit for bit.
+    """
+    layers = [m for m in model.modules() if qualifies(m) and "_conv_forward" not in vars(m)]
+    for layer in layers:
+        vars(layer)["_conv_forward"] = partial(_forward, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["_conv_forward"]
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Map (B, C_in, H, W) to (B, C_out, H, W)."""
-        if self.bias is not None and pays(input, self.in_channels, self.out_channels):
-            return convolve(input, self.weight, self.bias)
-        return super().forward(input)
+
+def qualifies(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer is a wide 3x3 convolution that keeps the size of what it is given."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (3, 3)
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.padding in ((1, 1), "same")
+        and layer.padding_mode == "zeros"
+        and layer.groups == 1
+        and min(layer.in_channels, layer.out_channels) >= FEWEST_CHANNELS
+    )
 
 
-def pays(x: Tensor, *channels: int) -> bool:
-    """Whether `convolve` may be used (on CPUs, in float32, without gradients) and is faster."""
+def pays(x: Tensor) -> bool:
+    """Whether `convolve` may be used on x, (B, C, H, W) of a wide layer, and is faster."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
-        and min(channels) >= FEWEST_CHANNELS
+        and x.ndim == 4
         and len(x) * x.shape[2] * x.shape[3] >= FEWEST_TILES * TILE**2
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
     )
 
 
-@torch.library.custom_op("models::winograd", mutates_args=())
-def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _forward(layer: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if pays(x):
+        return convolve(x, weight, bias)
+    return type(layer)._conv_forward(layer, x, weight, bias)
+
+
+@torch.library.custom_op("bench::winograd", mutates_args=())
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`conv2d` with zero padding of 1, by F(4x4, 3x3). Not differentiable, on CPUs only.
 
-    It is an operator of its own, so that its FLOPs are counted as a convolution's: what a sample
-    costs must not depend on the machine.
+    It is an operator of its own, so that its FLOPs are counted as a convolution's (see
+    `bench.cost.network_calls`): what a sample costs must not depend on the machine.
 
     Args:
         x: (B, C_in, H, W) float32.
         weight: (C_out, C_in, 3, 3).
-        bias: (C_out,).
+        bias: (C_out,), or None.
 
     Returns:
         (B, C_out, H, W), channels last.
@@ -112,17 +139,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         products = torch.bmm(windows, transformed)  # (36, b rows columns, C_out)
         halves = (OUTPUT @ products.view(WINDOW, -1)).view(TILE, WINDOW, -1)
         outputs = (OUTPUT @ halves).view(TILE, TILE, len(part), rows, columns, channels)
-        torch.add(outputs.permute(2, 3, 1, 4, 0, 5), bias, out=into)
+        outputs = outputs.permute(2, 3, 1, 4, 0, 5)  # (b, rows, 4, columns, 4, C_out)
+        into.copy_(outputs) if bias is None else torch.add(outputs, bias, out=into)
     y = y[:, :height, :width].permute(0, 3, 1, 2)
     return y.contiguous(memory_format=torch.channels_last)
 
 
 @convolve.register_fake
-def _shaped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _shaped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = x.new_empty((len(x), len(weight), *x.shape[2:]))
     return y.contiguous(memory_format=torch.channels_last)
-
-
-@register_flop_formula(torch.ops.models.winograd)
-def _flops(x: torch.Size, weight: torch.Size, bias: torch.Size, *, out_shape: torch.Size) -> int:
-    return conv_flop_count(list(x), list(weight), list(out_shape))
