@@ -7,6 +7,7 @@ from torch import nn
 
 from models.base import Batch, DataSpec
 from models.diffusion.edm import EDM, TIME_SCALE, coefficients
+from models.diffusion.noise_path import Prediction
 from models.diffusion.samplers import Churning
 
 SIGMA_DATA = 0.5
@@ -76,7 +77,7 @@ def test_the_first_loss_is_one_at_every_level():
 def test_noise_levels_are_log_normal(monkeypatch):
     seen = []
     edm = model()
-    monkeypatch.setattr(edm, "denoise", lambda x, sigma: seen.append(sigma) or x)
+    monkeypatch.setattr(edm, "predict", lambda x, sigma, y: seen.append(sigma) or Prediction(x))
     torch.manual_seed(0)
     edm.denoiser_loss(Batch(torch.zeros(20_000, *SHAPE)))
     assert seen[0].log().mean().item() == pytest.approx(-1.2, abs=0.03)
@@ -131,7 +132,7 @@ def test_samples_match_diffusers(name, scheduler):
 def test_a_network_of_half_precision_gives_float32():
     edm = model(lambda shape: Smooth(shape, torch.bfloat16))
     x = 0.5 * torch.ones(4, *SHAPE)
-    assert edm.denoise(x, torch.full((4,), 1.0)).dtype == torch.float32
+    assert edm.predict(x, torch.full((4,), 1.0)).x_0.dtype == torch.float32
     assert edm.denoiser_loss(Batch(x))["loss"].dtype == torch.float32
     assert edm.sampler("dpmpp-4").draw(2, torch.Generator(), None).dtype == torch.float32
 
