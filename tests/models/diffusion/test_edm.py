@@ -84,7 +84,7 @@ def test_noise_levels_are_log_normal(monkeypatch):
     assert seen[0].log().std().item() == pytest.approx(1.2, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["heun-50", "heun-50-churn10", "dpmpp-80", "ddim-200"])
+@pytest.mark.parametrize("name", ["heun-50", "heun-50-churn10", "dpmpp-80", "ddim-200", "ddpm-400"])
 def test_the_optimal_denoiser_draws_the_data(name):
     edm = model(lambda shape: Optimal(shape, std=0.2), samplers=[name]).eval()
     with torch.inference_mode():
@@ -187,9 +187,10 @@ def test_refining_starts_at_the_first_of_the_last_levels():
     [
         ({"samplers": []}, "samplers"),
         ({"p_mean": float("nan")}, "p_mean"),
-        ({"samplers": ["ddpm-10"]}, "EDM has"),
-        ({"samplers": ["ddim-10-cfg2"]}, "EDM has"),
-        ({"samplers": ["ddim-10-uniform"]}, "EDM has"),
+        ({"samplers": ["ddim-10-cfg2"]}, "ddim-10-cfg2 is guided, which needs a conditional model"),
+        ({"samplers": ["ddim-10-uniform"]}, "ddim-10-uniform .*timesteps.*leave out -uniform"),
+        ({"samplers": ["ddim-5", "heun-5"], "sigma_max": 0.5}, "ddim-5 needs .*larger sigma_max"),
+        ({"conditional": True}, "needs class labels"),
         ({"sigma_data": 0.0}, "sigma_data"),
         ({"sigma_min": 3.0, "sigma_max": 1.0}, "sigma_min"),
     ],

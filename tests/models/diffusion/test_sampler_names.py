@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.diffusion.noise_path import SPACINGS, Prediction, karras_path, spaced, vp_path
+from models.diffusion.noise_path import SPACINGS, Path, Prediction, karras_path, spaced, vp_path
 from models.diffusion.sampler_names import SamplerSpec, parse
 from models.diffusion.samplers import (
     DDIM,
@@ -11,6 +11,7 @@ from models.diffusion.samplers import (
     DPMPP,
     HEUN,
     METHODS,
+    Method,
     sample_ancestral,
     sample_ddim,
     sample_dpmpp_2m,
@@ -154,6 +155,38 @@ def test_run_calls_the_denoiser_as_often_as_declared(name, guidance):
     assert len(calls) == parse(name).evaluations()
     spec = parse(name + guidance)
     assert spec.evaluations() == len(calls) * (2 if guidance else 1)
+
+
+@pytest.mark.parametrize("name", ["ddpm-5", "ddim-5", "dpmpp-5", "heun-5"])
+def test_a_path_must_begin_in_noise(name):
+    short = Path((0.8, 0.9, 1.0), (0.6, 0.4, 0.0), (1.0, 0.0))
+    with pytest.raises(ValueError, match=f"samplers: {name} needs .*0.8 and sigma 0.6.*: take"):
+        parse(name).require(short)
+
+
+def test_only_heun_needs_levels_without_scaling():
+    """A rectified flow's first level has no signal at all."""
+    flow = Path((0.0, 0.5, 1.0), (1.0, 0.5, 0.0), (1.0, 0.5))
+    for name in ("ddpm-2", "ddim-2-eta1", "dpmpp-2"):
+        for path in (flow, VP_PATH, karras_path(2)):
+            parse(name).require(path)
+    parse("heun-2").require(karras_path(2))
+    with pytest.raises(ValueError, match=r"heun-2 needs .*alphas are all 1.*ddpm, ddim and dpmpp"):
+        parse("heun-2").require(flow)
+
+
+def test_a_method_is_one_function_and_one_entry():
+    """Another method in the registry gets names, options, calls and checks from its entry alone."""
+
+    def sample_once(denoiser, x, path, generator, settings):
+        return denoiser(x, torch.full((len(x),), path.times[0])).x_0
+
+    once = Method("once", sample_once, spacing=False, evaluations=lambda steps: 1)
+    x, spec = torch.randn(2, 3, generator=seeded()), SamplerSpec(once, 3, guidance=2.0)
+    assert spec.name == "once-3-cfg2"
+    assert spec.evaluations() == 2
+    drawn = spec.run(lambda x, t: Prediction(x + t[:, None]), x, VP_PATH, seeded())
+    assert torch.equal(drawn, x + VP_PATH.times[0])
 
 
 def test_run_is_the_sampler_that_is_named():
