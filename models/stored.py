@@ -86,7 +86,7 @@ class StoredSamples(GenerativeModel):
     """A model without phases or networks that deals out samples from a file.
 
     Their cost is unknown, so `nfe` is None. The sampler's name carries the content's hash, which
-    alone distinguishes the scores of different files, and ends in -random if a random part is taken.
+    alone distinguishes the scores of different files; it ends in -random if a random part is taken.
 
     Args:
         data: what shape the samples must have.
