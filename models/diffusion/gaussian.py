@@ -149,7 +149,13 @@ class GaussianDiffusion(DenoisingModel):
     def _path(self, spec: SamplerSpec) -> Path:
         if UNSCALED in spec.method.needs:
             return vp_karras_path(self.process.alpha_bar, spec.steps)
-        timesteps = spaced(self.process.num_timesteps, spec.steps, spec.spacing)
+        num_timesteps = self.process.num_timesteps
+        if spec.steps > num_timesteps:
+            raise ValueError(
+                f"samplers: {spec.name} needs as many timesteps as steps, and the model has "
+                f"{num_timesteps}: take at most {num_timesteps} steps"
+            )
+        timesteps = spaced(num_timesteps, spec.steps, spec.spacing)
         return vp_path(self.process.alpha_bar, timesteps)
 
     def _along_path(self, spec: SamplerSpec, denoiser: Denoiser) -> Denoiser:

@@ -266,7 +266,8 @@ TRAINING = (
         "+model.training.optimizers.generator.speed=9",
     ),
     setting(
-        "sampler steps must be in [1, 1000], got 2000",
+        "samplers: ddim-2000 needs as many timesteps as steps, and the model has 1000: take at most "
+        "1000 steps",
         "model=ddpm_small",
         "model.build.samplers=[ddim-2000]",
     ),

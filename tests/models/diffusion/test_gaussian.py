@@ -183,7 +183,7 @@ def test_predictions_are_clipped_unless_data_have_no_range():
         ({"samplers": []}, "at least one name"),
         ({"samplers": "ddim-50"}, "must be a list"),
         ({"samplers": ["ddim"]}, "is not <method>-<steps>"),
-        ({"samplers": ["ddim-1001"]}, r"steps must be in \[1, 1000\], got 1001"),
+        ({"samplers": ["ddim-1001"]}, "ddim-1001 needs .* at most 1000 steps"),
         (
             {"samplers": ["ddim-50-cfg3"]},
             "ddim-50-cfg3 is guided.* model: leave out -cfg",
