@@ -266,8 +266,8 @@ TRAINING = (
         "+model.training.optimizers.generator.speed=9",
     ),
     setting(
-        "samplers: ddim-2000 needs as many timesteps as steps, and the model has 1000: take at most "
-        "1000 steps",
+        "samplers: ddim-2000 needs as many timesteps as steps, and the model has 1000: take at "
+        "most 1000 steps",
         "model=ddpm_small",
         "model.build.samplers=[ddim-2000]",
     ),
