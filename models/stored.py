@@ -1,4 +1,4 @@
-"""Samples that exist already, and one pass over them as a model without networks draws it."""
+"""Models without networks: held-out real data, and samples from a file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Stored:
         gather: maps indices, (B,) int64 in [0, size), to samples, (B, *data_shape) float32 in
             [-1, 1].
         size: number of samples, N.
-        hash: first 16 hex digits of SHA-256 of the content; empty where nobody computed it.
+        hash: first 16 hex digits of SHA-256 of the content; empty if it was not computed.
     """
 
     gather: Callable[[Tensor], Tensor]
@@ -31,7 +31,7 @@ class StoredPass:
     Args:
         stored: the samples.
         device: where they are wanted.
-        shuffle: whether the generator decides the order; else they are dealt out as stored.
+        shuffle: whether the generator decides the order; otherwise it is the stored one.
     """
 
     def __init__(self, stored: Stored, device: torch.device, *, shuffle: bool) -> None:
@@ -45,9 +45,8 @@ class StoredPass:
 
         Args:
             n: number of samples.
-            generator: shuffles the samples at the first draw of the pass, where that is wanted; not
-                used otherwise.
-            y: ignored, the samples have whatever classes they have.
+            generator: shuffles the samples at the first draw of the pass, if the pass is shuffled.
+            y: ignored.
 
         Raises:
             ValueError: if the pass would need more samples than are stored.
@@ -66,7 +65,7 @@ class StoredPass:
 
 
 class RealData(GenerativeModel):
-    """A model without phases or networks that "draws" held-out real samples.
+    """The real-data baseline: held-out real samples, without phases or networks.
 
     Args:
         data: supplies the held-out samples.
@@ -86,9 +85,8 @@ class RealData(GenerativeModel):
 class StoredSamples(GenerativeModel):
     """A model without phases or networks that deals out samples from a file.
 
-    Nothing is known of their cost, so that `nfe` is None. The sampler's name carries the content's
-    hash: it is all that tells one file's scores from another's. It ends in -random where a random
-    part of the samples is taken.
+    Their cost is unknown, so `nfe` is None. The sampler's name carries the content's hash, which
+    alone distinguishes the scores of different files; it ends in -random if a random part is taken.
 
     Args:
         data: what shape the samples must have.

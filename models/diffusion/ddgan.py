@@ -1,8 +1,8 @@
 """The denoising diffusion GAN (Xiao et al. 2022): diffusion in few steps, each made by a GAN.
 
-The true reverse step is Gaussian only where steps are small. Here there are few large ones, and a
-generator draws the clean image that each is completed from, so that its distribution can have
-several modes; a discriminator tells the result from a truly diffused one.
+The true reverse step is Gaussian only where steps are small. Here steps are few and large. In each,
+a generator samples a clean image, from which x_{t-1} follows, so that the step's distribution can
+have several modes; a discriminator tells x_{t-1} from a diffused real image.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,13 +49,13 @@ class DDGAN(GenerativeModel):
         """Build the networks and the schedule.
 
         Args:
-            data: what the data looks like.
+            data: the data to model.
             generator: (data_shape, latent_dim=…) to a network called as (x_t, t, z=z), whose
                 output, (B, *data_shape), becomes x_0 through a tanh.
             discriminator: (data_shape, T) to a network from (x_prev, x_t, t) to logits, (B,).
             objective: the losses of the two players; the paper's is the non-saturating one.
             betas: variances of the forward process, (T,) float64, as from `vp_betas`.
-            latent_dim: length of z ~ N(0, I), drawn anew at every step.
+            latent_dim: length of z ~ N(0, I), sampled anew at every step.
             regularisers: penalties of the discriminator as a function of x_prev alone.
 
         Raises:
@@ -139,7 +139,7 @@ class DDGAN(GenerativeModel):
         }
 
     def diffuse(self, x_0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw t uniformly and (x_{t-1}, x_t) from q given x_0, (B, *data_shape).
+        """Sample t uniformly and (x_{t-1}, x_t) from q given x_0, (B, *data_shape).
 
         Returns:
             x_prev, x_t, each as x_0, and t, (B,) int64 in {0, …, T - 1}.
@@ -152,7 +152,7 @@ class DDGAN(GenerativeModel):
         return x_prev, x_t, t
 
     def fake(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Draw x_{t-1} given x_t: x_0 by the generator, then q(x_{t-1} | x_t, x_0) (Eq. 7).
+        """Sample x_{t-1} given x_t: x_0 by the generator, then q(x_{t-1} | x_t, x_0) (Eq. 7).
 
         Args:
             x_t: noisy images, (B, *data_shape).
@@ -173,7 +173,7 @@ class DDGAN(GenerativeModel):
         return self.generator(x_t, t, z=z).float().tanh()
 
     def draw(self, n: int, generator: Generator, y: Tensor | None = None) -> Tensor:
-        """Draw n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
+        """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
 
         The model should be in eval mode. Every random number comes from `generator`, which lives on
         the model's device.
@@ -203,6 +203,11 @@ class DDGAN(GenerativeModel):
             yield x
 
 
+def _per_sample(constants: Tensor, t: Tensor, x: Tensor) -> Tensor:
+    """Each sample's constant, (B, 1, …), of as many dimensions as x."""
+    return constants[t].view(-1, *(1,) * (x.dim() - 1))
+
+
 def vp_betas(num_timesteps: int = 4, beta_min: float = 0.1, beta_max: float = 20.0) -> Tensor:
     """Variances of T steps of the continuous VP process (Xiao et al. 2022, App. C).
 
@@ -229,11 +234,6 @@ def vp_betas(num_timesteps: int = 4, beta_min: float = 0.1, beta_max: float = 20
     t = torch.arange(1, num_timesteps + 1, dtype=torch.float64)
     rise = (beta_max - beta_min) * (2 * t - 1) / (2 * num_timesteps**2)
     return -torch.expm1(-beta_min / num_timesteps - rise)
-
-
-def _per_sample(constants: Tensor, t: Tensor, x: Tensor) -> Tensor:
-    """Each sample's constant, (B, 1, …), of as many dimensions as x."""
-    return constants[t].view(-1, *(1,) * (x.dim() - 1))
 
 
 class Discriminator(nn.Module):

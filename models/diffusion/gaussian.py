@@ -1,6 +1,5 @@
-"""Discrete-time Gaussian diffusion: one network, what it predicts, how it is trained and drawn."""
+"""Discrete-time Gaussian diffusion: one network, what it predicts and how it is trained."""
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 
@@ -9,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec
 from models.diffusion.bound import estimate, terms
-from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel, OnState, watched
+from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
 from models.diffusion.networks.diffusers_weights import load_diffusers
 from models.diffusion.noise_path import (
     Denoiser,
@@ -28,12 +27,9 @@ from models.diffusion.parameterisations import (
     target,
     to_x_0,
 )
-from models.diffusion.sampler_names import SamplerSpec, parse, run
-from models.diffusion.samplers import VARIANCES, Variance
+from models.diffusion.sampler_names import SamplerSpec
+from models.diffusion.samplers import UNSCALED, VARIANCES, Variance
 from models.diffusion.schedules import ForwardProcess
-
-LABEL_DROPOUT = 0.1
-"""Share of labels hidden in training, for guidance (Ho & Salimans 2022, Sec. 4)."""
 
 
 class GaussianDiffusion(DenoisingModel):
@@ -75,7 +71,7 @@ class GaussianDiffusion(DenoisingModel):
             bound_weight: weight of T times the bound's term at t, in bits per dimension, that is
                 added to the loss; where the variance is learned the term trains nothing else
                 (L_hybrid, Nichol & Dhariwal 2021, Eq. 16, who have 0.001).
-            conditional: whether classes are given to the network.
+            conditional: whether the model is class-conditional.
             clip: whether x_0 is known to lie in [-1, 1], so that predictions are clipped to it.
             pretrained: directory of a diffusers `UNet2DModel` whose weights are taken; the model
                 is then not trained.
@@ -84,25 +80,16 @@ class GaussianDiffusion(DenoisingModel):
             ValueError: an option is not one of its choices, a sampler's name is not one or does not
                 fit, there is none, or the data has no labels for a conditional model.
         """
-        super().__init__(data.shape)
-        _check(data.shape, predicts, variance, bound_weight, clip, samplers)
-        if conditional:
-            data.require_labels("a conditional diffusion model")
+        super().__init__(data, conditional=conditional)
+        _check(data.shape, predicts, variance, bound_weight, clip)
         self.predicts: Parameterisation = predicts
-        self.variance: Variance = variance
+        self.variance = variance
         self.bound_weight = bound_weight
-        self.num_classes = data.num_classes if conditional else 0
         self.clip = clip
         self.process = ForwardProcess(betas)
         weights = (weighting or simple())(self.process.alpha_bar, predicts).float()
         self.register_buffer("weights", weights, persistent=False)
-        options = {"num_classes": self.num_classes} if conditional else {}
-        if variance == "learned":
-            options["out_channels"] = 2 * data.shape[0]
-        self.network = _build(network, self.data_shape, options)
-        self.specs = {name: self._spec(name) for name in samplers}
-        for name in samplers:
-            self.path(name)  # refuses levels that cannot be followed
+        self._build(network, samplers, 2 * data.shape[0] if variance == "learned" else None)
         if pretrained is not None:
             load_diffusers(self.network, pretrained)
             self.trained = True
@@ -121,7 +108,7 @@ class GaussianDiffusion(DenoisingModel):
         eps = torch.randn_like(x_0)
         alpha, sigma = self.process.levels(t, x_0.dim())
         x_t = alpha * x_0 + sigma * eps
-        output, fraction = self._call(x_t, t.float(), self._some_labels(batch))
+        output, fraction = self._output(x_t, t.float(), self._training_labels(batch))
         wanted = target(self.predicts, x_0, eps, alpha, sigma)
         errors = (output - wanted).square().flatten(1).mean(dim=1)  # (B,)
         error = (self.weights[t] * errors).mean()
@@ -135,32 +122,13 @@ class GaussianDiffusion(DenoisingModel):
         loss = error + self.bound_weight * self.process.num_timesteps * bound
         return {"loss": loss, "error": error.detach(), "bound": bound.detach()}
 
-    def denoiser(self, y: Tensor | None = None, guidance: float = 1.0) -> Denoiser:
-        """The model as samplers see it, by timestep.
-
-        Args:
-            y: classes, (B,) int64, of a conditional model, None for no class; ignored by others.
-            guidance: w of classifier-free guidance (Ho & Salimans 2022, with w there one less):
-                predictions without a class, plus w times the difference that the class makes.
-        """
-
-        def denoise(x_t: Tensor, t: Tensor) -> Prediction:
-            alpha, sigma = self.process.levels(t, x_t.dim())
-            output, fraction = self._call(x_t, t, y)
-            if guidance != 1.0 and y is not None:
-                without, _ = self._call(x_t, t, torch.full_like(y, self.num_classes))
-                output = without + guidance * (output - without)
-            return Prediction(self._x_0(output, x_t, alpha, sigma), fraction)
-
-        return denoise
-
-    def path(self, name: str) -> Path:
-        """The noise levels that a sampler of this name visits."""
-        spec = self._spec(name)
-        if spec.method == "heun":
-            return vp_karras_path(self.process.alpha_bar, spec.steps)
-        timesteps = spaced(self.process.num_timesteps, spec.steps, spec.spacing)
-        return vp_path(self.process.alpha_bar, timesteps)
+    def predict(
+        self, x: Tensor, time: Tensor, y: Tensor | None = None, guidance: float = 1.0
+    ) -> Prediction:
+        """Predict clean samples; the time is the timestep. See `DenoisingModel.predict`."""
+        alpha, sigma = self.process.levels(time, x.dim())
+        output, fraction = self._output(x, time, y, guidance)
+        return Prediction(self._x_0(output, x, alpha, sigma), fraction)
 
     def noise_levels(self) -> list[NoiseLevel]:
         """Timesteps from the first to the last, at `SHARES` of the way."""
@@ -178,66 +146,33 @@ class GaussianDiffusion(DenoisingModel):
         denoise = self.denoiser(batch.y if self.num_classes else None)
         return estimate(self.process, denoise, batch.x, self.variance, generator)
 
-    def _call(self, x_t: Tensor, t: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _path(self, spec: SamplerSpec) -> Path:
+        if UNSCALED in spec.method.needs:
+            return vp_karras_path(self.process.alpha_bar, spec.steps)
+        num_timesteps = self.process.num_timesteps
+        if spec.steps > num_timesteps:
+            raise ValueError(
+                f"samplers: {spec.name} needs as many timesteps as steps, and the model has "
+                f"{num_timesteps}: take at most {num_timesteps} steps"
+            )
+        timesteps = spaced(num_timesteps, spec.steps, spec.spacing)
+        return vp_path(self.process.alpha_bar, timesteps)
+
+    def _along_path(self, spec: SamplerSpec, denoiser: Denoiser) -> Denoiser:
+        if UNSCALED in spec.method.needs:
+            return in_sigma(denoiser, self.process.alpha_bar)
+        return denoiser
+
+    def _output(
+        self, x_t: Tensor, t: Tensor, y: Tensor | None, guidance: float = 1.0
+    ) -> tuple[Tensor, Tensor | None]:
         """The network's prediction and, where it is learned, the variance's fraction; float32."""
-        if self.num_classes and y is None:
-            y = torch.full((len(x_t),), self.num_classes, device=x_t.device)
-        output = (self.network(x_t, t, y) if self.num_classes else self.network(x_t, t)).float()
-        if self.variance != "learned":
-            return output, None
-        output, raw = output.chunk(2, dim=1)  # each (B, C, …)
-        return output, (raw + 1.0) / 2.0
+        output, raw = self._call(x_t, t, y, guidance)
+        return output, None if raw is None else (raw + 1.0) / 2.0
 
     def _x_0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         x_0 = to_x_0(self.predicts, output, x_t, alpha, sigma)
         return x_0.clamp(-1.0, 1.0) if self.clip else x_0
-
-    def _some_labels(self, batch: Batch) -> Tensor | None:
-        """The batch's labels, a part of them replaced by "no class"; None if unconditional."""
-        if not self.num_classes or batch.y is None:
-            return None
-        hidden = torch.rand(batch.y.shape, device=batch.y.device) < LABEL_DROPOUT
-        return torch.where(hidden, self.num_classes, batch.y)
-
-    def _sample(
-        self,
-        spec: SamplerSpec,
-        path: Path,
-        x: Tensor,
-        generator: Generator,
-        y: Tensor | None,
-        on_state: OnState | None = None,
-    ) -> Tensor:
-        denoise = self.denoiser(y if self.num_classes else None, spec.guidance)
-        denoise = watched(denoise, on_state)
-        if spec.method == "heun":
-            denoise = in_sigma(denoise, self.process.alpha_bar)
-        x_0 = run(spec, denoise, x, path, generator, variance=self.variance)
-        return x_0.clamp(-1.0, 1.0) if self.clip else x_0
-
-    def _spec(self, name: str) -> SamplerSpec:
-        """What a sampler's name says, checked against the model."""
-        spec = parse(name)
-        if spec.method != "heun":
-            spaced(self.process.num_timesteps, spec.steps, spec.spacing)
-        if spec.guidance != 1.0 and not self.num_classes:
-            raise ValueError(f"samplers: {name} is guided, which needs a conditional model")
-        return spec
-
-
-def _build(
-    network: Callable[..., nn.Module], data_shape: tuple[int, ...], options: dict[str, int]
-) -> nn.Module:
-    """The denoiser; ValueError where it does not take what the model needs of it."""
-    known = inspect.signature(network).parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
-        missing = set(options) - {parameter.name for parameter in known}
-        if missing:
-            raise ValueError(
-                f"the network does not take {' and '.join(sorted(missing))}, which a conditional "
-                "model or a learned variance needs: choose UNet or DiT"
-            )
-    return network(data_shape, **options)
 
 
 def _check(
@@ -246,7 +181,6 @@ def _check(
     variance: str,
     bound_weight: float,
     clip: bool,
-    samplers: Sequence[str],
 ) -> None:
     """Raise ValueError on options of `GaussianDiffusion` that are none."""
     if predicts not in PARAMETERISATIONS:
@@ -264,5 +198,3 @@ def _check(
             "data_shape must be (C, H, W) where bound_weight is positive, since the bound is "
             f"that of 8-bit images, got {data_shape}"
         )
-    if isinstance(samplers, str) or not samplers:
-        raise ValueError(f"samplers must be a list of at least one name, got {samplers!r}")

@@ -1,4 +1,4 @@
-"""What samplers walk along: noise levels from pure noise to none, and the denoiser at each."""
+"""Paths of noise levels from pure noise to data, and the denoisers that samplers call on them."""
 
 import math
 from collections.abc import Callable, Sequence

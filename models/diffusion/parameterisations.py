@@ -1,6 +1,6 @@
-"""What a denoiser predicts: the noise, the clean sample or the velocity; and how they convert.
+"""What a denoiser predicts (noise, clean sample or velocity), and weights of its squared error.
 
-With x_t = alpha · x_0 + sigma · eps and alpha² + sigma² = 1.
+Everywhere x_t = alpha · x_0 + sigma · eps with alpha² + sigma² = 1.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ PARAMETERISATIONS = ("eps", "x_0", "v")
 def target(
     predicts: Parameterisation, x_0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor
 ) -> Tensor:
-    """What the network should give.
+    """What the network should predict.
 
     Args:
         predicts: "eps" (Ho et al. 2020, Eq. 14), "x_0", or "v" (Salimans & Ho 2022, App. D).
@@ -56,12 +56,12 @@ Weighting = Callable[[Tensor, Parameterisation], Tensor]
 
 
 def simple() -> Weighting:
-    """Every timestep counts alike in what is predicted: L_simple (Ho et al. 2020, Eq. 14)."""
+    """Weight 1 at every timestep, in what is predicted: L_simple (Ho et al. 2020, Eq. 14)."""
     return lambda alpha_bar, predicts: torch.ones_like(alpha_bar)
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
-    """min(SNR, gamma) in x_0 (Hang et al. 2023, Sec. 3.4): little noise counts no more than gamma.
+    """min(SNR, gamma) in x_0, which bounds the weight of little noise (Hang et al. 2023, Sec. 3.4).
 
     Raises:
         ValueError: gamma is not positive.
@@ -78,8 +78,8 @@ def min_snr(gamma: float = 5.0) -> Weighting:
 def vlb() -> Weighting:
     """The variational bound's own weights, with the posterior's variance (Ho et al. 2020, Eq. 12).
 
-    In x_0 they are half the SNR that a step removes (Kingma et al. 2021, Eq. 14). The first step,
-    whose term is a likelihood and not a divergence, gets half the SNR that is left.
+    In x_0 the weight is half the SNR that a step removes (Kingma et al. 2021, Eq. 14). The first
+    step, whose term is a likelihood and not a divergence, has half the SNR that is left.
     """
 
     def weights(alpha_bar: Tensor, predicts: Parameterisation) -> Tensor:

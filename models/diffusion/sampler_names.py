@@ -2,10 +2,11 @@
 
     <method>-<steps>[-uniform | -quadratic][-eta<η>][-churn<S>][-cfg<w>]
 
-Methods are ddpm (ancestral), ddim, dpmpp (DPM-Solver++ 2M) and heun (EDM), which has noise levels
-of its own. Without a spacing timesteps are trailing; without -cfg there is no guidance. Examples:
-ddim-50, ddpm-1000, ddim-20-quadratic-eta0.5, heun-18-churn40, ddim-50-cfg3. A sampler has one
-name only: what is not asked for is left out, and numbers have no needless digits.
+The methods and their options are those of `models.diffusion.samplers.METHODS`: ddpm (ancestral),
+ddim, dpmpp (DPM-Solver++ 2M) and heun (EDM). Without a spacing timesteps are trailing; without -cfg
+there is no guidance. Examples: ddim-50, ddpm-1000, ddim-20-quadratic-eta0.5, heun-18-churn40,
+ddim-50-cfg3. A sampler has one name only: an option at its default is left out, and numbers have no
+needless digits.
 """
 
 import re
@@ -16,17 +17,7 @@ from typing import cast
 from torch import Generator, Tensor
 
 from models.diffusion.noise_path import Denoiser, Path, Spacing
-from models.diffusion.samplers import (
-    ANYWHERE,
-    Churning,
-    Variance,
-    sample_ancestral,
-    sample_ddim,
-    sample_dpmpp_2m,
-    sample_heun,
-)
-
-METHODS = ("ddpm", "ddim", "dpmpp", "heun")
+from models.diffusion.samplers import ANYWHERE, METHODS, Churning, Method, Settings, Variance
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _NAME = re.compile(
@@ -44,11 +35,11 @@ class SamplerSpec:
         steps: S, steps along the path.
         spacing: which timesteps are visited, see `models.diffusion.noise_path.spaced`.
         eta: noise of DDIM, in [0, 1].
-        churn: S_churn of Heun's method.
+        churn: S_churn of Heun's method, along all S steps.
         guidance: scale of classifier-free guidance; 1 for none.
     """
 
-    method: str
+    method: Method
     steps: int
     spacing: Spacing = "trailing"
     eta: float = 0.0
@@ -58,7 +49,7 @@ class SamplerSpec:
     @property
     def name(self) -> str:
         """The name that `parse` reads."""
-        name = f"{self.method}-{self.steps}"
+        name = f"{self.method.name}-{self.steps}"
         if self.spacing != "trailing":
             name += f"-{self.spacing}"
         for key, value, default in (
@@ -71,10 +62,43 @@ class SamplerSpec:
         return name
 
     def evaluations(self, steps: int | None = None) -> int:
-        """Network calls of the last `steps` steps, or of all."""
-        steps = self.steps if steps is None else steps
-        denoised = 2 * steps - 1 if self.method == "heun" else steps
+        """Network calls of the last `steps` steps, or of all; guidance takes two each."""
+        denoised = self.method.evaluations(self.steps if steps is None else steps)
         return denoised * (1 if self.guidance == 1.0 else 2)
+
+    def require(self, path: Path) -> None:
+        """Raise ValueError if its path lacks what the method needs."""
+        for need in self.method.needs:
+            need.require(self.name, path)
+
+    def run(
+        self,
+        denoiser: Denoiser,
+        x: Tensor,
+        path: Path,
+        generator: Generator,
+        *,
+        variance: Variance = "fixed_large",
+        churning: Churning = ANYWHERE,
+    ) -> Tensor:
+        """Sample along a path.
+
+        Args:
+            denoiser: predicts x_0 at the times of the path, with guidance where the name asks for
+                it.
+            x: noise at the path's first level, (B, *shape) float32.
+            path: noise levels to visit, all or the last ones.
+            generator: source of noise, on the device of x.
+            variance: of the ancestral sampler.
+            churning: of heun, where its churn is positive.
+
+        Returns:
+            x_0, (B, *shape) float32.
+        """
+        # The last steps of a path add as much noise each as they do in the whole of it.
+        churn = self.churn * path.steps / self.steps
+        settings = Settings(self.eta, churn, variance, churning)
+        return self.method.sample(denoiser, x, path, generator, settings)
 
 
 def parse(name: str) -> SamplerSpec:
@@ -91,60 +115,32 @@ def parse(name: str) -> SamplerSpec:
             f"[-churn<S>][-cfg<w>] with a method of {', '.join(METHODS)}, such as ddim-50"
         )
     spec = SamplerSpec(
-        method=match["method"],
+        method=METHODS[match["method"]],
         steps=int(match["steps"]),
         spacing=cast(Spacing, match["spacing"] or "trailing"),
         eta=float(match["eta"] or 0.0),
         churn=float(match["churn"] or 0.0),
         guidance=float(match["guidance"] or 1.0),
     )
-    if match["eta"] and (spec.method != "ddim" or spec.eta > 1):
-        raise ValueError(f"samplers: {name!r} sets eta, which only ddim has, in [0, 1]")
-    if match["spacing"] and spec.method == "heun":
-        raise ValueError(f"samplers: {name!r} sets a spacing of timesteps, which heun has not")
-    if match["churn"] and spec.method != "heun":
-        raise ValueError(f"samplers: {name!r} sets churn, which only heun has")
+    method = spec.method
+    if match["spacing"] and not method.spacing:
+        raise ValueError(
+            f"samplers: {name!r} sets a spacing of timesteps, which {method.name} has not"
+        )
+    for option, value in (("eta", spec.eta), ("churn", spec.churn)):
+        if match[option] is None:
+            continue
+        if option not in method.options:
+            having = " and ".join(m.name for m in METHODS.values() if option in m.options)
+            raise ValueError(f"samplers: {name!r} sets {option}, which only {having} has")
+        least, most = method.options[option]
+        if not least <= value <= most:
+            raise ValueError(
+                f"samplers: {name!r} sets {option}, which must be in [{least:g}, {most:g}]"
+            )
     if name != spec.name:
         raise ValueError(f"samplers: {name!r} must be spelled {spec.name!r}, its only name")
     return spec
-
-
-def run(
-    spec: SamplerSpec,
-    denoiser: Denoiser,
-    x: Tensor,
-    path: Path,
-    generator: Generator,
-    *,
-    variance: Variance = "fixed_large",
-    churning: Churning = ANYWHERE,
-) -> Tensor:
-    """Run the sampler that a name stands for along a path.
-
-    Args:
-        spec: what its name says; guidance is the denoiser's business.
-        denoiser: predicts x_0 at the times of the path.
-        x: noise at the path's first level, (B, *shape) float32.
-        path: noise levels to visit, all or the last ones; without scaling for heun.
-        generator: source of noise, on the device of x.
-        variance: of the ancestral sampler.
-        churning: of heun, where its churn is positive.
-
-    Returns:
-        x_0, (B, *shape) float32.
-    """
-    match spec.method:
-        case "ddpm":
-            return sample_ancestral(denoiser, x, path, generator, variance=variance)
-        case "ddim":
-            return sample_ddim(denoiser, x, path, generator, eta=spec.eta)
-        case "dpmpp":
-            return sample_dpmpp_2m(denoiser, x, path)
-        case "heun":
-            # The last steps of a path add as much noise each as they do in the whole of it.
-            churn = spec.churn * path.steps / spec.steps
-            return sample_heun(denoiser, x, path, generator, churn=churn, churning=churning)
-    raise ValueError(f"method must be one of {METHODS}, got {spec.method!r}")
 
 
 def _digits(value: float) -> str:

@@ -1,12 +1,13 @@
-"""Samplers of diffusion models: pure functions along a path of noise levels.
+"""Samplers of diffusion models: pure functions along a path of noise levels, and their registry.
 
 Every coefficient is a Python float computed in float64, so that no step waits for the device.
 Each starts from x at the first level of its path and returns x_0, float32, clipped only where the
-denoiser clips.
+denoiser clips. To add a sampler, write its function and its entry in `METHODS`, at the end.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -16,6 +17,41 @@ from models.diffusion.noise_path import Denoiser, Path, Prediction
 
 Variance = Literal["fixed_large", "fixed_small", "learned"]
 VARIANCES = ("fixed_large", "fixed_small", "learned")
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a sampler needs of its path of noise levels.
+
+    Attributes:
+        words: the need, as in "ddim-50 needs <words>".
+        met: whether a path meets it.
+        remedy: what to change where it is not met.
+    """
+
+    words: str
+    met: Callable[[Path], bool]
+    remedy: str
+
+    def require(self, sampler: str, path: Path) -> None:
+        """Raise ValueError, naming the sampler, the need and the remedy, if a path lacks it."""
+        if not self.met(path):
+            raise ValueError(
+                f"samplers: {sampler} needs {self.words}, got alpha {path.alphas[0]:g} and sigma "
+                f"{path.sigmas[0]:g} at the first: {self.remedy}"
+            )
+
+
+NOISE_FIRST = Need(
+    "noise levels that begin with more noise than signal, since it starts from pure noise",
+    lambda path: path.alphas[0] <= path.sigmas[0],
+    "take more timesteps, larger betas, trailing timesteps or a larger sigma_max",
+)
+UNSCALED = Need(
+    "noise levels whose alphas are all 1, such as those of karras_path",
+    lambda path: all(alpha == 1.0 for alpha in path.alphas),
+    "ddpm, ddim and dpmpp follow any path",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +92,7 @@ def sample_ancestral(
     *,
     variance: Variance = "fixed_large",
 ) -> Tensor:
-    """Draw by the learned reverse process (Ho et al. 2020, Algorithm 2 and Eq. 7).
+    """Sample by the learned reverse process (Ho et al. 2020, Algorithm 2 and Eq. 7).
 
     On a path of fewer steps than the model has, betas are re-spaced (Nichol & Dhariwal 2021,
     Sec. 4, Eq. 19). The mean is computed from x_0, clipped where the denoiser clips. On a path that
@@ -106,7 +142,7 @@ def sample_ancestral(
 def sample_ddim(
     denoiser: Denoiser, x: Tensor, path: Path, generator: Generator, *, eta: float = 0.0
 ) -> Tensor:
-    """Draw by the non-Markovian process of DDIM (Song et al. 2021, Eq. 12, Eq. 16 for sigma).
+    """Sample by the non-Markovian process of DDIM (Song et al. 2021, Eq. 12, Eq. 16 for sigma).
 
     The noise is recomputed from x_0, so that clipping x_0 changes it, as in guided-diffusion. With
     eta = 0 this is Euler's method on the probability flow in the noise-to-signal ratio.
@@ -137,7 +173,7 @@ def sample_ddim(
 
 @torch.no_grad()
 def sample_dpmpp_2m(denoiser: Denoiser, x: Tensor, path: Path) -> Tensor:
-    """Draw by DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2).
+    """Sample by DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2).
 
     Second order with one network call a step, by the prediction of the step before. The first step
     and the last one, which ends without noise, are of first order.
@@ -172,7 +208,7 @@ def sample_heun(
     churn: float = 0.0,
     churning: Churning = ANYWHERE,
 ) -> Tensor:
-    """Draw by Heun's method of second order (Karras et al. 2022, Algorithm 2; 1 without churn).
+    """Sample by Heun's method of second order (Karras et al. 2022, Algorithm 2; 1 without churn).
 
     Two network calls a step, one in the last.
 
@@ -189,12 +225,7 @@ def sample_heun(
     """
     if churn < 0:
         raise ValueError(f"churn must not be negative, got {churn}")
-    if any(alpha != 1.0 for alpha in path.alphas):
-        raise ValueError(
-            "Heun's method needs a path whose alphas are all 1, such as karras_path, got "
-            f"{min(path.alphas):g} to {max(path.alphas):g}: ancestral sampling, DDIM and "
-            "DPM-Solver++ follow any path"
-        )
+    UNSCALED.require("Heun's method", path)
     for k in range(path.steps):
         sigma, sigma_next = path.sigmas[k : k + 2]
         gamma = 0.0
@@ -222,3 +253,74 @@ def _predict(denoiser: Denoiser, x: Tensor, time: float) -> Prediction:
 def _noise_like(x: Tensor, generator: Generator) -> Tensor:
     """Standard normal noise of x's shape, type and device, drawn from the generator."""
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a sampler is told beside its path.
+
+    Attributes:
+        eta: noise of DDIM, in [0, 1], from the sampler's name.
+        churn: S_churn of Heun's method along this path, from the sampler's name.
+        variance: of the ancestral sampler, from the model.
+        churning: where and how Heun's method adds noise, from the model.
+    """
+
+    eta: float = 0.0
+    churn: float = 0.0
+    variance: Variance = "fixed_large"
+    churning: Churning = ANYWHERE
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of sampling: its entry in `METHODS`.
+
+    Attributes:
+        name: the first word of its samplers' names.
+        sample: (denoiser, x, path, generator, settings) to x_0, (B, *shape) float32.
+        options: least and greatest value of each number that a name may set beside the guidance:
+            "eta" or "churn", as in `Settings`.
+        spacing: whether a name may say which of a model's timesteps are visited.
+        needs: what its path must be like.
+        evaluations: of the denoiser, as a function of the number of steps.
+    """
+
+    name: str
+    sample: Callable[[Denoiser, Tensor, Path, Generator, Settings], Tensor]
+    options: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    spacing: bool = True
+    needs: tuple[Need, ...] = (NOISE_FIRST,)
+    evaluations: Callable[[int], int] = lambda steps: steps
+
+
+DDPM = Method(
+    "ddpm",
+    lambda denoiser, x, path, generator, settings: sample_ancestral(
+        denoiser, x, path, generator, variance=settings.variance
+    ),
+)
+DDIM = Method(
+    "ddim",
+    lambda denoiser, x, path, generator, settings: sample_ddim(
+        denoiser, x, path, generator, eta=settings.eta
+    ),
+    options={"eta": (0.0, 1.0)},
+)
+DPMPP = Method(
+    "dpmpp",
+    lambda denoiser, x, path, generator, settings: sample_dpmpp_2m(denoiser, x, path),
+)
+HEUN = Method(
+    "heun",
+    lambda denoiser, x, path, generator, settings: sample_heun(
+        denoiser, x, path, generator, churn=settings.churn, churning=settings.churning
+    ),
+    options={"churn": (0.0, math.inf)},
+    spacing=False,
+    needs=(NOISE_FIRST, UNSCALED),
+    evaluations=lambda steps: 2 * steps - 1,
+)
+
+METHODS: Mapping[str, Method] = {method.name: method for method in (DDPM, DDIM, DPMPP, HEUN)}
+"""Every method by the first word of its samplers' names."""

@@ -1,4 +1,4 @@
-"""Noise schedules of discrete-time diffusion, as pure functions in float64.
+"""Noise schedules of discrete-time diffusion in float64, and the forward process of one.
 
 Timesteps are 0-based as in the authors' code: index t here is the paper's t + 1, so that a schedule
 of T steps is indexed by t in {0, …, T - 1}.
@@ -71,7 +71,7 @@ def sigmoid_betas(
     Raises:
         ValueError: an argument is out of its range.
     """
-    linear_betas(num_timesteps, beta_first, beta_last)  # the same conditions
+    linear_betas(num_timesteps, beta_first, beta_last)  # refuses what is out of range
     if not width > 0:
         raise ValueError(f"width must be positive, got {width}")
     rise = torch.sigmoid(torch.linspace(-width, width, num_timesteps, dtype=torch.float64))
@@ -141,7 +141,7 @@ class ForwardProcess(nn.Module):
         """Take betas, (T,) float64, each in (0, 1), T at least 2.
 
         Raises:
-            ValueError: betas are not such, or float64 cannot tell their noise levels apart.
+            ValueError: betas are out of range, or float64 cannot tell their noise levels apart.
         """
         super().__init__()
         if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas < 1)).all()):
@@ -192,7 +192,7 @@ class ForwardProcess(nn.Module):
         return alpha, sigma
 
     def diffuse(self, x_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """Draw x_t from q(x_t | x_0) with the noise given (Ho et al. 2020, Eq. 4).
+        """Sample x_t from q(x_t | x_0) with the noise given (Ho et al. 2020, Eq. 4).
 
         Args:
             x_0: clean samples, (B, *shape).

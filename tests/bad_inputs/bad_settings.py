@@ -270,7 +270,8 @@ TRAINING = (
         "+model.training.optimizers.generator.speed=9",
     ),
     setting(
-        "sampler steps must be in [1, 1000], got 2000",
+        "samplers: ddim-2000 needs as many timesteps as steps, and the model has 1000: take at "
+        "most 1000 steps",
         "model=ddpm_small",
         "model.build.samplers=[ddim-2000]",
     ),
@@ -280,9 +281,30 @@ TRAINING = (
         "model.build.samplers=[euler-20]",
     ),
     setting(
-        "samplers: ddim-50-cfg3 is guided, which needs a conditional model",
+        "samplers: ddim-50-cfg3 is guided, which needs a conditional model: leave out -cfg, or "
+        "choose a class-conditional model such as cond_ddpm or cond_edm",
         "model=ddpm_small",
         "model.build.samplers=[ddim-50-cfg3]",
+    ),
+    setting(
+        "samplers: heun-9-cfg2 is guided, which needs a conditional model: leave out -cfg, or "
+        "choose a class-conditional model such as cond_ddpm or cond_edm",
+        "model=edm_small",
+        "model.build.samplers=[heun-9-cfg2]",
+    ),
+    setting(
+        "samplers: ddim-10-uniform chooses among timesteps, and EDM has noise levels instead: "
+        "leave out -uniform",
+        "model=edm_small",
+        "model.build.samplers=[ddim-10-uniform]",
+    ),
+    setting(
+        "samplers: ddim-10 needs noise levels that begin with more noise than signal, since it "
+        "starts from pure noise, got alpha 0.950652 and sigma 0.310259 at the first: take more "
+        "timesteps, larger betas, trailing timesteps or a larger sigma_max",
+        "model=ddpm_small",
+        "model.build.betas.num_timesteps=10",
+        "model.build.samplers=[ddim-10]",
     ),
     setting(
         "predicts must be one of ('eps', 'x_0', 'v'), got 'noise'",

@@ -4,7 +4,6 @@ import pytest
 import torch
 from known_diffusion import NETWORK, exact, recorded, seeded, spec
 
-from models.diffusion.denoising import edit
 from models.diffusion.edm import EDM
 
 
@@ -13,11 +12,11 @@ def test_an_edit_goes_further_the_stronger_it_is():
     model = exact(samplers=["ddim-1000"])
     x = 0.1 + 0.2 * torch.randn(20, 100, generator=seeded(5))
     distances = [
-        (edit(model, x, "ddim-100", strength, seeded()) - x).square().mean().sqrt().item()
+        (model.edit(x, "ddim-100", strength, seeded()) - x).square().mean().sqrt().item()
         for strength in (0.01, 0.1, 0.3, 0.6, 1.0)
     ]
     assert distances == sorted(distances)
-    assert (edit(model, x, "ddim-1000", 1e-6, seeded()) - x).abs().mean() < 0.02
+    assert (model.edit(x, "ddim-1000", 1e-6, seeded()) - x).abs().mean() < 0.02
     # The strongest leaves nothing of what was given: two independent samples are sqrt(2) std apart.
     assert distances[-1] == pytest.approx(math.sqrt(2) * 0.2, rel=0.1)
 
@@ -26,7 +25,7 @@ def test_an_edit_ends_among_the_data():
     """Samples far from the data are brought to it; a weak edit leaves them where they were."""
     model = exact()
     strangers = torch.full((50, 100), -0.8)
-    weak, strong = (edit(model, strangers, "ddim-50", s, seeded()).mean() for s in (0.02, 1.0))
+    weak, strong = (model.edit(strangers, "ddim-50", s, seeded()).mean() for s in (0.02, 1.0))
     assert weak < -0.6
     assert strong.item() == pytest.approx(0.1, abs=0.02)
 
@@ -44,21 +43,21 @@ def test_an_edit_of_full_strength_takes_every_step_and_the_weakest_one():
     model = recorded()
     for strength, steps in ((1.0, 10), (0.5, 5), (1e-9, 1)):
         model.network.calls.clear()
-        edit(model, torch.zeros(1, 2), "dpmpp-10", strength, seeded())
+        model.edit(torch.zeros(1, 2), "dpmpp-10", strength, seeded())
         assert len(model.network.calls) == steps
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.1, float("nan")])
 def test_strength_is_checked(strength):
     with pytest.raises(ValueError, match="strength"):
-        edit(recorded(), torch.zeros(1, 2), "ddim-5", strength, seeded())
+        recorded().edit(torch.zeros(1, 2), "ddim-5", strength, seeded())
 
 
 def test_edm_edits_too():
     model = EDM(spec(3, 8, 8), NETWORK, samplers=["heun-6"]).eval()
     x = torch.rand(2, 3, 8, 8) * 2 - 1
     wanted = model.refine(x, "heun-6", 3, seeded())
-    assert torch.equal(edit(model, x, "heun-6", 0.5, seeded()), wanted)
+    assert torch.equal(model.edit(x, "heun-6", 0.5, seeded()), wanted)
 
 
 def test_a_sample_of_unknown_class_is_refined_without_one():

@@ -7,6 +7,7 @@ from torch import nn
 
 from models.base import Batch, DataSpec
 from models.diffusion.edm import EDM, TIME_SCALE, coefficients
+from models.diffusion.noise_path import Prediction
 from models.diffusion.samplers import Churning
 
 SIGMA_DATA = 0.5
@@ -76,14 +77,14 @@ def test_the_first_loss_is_one_at_every_level():
 def test_noise_levels_are_log_normal(monkeypatch):
     seen = []
     edm = model()
-    monkeypatch.setattr(edm, "denoise", lambda x, sigma: seen.append(sigma) or x)
+    monkeypatch.setattr(edm, "predict", lambda x, sigma, y: seen.append(sigma) or Prediction(x))
     torch.manual_seed(0)
     edm.denoiser_loss(Batch(torch.zeros(20_000, *SHAPE)))
     assert seen[0].log().mean().item() == pytest.approx(-1.2, abs=0.03)
     assert seen[0].log().std().item() == pytest.approx(1.2, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["heun-50", "heun-50-churn10", "dpmpp-80", "ddim-200"])
+@pytest.mark.parametrize("name", ["heun-50", "heun-50-churn10", "dpmpp-80", "ddim-200", "ddpm-400"])
 def test_the_optimal_denoiser_draws_the_data(name):
     edm = model(lambda shape: Optimal(shape, std=0.2), samplers=[name]).eval()
     with torch.inference_mode():
@@ -131,7 +132,7 @@ def test_samples_match_diffusers(name, scheduler):
 def test_a_network_of_half_precision_gives_float32():
     edm = model(lambda shape: Smooth(shape, torch.bfloat16))
     x = 0.5 * torch.ones(4, *SHAPE)
-    assert edm.denoise(x, torch.full((4,), 1.0)).dtype == torch.float32
+    assert edm.predict(x, torch.full((4,), 1.0)).x_0.dtype == torch.float32
     assert edm.denoiser_loss(Batch(x))["loss"].dtype == torch.float32
     assert edm.sampler("dpmpp-4").draw(2, torch.Generator(), None).dtype == torch.float32
 
@@ -186,9 +187,10 @@ def test_refining_starts_at_the_first_of_the_last_levels():
     [
         ({"samplers": []}, "samplers"),
         ({"p_mean": float("nan")}, "p_mean"),
-        ({"samplers": ["ddpm-10"]}, "EDM has"),
-        ({"samplers": ["ddim-10-cfg2"]}, "EDM has"),
-        ({"samplers": ["ddim-10-uniform"]}, "EDM has"),
+        ({"samplers": ["ddim-10-cfg2"]}, "ddim-10-cfg2 is guided, which needs a conditional model"),
+        ({"samplers": ["ddim-10-uniform"]}, "ddim-10-uniform .*timesteps.*leave out -uniform"),
+        ({"samplers": ["ddim-5", "heun-5"], "sigma_max": 0.5}, "ddim-5 needs .*larger sigma_max"),
+        ({"conditional": True}, "needs class labels"),
         ({"sigma_data": 0.0}, "sigma_data"),
         ({"sigma_min": 3.0, "sigma_max": 1.0}, "sigma_min"),
     ],

@@ -66,7 +66,7 @@ def test_every_timestep_has_its_own_weight():
 
 
 def test_timesteps_are_uniform_and_complete():
-    model = recorded(shape=(1,), betas=linear_betas(10))
+    model = recorded(shape=(1,), betas=linear_betas(10, 0.01, 0.5))
     torch.manual_seed(0)
     model.denoiser_loss(Batch(torch.zeros(20_000, 1)))
     counts = model.network.calls[0][1].long().bincount(minlength=10).float()
@@ -183,8 +183,19 @@ def test_predictions_are_clipped_unless_data_have_no_range():
         ({"samplers": []}, "at least one name"),
         ({"samplers": "ddim-50"}, "must be a list"),
         ({"samplers": ["ddim"]}, "is not <method>-<steps>"),
-        ({"samplers": ["ddim-1001"]}, r"steps must be in \[1, 1000\], got 1001"),
-        ({"samplers": ["ddim-50-cfg3"]}, "needs a conditional model"),
+        ({"samplers": ["ddim-1001"]}, "ddim-1001 needs .* at most 1000 steps"),
+        (
+            {"samplers": ["ddim-50-cfg3"]},
+            "ddim-50-cfg3 is guided.* model: leave out -cfg",
+        ),
+        (
+            {"samplers": ["ddim-1-uniform"]},
+            "ddim-1-uniform needs .*more noise than signal",
+        ),
+        (
+            {"betas": linear_betas(10)},
+            "alpha 0.95.* sigma 0.31.*take more timesteps",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(options, said):

@@ -3,23 +3,34 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.diffusion.noise_path import SPACINGS, Prediction, karras_path, spaced, vp_path
-from models.diffusion.sampler_names import METHODS, SamplerSpec, parse, run
-from models.diffusion.samplers import sample_ancestral, sample_ddim, sample_dpmpp_2m, sample_heun
+from models.diffusion.noise_path import SPACINGS, Path, Prediction, karras_path, spaced, vp_path
+from models.diffusion.sampler_names import SamplerSpec, parse
+from models.diffusion.samplers import (
+    DDIM,
+    DDPM,
+    DPMPP,
+    HEUN,
+    METHODS,
+    Method,
+    sample_ancestral,
+    sample_ddim,
+    sample_dpmpp_2m,
+    sample_heun,
+)
 from models.diffusion.schedules import cumulative_alphas, linear_betas
 
 
 @st.composite
 def specs(draw):
     """Any specification that some model could run."""
-    method = draw(st.sampled_from(METHODS))
+    method = draw(st.sampled_from(list(METHODS.values())))
     number = st.floats(0, 1e6, allow_subnormal=False).map(abs)
     return SamplerSpec(
         method=method,
         steps=draw(st.integers(1, 10_000)),
-        spacing="trailing" if method == "heun" else draw(st.sampled_from(SPACINGS)),
-        eta=draw(st.floats(0, 1).map(abs)) if method == "ddim" else 0.0,
-        churn=draw(number) if method == "heun" else 0.0,
+        spacing=draw(st.sampled_from(SPACINGS)) if method.spacing else "trailing",
+        eta=draw(st.floats(0, 1).map(abs)) if "eta" in method.options else 0.0,
+        churn=draw(number) if "churn" in method.options else 0.0,
         guidance=draw(number),
     )
 
@@ -45,12 +56,12 @@ def test_names_can_be_file_names(spec):
 @pytest.mark.parametrize(
     ("name", "spec"),
     [
-        ("ddim-50", SamplerSpec("ddim", 50)),
-        ("ddpm-1000", SamplerSpec("ddpm", 1000)),
-        ("dpmpp-10-uniform", SamplerSpec("dpmpp", 10, "uniform")),
-        ("heun-18-churn40", SamplerSpec("heun", 18, churn=40.0)),
-        ("ddim-20-quadratic-eta0.5-cfg3", SamplerSpec("ddim", 20, "quadratic", 0.5, 0.0, 3.0)),
-        ("ddim-20-eta1-cfg0", SamplerSpec("ddim", 20, eta=1.0, guidance=0.0)),
+        ("ddim-50", SamplerSpec(DDIM, 50)),
+        ("ddpm-1000", SamplerSpec(DDPM, 1000)),
+        ("dpmpp-10-uniform", SamplerSpec(DPMPP, 10, "uniform")),
+        ("heun-18-churn40", SamplerSpec(HEUN, 18, churn=40.0)),
+        ("ddim-20-quadratic-eta0.5-cfg3", SamplerSpec(DDIM, 20, "quadratic", 0.5, 0.0, 3.0)),
+        ("ddim-20-eta1-cfg0", SamplerSpec(DDIM, 20, eta=1.0, guidance=0.0)),
     ],
 )
 def test_names_of_the_documentation(name, spec):
@@ -140,10 +151,42 @@ def test_run_calls_the_denoiser_as_often_as_declared(name, guidance):
         return Prediction(torch.tanh(x))
 
     path = karras_path(5) if name.startswith("heun") else VP_PATH
-    run(parse(name), denoiser, torch.randn(2, 3), path, seeded())
+    parse(name).run(denoiser, torch.randn(2, 3), path, seeded())
     assert len(calls) == parse(name).evaluations()
     spec = parse(name + guidance)
     assert spec.evaluations() == len(calls) * (2 if guidance else 1)
+
+
+@pytest.mark.parametrize("name", ["ddpm-5", "ddim-5", "dpmpp-5", "heun-5"])
+def test_a_path_must_begin_in_noise(name):
+    short = Path((0.8, 0.9, 1.0), (0.6, 0.4, 0.0), (1.0, 0.0))
+    with pytest.raises(ValueError, match=f"samplers: {name} needs .*0.8 and sigma 0.6.*: take"):
+        parse(name).require(short)
+
+
+def test_only_heun_needs_levels_without_scaling():
+    """A rectified flow's first level has no signal at all."""
+    flow = Path((0.0, 0.5, 1.0), (1.0, 0.5, 0.0), (1.0, 0.5))
+    for name in ("ddpm-2", "ddim-2-eta1", "dpmpp-2"):
+        for path in (flow, VP_PATH, karras_path(2)):
+            parse(name).require(path)
+    parse("heun-2").require(karras_path(2))
+    with pytest.raises(ValueError, match=r"heun-2 needs .*alphas are all 1.*ddpm, ddim and dpmpp"):
+        parse("heun-2").require(flow)
+
+
+def test_a_method_is_one_function_and_one_entry():
+    """Another method in the registry gets names, options, calls and checks from its entry alone."""
+
+    def sample_once(denoiser, x, path, generator, settings):
+        return denoiser(x, torch.full((len(x),), path.times[0])).x_0
+
+    once = Method("once", sample_once, spacing=False, evaluations=lambda steps: 1)
+    x, spec = torch.randn(2, 3, generator=seeded()), SamplerSpec(once, 3, guidance=2.0)
+    assert spec.name == "once-3-cfg2"
+    assert spec.evaluations() == 2
+    drawn = spec.run(lambda x, t: Prediction(x + t[:, None]), x, VP_PATH, seeded())
+    assert torch.equal(drawn, x + VP_PATH.times[0])
 
 
 def test_run_is_the_sampler_that_is_named():
@@ -163,14 +206,9 @@ def test_run_is_the_sampler_that_is_named():
     for name, samples in expected.items():
         heun = name.startswith("heun")
         start, path = (80 * x, karras) if heun else (x, VP_PATH)
-        drawn = run(parse(name), denoiser, start, path, seeded(), variance="learned")
+        drawn = parse(name).run(denoiser, start, path, seeded(), variance="learned")
         assert torch.equal(drawn, samples), name
     assert len({tuple(samples.flatten().tolist()) for samples in expected.values()}) == 6
-
-
-def test_an_unknown_method_is_refused():
-    with pytest.raises(ValueError, match="method must be one of"):
-        run(SamplerSpec("euler", 5), Prediction, torch.zeros(1, 1), VP_PATH, seeded())
 
 
 def test_the_last_steps_churn_as_they_do_in_the_whole_path():
@@ -178,6 +216,6 @@ def test_the_last_steps_churn_as_they_do_in_the_whole_path():
         return Prediction(torch.tanh(x))
 
     x, last = torch.randn(2, 3, generator=seeded()), karras_path(10).last(4)
-    drawn = run(parse("heun-10-churn2"), denoiser, last.sigmas[0] * x, last, seeded())
+    drawn = parse("heun-10-churn2").run(denoiser, last.sigmas[0] * x, last, seeded())
     whole = sample_heun(denoiser, last.sigmas[0] * x, last, seeded(), churn=2.0 * 4 / 10)
     assert torch.equal(drawn, whole)
