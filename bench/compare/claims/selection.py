@@ -136,11 +136,11 @@ def model_overrides(run: Run) -> list[str]:
 
 def drawn_by(run: Run, sampler: str | None) -> str | None:
     """The sampler's name if the run has it, or its first; a run without result has any."""
-    if run.rows.empty:
+    names = run.last.texts("sampler")
+    if not names:
         return sampler or ""
-    names = run.rows["sampler"].to_list()
     if sampler is None:
-        return str(names[0])
+        return names[0]
     return sampler if sampler in names else None
 
 
@@ -153,13 +153,13 @@ def value(member: Member, selection: Selection) -> float:
 
 def column(member: Member, name: str) -> np.ndarray:
     """A column along the evaluation points of a member, (P,) float64, the last one last."""
-    points = member.run.points
-    if points.empty:
+    table = member.run.table
+    if not len(table):
         return np.array([math.nan])
     full = f"{name}_{member.run.extractors[0]}" if name in (*QUALITY, *MEMORISATION) else name
-    rows = points["sampler"].to_numpy() == member.sampler
-    order = np.argsort(points["checkpoint"].to_numpy()[rows], kind="stable")
-    return np.asarray(points[full].to_numpy()[rows][order], dtype=np.float64)
+    rows = np.array(table.texts("sampler")) == member.sampler
+    order = np.argsort(table.numbers("checkpoint")[rows], kind="stable")
+    return table.numbers(full)[rows][order]
 
 
 def _on_curve(path: Path, curve: str, at: float) -> float:

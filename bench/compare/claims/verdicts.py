@@ -11,7 +11,7 @@ from bench.compare.claims.declaration import Claim, Criterion
 from bench.compare.claims.measurements import Counts, Measurement, Seeds, measure
 from bench.compare.comparison import Comparison
 from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
-from bench.compare.topics.columns import WITHOUT_SPREAD
+from bench.schema import EXACT
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
 
@@ -195,7 +195,7 @@ def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
     back = math.exp if logs else float
     effect, low, high = (back(null + x) for x in (d.mean, d.low, d.high))
     p = d.p
-    counted = all(selection.column in WITHOUT_SPREAD for selection in (*test.of, *test.to))
+    counted = all(selection.column in EXACT for selection in (*test.of, *test.to))
     if counted and d.n >= MIN_SEEDS:  # counted, not sampled
         low = high = effect
         p = 0.0 if effect != test.than else 1.0

@@ -70,15 +70,16 @@ def _along(
     means, seeds, shown_x, shown_y = [], [], [], []
     for of in curves:
         style = styles[of.entry.model, of.entry.variant]
-        x = np.stack([getattr(c, name)[: of.points] for c in of.seeds.values()]) / size  # (S, P)
-        y = np.stack([c.metric[: of.points] for c in of.seeds.values()])  # (S, P)
+        x, y = of.stacked(name) / size, of.stacked(of.fid)  # (S, P) each
         mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
         if not np.isfinite(mean_x * mean_y).any():
             continue
         text = f"<b>{style.name}</b>, {plain(of.entry.sampler)}"
         means.append((style, lines(style, numbers(mean_x), numbers(mean_y), [text] * of.points)))
         if style.own:
-            texts = [f"{text}, seed {plain(seed)}" for seed in of.seeds for _ in range(of.points)]
+            texts = [
+                f"{text}, seed {plain(seed)}" for seed in of.entry.seeds for _ in range(of.points)
+            ]
             seeds.append(seed_markers(style, numbers(x.ravel()), numbers(y.ravel()), texts))
         shown_x += mean_x.tolist()
         shown_y += mean_y.tolist()
@@ -182,11 +183,9 @@ def sampling_figure(comparison: Comparison, styles: Styles) -> Figure | None:
     return Figure("What a sample costs", reading, views) if views else None
 
 
-def training_figure(
-    comparison: Comparison, curves: Sequence[LearningCurves], styles: Styles
-) -> Figure | None:
+def training_figure(comparison: Comparison, styles: Styles) -> Figure | None:
     """FID at every evaluation point against what training had cost; None without points."""
-    views = _views(comparison, styles, TRAINING, lambda column: training_front(curves, column))
+    views = _views(comparison, styles, TRAINING, lambda column: training_front(comparison, column))
     reading = (
         "Lower and further left is better. Every marker is the mean over seeds of a sampler at one "
         "evaluation point. The line is the best that so much training bought."
@@ -423,7 +422,7 @@ def figures(comparison: Comparison) -> list[Figure]:
     found = [
         sampling_figure(comparison, looks),
         learning_figure(comparison, curves, looks),
-        training_figure(comparison, curves, looks),
+        training_figure(comparison, looks),
         calls_figure(comparison, looks),
         seeds_figure(comparison, looks),
     ]

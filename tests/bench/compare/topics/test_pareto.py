@@ -13,7 +13,6 @@ from synthetic_runs import costs, scores
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 from bench.compare.topics import pareto
-from bench.compare.topics.curves import learning_curves
 from bench.compare.topics.pareto import (
     Candidate,
     front,
@@ -21,6 +20,7 @@ from bench.compare.topics.pareto import (
     judged,
     rounded,
     sampling_front,
+    training_front,
 )
 
 few = st.sampled_from([0.0, 1.0, 2.0, 3.0, float("nan"), float("inf")])
@@ -138,7 +138,7 @@ def test_equal_seconds_are_one_cost_and_every_point_may_be_on_the_front(make_run
                 row = scores(6.0 / k + shift) | costs(1, 1.0) | {"train_seconds": end * k / 2}
                 path = make_run(model, seed, {"s": row}, checkpoint=k, checkpoints=2)
     comparison = compare_runs(read_runs([path.parents[2]]))
-    found = pareto.training_front(learning_curves(comparison), "train_seconds")
+    found = training_front(comparison, "train_seconds")
     assert {(c.entry.model, c.point) for c in found if c.on_front} == {("gan", 1), ("gan", 2)}
     table = front_table(comparison, found, "training s ↓")
     assert table is not None
