@@ -92,7 +92,7 @@ class Entry:
         said = {seed: table.texts("warning")[-1] for seed, table in self.tables.items()}
         return {seed: words for seed, words in said.items() if words}
 
-    @property
+    @cached_property
     def warned_at(self) -> dict[str, list[int]]:
         """Earlier evaluation points with warnings, by seed; only seeds that have some."""
         found = {}
@@ -108,12 +108,12 @@ class Entry:
         kinds = {"collapse": shows_collapse, "copying": shows_copying}
         return tuple(k for k, shows in kinds.items() if any(map(shows, self.warnings.values())))
 
-    @property
+    @cached_property
     def best_at(self) -> list[int]:
         """Evaluation points of each seed's lowest FID, ascending."""
         return sorted(int(at) for _, at in map(_best, self.tables.values()) if at)
 
-    @property
+    @cached_property
     def points(self) -> int:
         """Evaluation points of a run; 0 without numbers."""
         ends = (table.numbers("checkpoints")[-1] for table in self.tables.values())

@@ -211,7 +211,7 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
         if not text.strip():
             raise ValueError(f"{file} is empty: {remedy}")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header, rows = tuple(FORMER.get(name, name) for name in next(reader)), []
+        header, rows = _present_names(tuple(next(reader))), []
         for row in reader:
             if len(row) != len(header):
                 raise ValueError(
@@ -228,6 +228,12 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
     if len(set(header)) < len(header):
         raise ValueError(f"{file} has two columns of the same name: {remedy}")
     return header, rows
+
+
+@lru_cache(maxsize=64)
+def _present_names(header: tuple[str, ...]) -> tuple[str, ...]:
+    """A header, whose columns are named as they are today."""
+    return tuple(FORMER.get(name, name) for name in header)
 
 
 def _check_points(table: EvalTable, file: Path) -> None:

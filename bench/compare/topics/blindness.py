@@ -49,6 +49,7 @@ def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[Blind
     return spots | followers
 
 
+@analysis
 def blind_text(comparison: Comparison, extractor: str) -> str:
     """The blind spots of an extractor as eval.csv has them; empty where no run was checked."""
     if not any(text for run in comparison.runs for text in _texts(run, extractor)):

@@ -4,7 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -64,12 +65,12 @@ class LearningCurves:
     fid: str
     failed: int
 
-    @property
+    @cached_property
     def points(self) -> int:
         """Evaluation points that every seed has."""
         return min(map(len, self.entry.tables.values()))
 
-    @property
+    @cached_property
     def final(self) -> list[float]:
         """The FID of every seed at its last evaluation point."""
         return [float(table.numbers(self.fid)[-1]) for table in self.entry.tables.values()]
@@ -79,10 +80,17 @@ class LearningCurves:
         tables = self.entry.tables.values()
         return np.stack([table.numbers(column)[: self.points] for table in tables])
 
+    @cached_property
+    def _along(self) -> dict[Axis, list[Curve]]:
+        tables = self.entry.tables.values()
+        return {
+            axis: [curve(table.numbers(axis), table.numbers(self.fid)) for table in tables]
+            for axis in get_args(Axis)
+        }
+
     def along(self, axis: Axis) -> list[Curve]:
         """The curve of every seed on one axis."""
-        tables = self.entry.tables.values()
-        return [curve(table.numbers(axis), table.numbers(self.fid)) for table in tables]
+        return self._along[axis]
 
     def crossings(self, axis: Axis, threshold: float) -> list[Crossing]:
         """When every seed first fell to a threshold; seeds that failed never did."""
