@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -261,36 +261,26 @@ def without_lacking(runs: Sequence[Run]) -> list[Run]:
     Else a mean would be over fewer seeds than the table says.
     """
     measured: dict[tuple[str, ...], set[str]] = {}
-    scores: dict[Path, list[tuple[tuple[str, ...], set[str]]]] = {}
-    for run in runs:
-        if run.state != "finished":
-            continue
-        columns = [f"{metric}_{name}" for name in run.extractors for metric in QUALITY]
-        known = ~np.isnan(np.array([run.last.numbers(column) for column in columns]))
-        for k, (sampler, weights) in enumerate(
-            zip(run.last.texts("sampler"), run.last.texts("weights"), strict=True)
-        ):
-            key = (run.model, run.variant, sampler, weights)
-            of = {column for column, there in zip(columns, known[:, k], strict=True) if there}
-            measured.setdefault(key, set()).update(of)
-            scores.setdefault(run.path, []).append((key, of))
-    return [_without_lacking(run, scores.get(run.path, []), measured) for run in runs]
-
-
-def _without_lacking(
-    run: Run,
-    scores: Sequence[tuple[tuple[str, ...], set[str]]],
-    measured: Mapping[tuple[str, ...], set[str]],
-) -> Run:
-    for key, of in scores:
-        if lacking := sorted(measured[key] - of):
-            file = run.path / "eval.csv"
+    scored = [(run, *scores) for run in runs if run.state == "finished" for scores in _scores(run)]
+    for _, key, columns in scored:
+        measured.setdefault(key, set()).update(columns)
+    faults: dict[Path, str] = {}
+    for run, key, columns in scored:
+        if lacking := sorted(measured[key] - columns):
             fault = (
-                f"{file}: {lacking[0]} of {key[2]} is empty, which other seeds have; bring the "
-                f"file back, or delete {run.path} and run it again"
+                f"{run.path / 'eval.csv'}: {lacking[0]} of {key[2]} is empty, which other seeds "
+                f"have; bring the file back, or delete {run.path} and run it again"
             )
-            return replace(run, fault=fault)
-    return run
+            faults.setdefault(run.path, fault)
+    return [replace(r, fault=faults[r.path]) if r.path in faults else r for r in runs]
+
+
+def _scores(run: Run) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """The quality columns that have a value at the last point, by the key of an entry."""
+    columns = [f"{metric}_{name}" for name in run.extractors for metric in QUALITY]
+    known = ~np.isnan(np.array([run.last.numbers(column) for column in columns]))
+    for key, there in zip(_keys(run.last), known.T, strict=True):
+        yield (run.model, run.variant, *key), {c for c, t in zip(columns, there, strict=True) if t}
 
 
 def _identity_from_rows(table: EvalTable, file: Path) -> tuple[str, str, str, str]:

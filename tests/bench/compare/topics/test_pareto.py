@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from synthetic_runs import costs, scores
 
+from bench.compare import cli
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 from bench.compare.topics import pareto
@@ -145,3 +146,12 @@ def test_equal_seconds_are_one_cost_and_every_point_may_be_on_the_front(make_run
     assert table.headings[:3] == ("model", "sampler", "evaluation point")
     assert [row[2].text for row in table.rows] == ["1 of 2", "2 of 2"]
     assert [c.share for c in found if c.entry.model == "ddpm"] == [0, 0]
+
+
+def test_every_front_is_worked_out_once_for_all_pages(study, tmp_path, monkeypatch):
+    """Tables, figures and the answer share the fronts: two of sampling, two of training."""
+    found = []
+    judged = pareto.judged
+    monkeypatch.setattr(pareto, "judged", lambda candidates: found.append(1) or judged(candidates))
+    assert cli.main([str(study), "--out", str(tmp_path / "out")]) == 0
+    assert len(found) == 4
