@@ -2,9 +2,12 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
+import pandas as pd
 import pytest
 
 from bench.compare import cli
@@ -84,3 +87,45 @@ def test_the_command_line_lists_the_columns(capsys):
         name = f"{column.name}_<extractor>" if column.per_extractor else column.name
         assert re.search(rf"^  {name}( |$)", said, re.MULTILINE), name
         assert " ".join(column.meaning.split()) in " ".join(said.split())
+
+
+NEW_METRIC = """
+import sys
+from pathlib import Path
+from types import ModuleType
+
+root, support, folder = map(Path, sys.argv[1:])
+sys.path[:0] = [str(root), str(support)]
+before = '    Column("modes", "modes"'
+row = '    Column("sharpness", "memorisation", "sharpness", "%", "higher", factor=100.0,'
+row += ' tables={"quality": 14}, explained=True, meaning="How sharp samples are."),'
+source = (root / "bench/schema.py").read_text(encoding="utf-8")
+assert source.count(before) == 1
+sys.modules["bench.schema"] = ModuleType("bench.schema")
+exec(source.replace(before, row + chr(10) + before), vars(sys.modules["bench.schema"]))
+
+from bench.compare.cli import main
+from synthetic_runs import scores, write_run
+
+for model, sharpness in (("dcgan", 0.5), ("ddpm", 0.75)):
+    write_run(folder, model, 0, {"g": scores(5.0) | {"sharpness_domain": sharpness}})
+sys.exit(main([str(folder / "runs"), "--out", str(folder / "out")]))
+"""
+
+
+def test_a_new_metric_needs_one_row(tmp_path):
+    """A row beside those of the registry, and tables, pages and files show the metric."""
+    root = PAGE.parents[1]
+    arguments = [str(root), str(root / "tests/support"), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", NEW_METRIC, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out/digits.md").read_text(encoding="utf-8")
+    assert "sharpness (%) ↑" in page
+    assert "**75 ± –**" in page
+    assert "- How sharp samples are." in page
+    assert r"sharpness (\%) $\uparrow$" in (tmp_path / "out/digits.tex").read_text(encoding="utf-8")
+    table = pd.read_csv(tmp_path / "out/digits.csv").set_index("model")
+    assert table["sharpness_domain_mean"].to_dict() == {"dcgan": 0.5, "ddpm": 0.75}
+    assert "sharpness" in (tmp_path / "out/report/index.html").read_text(encoding="utf-8")

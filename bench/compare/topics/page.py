@@ -9,6 +9,7 @@ from bench.compare.comparison import WARNING, Comparison, Entry, analysis
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
+from bench.compare.topics.columns import measures, with_values
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
@@ -17,7 +18,6 @@ from bench.compare.topics.quality import (
     bias_table,
     cost_table,
     counts_modes,
-    explanations,
     held_out_table,
     interval_table,
     main_table,
@@ -101,7 +101,7 @@ def _topics(section: Section) -> Iterator[Topic]:
     comparison = section.comparison
     yield _quality(comparison)
     if counts_modes(comparison):
-        sentences = mode_sentences(comparison)
+        sentences = [*_explained(comparison, "modes"), *mode_sentences(comparison)]
         yield Topic("Mode coverage", (mode_table(comparison), *listed(sentences)), prominent=True)
     for heading, *found in blocks(comparison):
         yield Topic(heading, tuple(found), prominent=True)
@@ -109,11 +109,12 @@ def _topics(section: Section) -> Iterator[Topic]:
         yield Topic(heading, tuple(found))
     for extractor in comparison.extractors[1:]:
         table = quality_table(comparison, extractor)
-        below = listed(blind_sentences(comparison, extractor, shown_in("quality")))
+        below = listed(_explained(comparison, "quality", extractor))
         yield Topic(f"Quality ({extractor})", (table, *below), ranked=True)
-    yield Topic("Cost", (cost_table(comparison),), ranked=True)
+    below = listed(_explained(comparison, "cost"))
+    yield Topic("Cost", (cost_table(comparison), *below), ranked=True)
     if table := held_out_table(comparison):
-        yield Topic("Held-out data", (table, *listed(explanations(comparison, "held-out"))))
+        yield Topic("Held-out data", (table, *listed(_explained(comparison, "held-out"))))
     yield from _small_print(comparison)
     if sentences := notes(comparison):
         yield Topic("Notes", listed(sentences), prominent=len(sentences) <= FEW_NOTES)
@@ -128,12 +129,19 @@ def listed(sentences: list[str]) -> tuple[Notes, ...]:
     return (Notes(tuple(sentences)),) if sentences else ()
 
 
+def _explained(comparison: Comparison, table: str, extractor: str | None = None) -> list[str]:
+    """What the columns of a table mean, where they say so, and which of them are blind to what."""
+    shown = with_values(comparison, measures(table, extractor))
+    meanings = [m.column.meaning for m in shown if m.column.explained]
+    blind = blind_sentences(comparison, extractor, shown_in(table)) if extractor else []
+    return meanings + blind
+
+
 def _quality(comparison: Comparison) -> Topic:
     table = main_table(comparison)
     followed = any("hindsight" in heading for heading in table.headings)
     sentences = [HINDSIGHT_SENTENCE] if followed else []
-    for extractor in comparison.extractors[:1]:
-        sentences += blind_sentences(comparison, extractor, shown_in("quality"))
+    sentences += _explained(comparison, "quality", *comparison.extractors[:1])
     if not counts_modes(comparison):  # whose sentences say it
         sentences += error_sentences(comparison)
     return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
@@ -144,9 +152,7 @@ def _small_print(comparison: Comparison) -> Iterator[Topic]:
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
         if table := bias_table(comparison, extractor):
-            sentences = explanations(comparison, "bias", extractor)
-            sentences += blind_sentences(comparison, extractor, shown_in("bias"))
-            blocks = (table, *listed(sentences))
+            blocks = (table, *listed(_explained(comparison, "bias", extractor)))
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
         if table := interval_table(comparison, extractor):
             yield Topic(f"Sampling intervals{which}", (INTERVAL_SENTENCE, table), ranked=True)

@@ -82,12 +82,6 @@ def held_out_table(comparison: Comparison) -> Table | None:
     return build(replace(comparison, entries=speaking), shown)
 
 
-def explanations(comparison: Comparison, table: str, extractor: str | None = None) -> list[str]:
-    """What the columns of a table mean, of those that are shown and need to be explained."""
-    shown = with_values(comparison, measures(table, extractor))
-    return [m.column.meaning for m in shown if m.column.explained]
-
-
 @analysis
 def counts_modes(comparison: Comparison) -> bool:
     """Whether the data set has a protocol for modes, beyond the classes of labelled data."""
