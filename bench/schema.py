@@ -1,159 +1,29 @@
-"""The columns of eval.csv: who made a row, what it measured, and which rows may share a table."""
+"""The registry of columns: all that is known of each column of eval.csv, in one row.
+
+The order of eval.csv, tables and their headings, the values that are possible, what pages explain,
+the lists in docs/protocol.md and `python -m bench.compare --columns` are read from it: a new metric
+is the function that computes it and a row here.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-IDENTITY = ("dataset", "model", "variant", "seed", "sampler", "weights")
-"""What a row is about. variant names the run's other overrides; weights is "ema" or "raw"."""
-
-POINT = ("checkpoint", "checkpoints", "step", "images", "train_seconds", "train_flops")
-"""Where along its budget the model stood: point `checkpoint` of `checkpoints`, from 1."""
-
-QUALITY = (
-    "fid",
-    "kid",
-    "kid_std",
-    "is",
-    "is_std",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "duplicates",
-)
-"""Metrics computed once per extractor: the column is <metric>_<extractor>, such as fid_domain."""
-
-MEMORISATION = ("fid_infinity", "authpct", "nn_ratio", "mifid")
-"""FID without its sample-size bias, and signs of copying; per extractor, at the last checkpoint."""
-
-INTERVAL_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
-"""Metrics with a 95 % bootstrap interval over samples, at the last checkpoint: the columns are
-<metric>_low_<extractor> and <metric>_high_<extractor>."""
-
-MODES = ("modes", "class_kl", "class_tv", "class_agreement", "high_quality", "reverse_kl")
-"""Which classes, or modes of a mixture, the samples hit, and how often a sample is of the class
-that was asked for; empty for unlabelled data."""
-
-PERFECT = ("modes_perfect", "high_quality_perfect", "reverse_kl_perfect", "classifier_error")
-"""What a perfect sampler of the data would score, computed and not measured, where it is known; and
-how often the classifier that counts modes errs."""
-
-HELD_OUT = (
-    "bits_per_dim",
-    "bits_prior",
-    "bits_kl",
-    "bits_reconstruction",
-    "accuracy",
-    "accuracy_supervised",
-)
-"""What the model says about held-out data, at the last checkpoint: a bound on its negative
-log-likelihood and its parts; how often it tells the class, and how often the same network does that
-was trained on the labels alone. Empty for a model that only draws."""
-
-WATCH = ("warning",)
-"""Signs of collapse and, at the last evaluation point, of copying, in words; empty where there are
-none."""
-
-COST = (
-    "nfe",
-    "latency_ms",
-    "latency_iqr_ms",
-    "images_per_second",
-    "images_per_second_iqr",
-    "best_batch_size",
-    "gflops_per_sample",
-    "sampling_memory_mib",
-    "parameters",
-    "train_images_per_second",
-    "train_gflops_per_image",
-    "train_memory_mib",
-)
-"""What drawing and training cost; measured at the last checkpoint, empty before it."""
-
-PROTOCOL = (
-    "data_hash",
-    "image_shape",
-    "reference",
-    "reference_size",
-    "samples",
-    "class_labels",
-    "extractors",
-    "preprocessing",
-    "metric_backend",
-    "budget",
-    "precision",
-    "device",
-    "threads",
-    "processes",
-)
-"""Fields on which all rows of one table must agree. An empty value (a model that is not trained
-has no budget) agrees with anything.
-
-class_labels: how the classes were distributed that a class-conditional model was asked for, "data"
-for their frequencies in the data and "uniform" for equal ones, which also names those of balanced
-data; empty for samplers that take no classes."""
-
-ADDED = ("class_labels",)
-"""Columns that earlier versions did not write: an eval.csv without them can be read."""
-
-PROVENANCE = ("overrides", "recipe", "torch_version", "bench_version", "commit", "evaluated_at")
-"""Recorded for the reader, allowed to differ within a table. overrides are what variant names;
-recipe hashes the model's configuration and must agree between the seeds of one entry."""
-
-BLIND = "blind_"
-"""The columns blind_<extractor> say, as text (`bench.evaluation.blind_spots`), which known bad
-samples the metrics of an extractor do not tell from real data; empty where that was not checked,
-and missing from what was written before there was a check."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """How a measured column is shown: its title, unit and which direction is better."""
-
-    title: str
-    better: Literal["lower", "higher", "neither"]
-    unit: str = ""
-
-
-COLUMNS = {
-    "fid": Column("FID", "lower"),
-    "kid": Column("KID ×10³", "lower"),
-    "is": Column("IS", "higher"),
-    "precision": Column("precision", "higher"),
-    "recall": Column("recall", "higher"),
-    "density": Column("density", "higher"),
-    "coverage": Column("coverage", "higher"),
-    "duplicates": Column("duplicates", "neither"),
-    "fid_infinity": Column("FID∞", "lower"),
-    "authpct": Column("AuthPct", "neither", "%"),
-    "nn_ratio": Column("NN ratio", "neither"),
-    "mifid": Column("MiFID", "neither"),
-    "modes": Column("modes", "higher"),
-    "high_quality": Column("high quality", "neither", "%"),
-    "reverse_kl": Column("reverse KL", "lower", "nats"),
-    "class_kl": Column("class KL", "lower", "nats"),
-    "class_tv": Column("class TV", "lower"),
-    "class_agreement": Column("class agreement", "higher", "%"),
-    "bits_per_dim": Column("bits/dim ≤", "lower"),
-    "bits_prior": Column("prior", "neither", "bits/dim"),
-    "bits_kl": Column("KL", "neither", "bits/dim"),
-    "bits_reconstruction": Column("reconstruction", "neither", "bits/dim"),
-    "accuracy": Column("test accuracy", "higher", "%"),
-    "accuracy_supervised": Column("supervised alone", "neither", "%"),
-    "nfe": Column("NFE", "lower"),
-    "latency_ms": Column("latency", "lower", "ms"),
-    "images_per_second": Column("sampling", "higher", "samples/s"),
-    "gflops_per_sample": Column("FLOPs/sample", "lower", "GFLOP"),
-    "sampling_memory_mib": Column("sampling memory", "lower", "MiB"),
-    "parameters": Column("parameters", "lower"),
-    "train_seconds": Column("training", "neither", "s"),
-    "images": Column("samples seen", "neither"),
-    "train_images_per_second": Column("training speed", "higher", "samples/s"),
-    "train_gflops_per_image": Column("training FLOPs/sample", "lower", "GFLOP"),
-    "train_memory_mib": Column("training memory", "lower", "MiB"),
-}
+Group = Literal[
+    "identity",
+    "point",
+    "quality",
+    "memorisation",
+    "modes",
+    "perfect",
+    "held-out",
+    "cost",
+    "watch",
+    "protocol",
+    "provenance",
+]
+"""What columns belong together; they stand together in eval.csv, in this order."""
 
 
 @dataclass(frozen=True)
@@ -177,45 +47,374 @@ NOT_NEGATIVE = Range(0)
 DIVERGENCE = Range(-1e-6)
 """Not negative but for rounding."""
 
-RANGES: Mapping[str, Range] = {
-    **dict.fromkeys(("checkpoint", "checkpoints"), Range(1)),
-    **dict.fromkeys(("step", "images", "train_seconds", "train_flops"), NOT_NEGATIVE),
-    **dict.fromkeys(("fid", "mifid"), Range(-0.01)),  # a matrix square root rounds
-    **dict.fromkeys(("kid_std", "is_std", "density", "nn_ratio"), NOT_NEGATIVE),
-    **dict.fromkeys(("precision", "recall", "coverage", "duplicates"), SHARE),
-    "is": Range(1 - 1e-6),
-    "authpct": Range(0, 100),
-    **dict.fromkeys(("modes", "modes_perfect"), NOT_NEGATIVE),
-    **dict.fromkeys(("class_kl", "reverse_kl", "reverse_kl_perfect"), DIVERGENCE),
-    "class_tv": Range(-1e-6, 1 + 1e-6),
-    **dict.fromkeys(("class_agreement", "high_quality", "high_quality_perfect"), SHARE),
-    **dict.fromkeys(("classifier_error", "accuracy", "accuracy_supervised"), SHARE),
-    **dict.fromkeys(COST, NOT_NEGATIVE),
-}
-"""What values are possible, by metric or column. What is not here, such as KID and FID∞, which are
-estimates without bias and so may be negative, has to be finite."""
 
-INTERVAL_RANGES: Mapping[str, Range] = dict.fromkeys(
-    ("precision", "recall", "coverage"), Range(-1, 2)
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of eval.csv, or one for each extractor: <name>_<extractor>, such as fid_domain.
+
+    Attributes:
+        name: its name in eval.csv.
+        group: the columns that it belongs to.
+        title: for readers, as headings have it; empty for the name.
+        unit: of the values that tables show; "×10³" stands for a factor.
+        better: which direction is better; "neither" for what is not ranked.
+        meaning: its explanation, in a sentence.
+        ratio: whether two values are compared by their ratio, where both are positive; others by
+            their difference.
+        factor: from eval.csv to the unit of the tables.
+        range: the values that are possible; all others have to be finite.
+        tables: the tables that show it, with its place in each.
+        short: its heading on a terminal, where that is shorter.
+        interval: whether it has a 95 % bootstrap interval over samples at the last evaluation
+            point, in <name>_low_<extractor> and <name>_high_<extractor>.
+        names_extractor: whether it means little without the extractor, which its heading names.
+        exact: whether it is a property of the model: shown without ± unless the seeds differ.
+        training: whether it says nothing of a model that is not trained.
+        explained: whether pages print the meaning below the table.
+        perfect: what a perfect model scores, for docs/protocol.md.
+        source: of the definition, for docs/protocol.md.
+        added: whether earlier versions did not write it: an eval.csv without it can be read.
+        formerly: its name in files of earlier versions, which is read as this one.
+    """
+
+    name: str
+    group: Group
+    title: str = ""
+    unit: str = ""
+    better: Literal["lower", "higher", "neither"] = "neither"
+    meaning: str = field(kw_only=True)
+    ratio: bool = False
+    factor: float = 1.0
+    range: Range = FINITE
+    tables: Mapping[str, int] = field(default_factory=dict)
+    short: str = ""
+    interval: bool = False
+    names_extractor: bool = False
+    exact: bool = False
+    training: bool = False
+    explained: bool = False
+    perfect: str = ""
+    source: str = ""
+    added: bool = False
+    formerly: str = ""
+
+    @property
+    def per_extractor(self) -> bool:
+        """Whether eval.csv has it once for every extractor."""
+        return self.group in ("quality", "memorisation")
+
+    @property
+    def label(self) -> str:
+        """Its name for readers."""
+        return self.title or self.name
+
+    def by_ratio(self, values: Iterable[float]) -> bool:
+        """Whether these values of it are compared by ratio, since all are positive."""
+        return self.ratio and all(value > 0 for value in values)
+
+
+# fmt: off
+COLUMNS = (
+    Column("dataset", "identity", meaning="The data set."),
+    Column("model", "identity", meaning="The model, a file of conf/model."),
+    Column("variant", "identity", meaning="Names the run's other overrides; default without any."),
+    Column("seed", "identity", meaning="The seed of the run."),
+    Column("sampler", "identity", meaning="The sampler; its name says all that it does."),
+    Column("weights", "identity",
+           meaning="Which weights samples are drawn from: ema (averaged) or raw."),
+
+    Column("checkpoint", "point", range=Range(1), meaning="The evaluation point, from 1."),
+    Column("checkpoints", "point", range=Range(1),
+           meaning="How many evaluation points the run has."),
+    Column("step", "point", range=NOT_NEGATIVE, meaning="Training steps taken."),
+    Column("images", "point", "samples seen", ratio=True, range=NOT_NEGATIVE, tables={"cost": 8},
+           training=True, meaning="Samples that the first training phase was shown."),
+    Column("train_seconds", "point", "training", "s", ratio=True, range=NOT_NEGATIVE,
+           tables={"quality": 13, "cost": 7}, short="train s", training=True,
+           meaning="Seconds of training, without evaluation."),
+    Column("train_flops", "point", ratio=True, range=NOT_NEGATIVE,
+           meaning="Floating-point operations of training."),
+
+    Column("fid", "quality", "FID", "", "lower", ratio=True, range=Range(-0.01),
+           tables={"quality": 1}, interval=True, names_extractor=True,
+           meaning="Fréchet distance of Gaussians fitted to both sets' features; unbiased "
+                   "covariances, float64.",
+           perfect="above 0: see `fid_infinity`; the `real` row shows it",
+           source="Heusel et al. 2017"),
+    Column("kid", "quality", "KID", "×10³", "lower", factor=1000, tables={"quality": 2},
+           short="KID ×10³ ↓", interval=True, names_extractor=True,
+           meaning="Squared MMD with kernel (xᵀy / D + 1)³, mean over 100 subsets of min(1000, n "
+                   "/ 2); unbiased, so it may be negative.", perfect="0",
+           source="Bińkowski et al. 2018"),
+    Column("kid_std", "quality", range=NOT_NEGATIVE,
+           meaning="Standard deviation of KID over its subsets.", source="Bińkowski et al. 2018"),
+    Column("is", "quality", "IS", "", "higher", range=Range(1 - 1e-6), tables={"quality": 3},
+           interval=True, names_extractor=True,
+           meaning="Exponential of the mean KL divergence of predicted classes from their "
+                   "average, over 10 splits in an order drawn with a fixed seed; empty for "
+                   "extractors without classes.", perfect="what the `real` row has",
+           source="Salimans et al. 2016"),
+    Column("is_std", "quality", range=NOT_NEGATIVE,
+           meaning="Standard deviation of IS over its splits.", source="Salimans et al. 2016"),
+    Column("precision", "quality", "", "", "higher", range=SHARE, tables={"quality": 4},
+           short="prec. ↑", interval=True,
+           meaning="Share of samples within the third-nearest-neighbour distance of some real "
+                   "sample.", perfect="the `real` row", source="Kynkäänniemi et al. 2019"),
+    Column("recall", "quality", "", "", "higher", range=SHARE, tables={"quality": 5},
+           interval=True,
+           meaning="Share of real samples within the third-nearest-neighbour distance of some "
+                   "sample.", perfect="the `real` row", source="Kynkäänniemi et al. 2019"),
+    Column("density", "quality", "", "", "higher", range=NOT_NEGATIVE, tables={"quality": 6},
+           interval=True,
+           meaning="How many real neighbourhoods (k = 5) a sample lies in, divided by k; may "
+                   "exceed 1.", perfect="1 on average", source="Naeem et al. 2020"),
+    Column("coverage", "quality", "", "", "higher", range=SHARE, tables={"quality": 7},
+           short="cov. ↑", interval=True,
+           meaning="Share of real samples whose neighbourhood (k = 5) holds a generated one.",
+           perfect="1 - 2⁻⁵ ≈ 0.97 for many samples (their Lemma 2)", source="Naeem et al. 2020"),
+    Column("duplicates", "quality", range=SHARE, tables={"bias": 5}, explained=True,
+           meaning="Duplicates is the share of samples nearer to another sample than all but 1 % "
+                   "of real ones are to each other: about 0.01 for real samples, less for noise.",
+           perfect="the `real` row", source="this project"),
+
+    Column("fid_infinity", "memorisation", "FID∞", "", "lower", tables={"bias": 1},
+           names_extractor=True, explained=True,
+           meaning="FID∞ is FID extrapolated to infinitely many samples.", perfect="0",
+           source="Chong & Forsyth 2020"),
+    Column("authpct", "memorisation", "AuthPct", "%", range=Range(0, 100), tables={"bias": 3},
+           explained=True,
+           meaning="AuthPct is the percentage of samples that are farther from their nearest "
+                   "training sample than that one is from its own nearest. Copies lower it, noise "
+                   "raises it to 100.", perfect="the `real` row; about 50 in many dimensions",
+           source="Alaa et al. 2022"),
+    Column("nn_ratio", "memorisation", "NN ratio", range=NOT_NEGATIVE, tables={"bias": 4},
+           explained=True,
+           meaning="The NN ratio is the distance to the nearest training sample over that to the "
+                   "nearest held-out one; below 1, samples are closer to what was trained on.",
+           perfect="1; empty for the held-out samples themselves",
+           source="this project, after Meehan et al. 2020"),
+    Column("mifid", "memorisation", "MiFID", range=Range(-0.01), tables={"bias": 2},
+           names_extractor=True, explained=True,
+           meaning="MiFID is FID with a penalty for samples that are copies of training data.",
+           perfect="`fid`", source="Bai et al. 2021, as torchmetrics computes it"),
+
+    Column("modes", "modes", "", "", "higher", range=NOT_NEGATIVE,
+           tables={"quality": 8, "modes": 1},
+           meaning="Images: classes predicted for at least one sample. Points: modes with at "
+                   "least one sample within 3 σ of their centre.", perfect="`modes_perfect`",
+           source="Lin et al. 2018"),
+    Column("class_kl", "modes", "class KL", "nats", "lower", range=DIVERGENCE,
+           tables={"quality": 9},
+           meaning="KL(samples ‖ data) over predicted classes (points: nearest modes).",
+           perfect="the `real` row"),
+    Column("class_tv", "modes", "class TV", "", "lower", range=Range(-1e-6, 1 + 1e-6),
+           meaning="Total variation distance of samples from the data over predicted classes "
+                   "(points: nearest modes).", perfect="the `real` row"),
+    Column("conditional_accuracy", "modes", "class-conditional accuracy", "%", "higher",
+           factor=100, range=SHARE, tables={"quality": 10}, formerly="class_agreement",
+           meaning="Share of samples that a classifier of the data's classes takes for the class "
+                   "asked for, of class-conditional models.", perfect="the classifier's accuracy",
+           source="Odena et al. 2017, Sec. 4.1"),
+    Column("high_quality", "modes", "high quality", "%", factor=100, range=SHARE,
+           tables={"modes": 2}, short="high\nqual. %",
+           meaning="Points: share of samples within 3 σ of their nearest mode.",
+           perfect="`high_quality_perfect`: 98.89 % in two dimensions. *Above* it the variance "
+                   "has shrunk", source="Lin et al. 2018"),
+    Column("reverse_kl", "modes", "reverse KL", "nats", "lower", range=DIVERGENCE,
+           tables={"modes": 3}, short="reverse\nKL ↓",
+           meaning="KL(samples ‖ uniform over modes); only where the protocol asks for it "
+                   "(mixtures, stacked digits).", perfect="`reverse_kl_perfect`",
+           source="Lin et al. 2018"),
+
+    Column("modes_perfect", "perfect", range=NOT_NEGATIVE, meaning="`modes` of a perfect sampler."),
+    Column("high_quality_perfect", "perfect", range=SHARE,
+           meaning="`high_quality` of a perfect sampler."),
+    Column("reverse_kl_perfect", "perfect", range=DIVERGENCE,
+           meaning="`reverse_kl` of a perfect sampler."),
+    Column("classifier_error", "perfect", range=SHARE,
+           meaning="How often the classifier that counts modes misreads a held-out sample (a "
+                   "stack is read wrongly if one of its digits is)."),
+
+    Column("bits_per_dim", "held-out", "bits/dim ≤", "", "lower", tables={"held-out": 1},
+           explained=True,
+           meaning="Bits/dim bounds the negative log-likelihood of held-out images from above: "
+                   "the sum of what the last noise level tells of the image (prior), of the "
+                   "divergences of the reverse steps (KL) and of the last step to 8-bit values "
+                   "(reconstruction). It depends on the model, not on the sampler.",
+           source="Ho et al. 2020, Eq. 5; their Sec. 3.3 for the last term"),
+    Column("bits_prior", "held-out", "prior", "bits/dim", tables={"held-out": 2},
+           meaning="The end of the forward process against the prior.",
+           source="Ho et al. 2020, Eq. 5"),
+    Column("bits_kl", "held-out", "KL", "bits/dim", tables={"held-out": 3},
+           meaning="The steps between, from divergences at a few random timesteps.",
+           source="Ho et al. 2020, Eq. 5"),
+    Column("bits_reconstruction", "held-out", "reconstruction", "bits/dim", tables={"held-out": 4},
+           meaning="The last step, discretised to 8-bit values.",
+           source="Ho et al. 2020, Sec. 3.3"),
+    Column("accuracy", "held-out", "test accuracy", "%", "higher", factor=100, range=SHARE,
+           tables={"held-out": 5}, explained=True,
+           meaning="Test accuracy is that of a discriminator that also tells classes, from few "
+                   "labels and all images; supervised alone, that of the same network trained on "
+                   "the labels alone.", source="Salimans et al. 2016"),
+    Column("accuracy_supervised", "held-out", "supervised alone", "%", factor=100, range=SHARE,
+           tables={"held-out": 6}, meaning="`accuracy` of the network trained on labels alone.",
+           source="Salimans et al. 2016"),
+
+    Column("nfe", "cost", "NFE", "", "lower", ratio=True, range=NOT_NEGATIVE,
+           tables={"quality": 11, "cost": 1}, exact=True,
+           meaning="Evaluations of all networks per sample, as declared and checked by counting."),
+    Column("latency_ms", "cost", "latency", "ms", "lower", ratio=True, range=NOT_NEGATIVE,
+           tables={"quality": 12, "cost": 2}, short="ms per\nsample ↓",
+           meaning="Time of one sample drawn alone; median."),
+    Column("latency_iqr_ms", "cost", range=NOT_NEGATIVE,
+           meaning="Interquartile range of the latency, in ms."),
+    Column("images_per_second", "cost", "sampling", "samples/s", "higher", ratio=True,
+           range=NOT_NEGATIVE, tables={"cost": 3},
+           meaning="Samples per second at the batch size where throughput stops growing."),
+    Column("images_per_second_iqr", "cost", range=NOT_NEGATIVE,
+           meaning="Interquartile range of the samples per second."),
+    Column("best_batch_size", "cost", range=NOT_NEGATIVE, meaning="That batch size."),
+    Column("gflops_per_sample", "cost", "FLOPs/sample", "GFLOP", "lower", ratio=True,
+           range=NOT_NEGATIVE, tables={"cost": 4}, exact=True,
+           meaning="Operations per sample, counted by torch's flop counter, two per multiply-add."),
+    Column("sampling_memory_mib", "cost", "sampling memory", "MiB", "lower", ratio=True,
+           range=NOT_NEGATIVE, tables={"cost": 5}, meaning="Peak memory of sampling."),
+    Column("parameters", "cost", "parameters", "", "lower", ratio=True, range=NOT_NEGATIVE,
+           tables={"cost": 6}, exact=True, training=True, meaning="Parameters of all networks."),
+    Column("train_images_per_second", "cost", "training speed", "samples/s", "higher", ratio=True,
+           range=NOT_NEGATIVE, tables={"cost": 9}, training=True,
+           meaning="Samples trained on per second of training."),
+    Column("train_gflops_per_image", "cost", "training FLOPs/sample", "GFLOP", "lower", ratio=True,
+           range=NOT_NEGATIVE, tables={"cost": 10}, exact=True, training=True,
+           meaning="Operations of training per sample seen."),
+    Column("train_memory_mib", "cost", "training memory", "MiB", "lower", ratio=True,
+           range=NOT_NEGATIVE, tables={"cost": 11}, training=True,
+           meaning="Peak memory of training."),
+
+    Column("warning", "watch",
+           meaning="Signs of collapse, and at the last point of copying, in words."),
+
+    Column("data_hash", "protocol", "data hash", meaning="Hash of the data."),
+    Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
+    Column("reference", "protocol", "reference split", meaning="The split compared with."),
+    Column("reference_size", "protocol", "reference samples", meaning="Its size."),
+    Column("samples", "protocol", "samples per model",
+           meaning="Samples drawn from each sampler (n)."),
+    Column("class_labels", "protocol", "classes asked for", added=True,
+           meaning="How the classes that a class-conditional model was asked for were "
+                   "distributed: data, or uniform, also where the data is balanced; empty for "
+                   "samplers that take no classes."),
+    Column("extractors", "protocol", "extractors and their hashes",
+           meaning="Names and hashes of the extractors' weights."),
+    Column("preprocessing", "protocol", meaning="How each extractor is given samples."),
+    Column("metric_backend", "protocol", "metric backend",
+           meaning="Version and settings of the metrics."),
+    Column("budget", "protocol", "training budget", meaning="What training may consume."),
+    Column("precision", "protocol", meaning="Floating-point numbers of training and sampling."),
+    Column("device", "protocol", meaning="What ran it."),
+    Column("threads", "protocol", "CPU threads per process",
+           meaning="CPU threads of each process."),
+    Column("processes", "protocol", meaning="Processes that trained together."),
+
+    Column("overrides", "provenance", meaning="What variant stands for."),
+    Column("recipe", "provenance",
+           meaning="Hash of the model's configuration, on which the seeds of one entry agree."),
+    Column("torch_version", "provenance", meaning="Version of torch."),
+    Column("bench_version", "provenance", meaning="Version of this package."),
+    Column("commit", "provenance", meaning="Commit of the code."),
+    Column("evaluated_at", "provenance", meaning="When the row was made."),
 )
-"""What the ends of a metric's interval can be: they are moved by the mean of the resamples, and so
-may lie beyond what the metric itself can be; a share by less than 1."""
+# fmt: on
+
+"""The registry, group by group in the order of eval.csv."""
+
+
+def _group(group: Group) -> tuple[str, ...]:
+    """Names of the columns of a group, in the order of eval.csv."""
+    return tuple(column.name for column in COLUMNS if column.group == group)
+
+
+IDENTITY = _group("identity")
+"""What a row is about. variant names the run's other overrides; weights is "ema" or "raw"."""
+
+POINT = _group("point")
+"""Where along its budget the model stood: point `checkpoint` of `checkpoints`, from 1."""
+
+QUALITY = _group("quality")
+"""Metrics computed once per extractor: the column is <metric>_<extractor>, such as fid_domain."""
+
+MEMORISATION = _group("memorisation")
+"""FID without its sample-size bias, and signs of copying; per extractor, at the last checkpoint."""
+
+INTERVAL_METRICS = tuple(column.name for column in COLUMNS if column.interval)
+"""Metrics with a 95 % bootstrap interval over samples, at the last checkpoint: the columns are
+<metric>_low_<extractor> and <metric>_high_<extractor>."""
+
+MODES = _group("modes")
+"""Which classes, or modes of a mixture, the samples hit, and how often a sample is of the class
+that was asked for; empty for unlabelled data."""
+
+PERFECT = _group("perfect")
+"""What a perfect sampler of the data would score, computed and not measured, where it is known; and
+how often the classifier that counts modes errs."""
+
+HELD_OUT = _group("held-out")
+"""What the model says about held-out data, at the last checkpoint: a bound on its negative
+log-likelihood and its parts; how often it tells the class, and how often the same network does that
+was trained on the labels alone. Empty for a model that only draws."""
+
+COST = _group("cost")
+"""What drawing and training cost; measured at the last checkpoint, empty before it."""
+
+PROTOCOL = _group("protocol")
+"""Fields on which all rows of one table must agree. An empty value (a model that is not trained
+has no budget) agrees with anything."""
+
+TEXTS = (*_group("watch"), *PROTOCOL, *_group("provenance"))
+"""Columns of text after the measured ones. Provenance may differ within a table, but for recipe,
+which must agree between the seeds of one entry."""
+
+EXACT = tuple(column.name for column in COLUMNS if column.exact)
+"""Columns that are a property of the model, and so without a spread over seeds."""
+
+ADDED = tuple(column.name for column in COLUMNS if column.added)
+"""Columns that earlier versions did not write: an eval.csv without them can be read."""
+
+FORMER = {column.formerly: column.name for column in COLUMNS if column.formerly}
+"""Today's names of columns, by those in files of earlier versions."""
+
+_OF_TEXT = ("identity", "watch", "protocol", "provenance")
+FIELDS: Mapping[str, Column] = {c.name: c for c in COLUMNS if c.group in _OF_TEXT}
+"""The columns of text, by name."""
+
+MEASURED: Mapping[str, Column] = {c.name: c for c in COLUMNS if c.group not in _OF_TEXT}
+"""The columns of numbers, by name: a metric per extractor without the extractor."""
+
+BLIND = "blind_"
+"""The columns blind_<extractor> say, as text (`bench.evaluation.blind_spots`), which known bad
+samples the metrics of an extractor do not tell from real data; empty where that was not checked,
+and missing from what was written before there was a check."""
+
+
+def shown_in(table: str) -> list[Column]:
+    """The columns that a table shows, in order."""
+    found = [column for column in COLUMNS if table in column.tables]
+    return sorted(found, key=lambda column: column.tables[table])
 
 
 def column_ranges(extractors: tuple[str, ...]) -> dict[str, Range]:
-    """The possible values of every measured column, in the order of `measured_columns`."""
-    by_extractor = {
-        f"{metric}_{name}": RANGES.get(metric, FINITE)
-        for name in extractors
-        for metric in (*QUALITY, *MEMORISATION)
-    } | {
-        f"{metric}_{side}_{name}": INTERVAL_RANGES.get(metric, FINITE)
-        for name in extractors
-        for metric in INTERVAL_METRICS
-        for side in ("low", "high")
-    }
-    columns = measured_columns(extractors)
-    return {c: by_extractor.get(c, RANGES.get(c, FINITE)) for c in columns}
+    """The possible values of every measured column, in the order of `measured_columns`.
+
+    The ends of an interval are moved by the mean of the resamples, and so may lie beyond what the
+    metric itself can be; a share by less than 1.
+    """
+    ranges = {name: column.range for name, column in MEASURED.items()}
+    for metric in (*QUALITY, *MEMORISATION):
+        ends = Range(-1, 2) if MEASURED[metric].range == SHARE else FINITE
+        for name in extractors:
+            ranges[f"{metric}_{name}"] = MEASURED[metric].range
+            ranges |= {f"{metric}_{side}_{name}": ends for side in ("low", "high")}
+    return {name: ranges[name] for name in measured_columns(extractors)}
 
 
 def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
@@ -233,7 +432,7 @@ def measured_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
 def eval_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv, in order; fixed by the extractors alone."""
     blind = (f"{BLIND}{name}" for name in extractors)
-    return (*IDENTITY, *measured_columns(extractors), *WATCH, *PROTOCOL, *PROVENANCE, *blind)
+    return (*IDENTITY, *measured_columns(extractors), *TEXTS, *blind)
 
 
 def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:
@@ -247,14 +446,14 @@ def is_later(column: str) -> bool:
     return column in ADDED or column.startswith(BLIND)
 
 
-def class_labels_of_before(class_agreement: str) -> str:
+def class_labels_of_before(conditional_accuracy: str) -> str:
     """What the column class_labels would hold in a row of before it was recorded.
 
-    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
-    classifier of the data's classes measures; without one nothing can be told, and an empty value
-    agrees with any.
+    Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
+    which a classifier of the data's classes measures; without one nothing can be told, and an empty
+    value agrees with any.
 
     Args:
-        class_agreement: the column of that name, as written.
+        conditional_accuracy: the column of that name, as written.
     """
-    return "uniform" if class_agreement else ""
+    return "uniform" if conditional_accuracy else ""

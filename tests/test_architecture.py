@@ -96,7 +96,6 @@ COMPARE_FLOORS = (
     ("read",),
     ("protocols",),
     ("comparison",),
-    ("blindness",),
     ("topics",),
     ("claims",),
     ("writers",),

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from textwrap import fill, indent
 
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import judge
@@ -18,6 +19,7 @@ from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
+from bench.schema import COLUMNS
 
 OUTPUT = "comparison"
 """Name of the folder of pages where no other one is asked for."""
@@ -57,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
         help="run directories, or folders searched for them (default: results/runs)",
     )
     made.add_argument(
+        "--columns",
+        action="version",
+        version=columns_text(),
+        help="say what each column of an eval.csv means, and exit",
+    )
+    made.add_argument(
         "--out",
         type=Path,
         help="folder for <dataset>.md, .csv and .tex, claims.md (.csv, .tex) and "
@@ -89,6 +97,19 @@ def parser() -> argparse.ArgumentParser:
         help="then log tables and report to this W&B project, as one artifact",
     )
     return made
+
+
+def columns_text() -> str:
+    """What each column means, for readers of a terminal."""
+    lines = ["columns of eval.csv:"]
+    for column in COLUMNS:
+        name = f"{column.name}_<extractor>" if column.per_extractor else column.name
+        better = f"{column.better} is better" if column.better != "neither" else ""
+        shown = ", ".join(filter(None, (column.title, column.unit, better)))
+        lines.append(f"  {name}{f' ({shown})' if shown else ''}")
+        text = fill(column.meaning, 90, break_on_hyphens=False)
+        lines.append(indent(text, " " * 6))
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -3,69 +3,23 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, lru_cache, wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from bench.compare.cells import natural
-from bench.compare.eval_rows import EvalTable
+from bench.compare.eval_rows import EvalTable, Layout
 from bench.compare.protocols import ProtocolError, check_protocol, split_title
-from bench.compare.read import BEST_CHECKPOINT, BEST_FID, WARNED_AT, Run, along, without_lacking
+from bench.compare.read import Run, without_lacking
 from bench.compare.stats import Summary, summarise
 from bench.evaluation.collapse import shows_collapse, shows_copying
 from bench.schema import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
 
-
-@dataclass(frozen=True)
-class Course:
-    """How the finished seeds of an entry came to their last evaluation point.
-
-    Attributes:
-        warnings: what the collapse watch says at the last point, by seed; only seeds with warnings.
-        warned_at: earlier evaluation points with warnings, by seed; only seeds that have some.
-        best_at: evaluation points of each seed's lowest FID, ascending.
-        points: evaluation points of a run.
-    """
-
-    warnings: dict[str, str]
-    warned_at: dict[str, str]
-    best_at: tuple[int, ...]
-    points: int
-
-    @property
-    def signs(self) -> tuple[str, ...]:
-        """What the warnings at the last point are about: "collapse", "copying" or both."""
-        found = self.warnings.values()
-        kinds = {"collapse": shows_collapse, "copying": shows_copying}
-        return tuple(kind for kind, shows in kinds.items() if any(map(shows, found)))
-
-
-def course(
-    seeds: Sequence[str],
-    warnings: Sequence[str],
-    warned_at: Sequence[str],
-    best_at: Sequence[float],
-    points: int,
-) -> Course:
-    """The course of some runs that are alike.
-
-    Args:
-        seeds: one for each run, in order.
-        warnings: what the collapse watch says at the last point, by run.
-        warned_at: earlier points with warnings, by run.
-        best_at: the point of the lowest FID, by run; NaN where there is none.
-        points: evaluation points of a run.
-    """
-    return Course(
-        warnings={seed: words for seed, words in zip(seeds, warnings, strict=True) if words},
-        warned_at={seed: at for seed, at in zip(seeds, warned_at, strict=True) if at},
-        best_at=tuple(sorted(int(at) for at in best_at if not math.isnan(at))),
-        points=points,
-    )
-
+BEST_FID = "best_fid"
+"""Statistic beside the columns of eval.csv: the lowest FID at any evaluation point."""
 
 WARNING = "⚠"
 """Marks an entry whose samples show signs of collapse or copying."""
@@ -87,16 +41,15 @@ class Entry:
         sampler: name of the sampler; empty for a run without result.
         weights: "ema" or "raw"; empty for a run without result.
         status: a failed or unfinished run has no numbers.
-        reason: why a run failed, or how far an unfinished one has come.
-        trained: whether it had a training budget; the floor has none.
         seeds: seeds averaged over, or the one of a run without result.
+        reason: why a run failed, or how far an unfinished one has come.
+        trained: whether it had a training budget; real data has none.
+        tables: the rows of every finished seed, by evaluation point; none without numbers.
         mean: arithmetic means by column of eval.csv, NaN where nothing was measured.
         std: sample standard deviations (n - 1), NaN for a single seed.
         protocol: values of `bench.schema.PROTOCOL`.
         commits: commits of the code that made the rows.
         overrides: what the variant stands for; empty without numbers.
-        course: how its seeds came here; None without numbers.
-        by_seed: values by seed, in the order of `seeds`, and by column, NaN where there is none.
     """
 
     model: str
@@ -104,30 +57,67 @@ class Entry:
     sampler: str
     weights: str
     status: Literal["finished", "failed", "unfinished"]
-    reason: str
-    trained: bool
     seeds: tuple[str, ...]
-    mean: Mapping[str, float]
-    std: Mapping[str, float]
-    protocol: Mapping[str, str]
-    commits: tuple[str, ...]
+    reason: str = ""
+    trained: bool = True
+    tables: Mapping[str, EvalTable] = field(default_factory=dict, repr=False)
+    mean: Mapping[str, float] = field(default_factory=dict)
+    std: Mapping[str, float] = field(default_factory=dict)
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    commits: tuple[str, ...] = ()
     overrides: str = ""
-    course: Course | None = None
-    by_seed: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False)
 
     @property
     def finished(self) -> bool:
         """Whether the entry has numbers."""
         return self.status == "finished"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Model and variant, which all samplers of a model share."""
+        return self.model, self.variant
+
     def values(self, column: str) -> dict[str, float]:
-        """The finite values of a column, by seed."""
-        found = {seed: of.get(column, math.nan) for seed, of in self.by_seed.items()}
+        """The finite values of a column at the last evaluation point, by seed."""
+        found = {seed: float(table.numbers(column)[-1]) for seed, table in self.tables.items()}
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
     def summary(self, column: str) -> Summary:
         """A column over the seeds that have a finite value of it."""
         return summarise(list(self.values(column).values()))
+
+    @cached_property
+    def warnings(self) -> dict[str, str]:
+        """What the collapse watch says at the last point, by seed; only seeds with warnings."""
+        said = {seed: table.texts("warning")[-1] for seed, table in self.tables.items()}
+        return {seed: words for seed, words in said.items() if words}
+
+    @cached_property
+    def warned_at(self) -> dict[str, list[int]]:
+        """Earlier evaluation points with warnings, by seed; only seeds that have some."""
+        found = {}
+        for seed, table in self.tables.items():
+            points = zip(table.numbers("checkpoint"), table.texts("warning"), strict=True)
+            if warned := [int(point) for point, words in list(points)[:-1] if words]:
+                found[seed] = warned
+        return found
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """What the warnings at the last point are about: "collapse", "copying" or both."""
+        kinds = {"collapse": shows_collapse, "copying": shows_copying}
+        return tuple(k for k, shows in kinds.items() if any(map(shows, self.warnings.values())))
+
+    @cached_property
+    def best_at(self) -> list[int]:
+        """Evaluation points of each seed's lowest FID, ascending."""
+        return sorted(int(at) for _, at in map(_best, self.tables.values()) if at)
+
+    @cached_property
+    def points(self) -> int:
+        """Evaluation points of a run; 0 without numbers."""
+        ends = (table.numbers("checkpoints")[-1] for table in self.tables.values())
+        return int(max(ends, default=0))
 
 
 @dataclass(frozen=True)
@@ -149,6 +139,12 @@ class Comparison:
     commands: tuple[str, ...]
     values: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
+    _analyses: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def fid(self) -> str:
+        """The column of the FID that ranks the entries; without extractors there is none."""
+        return f"fid_{''.join(self.extractors[:1])}"
 
     @property
     def title(self) -> str:
@@ -181,8 +177,30 @@ class Comparison:
 
     def marked(self, entry: Entry) -> str:
         """The label, marked where a seed's last point shows signs of collapse or copying."""
-        warned = entry.course is not None and entry.course.warnings
-        return f"{self.label(entry)} {WARNING}" if warned else self.label(entry)
+        return f"{self.label(entry)} {WARNING}" if entry.warnings else self.label(entry)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def analysis(
+    compute: Callable[Concatenate[Comparison, P], T],
+) -> Callable[Concatenate[Comparison, P], T]:
+    """Compute an analysis of a comparison once: all who ask are handed the one value.
+
+    Args:
+        compute: a pure function of a comparison, and of hashable arguments.
+    """
+
+    @wraps(compute)
+    def handed(comparison: Comparison, *args: P.args, **kwargs: P.kwargs) -> T:
+        kept, key = comparison._analyses, (compute, *args, *sorted(kwargs.items()))
+        if key not in kept:
+            kept[key] = compute(comparison, *args, **kwargs)
+        return kept[key]
+
+    return handed
 
 
 def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -> Comparison:
@@ -203,12 +221,12 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
     extractors = tuple(dict.fromkeys(name for run in runs for name in run.extractors))
     columns = statistics_columns(extractors)
     entries = [_without_numbers(run) for run in runs if run.state != "finished"]
-    by_key: dict[tuple[str, ...], list[_Row]] = {}
+    tables: dict[tuple[str, ...], dict[str, EvalTable]] = {}
     for run in sorted(runs, key=lambda run: natural(run.seed)):
         if run.state == "finished":
-            for key, row in _rows(run, columns):
-                by_key.setdefault(key, []).append(row)
-    entries += [_averaged(key, rows, columns) for key, rows in by_key.items()]
+            for key, table in run.samplers.items():
+                tables.setdefault((run.model, run.variant, *key), {})[run.seed] = table
+    entries += [_averaged(key, of_seeds, columns) for key, of_seeds in tables.items()]
     entries.sort(key=lambda entry: _rank(entry, extractors))
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
     dataset = runs[0].dataset
@@ -220,83 +238,69 @@ def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     return (*quality_columns(extractors), *MODES, *PERFECT, *HELD_OUT, *COST, *CONSUMED, BEST_FID)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """What one finished run says of one sampler at its last evaluation point.
-
-    Attributes:
-        seed: the run's seed.
-        values: measurements, NaN where there is none, (C,).
-        last: the run's last evaluation point.
-        at: position of the row in `last`.
-        before: the columns that `along` adds.
-    """
-
-    seed: str
-    values: np.ndarray
-    last: EvalTable
-    at: int
-    before: Mapping[str, Sequence[float] | Sequence[str]]
-
-    def text(self, column: str) -> str:
-        """A column of text, or one that `along` adds."""
-        return str((self.before.get(column) or self.last.texts(column))[self.at])
+def _best(table: EvalTable) -> tuple[float, int]:
+    """The lowest FID of the first extractor, and at which evaluation point; NaN and 0 for none."""
+    fids = table.numbers(f"fid_{table.layout.extractors[0]}").tolist()
+    points = table.numbers("checkpoint").tolist()
+    known = [(fid, int(at)) for fid, at in zip(fids, points, strict=True) if not math.isnan(fid)]
+    return min(known, default=(math.nan, 0))
 
 
-def _rows(run: Run, columns: Sequence[str]) -> list[tuple[tuple[str, ...], _Row]]:
-    """The rows of a finished run, each with the key of its entry."""
-    last, before = run.last, along(run.table, run.last)
-    measured = [before[c] if c in before else last.numbers(c) for c in columns]
-    values = np.array(measured, dtype=np.float64).T  # (R, C)
-    keys = zip(*map(last.texts, KEY), strict=True)
-    return [(key, _Row(run.seed, values[k], last, k, before)) for k, key in enumerate(keys)]
+def _last_values(table: EvalTable, columns: tuple[str, ...]) -> np.ndarray:
+    """Some columns at the last evaluation point, NaN for those that the table lacks, (C,)."""
+    return np.append(table.values[:, -1], math.nan)[_places(table.layout, columns)]
 
 
-def _check_recipe(rows: Sequence[_Row]) -> None:
+@lru_cache(maxsize=64)
+def _places(layout: Layout, columns: tuple[str, ...]) -> np.ndarray:
+    """The rows of `EvalTable.values` that hold some columns; -1 for those that it lacks, (C,)."""
+    return np.array([layout.measured.get(column, -1) for column in columns])
+
+
+def _check_recipe(name: str, tables: Mapping[str, EvalTable]) -> None:
     """Refuse to average seeds whose model was configured differently, by a changed YAML file."""
     by_recipe: dict[str, list[str]] = {}
-    for row in rows:
-        by_recipe.setdefault(row.text("recipe"), []).append(row.seed)
+    for seed, table in tables.items():
+        by_recipe.setdefault(table.texts("recipe")[-1], []).append(seed)
     if len(by_recipe) > 1:
         (first, seeds), (second, others) = sorted(by_recipe.items())[:2]
         raise ProtocolError(
-            f"seeds of {rows[0].text('model')} ({rows[0].text('variant')}) were made with "
+            f"seeds of {name} were made with "
             f"different configurations of the model and cannot be averaged: recipe {first} in "
             f"seeds {', '.join(seeds)}, {second} in {', '.join(others)}; compare their config.yaml "
             "and run one of the two again"
         )
 
 
-def _averaged(key: tuple[str, ...], rows: Sequence[_Row], columns: Sequence[str]) -> Entry:
+def _averaged(
+    key: tuple[str, ...], tables: Mapping[str, EvalTable], columns: tuple[str, ...]
+) -> Entry:
     """The entry of some seeds' rows, in the order of the seeds."""
-    _check_recipe(rows)
-    values = np.stack([row.values for row in rows])  # (S, C)
+    _check_recipe(f"{key[0]} ({key[1]})", tables)
+    values = np.stack([_last_values(table, columns) for table in tables.values()])  # (S, C)
+    values[:, columns.index(BEST_FID)] = [_best(table)[0] for table in tables.values()]
     known = ~np.isnan(values)
     n = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN where n is too small
         mean = np.where(known, values, 0.0).sum(axis=0) / n
         squares = np.where(known, values - mean, 0.0) ** 2
         std = np.sqrt(squares.sum(axis=0) / np.where(n > 1, n - 1, np.nan))
-    protocol = {f: next((v for row in rows if (v := row.text(f))), "") for f in PROTOCOL}
+
+    def texts(column: str) -> list[str]:
+        return [table.texts(column)[-1] for table in tables.values()]
+
+    protocol = {field: next(filter(None, texts(field)), "") for field in PROTOCOL}
     return Entry(
         **dict(zip(KEY, key, strict=True)),
         status="finished",
-        reason="",
+        seeds=tuple(tables),
         trained=protocol["budget"] != "",
-        seeds=tuple(row.seed for row in rows),
+        tables=tables,
         mean=dict(zip(columns, mean.tolist(), strict=True)),
         std=dict(zip(columns, std.tolist(), strict=True)),
         protocol=protocol,
-        commits=tuple(sorted({row.text("commit") for row in rows} - {""})),
-        overrides=rows[0].text("overrides"),
-        course=course(
-            [row.seed for row in rows],
-            [row.text("warning") for row in rows],
-            [row.text(WARNED_AT) for row in rows],
-            [float(row.before[BEST_CHECKPOINT][row.at]) for row in rows],
-            int(max(row.last.numbers("checkpoints")[row.at] for row in rows)),
-        ),
-        by_seed={row.seed: dict(zip(columns, row.values.tolist(), strict=True)) for row in rows},
+        commits=tuple(sorted(set(texts("commit")) - {""})),
+        overrides=texts("overrides")[0],
     )
 
 
@@ -309,13 +313,8 @@ def _without_numbers(run: Run) -> Entry:
         sampler="",
         weights="",
         status="failed" if failed else "unfinished",
-        reason=run.fault or _reason(run) if failed else f"at step {run.status.step}",
-        trained=True,
         seeds=(run.seed,),
-        mean={},
-        std={},
-        protocol={},
-        commits=(),
+        reason=run.fault or _reason(run) if failed else f"at step {run.status.step}",
     )
 
 

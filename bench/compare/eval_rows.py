@@ -10,13 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from bench.runs.directory import EVAL_KEY
 from bench.runtime.atomic_files import read_text
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.schema import (
     ADDED,
+    FORMER,
     Range,
     class_labels_of_before,
     column_ranges,
@@ -36,12 +36,11 @@ MOST_POINTS = 1e9
 """More evaluation points than any run has."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Which columns an eval.csv has; shared by all files of the same header.
 
     Attributes:
-        header: all columns, as in the file, then those of `bench.schema.ADDED` that it lacks.
         extractors: names of the feature extractors, in column order.
         measured: columns of numbers, with their row in `EvalTable.values`.
         texts: all other columns, with their place in `EvalTable.words`.
@@ -49,7 +48,6 @@ class Layout:
         bounds: the same as numbers, low and high ends, (2, measured columns, 1).
     """
 
-    header: tuple[str, ...]
     extractors: tuple[str, ...]
     measured: Mapping[str, int]
     texts: Mapping[str, int]
@@ -64,13 +62,13 @@ class EvalTable:
     Attributes:
         layout: its columns.
         values: measurements, float64, NaN where empty, (measured columns, R).
-        words: the other columns, R texts each.
+        words: the other columns, texts, (other columns, R).
         impossible: the first value that its column cannot have, in words; empty if there is none.
     """
 
     layout: Layout
     values: np.ndarray
-    words: tuple[tuple[str, ...], ...]
+    words: np.ndarray
     impossible: str = ""
 
     def __len__(self) -> int:
@@ -84,40 +82,20 @@ class EvalTable:
     def texts(self, column: str) -> tuple[str, ...]:
         """A column of text, R values; nothing if the file has no such column."""
         at = self.layout.texts.get(column)
-        return () if at is None else self.words[at]
+        return () if at is None else tuple(self.words[at])
 
-    def where(self, kept: np.ndarray) -> "EvalTable":
+    def take(self, rows: np.ndarray) -> "EvalTable":
         """The table with some of its rows.
 
         Args:
-            kept: which rows, boolean, (R,).
+            rows: which: their positions, in order, or for every row whether it is kept.
         """
-        at = np.flatnonzero(kept).tolist()
-        words = tuple(tuple(column[k] for k in at) for column in self.words)
-        return EvalTable(self.layout, self.values[:, at], words, self.impossible)
-
-    def frame(self, added: Mapping[str, Sequence[object]] | None = None) -> pd.DataFrame:
-        """The table for pandas: float64 and object columns, in the order of the file.
-
-        Args:
-            added: further columns, R values each.
-        """
-        if not len(self):
-            return pd.DataFrame()
-        measured, texts = self.layout.measured, self.layout.texts
-        columns = {
-            name: self.values[measured[name]]
-            if name in measured
-            else pd.Series(self.words[texts[name]], dtype=object)
-            for name in self.layout.header
-        }
-        for name, values in (added or {}).items():
-            kind = object if values and isinstance(values[0], str) else np.float64
-            columns[name] = pd.Series(values, dtype=kind)
-        return pd.DataFrame(columns)
+        return replace(self, values=self.values[:, rows], words=self.words[:, rows])
 
 
-NO_ROWS = EvalTable(Layout((), (), {}, {}, (), np.empty((2, 0, 1))), np.empty((0, 0)), ())
+NO_ROWS = EvalTable(
+    Layout((), {}, {}, (), np.empty((2, 0, 1))), np.empty((0, 0)), np.empty((0, 0), dtype=object)
+)
 """The table of a run that was not evaluated yet."""
 
 
@@ -141,7 +119,8 @@ def read_eval(file: Path) -> EvalTable:
     values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
     if "class_labels" not in columns:
         columns["class_labels"] = _earlier_class_labels(columns, file)
-    words = tuple(tuple(map(sys.intern, columns[name])) for name in layout.texts)
+    texts = [list(map(sys.intern, columns[name])) for name in layout.texts]
+    words = np.array(texts, dtype=object)
     table = EvalTable(layout, values, words)
     _check_points(table, file)
     impossible = _impossible(table, columns)
@@ -177,14 +156,14 @@ def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
 def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> tuple[str, ...]:
     """What the column class_labels would hold in a file of before it was recorded.
 
-    Classes were uniform then. That a sampler took classes shows in its class agreement, which a
-    classifier of the data's classes measures; where no classifier saw the samples, in the run's
-    configuration. Without that file nothing can be told, and an empty value agrees with any.
+    Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
+    which a classifier of the data's classes measures; where no classifier saw the samples, in the
+    run's configuration. Without that file nothing can be told, and an empty value agrees with any.
     """
-    agreements = columns["class_agreement"]
-    if not any(agreements) and not any(columns["class_kl"]) and _took_classes(file.parent):
-        return tuple("uniform" for _ in agreements)
-    return tuple(map(class_labels_of_before, agreements))
+    accuracies = columns["conditional_accuracy"]
+    if not any(accuracies) and not any(columns["class_kl"]) and _took_classes(file.parent):
+        return tuple("uniform" for _ in accuracies)
+    return tuple(map(class_labels_of_before, accuracies))
 
 
 def _took_classes(run: Path) -> bool:
@@ -217,7 +196,7 @@ def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
     measured = {name: k for k, name in enumerate(ranges)}
     texts = {name: k for k, name in enumerate(n for n in header if n not in measured)}
     bounds = np.array([[[r.low] for r in ranges.values()], [[r.high] for r in ranges.values()]])
-    layout = Layout(header, extractors, measured, texts, tuple(ranges.values()), bounds)
+    layout = Layout(extractors, measured, texts, tuple(ranges.values()), bounds)
     return layout, missing
 
 
@@ -232,7 +211,7 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
         if not text.strip():
             raise ValueError(f"{file} is empty: {remedy}")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header, rows = tuple(next(reader)), []
+        header, rows = _present_names(tuple(next(reader))), []
         for row in reader:
             if len(row) != len(header):
                 raise ValueError(
@@ -249,6 +228,12 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
     if len(set(header)) < len(header):
         raise ValueError(f"{file} has two columns of the same name: {remedy}")
     return header, rows
+
+
+@lru_cache(maxsize=64)
+def _present_names(header: tuple[str, ...]) -> tuple[str, ...]:
+    """A header, whose columns are named as they are today."""
+    return tuple(FORMER.get(name, name) for name in header)
 
 
 def _check_points(table: EvalTable, file: Path) -> None:

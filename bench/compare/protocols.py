@@ -7,21 +7,7 @@ import numpy as np
 
 from bench.compare.cells import natural
 from bench.compare.read import Run
-from bench.schema import PROTOCOL
-
-LABELS = {
-    "data_hash": "data hash",
-    "image_shape": "shape of a sample",
-    "reference": "reference split",
-    "reference_size": "reference samples",
-    "samples": "samples per model",
-    "class_labels": "classes asked for",
-    "extractors": "extractors and their hashes",
-    "metric_backend": "metric backend",
-    "budget": "training budget",
-    "threads": "CPU threads per process",
-}
-"""Names of protocol fields for readers, where the field's own name is not one."""
+from bench.schema import FIELDS, PROTOCOL
 
 
 class ProtocolError(ValueError):
@@ -92,7 +78,7 @@ def split_runs(
 
 def split_title(values: Mapping[str, str]) -> str:
     """What the runs of one group share, for readers: "training budget: 120 s"."""
-    return ", ".join(f"{LABELS.get(field, field)}: {value}" for field, value in values.items())
+    return ", ".join(f"{FIELDS[field].label}: {value}" for field, value in values.items())
 
 
 def _values(runs: Sequence[Run], field: str) -> dict[str, Run]:
@@ -124,4 +110,4 @@ def _limited(run: Run, field: str, value: str) -> Run | None:
     if not {"", value}.intersection(run.last.texts(field)):  # earlier points alone are no result
         return None
     kept = np.array([text in ("", value) for text in run.table.texts(field)])
-    return replace(run, table=run.table.where(kept))
+    return replace(run, table=run.table.take(kept))

@@ -1,9 +1,8 @@
 """Run directories → the evaluation rows of every run, checked."""
 
-import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -69,18 +68,16 @@ class Run:
         return last_point(self.table)
 
     @cached_property
-    def rows(self) -> pd.DataFrame:
-        """The rows at the last evaluated checkpoint, one per sampler.
+    def samplers(self) -> dict[tuple[str, str], EvalTable]:
+        """The rows of each sampler and kind of weights, by evaluation point.
 
-        Measurements are float64, NaN where empty; everything else is text. What the earlier
-        checkpoints were like stands in the columns that `bench.compare.comparison` adds.
+        Only of those that have a row at the last evaluated checkpoint, in its order.
         """
-        return self.last.frame(along(self.table, self.last))
-
-    @cached_property
-    def points(self) -> pd.DataFrame:
-        """All rows of eval.csv, of every evaluation point, as they stand in the file."""
-        return self.table.frame()
+        at: dict[tuple[str, str], list[int]] = {}
+        keys = _keys(self.table)
+        for k in np.argsort(self.table.numbers("checkpoint"), kind="stable").tolist():
+            at.setdefault(keys[k], []).append(k)
+        return {key: self.table.take(np.array(at[key])) for key in _keys(self.last)}
 
 
 FEW = 5
@@ -264,36 +261,26 @@ def without_lacking(runs: Sequence[Run]) -> list[Run]:
     Else a mean would be over fewer seeds than the table says.
     """
     measured: dict[tuple[str, ...], set[str]] = {}
-    scores: dict[Path, list[tuple[tuple[str, ...], set[str]]]] = {}
-    for run in runs:
-        if run.state != "finished":
-            continue
-        columns = [f"{metric}_{name}" for name in run.extractors for metric in QUALITY]
-        known = ~np.isnan(np.array([run.last.numbers(column) for column in columns]))
-        for k, (sampler, weights) in enumerate(
-            zip(run.last.texts("sampler"), run.last.texts("weights"), strict=True)
-        ):
-            key = (run.model, run.variant, sampler, weights)
-            of = {column for column, there in zip(columns, known[:, k], strict=True) if there}
-            measured.setdefault(key, set()).update(of)
-            scores.setdefault(run.path, []).append((key, of))
-    return [_without_lacking(run, scores.get(run.path, []), measured) for run in runs]
-
-
-def _without_lacking(
-    run: Run,
-    scores: Sequence[tuple[tuple[str, ...], set[str]]],
-    measured: Mapping[tuple[str, ...], set[str]],
-) -> Run:
-    for key, of in scores:
-        if lacking := sorted(measured[key] - of):
-            file = run.path / "eval.csv"
+    scored = [(run, *scores) for run in runs if run.state == "finished" for scores in _scores(run)]
+    for _, key, columns in scored:
+        measured.setdefault(key, set()).update(columns)
+    faults: dict[Path, str] = {}
+    for run, key, columns in scored:
+        if lacking := sorted(measured[key] - columns):
             fault = (
-                f"{file}: {lacking[0]} of {key[2]} is empty, which other seeds have; bring the "
-                f"file back, or delete {run.path} and run it again"
+                f"{run.path / 'eval.csv'}: {lacking[0]} of {key[2]} is empty, which other seeds "
+                f"have; bring the file back, or delete {run.path} and run it again"
             )
-            return replace(run, fault=fault)
-    return run
+            faults.setdefault(run.path, fault)
+    return [replace(r, fault=faults[r.path]) if r.path in faults else r for r in runs]
+
+
+def _scores(run: Run) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """The quality columns that have a value at the last point, by the key of an entry."""
+    columns = [f"{metric}_{name}" for name in run.extractors for metric in QUALITY]
+    known = ~np.isnan(np.array([run.last.numbers(column) for column in columns]))
+    for key, there in zip(_keys(run.last), known.T, strict=True):
+        yield (run.model, run.variant, *key), {c for c, t in zip(columns, there, strict=True) if t}
 
 
 def _identity_from_rows(table: EvalTable, file: Path) -> tuple[str, str, str, str]:
@@ -344,53 +331,12 @@ def read_curves(run: Path) -> pd.DataFrame | None:
         ) from error
 
 
-BEST_FID = "best_fid"
-"""Column added to a run's last rows: the lowest FID of the sampler at any evaluation point."""
-
-BEST_CHECKPOINT = "best_checkpoint"
-"""Column added to a run's last rows: the evaluation point of the lowest FID."""
-
-WARNED_AT = "warned_at"
-"""Column added to a run's last rows: earlier evaluation points with a warning, as in "1 3"."""
-
-
 def last_point(table: EvalTable) -> EvalTable:
     """Reduce the rows of a run to those of its last evaluation point; none if there are none."""
     if not len(table):
         return table
     checkpoints = table.numbers("checkpoint")
-    return table.where(checkpoints == checkpoints.max())
-
-
-def along(table: EvalTable, last: EvalTable) -> dict[str, list[float] | list[str]]:
-    """Say of every row of a run's last evaluation point what came before it.
-
-    Args:
-        table: all rows of a run; the FID of the first extractor is followed.
-        last: its rows at the last evaluation point, R of them.
-
-    Returns:
-        The columns BEST_FID, BEST_CHECKPOINT and WARNED_AT, R values each; nothing for no rows.
-    """
-    if not len(table):
-        return {}
-    fids = table.numbers(f"fid_{table.layout.extractors[0]}").tolist()
-    checkpoints = table.numbers("checkpoint").tolist()
-    points: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
-    warnings = table.texts("warning")
-    for key, fid, at, words in zip(_keys(table), fids, checkpoints, warnings, strict=True):
-        points.setdefault(key, []).append((fid, at, words))
-    end = max(checkpoints)
-    best, warned = [], []
-    for key in _keys(last):
-        known = [(fid, at) for fid, at, _ in points[key] if not math.isnan(fid)]
-        best.append(min(known, default=(math.nan, math.nan)))
-        warned.append(sorted(int(at) for _, at, words in points[key] if words and at < end))
-    return {
-        BEST_FID: [fid for fid, _ in best],
-        BEST_CHECKPOINT: [at for _, at in best],
-        WARNED_AT: [" ".join(map(str, checkpoints)) for checkpoints in warned],
-    }
+    return table.take(checkpoints == checkpoints.max())
 
 
 def _keys(table: EvalTable) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from bench.evaluation.metrics.copying import Copying, copying
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import fid_infinity
 from bench.evaluation.metrics.memorisation import memorisation
-from bench.evaluation.metrics.modes import class_agreement, class_histogram, mixture_modes
+from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import CLASS_LABELS, Drawn, batch_sizes, draw, label_frequencies
@@ -337,7 +337,7 @@ class Evaluator:
         if dataset.frequencies is None:  # no protocol asks for uniform classes
             del scores["reverse_kl"]
         if asked is not None:
-            scores["class_agreement"] = class_agreement(fake.logits, asked)
+            scores["conditional_accuracy"] = conditional_accuracy(fake.logits, asked)
         return scores
 
     def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Drawn]:

@@ -24,7 +24,7 @@ from bench.errors import RunInUseError
 from bench.former import ABSENT, remedy, settable, value_at, with_former
 from bench.runtime.atomic_files import TrainLog, csv_text, read_text, room_for, write_atomically
 from bench.runtime.plain_files import MAX_BYTES, json_value, yaml_value
-from bench.schema import class_labels_of_before, is_later
+from bench.schema import FORMER, class_labels_of_before, is_later
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """What makes a row of eval.csv unique within its run."""
@@ -288,7 +288,9 @@ class RunDirectory:
         write_atomically(self.path / "status.json", text + "\n")
 
     def eval_rows(self) -> list[dict[str, str]]:
-        """The rows of eval.csv as written; an empty value stands for "not measured".
+        """The rows of eval.csv; an empty value stands for "not measured".
+
+        Columns that had another name in earlier versions have today's.
 
         Raises:
             ValueError: the file is damaged.
@@ -297,7 +299,9 @@ class RunDirectory:
         if not path.exists():
             return []
         try:
-            rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+            reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+            reader.fieldnames = [FORMER.get(name, name) for name in reader.fieldnames or ()]
+            rows = list(reader)
         except csv.Error as error:
             raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
         if any(None in row or None in row.values() for row in rows):  # a cut or a foreign line
@@ -404,7 +408,7 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
     """A row with the columns that it lacks: what is known of before, and otherwise empty."""
-    known = {"class_labels": class_labels_of_before(row["class_agreement"])}
+    known = {"class_labels": class_labels_of_before(row["conditional_accuracy"])}
     return {**row, **{name: known.get(name, "") for name in lacking}}
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from bench.schema import FORMER
+
 ROOT = Path(__file__).resolve().parents[2]
 
 TIMED = ("seconds", "per_second", "latency", "memory", "best_batch_size", "evaluated_at")
@@ -130,12 +132,13 @@ def compare_cells(left: Path, right: Path, found: Agreement, but: Sequence[str] 
             if column in but or any(word in column for word in TIMED):
                 continue
             found.cells += 1
-            if row[column] == other.get(column):
+            value = other.get(column, other.get(FORMER.get(column, column)))
+            if row[column] == value:
                 found.equal += 1
-            elif _close(row[column], other.get(column)):
+            elif _close(row[column], value):
                 found.rounded += 1
             else:
-                words = f"{row[column]!r}, {other.get(column)!r}"
+                words = f"{row[column]!r}, {value!r}"
                 found.apart.append(f"{right}, row {n}, {column}: {words}")
 
 

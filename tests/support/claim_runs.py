@@ -141,8 +141,7 @@ def _values(
         "nn_ratio": 1 + 0.1 * noise(*key, "nn"),
         "modes": modes if real else round(modes * min(1.0, 0.3 + share("recall"))),
         "class_kl": varied(0.02, "class_kl"),
-        "class_agreement": min(1.0, agreement),
-        "conditional_accuracy": min(1.0, agreement),  # its name in later versions
+        "conditional_accuracy": min(1.0, agreement),
         "nfe": nfe,
         "latency_ms": varied(nfe + 0.5, "latency", 0.2),
         "gflops_per_sample": nfe * (1 + abs(noise(*entry, "flops"))),

@@ -13,7 +13,7 @@ from bench.compare.claims.measurements import Counts, Seeds, Sides
 from bench.compare.claims.selection import Group, find
 from bench.compare.comparison import Comparison
 from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
-from bench.compare.topics.columns import WITHOUT_SPREAD
+from bench.schema import EXACT
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
 
@@ -247,7 +247,7 @@ def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
         math.exp(null + x) if is_ratio else null + x for x in (d.mean, d.low, d.high)
     )
     p = d.p
-    if d.n >= MIN_SEEDS and all(selection.column in WITHOUT_SPREAD for selection in test.sides):
+    if d.n >= MIN_SEEDS and all(selection.column in EXACT for selection in test.sides):
         low = high = effect  # counted, not sampled
         p = 0.0 if effect != test.threshold else 1.0
     if m.bounds:

@@ -3,39 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from bench.compare.cells import NOTHING, exact, interval, spread
-from bench.compare.comparison import Comparison, Entry
-from bench.compare.read import BEST_FID
-from bench.schema import COLUMNS, Column
-
-SCALES = {
-    "kid": 1e3,
-    "high_quality": 100.0,
-    "accuracy": 100.0,
-    "accuracy_supervised": 100.0,
-    "class_agreement": 100.0,
-}
-"""Factors between eval.csv and the tables, by metric; title or unit name them."""
-
-NAMES_EXTRACTOR = frozenset({"fid", "kid", "is", "fid_infinity", "mifid"})
-"""Metrics that mean little without the extractor: their headings name it."""
-
-TRAINING_COLUMNS = (
-    "parameters",
-    "train_seconds",
-    "images",
-    "train_images_per_second",
-    "train_gflops_per_image",
-    "train_memory_mib",
-)
-"""Columns that say nothing of a model that is not trained."""
-
-WITHOUT_SPREAD = frozenset({"nfe", "gflops_per_sample", "parameters", "train_gflops_per_image"})
-"""Columns that are a property of the model: shown without ± unless the seeds differ."""
+from bench.compare.comparison import BEST_FID, Comparison, Entry
+from bench.schema import INTERVAL_METRICS, MEASURED, Column, shown_in
 
 ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
+
+HINDSIGHT = Column(BEST_FID, "quality", meaning="The lowest FID at any evaluation point of a run.")
+"""Like a column of eval.csv: never marked as best, since hindsight picked it."""
 
 
 @dataclass(frozen=True)
@@ -43,56 +19,63 @@ class Measure:
     """One measured column of a table.
 
     Attributes:
-        name: its column in eval.csv, or in the rows of a `bench.compare.read.Run`.
+        name: its column in eval.csv, or in the means of an entry.
         heading: its title with extractor or unit and the arrow.
-        column: direction and unit.
+        column: its row of the registry.
         text: shows the value of a finished entry; NOTHING where there is none.
-        scale: factor between eval.csv and the table.
+        ranked: whether its best value is marked.
     """
 
     name: str
     heading: str
     column: Column
     text: Callable[[Entry, "Measure"], str]
-    scale: float = 1.0
+    ranked: bool = False
 
 
-def quality_measure(metric: str, extractor: str) -> Measure:
-    """A metric as this extractor sees it."""
-    column = COLUMNS[metric]
-    brackets = extractor if metric in NAMES_EXTRACTOR else column.unit
-    heading = _heading(column, brackets) + ARROWS[column.better]
-    return Measure(f"{metric}_{extractor}", heading, column, value_text, SCALES.get(metric, 1.0))
+def measures(table: str, extractor: str | None = None) -> list[Measure]:
+    """The columns of a table, in order.
+
+    Args:
+        table: its name in `bench.schema`.
+        extractor: whose metrics to show; without one only columns that no extractor enters.
+    """
+    return [
+        measure(column.name, extractor)
+        for column in shown_in(table)
+        if extractor or not column.per_extractor
+    ]
 
 
-def interval_measure(metric: str, extractor: str) -> Measure:
-    """A metric beside its interval over samples; nothing is best about it."""
-    column = Column(COLUMNS[metric].title, "neither")
-    ends = (f"{metric}_low_{extractor}", f"{metric}_high_{extractor}")
-    text = partial(_interval_text, ends=ends)
-    heading = _heading(column, extractor if metric in NAMES_EXTRACTOR else "")
-    return Measure(f"{metric}_{extractor}", heading, column, text, SCALES.get(metric, 1.0))
+def measure(name: str, extractor: str | None = None) -> Measure:
+    """A column, as the extractor sees it where it has one for each."""
+    column = MEASURED[name]
+    heading = _heading(column, extractor) + ARROWS[column.better]
+    full = f"{name}_{extractor}" if column.per_extractor else name
+    return Measure(full, heading, column, value_text, ranked=column.better != "neither")
+
+
+def interval_measures(extractor: str) -> list[Measure]:
+    """Metrics beside their intervals over samples; nothing is best about them."""
+    columns = [MEASURED[name] for name in INTERVAL_METRICS]
+    return [
+        Measure(f"{column.name}_{extractor}", _heading(column, extractor), column, _interval_text)
+        for column in columns
+    ]
 
 
 def best_fid_measure(extractor: str) -> Measure:
-    """The best FID along the run: never marked, since hindsight picked it."""
+    """The best FID along the run."""
     heading = f"best FID ({extractor}) in hindsight"
-    return Measure(BEST_FID, heading, Column("best FID along the run", "neither"), _best_fid_text)
-
-
-def measure(name: str) -> Measure:
-    """A column that no extractor enters."""
-    column = COLUMNS[name]
-    heading = _heading(column, column.unit) + ARROWS[column.better]
-    return Measure(name, heading, column, value_text, SCALES.get(name, 1.0))
+    return Measure(BEST_FID, heading, HINDSIGHT, _best_fid_text)
 
 
 def value_text(entry: Entry, m: Measure) -> str:
     """One measured value of a finished entry: the mean over seeds and its spread."""
-    if m.name in TRAINING_COLUMNS and not entry.trained:
+    if m.column.training and not entry.trained:
         return NOTHING
-    mean, std = entry.mean[m.name] * m.scale, entry.std[m.name] * m.scale
-    if m.name in WITHOUT_SPREAD and not std > 0:  # NaN, the spread of one seed, included
+    mean, std = entry.mean[m.name] * m.column.factor, entry.std[m.name] * m.column.factor
+    if m.column.exact and not std > 0:  # NaN, the spread of one seed, included
         return exact(mean)
     return spread(mean, std)
 
@@ -109,7 +92,7 @@ def with_values(comparison: Comparison, measures: Sequence[Measure]) -> list[Mea
 
 def best_entries(entries: Sequence[Entry], m: Measure) -> frozenset[int]:
     """Positions of the best trained entries, ties included; none where nothing is beaten."""
-    if m.column.better == "neither":
+    if not m.ranked:
         return frozenset()
     means = {k: e.mean[m.name] for k, e in enumerate(entries) if e.finished and e.trained}
     means = {k: mean for k, mean in means.items() if not math.isnan(mean)}
@@ -119,21 +102,23 @@ def best_entries(entries: Sequence[Entry], m: Measure) -> frozenset[int]:
     return frozenset(k for k, mean in means.items() if mean == target)
 
 
-def _heading(column: Column, brackets: str) -> str:
-    """The title with extractor or unit in brackets, before a factor as in "KID ×10³"."""
-    title, factor = column.title.removesuffix(" ×10³"), " ×10³" * column.title.endswith(" ×10³")
-    return f"{title} ({brackets}){factor}" if brackets else column.title
+def _heading(column: Column, extractor: str | None) -> str:
+    """The title with extractor or unit in brackets, before a factor as in "KID (domain) ×10³"."""
+    if column.names_extractor:
+        return f"{column.label} ({extractor}) {column.unit}".rstrip()
+    return f"{column.label} ({column.unit})" if column.unit else column.label
 
 
-def _interval_text(entry: Entry, m: Measure, *, ends: tuple[str, str]) -> str:
-    return interval(*(entry.mean[name] * m.scale for name in (m.name, *ends)))
+def _interval_text(entry: Entry, m: Measure) -> str:
+    metric, extractor = m.column.name, m.name.removeprefix(f"{m.column.name}_")
+    names = (m.name, f"{metric}_low_{extractor}", f"{metric}_high_{extractor}")
+    return interval(*(entry.mean[name] * m.column.factor for name in names))
 
 
 def _best_fid_text(entry: Entry, m: Measure) -> str:
     """The mean of the seeds' best, and at which evaluation points they were."""
-    course = entry.course
-    if course is None or course.points < 2 or not course.best_at:
+    if entry.points < 2 or not entry.best_at:
         return NOTHING
-    first, last = min(course.best_at), max(course.best_at)
+    first, last = min(entry.best_at), max(entry.best_at)
     where = f"{first}" if first == last else f"{first}–{last}"
-    return f"{value_text(entry, m)} at {where} of {course.points}"
+    return f"{value_text(entry, m)} at {where} of {entry.points}"

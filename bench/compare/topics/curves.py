@@ -1,15 +1,15 @@
 """Learning curves: a metric along what training consumed; its value at a budget, when it falls."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 
-from bench.compare.cells import natural
-from bench.compare.comparison import KEY, Comparison, Entry
-from bench.compare.read import Run
+from bench.compare.comparison import Comparison, Entry, analysis
 
 Axis = Literal["images", "train_seconds", "train_flops"]
 """What training consumes, as columns of eval.csv."""
@@ -52,82 +52,75 @@ NEVER = Crossing(math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class SeedCurve:
-    """All evaluation points of one run and sampler, in order.
-
-    Attributes:
-        images: samples seen, (P,).
-        train_seconds: seconds of training, (P,).
-        train_flops: floating-point operations of training, (P,).
-        metric: NaN where it was not measured, (P,).
-    """
-
-    images: np.ndarray
-    train_seconds: np.ndarray
-    train_flops: np.ndarray
-    metric: np.ndarray
-
-    def along(self, axis: Axis) -> Curve:
-        """The curve on one axis, without points that lack a value on either."""
-        x: np.ndarray = getattr(self, axis)
-        known = np.isfinite(x) & np.isfinite(self.metric) & (x > 0)
-        x, y = x[known], self.metric[known]
-        last = np.append(x[:-1] < x[1:], True)[: len(x)]  # of several points at one budget
-        return Curve(x[last], y[last])
-
-
-@dataclass(frozen=True)
 class LearningCurves:
-    """How the seeds of one trained entry came to their result.
+    """How the seeds of one trained entry came to their FID.
 
     Attributes:
         entry: the entry, finished and trained.
-        seeds: the curve of every finished seed, by seed.
+        fid: column of the FID.
         failed: how many more seeds of its model failed.
     """
 
     entry: Entry
-    seeds: Mapping[str, SeedCurve]
+    fid: str
     failed: int
 
-    @property
+    @cached_property
     def points(self) -> int:
         """Evaluation points that every seed has."""
-        return min(len(curve.metric) for curve in self.seeds.values())
+        return min(map(len, self.entry.tables.values()))
+
+    @cached_property
+    def final(self) -> list[float]:
+        """The FID of every seed at its last evaluation point."""
+        return [float(table.numbers(self.fid)[-1]) for table in self.entry.tables.values()]
+
+    def stacked(self, column: str) -> np.ndarray:
+        """A column at the evaluation points that every seed has, (S, P)."""
+        tables = self.entry.tables.values()
+        return np.stack([table.numbers(column)[: self.points] for table in tables])
+
+    @cached_property
+    def _along(self) -> dict[Axis, list[Curve]]:
+        tables = self.entry.tables.values()
+        return {
+            axis: [curve(table.numbers(axis), table.numbers(self.fid)) for table in tables]
+            for axis in get_args(Axis)
+        }
 
     def along(self, axis: Axis) -> list[Curve]:
         """The curve of every seed on one axis."""
-        return [curve.along(axis) for curve in self.seeds.values()]
+        return self._along[axis]
 
     def crossings(self, axis: Axis, threshold: float) -> list[Crossing]:
         """When every seed first fell to a threshold; seeds that failed never did."""
         return [*(crossing(c, threshold) for c in self.along(axis)), *[NEVER] * self.failed]
 
 
-def learning_curves(comparison: Comparison, metric: str | None = None) -> list[LearningCurves]:
-    """The curves of all trained entries that have a result, in the order of the comparison.
+@analysis
+def learning_curves(comparison: Comparison) -> list[LearningCurves]:
+    """The curves of all trained entries that have a FID, in the order of the comparison."""
+    if not comparison.extractors:
+        return []
+    failed = Counter((run.model, run.variant) for run in comparison.runs if run.state == "failed")
+    return [
+        LearningCurves(entry, comparison.fid, failed[entry.key])
+        for entry in comparison.entries
+        if entry.finished and entry.trained
+    ]
+
+
+def curve(x: np.ndarray, y: np.ndarray) -> Curve:
+    """A curve without the points that lack a value on either axis.
 
     Args:
-        comparison: the entries and the runs that they were made from.
-        metric: a measured column of eval.csv; None for the FID that ranks the entries.
+        x: what was consumed at every evaluation point, not descending, (P,).
+        y: the metric there, (P,).
     """
-    column = f"fid_{comparison.extractors[0]}" if metric is None else metric
-    found: dict[tuple[str, ...], dict[str, SeedCurve]] = {}
-    failed: dict[tuple[str, str], int] = {}
-    for run in sorted(comparison.runs, key=lambda run: natural(run.seed)):
-        if run.state == "finished":
-            for (sampler, weights), curve in _curves_of(run, column).items():
-                key = (run.model, run.variant, sampler, weights)
-                found.setdefault(key, {})[run.seed] = curve
-        elif run.state == "failed":
-            failed[run.model, run.variant] = failed.get((run.model, run.variant), 0) + 1
-    return [
-        LearningCurves(entry, found[key], failed.get((entry.model, entry.variant), 0))
-        for entry in comparison.entries
-        if entry.finished
-        and entry.trained
-        and (key := tuple(getattr(entry, name) for name in KEY)) in found
-    ]
+    known = np.isfinite(x) & np.isfinite(y) & (x > 0)
+    x, y = x[known], y[known]
+    last = np.append(x[:-1] < x[1:], True)[: len(x)]  # of several points at one budget
+    return Curve(x[last], y[last])
 
 
 def at(curve: Curve, x: float) -> float:
@@ -180,18 +173,3 @@ def _between(curve: Curve, k: int, x: float) -> float:
     if a > 0 and b > 0:
         return math.exp((1 - share) * math.log(a) + share * math.log(b))
     return (1 - share) * a + share * b
-
-
-def _curves_of(run: Run, column: str) -> dict[tuple[str, str], SeedCurve]:
-    """The curve of every sampler and kind of weights of a run."""
-    table = run.table
-    checkpoints = table.numbers("checkpoint")
-    columns = ("images", "train_seconds", "train_flops", column)
-    values = np.stack([table.numbers(name) for name in columns])  # (4, R)
-    rows: dict[tuple[str, str], list[int]] = {}
-    for k, key in enumerate(zip(table.texts("sampler"), table.texts("weights"), strict=True)):
-        rows.setdefault(key, []).append(k)
-    return {
-        key: SeedCurve(*values[:, sorted(at, key=checkpoints.__getitem__)])
-        for key, at in rows.items()
-    }

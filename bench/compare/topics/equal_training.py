@@ -49,7 +49,7 @@ def best_samplers(curves: Sequence[LearningCurves]) -> list[LearningCurves]:
     """Of every model and variant the curves of the sampler whose final FID is lowest, in order."""
     best: dict[tuple[str, str], LearningCurves] = {}
     for of in curves:
-        key = (of.entry.model, of.entry.variant)
+        key = of.entry.key
         if key not in best or final_fid(of) < final_fid(best[key]):
             best[key] = of
     return list(best.values())
@@ -57,7 +57,7 @@ def best_samplers(curves: Sequence[LearningCurves]) -> list[LearningCurves]:
 
 def final_fid(of: LearningCurves) -> float:
     """Mean over seeds at the last evaluation point; infinite where it was not measured."""
-    fid = float(np.mean([curve.metric[-1] for curve in of.seeds.values()]))
+    fid = float(np.mean(of.final))
     return fid if math.isfinite(fid) else math.inf
 
 
@@ -114,13 +114,13 @@ def training_table(
     values = [[[at(c, x) for c in of.along(training.axis)] for x in columns] for of in curves]
     known = [[[v for v in cell if not math.isnan(v)] for cell in row] for row in values]
     for row, of in zip(known, curves, strict=True):  # what few seeds say is not the entry's value
-        row[:] = [cell if 2 * len(cell) > len(of.seeds) else [] for cell in row]
+        row[:] = [cell if 2 * len(cell) > len(of.entry.seeds) else [] for cell in row]
     shown = [k for k, row in enumerate(known) if any(row)]
     absent = [of.entry for k, of in enumerate(curves) if k not in shown]
     if not shown:
         return None, absent
     headings = [f"at {exact(x / training.size)} {training.unit} ↓" for x in columns]
-    totals = [len(curves[k].seeds) for k in shown]
+    totals = [len(curves[k].entry.seeds) for k in shown]
     cells = [marked([known[k][column] for k in shown], totals) for column in range(len(columns))]
     return _laid_out(comparison, [curves[k].entry for k in shown], headings, cells), absent
 
@@ -153,8 +153,8 @@ def thresholds(curves: Sequence[LearningCurves]) -> list[float]:
     Rounded up to three digits; of an even number of seeds or models the higher median, so that each
     is reached by most seeds of some model.
     """
-    seeds = [[float(curve.metric[-1]) for curve in of.seeds.values()] for of in curves]
-    medians = [median_high(fids) for fids in seeds if all(map(math.isfinite, fids))]
+    finals = [of.final for of in curves]
+    medians = [median_high(fids) for fids in finals if all(map(math.isfinite, fids))]
     finals = [fid for fid in medians if fid > 0]
     if not finals:
         return []

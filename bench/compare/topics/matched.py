@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.compare.blindness import blind_columns
 from bench.compare.cells import Passage
 from bench.compare.comparison import Comparison, Entry
 from bench.compare.stats import MIN_SEEDS
+from bench.compare.topics.blindness import blind_columns
 from bench.compare.topics.curves import LearningCurves, learning_curves
 from bench.compare.topics.equal_training import (
     TRAININGS,
@@ -66,7 +66,7 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
 
     Nothing for a comparison without a trained and finished entry.
     """
-    is_blind = f"fid_{''.join(comparison.extractors[:1])}" in blind_columns(comparison)
+    is_blind = comparison.fid in blind_columns(comparison)
     for heading, *found in _marked_blocks(comparison):
         yield heading, *(_unmarked(each) if is_blind else each for each in found)
 
@@ -80,7 +80,7 @@ def _unmarked(passage: Passage) -> Passage:
 
 
 def _marked_blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
-    curves = learning_curves(comparison) if comparison.extractors else []
+    curves = learning_curves(comparison)
     if not curves:
         return
     if max(of.points for of in curves) < 2:
@@ -134,12 +134,12 @@ def _fronts(
     comparison: Comparison, curves: Sequence[LearningCurves]
 ) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     """Pareto fronts of FID against what sampling and training cost."""
-    few = [of.entry for of in curves if len(of.seeds) < MIN_SEEDS]
+    few = [of.entry for of in curves if len(of.entry.seeds) < MIN_SEEDS]
     unsure = _sentence(FEW_SENTENCE, comparison, few)
     fronts = (
         ("sampling", "ms per sample ↓", sampling_front(comparison, "latency_ms")),
-        ("training time", "training s ↓", training_front(curves, "train_seconds")),
-        ("training operations", "training TFLOP ↓", training_front(curves, "train_flops")),
+        ("training time", "training s ↓", training_front(comparison, "train_seconds")),
+        ("training operations", "training TFLOP ↓", training_front(comparison, "train_flops")),
     )
     for name, heading, candidates in fronts:
         size = 1e12 if "TFLOP" in heading else 1.0

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from bench.compare.cells import NOTHING, Cell, Table, computed
 from bench.compare.comparison import Comparison
-from bench.compare.topics.columns import SCALES, measure, with_values
-from bench.compare.topics.quality import MODE_COLUMNS, build
+from bench.compare.topics.columns import measures, with_values
+from bench.compare.topics.quality import build
+from bench.schema import shown_in
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 """Figures of others by data set and number of samples, as they print them; high quality in
@@ -25,12 +26,11 @@ PERFECT_LABEL = "perfect sampler (computed)"
 
 def mode_table(comparison: Comparison) -> Table:
     """Modes, high quality and reverse KL; below them the computed floor and published figures."""
-    measures = [measure(name) for name in MODE_COLUMNS]
-    table = build(comparison, measures)
+    table = build(comparison, measures("modes"))
     rows, blank = list(table.rows), Cell(NOTHING)
     perfect = perfect_scores(comparison)
     if perfect:
-        shown = with_values(comparison, measures)
+        shown = with_values(comparison, measures("modes"))
         values = [Cell(perfect.get(m.name, NOTHING)) for m in shown]
         rows.append((Cell(PERFECT_LABEL), blank, blank, *values))
     figures = published(comparison)
@@ -69,10 +69,10 @@ def mode_sentences(comparison: Comparison) -> list[str]:
 
 def perfect_scores(comparison: Comparison) -> dict[str, str]:
     """What a perfect sampler would score, by measured column, in the table's units."""
-    means = {name: _computed_mean(comparison, f"{name}_perfect") for name in MODE_COLUMNS}
+    means = {c: _computed_mean(comparison, f"{c.name}_perfect") for c in shown_in("modes")}
     return {
-        name: computed(mean * SCALES.get(name, 1.0))
-        for name, mean in means.items()
+        column.name: computed(mean * column.factor)
+        for column, mean in means.items()
         if not math.isnan(mean)
     }
 
@@ -87,5 +87,5 @@ def published(comparison: Comparison) -> list[dict[str, str]]:
 
 def _computed_mean(comparison: Comparison, column: str) -> float:
     """A value that depends on data and protocol alone, and so is the same for all entries."""
-    means = (entry.mean[column] for entry in comparison.entries if entry.finished)
+    means = (entry.mean.get(column, math.nan) for entry in comparison.entries if entry.finished)
     return next((mean for mean in means if not math.isnan(mean)), math.nan)

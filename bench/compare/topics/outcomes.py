@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.compare.cells import Cell, Table, natural
-from bench.compare.comparison import Comparison
+from bench.compare.comparison import Comparison, analysis
 from bench.compare.read import ENDED, Run
 from bench.compare.stats import wilson
 from bench.evaluation.collapse import shows_collapse
@@ -40,6 +40,7 @@ class Outcome:
         return wilson(self.failed + self.collapsed, self.runs)
 
 
+@analysis
 def outcomes(comparison: Comparison) -> list[Outcome]:
     """The outcome of every trained model and variant with a run that ended, by name."""
     counts: dict[tuple[str, str], list[int]] = {}

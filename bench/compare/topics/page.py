@@ -4,20 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bench.compare.blindness import blind_sentences, error_sentences
 from bench.compare.cells import NOTHING, Cell, Passage, Table, computed, exact, interval
-from bench.compare.comparison import WARNING, Comparison, Entry
-from bench.compare.protocols import LABELS
+from bench.compare.comparison import WARNING, Comparison, Entry, analysis
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics import matched
-from bench.compare.topics.columns import quality_measure, with_values
+from bench.compare.topics.blindness import blind_sentences, error_sentences
+from bench.compare.topics.columns import measures, with_values
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
 from bench.compare.topics.pictures import Grid
 from bench.compare.topics.quality import (
-    BIAS_METRICS,
-    QUALITY_METRICS,
     bias_table,
     cost_table,
     counts_modes,
@@ -27,30 +24,7 @@ from bench.compare.topics.quality import (
     on_cpu,
     quality_table,
 )
-from bench.schema import PROTOCOL
-
-BIAS_SENTENCES = {
-    "fid_infinity": "FID∞ is FID extrapolated to infinitely many samples.",
-    "mifid": "MiFID is FID with a penalty for samples that are copies of training data.",
-    "authpct": "AuthPct is the percentage of samples that are farther from their nearest training "
-    "sample than that one is from its own nearest. Copies lower it, noise raises it to 100.",
-    "nn_ratio": "The NN ratio is the distance to the nearest training sample over that to the "
-    "nearest held-out one; below 1, samples are closer to what was trained on.",
-    "duplicates": "Duplicates is the share of samples nearer to another sample than all but 1 % of "
-    "real ones are to each other: about 0.01 for real samples, less for noise.",
-}
-"""What the metrics of bias and memorisation are."""
-
-HELD_OUT_SENTENCES = {
-    "bits/dim": "Bits/dim bounds the negative log-likelihood of held-out images from above: the "
-    "sum of what the last noise level tells of the image (prior), of the divergences of the "
-    "reverse steps (KL) and of the last step to 8-bit values (reconstruction). It depends on the "
-    "model, not on the sampler.",
-    "test accuracy": "Test accuracy is that of a discriminator that also tells classes, from few "
-    "labels and all images; supervised alone, that of the same network trained on the labels "
-    "alone.",
-}
-"""What models say about held-out data."""
+from bench.schema import FIELDS, PROTOCOL, shown_in
 
 HINDSIGHT_SENTENCE = (
     "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
@@ -127,7 +101,7 @@ def _topics(section: Section) -> Iterator[Topic]:
     comparison = section.comparison
     yield _quality(comparison)
     if counts_modes(comparison):
-        sentences = mode_sentences(comparison)
+        sentences = [*_explained(comparison, "modes"), *mode_sentences(comparison)]
         yield Topic("Mode coverage", (mode_table(comparison), *listed(sentences)), prominent=True)
     for heading, *found in blocks(comparison):
         yield Topic(heading, tuple(found), prominent=True)
@@ -135,11 +109,12 @@ def _topics(section: Section) -> Iterator[Topic]:
         yield Topic(heading, tuple(found))
     for extractor in comparison.extractors[1:]:
         table = quality_table(comparison, extractor)
-        below = listed(blind_sentences(comparison, extractor, QUALITY_METRICS))
+        below = listed(_explained(comparison, "quality", extractor))
         yield Topic(f"Quality ({extractor})", (table, *below), ranked=True)
-    yield Topic("Cost", (cost_table(comparison),), ranked=True)
+    below = listed(_explained(comparison, "cost"))
+    yield Topic("Cost", (cost_table(comparison), *below), ranked=True)
     if table := held_out_table(comparison):
-        yield Topic("Held-out data", (table, *listed(held_out_sentences(table))))
+        yield Topic("Held-out data", (table, *listed(_explained(comparison, "held-out"))))
     yield from _small_print(comparison)
     if sentences := notes(comparison):
         yield Topic("Notes", listed(sentences), prominent=len(sentences) <= FEW_NOTES)
@@ -154,12 +129,19 @@ def listed(sentences: list[str]) -> tuple[Notes, ...]:
     return (Notes(tuple(sentences)),) if sentences else ()
 
 
+def _explained(comparison: Comparison, table: str, extractor: str | None = None) -> list[str]:
+    """What the columns of a table mean, where they say so, and which of them are blind to what."""
+    shown = with_values(comparison, measures(table, extractor))
+    meanings = [m.column.meaning for m in shown if m.column.explained]
+    blind = blind_sentences(comparison, extractor, shown_in(table)) if extractor else []
+    return meanings + blind
+
+
 def _quality(comparison: Comparison) -> Topic:
     table = main_table(comparison)
     followed = any("hindsight" in heading for heading in table.headings)
     sentences = [HINDSIGHT_SENTENCE] if followed else []
-    for extractor in comparison.extractors[:1]:
-        sentences += blind_sentences(comparison, extractor, QUALITY_METRICS)
+    sentences += _explained(comparison, "quality", *comparison.extractors[:1])
     if not counts_modes(comparison):  # whose sentences say it
         sentences += error_sentences(comparison)
     return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
@@ -170,30 +152,10 @@ def _small_print(comparison: Comparison) -> Iterator[Topic]:
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
         if table := bias_table(comparison, extractor):
-            sentences = bias_sentences(comparison, extractor)
-            sentences += blind_sentences(comparison, extractor, BIAS_METRICS)
-            blocks = (table, *listed(sentences))
+            blocks = (table, *listed(_explained(comparison, "bias", extractor)))
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
         if table := interval_table(comparison, extractor):
             yield Topic(f"Sampling intervals{which}", (INTERVAL_SENTENCE, table), ranked=True)
-
-
-def bias_sentences(comparison: Comparison, extractor: str) -> list[str]:
-    """What the metrics are that the table of bias and memorisation shows."""
-    return [
-        sentence
-        for metric, sentence in BIAS_SENTENCES.items()
-        if with_values(comparison, [quality_measure(metric, extractor)])
-    ]
-
-
-def held_out_sentences(table: Table) -> list[str]:
-    """What the columns are that the table of held-out data shows."""
-    return [
-        sentence
-        for title, sentence in HELD_OUT_SENTENCES.items()
-        if any(heading.startswith(title) for heading in table.headings)
-    ]
 
 
 def protocol_table(comparison: Comparison) -> Table:
@@ -202,7 +164,7 @@ def protocol_table(comparison: Comparison) -> Table:
     for field in PROTOCOL:
         values = dict.fromkeys(entry.protocol.get(field, "") for entry in comparison.entries)
         text = ", ".join(value for value in values if value) or "– (nothing was trained)"
-        rows.append((Cell(LABELS.get(field, field)), Cell(text)))
+        rows.append((Cell(FIELDS[field].label), Cell(text)))
     return Table(("field", "value"), tuple(rows), labels=2)
 
 
@@ -230,17 +192,21 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
 
 def few_seeds(comparison: Comparison) -> list[str]:
     """A sentence that names the trained entries with too few seeds, if there are any."""
+    names = _with_few_seeds(comparison)
+    return [FEW_SENTENCE.format(limit=MIN_SEEDS, names=names)] if names else []
+
+
+def _with_few_seeds(comparison: Comparison) -> str:
     few = [e for e in comparison.entries if e.finished and e.trained and len(e.seeds) < MIN_SEEDS]
-    names = ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
-    return [FEW_SENTENCE.format(limit=MIN_SEEDS, names=names)] if few else []
+    return ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
 
 
 def seeds_table(comparison: Comparison) -> Table | None:
     """The FID that ranks the entries, summarised over seeds; None where there is none."""
     rows = []
     for entry in comparison.entries:
-        s = entry.summary(f"fid_{comparison.extractors[0]}") if entry.finished else None
-        if s is None or not s.n:
+        s = entry.summary(comparison.fid)
+        if not s.n:
             continue
         ends = f"{computed(s.minimum)}–{computed(s.maximum)}" if s.n > 1 else NOTHING
         cells = (comparison.marked(entry), entry.sampler, str(s.n), computed(s.mean))
@@ -250,14 +216,13 @@ def seeds_table(comparison: Comparison) -> Table | None:
     return Table((*headings, "mean [95 %]"), tuple(rows), labels=2) if rows else None
 
 
+@analysis
 def notes(comparison: Comparison) -> list[str]:
     """Sentences for below the tables."""
-    few = [e for e in comparison.entries if e.finished and e.trained and len(e.seeds) < MIN_SEEDS]
-    names = ", ".join(dict.fromkeys(comparison.label(entry) for entry in few))
     found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
     for entry in comparison.entries:
         found += collapse_notes(comparison, entry)
-    if few:
+    if names := _with_few_seeds(comparison):
         found.append(
             f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little, no verdict."
         )
@@ -279,25 +244,22 @@ def notes(comparison: Comparison) -> list[str]:
 
 def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:
     """Which seeds show signs of collapse or copying, or did along the run; means keep them all."""
-    course = entry.course
-    if course is None:
-        return []
     name = f"{comparison.label(entry)}, {entry.sampler}"
     before = {
-        seed: f"at point {', '.join(at.split())} of {course.points}"
-        for seed, at in course.warned_at.items()
+        seed: f"at point {', '.join(map(str, at))} of {entry.points}"
+        for seed, at in entry.warned_at.items()
     }
     warned = ", ".join(
         f"seed {seed} ({words}" + (f"; also {before[seed]})" if seed in before else ")")
-        for seed, words in course.warnings.items()
+        for seed, words in entry.warnings.items()
     )
     recovered = ", ".join(
-        f"seed {seed} {at}" for seed, at in before.items() if seed not in course.warnings
+        f"seed {seed} {at}" for seed, at in before.items() if seed not in entry.warnings
     )
     found = []
     if warned:
         found.append(
-            f"{WARNING} {name}: signs of {' and '.join(course.signs)} at the last evaluation point "
+            f"{WARNING} {name}: signs of {' and '.join(entry.signs)} at the last evaluation point "
             f"in {warned}. Such seeds stay in the means."
         )
     if recovered:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from bench.compare.cells import Cell, Table, exact, interval, natural, p_value
-from bench.compare.comparison import Comparison, Entry, model_changes
+from bench.compare.comparison import Comparison, Entry, analysis, model_changes
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -20,6 +20,7 @@ from bench.compare.stats import (
     unpaired_difference,
     verdict,
 )
+from bench.schema import MEASURED
 
 FEW = 8
 """Up to so many models and variants every pair is compared and shown. Of more, models are compared
@@ -71,11 +72,11 @@ def first_listed(comparison: Comparison) -> dict[tuple[str, str], tuple[str, str
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for run in sorted(comparison.runs, key=lambda run: natural(run.seed)):
         if run.state == "finished":
-            first = (run.last.texts("sampler")[0], run.last.texts("weights")[0])
-            found.setdefault((run.model, run.variant), first)
+            found.setdefault((run.model, run.variant), next(iter(run.samplers)))
     return found
 
 
+@analysis
 def contestants(comparison: Comparison) -> list[Entry]:
     """One entry for each trained model and variant that is compared, in the order of the table.
 
@@ -87,28 +88,29 @@ def contestants(comparison: Comparison) -> list[Entry]:
     return configured if len(entries) > FEW and len(configured) > 1 else entries
 
 
+@analysis
 def eligible(comparison: Comparison) -> list[Entry]:
     """The entry of the first listed sampler of each trained model and variant that has a FID."""
     if not comparison.extractors:
         return []
-    first, column = first_listed(comparison), f"fid_{comparison.extractors[0]}"
+    first = first_listed(comparison)
     return [
         entry
         for entry in comparison.entries
         if entry.finished
         and entry.trained
-        and first.get((entry.model, entry.variant)) == (entry.sampler, entry.weights)
-        and entry.values(column)
+        and first.get(entry.key) == (entry.sampler, entry.weights)
+        and entry.values(comparison.fid)
     ]
 
 
+@analysis
 def compare_pairs(comparison: Comparison) -> list[Pair]:
     """Every pair of contestants by the FID of the first extractor, in the order of the table."""
     entries = contestants(comparison)
     if len(entries) < 2:
         return []
-    column = f"fid_{comparison.extractors[0]}"
-    differences = all_differences([entry.values(column) for entry in entries])
+    differences = all_differences([entry.values(comparison.fid) for entry in entries])
     adjusted = holm([d.p for d in differences])
     return [
         Pair(a, b, d, p, verdict(p, d.n))
@@ -120,9 +122,9 @@ def all_differences(samples: Sequence[dict[str, float]]) -> list[Difference]:
     """Compare all pairs of samples, in the order of `itertools.combinations`.
 
     Args:
-        samples: values by seed; compared by ratio where all are positive.
+        samples: FIDs by seed; compared by ratio where all are positive.
     """
-    ratio = all(value > 0 for sample in samples for value in sample.values())
+    ratio = MEASURED["fid"].by_ratio(value for sample in samples for value in sample.values())
     seeds = list(dict.fromkeys(seed for sample in samples for seed in sample))
     values = np.array([[sample.get(seed, math.nan) for seed in seeds] for sample in samples])
     found = []

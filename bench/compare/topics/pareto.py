@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.compare.cells import NOTHING, Cell, Table, exact, spread
-from bench.compare.comparison import KEY, Comparison, Entry
+from bench.compare.comparison import Comparison, Entry, analysis
 from bench.compare.stats import MIN_SEEDS
-from bench.compare.topics.curves import LearningCurves
+from bench.compare.topics.curves import learning_curves
 
 RESAMPLES = 1000
 """Bootstrap samples of the seeds, for how often an entry is on a front."""
@@ -83,6 +83,7 @@ def rounded(cost: np.ndarray) -> np.ndarray:
     return np.where(positive, np.round(cost / unit) * unit, cost)
 
 
+@analysis
 def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
     """FID against what a sample costs, at the last evaluation point of every trained entry.
 
@@ -90,39 +91,30 @@ def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
         comparison: the entries.
         cost: a column of eval.csv, such as latency_ms.
     """
-    fid = f"fid_{comparison.extractors[0]}"
-    values: dict[tuple[str, ...], list[tuple[float, float]]] = {}
-    for run in comparison.runs:
-        if run.state == "finished":
-            last = run.last
-            keys = zip(last.texts("sampler"), last.texts("weights"), strict=True)
-            pairs = zip(last.numbers(cost).tolist(), last.numbers(fid).tolist(), strict=True)
-            for key, pair in zip(keys, pairs, strict=True):
-                values.setdefault((run.model, run.variant, *key), []).append(pair)
     found = []
     for entry in comparison.entries:
-        key = tuple(getattr(entry, name) for name in KEY)
-        if entry.finished and entry.trained and key in values:
-            pairs = np.array(values[key])  # (S, 2)
-            points = entry.course.points if entry.course else 1
-            found.append(Candidate(entry, points, points, pairs[:, 0], pairs[:, 1]))
+        if entry.finished and entry.trained:
+            costs, fids = (
+                np.array([table.numbers(column)[-1] for table in entry.tables.values()])
+                for column in (cost, comparison.fid)
+            )
+            found.append(Candidate(entry, entry.points, entry.points, costs, fids))
     return judged(found)
 
 
-def training_front(curves: Sequence[LearningCurves], axis: str) -> list[Candidate]:
+@analysis
+def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
     """FID against what training cost, at every evaluation point of every trained entry.
 
     Args:
-        curves: of the FID.
+        comparison: the entries.
         axis: train_seconds or train_flops.
     """
     found = []
-    for of in curves:
-        costs = np.stack([getattr(c, axis)[: of.points] for c in of.seeds.values()])  # (S, P)
-        fids = np.stack([c.metric[: of.points] for c in of.seeds.values()])  # (S, P)
-        found += [
-            Candidate(of.entry, k + 1, of.points, costs[:, k], fids[:, k]) for k in range(of.points)
-        ]
+    for of in learning_curves(comparison):
+        costs, fids = of.stacked(axis).T, of.stacked(of.fid).T  # (P, S)
+        pairs = enumerate(zip(costs, fids, strict=True), start=1)
+        found += [Candidate(of.entry, k, of.points, *pair) for k, pair in pairs]
     return judged(found)
 
 
@@ -153,7 +145,7 @@ def _shares(candidates: Sequence[Candidate]) -> np.ndarray:
     for column, k in enumerate(able):
         candidate = candidates[k]
         n = len(candidate.fids)
-        key = (candidate.entry.model, candidate.entry.variant, n)
+        key = (*candidate.entry.key, n)
         if key not in weights:
             weights[key] = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n  # (R, S)
         costs[:, column] = weights[key] @ candidate.costs

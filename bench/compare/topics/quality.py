@@ -3,88 +3,67 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench.compare.blindness import blind_columns
 from bench.compare.cells import NOTHING, Cell, Table
-from bench.compare.comparison import Comparison
+from bench.compare.comparison import Comparison, analysis
+from bench.compare.topics.blindness import blind_columns
 from bench.compare.topics.columns import (
-    TRAINING_COLUMNS,
     Measure,
     best_entries,
     best_fid_measure,
-    interval_measure,
+    interval_measures,
     is_shown,
     measure,
-    quality_measure,
+    measures,
     with_values,
 )
-from bench.schema import HELD_OUT, INTERVAL_METRICS, Column
+from bench.schema import Column
 
-QUALITY_METRICS = ("fid", "kid", "is", "precision", "recall", "density", "coverage")
-"""Metrics of the quality table, for one extractor."""
-
-BIAS_METRICS = ("fid_infinity", "mifid", "authpct", "nn_ratio", "duplicates")
-"""Metrics of the table of bias and memorisation, for one extractor."""
-
-CLASS_COLUMNS = ("modes", "class_kl", "class_agreement")
-"""Classes hit, as asked for where they can be; a data set with a protocol for modes has a table of
-its own for them."""
-
-MODE_COLUMNS = ("modes", "high_quality", "reverse_kl")
-"""Measured columns of the table of modes."""
-
-AFTER_QUALITY = ("nfe", "latency_ms", "train_seconds")
-"""The rest of the quality table: what the scores were bought with."""
-
-COST_COLUMNS = (
-    "nfe",
-    "latency_ms",
-    "images_per_second",
-    "gflops_per_sample",
-    "sampling_memory_mib",
-    *TRAINING_COLUMNS,
-)
-
-MEMORY_COLUMNS = frozenset({"sampling_memory_mib", "train_memory_mib"})
-"""Columns left to the CSV on CPUs: how far a process's resident memory rises depends on what ran in
-it before."""
-
-NO_RESULT = Measure("", "result", Column("result", "neither"), lambda entry, m: NOTHING)
+_RESULT = Column("result", "watch", meaning="What a run came to.")
+NO_RESULT = Measure("", "result", _RESULT, lambda entry, m: NOTHING)
 """Stands where nothing was measured, so that a run can say there that it failed."""
 
 
 def main_table(comparison: Comparison) -> Table:
-    """How good the samples are and what they cost; a run without result says so instead."""
-    first = comparison.extractors[:1]
-    measures = [
-        *(quality_measure(metric, extractor) for extractor in first for metric in QUALITY_METRICS),
-        *(measure(name) for name in CLASS_COLUMNS if not counts_modes(comparison)),
-        *map(measure, AFTER_QUALITY),
-        *map(best_fid_measure, first),
-    ]
-    return build(comparison, measures, weights=True)
+    """How good the samples are and what they cost; a run without result says so instead.
+
+    A data set with a protocol for modes has a table of its own for them.
+    """
+    extractor = next(iter(comparison.extractors), None)
+    hidden = "modes" if counts_modes(comparison) else ""
+    shown = [m for m in measures("quality", extractor) if m.column.group != hidden]
+    best = [best_fid_measure(extractor)] if extractor else []
+    return build(comparison, [*shown, *best], weights=True)
 
 
 def quality_table(comparison: Comparison, extractor: str) -> Table:
     """How good the samples are in the eyes of one extractor."""
-    return build(comparison, [quality_measure(metric, extractor) for metric in QUALITY_METRICS])
+    shown = measures("quality", extractor)
+    return build(comparison, [m for m in shown if m.column.per_extractor])
 
 
 def cost_table(comparison: Comparison) -> Table:
-    """What drawing one sample and training cost."""
-    hidden = MEMORY_COLUMNS if on_cpu(comparison) else frozenset()
-    return build(comparison, [measure(name) for name in COST_COLUMNS if name not in hidden])
+    """What drawing one sample and training cost.
+
+    Memory is left to the CSV on CPUs: how far a process's resident memory rises depends on what ran
+    in it before.
+    """
+    hidden = "MiB" if on_cpu(comparison) else None
+    return build(comparison, [m for m in measures("cost") if m.column.unit != hidden])
+
+
+def table_of(comparison: Comparison, shown: Sequence[Measure]) -> Table | None:
+    """Lay entries out; None where nothing was measured."""
+    return build(comparison, shown) if with_values(comparison, shown) else None
 
 
 def bias_table(comparison: Comparison, extractor: str) -> Table | None:
-    """FID without its bias and signs of copying; None where nothing was measured."""
-    measures = [quality_measure(metric, extractor) for metric in BIAS_METRICS]
-    return build(comparison, measures) if with_values(comparison, measures) else None
+    """FID without its bias and signs of copying."""
+    return table_of(comparison, measures("bias", extractor))
 
 
 def interval_table(comparison: Comparison, extractor: str) -> Table | None:
-    """Metrics with their intervals over samples; None where there are none."""
-    measures = [interval_measure(metric, extractor) for metric in INTERVAL_METRICS]
-    return build(comparison, measures) if with_values(comparison, measures) else None
+    """Metrics with their intervals over samples."""
+    return table_of(comparison, interval_measures(extractor))
 
 
 def held_out_table(comparison: Comparison) -> Table | None:
@@ -92,17 +71,18 @@ def held_out_table(comparison: Comparison) -> Table | None:
 
     Models that only draw are left out; of runs without result it is not known.
     """
-    measures = [measure(name) for name in HELD_OUT]
+    shown = measures("held-out")
     speaking = tuple(
         entry
         for entry in comparison.entries
-        if not entry.finished or any(is_shown(entry, m) for m in measures)
+        if not entry.finished or any(is_shown(entry, m) for m in shown)
     )
     if not any(entry.finished for entry in speaking):
         return None
-    return build(replace(comparison, entries=speaking), measures)
+    return build(replace(comparison, entries=speaking), shown)
 
 
+@analysis
 def counts_modes(comparison: Comparison) -> bool:
     """Whether the data set has a protocol for modes, beyond the classes of labelled data."""
     return bool(with_values(comparison, [measure("high_quality"), measure("reverse_kl")]))

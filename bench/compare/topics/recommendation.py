@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median
 
-from bench.compare.blindness import blind_sentences
 from bench.compare.cells import NOTHING, exact, p_value, spread
-from bench.compare.comparison import Comparison, Entry
+from bench.compare.comparison import Comparison, Entry, analysis
 from bench.compare.read import Run
 from bench.compare.stats import (
     MIN_SEEDS,
@@ -17,9 +16,11 @@ from bench.compare.stats import (
     paired_difference,
     unpaired_difference,
 )
+from bench.compare.topics.blindness import blind_sentences
 from bench.compare.topics.curves import Curve, LearningCurves, at, learning_curves
 from bench.compare.topics.pareto import sampling_front
 from bench.evaluation.collapse import shows_copying
+from bench.schema import MEASURED
 
 UNITS = {"seconds": "{} s", "images": "{} images", "flops": "{} FLOP"}
 """How the limits of a budget are shown, by name."""
@@ -67,6 +68,7 @@ LEAST_GROWTH = 1.2
 """Ratio of the budgets of seeds from which they say how the FID falls with it."""
 
 
+@analysis
 def recommendation(comparison: Comparison) -> list[str]:
     """Say in sentences which sampler to take, and name every row that was scored.
 
@@ -88,7 +90,7 @@ def recommendation(comparison: Comparison) -> list[str]:
         unusable = any(_is_unusable(run, best) for run in comparison.runs)
         what = "failed or cannot be used (see the notes)" if unusable else "failed"
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
-    if blind := blind_sentences(comparison, comparison.extractors[0], ["fid"]):
+    if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
         return [*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked)]
     return [*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked)]
 
@@ -179,13 +181,14 @@ def _foreign_fid(comparison: Comparison, entry: Entry) -> str:
     return NOTHING if math.isnan(fid) else _fid(comparison, entry)
 
 
+@analysis
 def _ranked(comparison: Comparison) -> list[Entry]:
     """Trained entries with a FID, the lowest mean first; those unfit to be recommended are last."""
     if not comparison.extractors:
         return []
-    column = f"fid_{comparison.extractors[0]}"
-    found = [e for e in comparison.entries if e.finished and e.trained and e.values(column)]
-    return sorted(found, key=lambda e: (not _is_fit(comparison, e), e.mean[column]))
+    fid = comparison.fid
+    found = [e for e in comparison.entries if e.finished and e.trained and e.values(fid)]
+    return sorted(found, key=lambda e: (not _is_fit(comparison, e), e.mean[fid]))
 
 
 def _is_fit(comparison: Comparison, entry: Entry) -> bool:
@@ -195,16 +198,15 @@ def _is_fit(comparison: Comparison, entry: Entry) -> bool:
 
 def _has_collapsed(entry: Entry) -> bool:
     """Whether so many of its seeds show signs of collapse or copying that it is not recommended."""
-    warned = len(entry.course.warnings) if entry.course else 0
-    return warned > 0 and warned >= MOST_WARNED * len(entry.seeds)
+    return len(entry.warnings) >= max(1, MOST_WARNED * len(entry.seeds))
 
 
 def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
     """The entries that are not recommended for their signs, by what these are of."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        if entry.course and _has_collapsed(entry):
-            found.setdefault(entry.course.signs, []).append(entry)
+        if _has_collapsed(entry):
+            found.setdefault(entry.signs, []).append(entry)
     return found
 
 
@@ -223,14 +225,14 @@ def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
     """Which entries that may be recommended have a few seeds with signs of collapse or copying."""
     said = [
         SOME_SEEDS.format(
-            warned=len(entry.course.warnings),
+            warned=len(entry.warnings),
             seeds=len(entry.seeds),
             name=_name(comparison, entry),
-            show="shows" if len(entry.course.warnings) == 1 else "show",
-            signs=" and ".join(entry.course.signs),
+            show="shows" if len(entry.warnings) == 1 else "show",
+            signs=" and ".join(entry.signs),
         )
         for entry in ranked
-        if entry.course and entry.course.warnings and _is_fit(comparison, entry)
+        if entry.warnings and _is_fit(comparison, entry)
     ]
     more = f"; so it is in {len(said) - 3} more rows" if len(said) > 3 else ""
     return [f"{'; '.join(said[:3])}{more}."] if said else []
@@ -245,8 +247,7 @@ def _is_far(comparison: Comparison, entry: Entry) -> bool:
 
 def _copies(entry: Entry) -> str:
     """That samples made elsewhere show signs of copying; empty where they do not."""
-    warnings = entry.course.warnings.values() if entry.course else ()
-    return COPIES if any(map(shows_copying, warnings)) else ""
+    return COPIES if any(map(shows_copying, entry.warnings.values())) else ""
 
 
 def _is_unusable(run: Run, best: Entry) -> bool:
@@ -286,8 +287,8 @@ def _how_sure(
     comparison: Comparison, best: Entry, rivals: Sequence[Entry], steep: Sequence[Entry]
 ) -> list[str]:
     falling = _listed(comparison, steep)
-    column = f"fid_{comparison.extractors[0]}"
-    differences = [_difference(best.values(column), r.values(column)) for r in rivals]
+    fid = comparison.fid
+    differences = [_difference(best.values(fid), r.values(fid)) for r in rivals]
     adjusted = holm([d.p for d in differences])
     decided = [
         p < SIGNIFICANCE and d.high < (1.0 if d.ratio else 0.0)
@@ -313,8 +314,8 @@ def _how_sure(
 
 def _steep(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
     """Those of the entries whose FID still fell steeply where training ended."""
-    curves = {id(of.entry): of for of in learning_curves(comparison)}
-    return [e for e in entries if id(e) in curves and falls_steeply(curves[id(e)])]
+    steep = [of.entry for of in learning_curves(comparison) if falls_steeply(of)]
+    return [entry for entry in entries if any(entry is other for other in steep)]
 
 
 def falls_steeply(curves: LearningCurves) -> bool:
@@ -343,7 +344,7 @@ def _power(curve: Curve) -> float:
 
 def _difference(a: dict[str, float], b: dict[str, float]) -> Difference:
     """By ratio where all are positive, paired where three seeds are shared."""
-    ratio = min(*a.values(), *b.values()) > 0
+    ratio = MEASURED["fid"].by_ratio((*a.values(), *b.values()))
     if len(a.keys() & b.keys()) >= MIN_SEEDS:
         return paired_difference(a, b, ratio=ratio)
     return unpaired_difference(list(a.values()), list(b.values()), ratio=ratio)
@@ -356,7 +357,8 @@ def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
     """
     latency = best.mean.get("latency_ms", math.nan)
     fit = tuple(e for e in comparison.entries if not e.finished or _is_fit(comparison, e))
-    among = replace(comparison, entries=fit)
+    whole = len(fit) == len(comparison.entries)
+    among = comparison if whole else replace(comparison, entries=fit)
     front = [c for c in sampling_front(among, "latency_ms") if c.on_front]
     cheaper = [c for c in front if c.entry.mean["latency_ms"] < latency]
     if not cheaper:
@@ -385,7 +387,7 @@ def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
 
 
 def _mean(comparison: Comparison, entry: Entry) -> float:
-    return entry.mean[f"fid_{comparison.extractors[0]}"]
+    return entry.mean[comparison.fid]
 
 
 def _budget(entry: Entry) -> str:
@@ -406,8 +408,7 @@ def _name(comparison: Comparison, entry: Entry) -> str:
 
 
 def _fid(comparison: Comparison, entry: Entry) -> str:
-    column = f"fid_{comparison.extractors[0]}"
-    mean, std = entry.mean[column], entry.std[column]
+    mean, std = entry.mean[comparison.fid], entry.std[comparison.fid]
     return exact(mean) if math.isnan(std) else spread(mean, std)
 
 

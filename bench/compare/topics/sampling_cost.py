@@ -186,7 +186,7 @@ def sampling_table(comparison: Comparison, cost: str) -> Table | None:
         comparison: the entries.
         cost: latency_ms or gflops_per_sample.
     """
-    fid = f"fid_{comparison.extractors[0]}"
+    fid = comparison.fid
     priced: dict[str, list[Entry]] = {}
     for entry in comparison.entries:
         if entry.finished and entry.trained and entry.mean[cost] > 0 and entry.mean[fid] >= 0:

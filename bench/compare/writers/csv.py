@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.compare.blindness import blind_text
 from bench.compare.cells import Table
 from bench.compare.comparison import KEY, Comparison, Entry, statistics_columns
+from bench.compare.topics.blindness import blind_text
 from bench.compare.topics.outcomes import Outcome, outcomes
 from bench.evaluation.collapse import shows_collapse
 from bench.runtime.atomic_files import csv_text, inert
@@ -35,7 +35,7 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             **{f"{c}_mean": entry.mean.get(c, math.nan) for c in columns},
             **{f"{c}_std": entry.std.get(c, math.nan) for c in columns},
             **_over_seeds(entry, comparison.extractors),
-            **_outcome_columns(entry, ended.get((entry.model, entry.variant))),
+            **_outcome_columns(entry, ended.get(entry.key)),
             **_course_columns(entry),
             **{field: entry.protocol.get(field, "") for field in PROTOCOL},
             **{f"{BLIND}{e}": blind_text(comparison, e) for e in comparison.extractors},
@@ -82,23 +82,19 @@ def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:
 
 def _outcome_columns(entry: Entry, outcome: Outcome | None) -> dict[str, object]:
     """How the model's runs ended; nothing of what is not trained."""
-    collapsed = math.nan
-    if entry.course is not None:
-        collapsed = sum(map(shows_collapse, entry.course.warnings.values()))
+    collapsed = sum(map(shows_collapse, entry.warnings.values()))
     return {
         "runs_ended": outcome.runs if outcome else math.nan,
         "runs_failed": outcome.failed if outcome else math.nan,
-        "seeds_collapsed": collapsed,
+        "seeds_collapsed": collapsed if entry.finished else math.nan,
     }
 
 
 def _course_columns(entry: Entry) -> dict[str, str]:
     """Where along the run the best FIDs were, and what the collapse watch said, as text."""
-    course = entry.course
-    if course is None:
-        return {"best_at": "", "warnings": "", "warned_at": ""}
+    before = {seed: " ".join(map(str, points)) for seed, points in entry.warned_at.items()}
     return {
-        "best_at": " ".join(map(str, course.best_at)),
-        "warnings": "; ".join(f"seed {seed}: {words}" for seed, words in course.warnings.items()),
-        "warned_at": "; ".join(f"seed {seed}: {at}" for seed, at in course.warned_at.items()),
+        "best_at": " ".join(map(str, entry.best_at)),
+        "warnings": "; ".join(f"seed {seed}: {words}" for seed, words in entry.warnings.items()),
+        "warned_at": "; ".join(f"seed {seed}: {points}" for seed, points in before.items()),
     }

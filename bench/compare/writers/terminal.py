@@ -8,34 +8,18 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.compare.blindness import blind_sentences
 from bench.compare.cells import NOTHING, exact
 from bench.compare.comparison import Comparison, Entry
-from bench.compare.topics.columns import ARROWS, Measure, measure, quality_measure, with_values
+from bench.compare.topics.blindness import blind_sentences
+from bench.compare.topics.columns import ARROWS, Measure, measure, measures, with_values
 from bench.compare.topics.modes import perfect_scores
 from bench.compare.topics.page import notes
-from bench.compare.topics.quality import (
-    AFTER_QUALITY,
-    MODE_COLUMNS,
-    NO_RESULT,
-    QUALITY_METRICS,
-    best_by_column,
-    counts_modes,
-)
+from bench.compare.topics.quality import NO_RESULT, best_by_column, counts_modes
 from bench.runtime.printing import printable
+from bench.schema import shown_in
 
 FILE_WIDTH = 120
 """Width of the table where the output is no terminal."""
-
-SHORT = {
-    "precision": "prec. ↑",
-    "coverage": "cov. ↑",
-    "high quality": "high\nqual. %",
-    "reverse KL": "reverse\nKL ↓",
-    "latency": "ms per\nsample ↓",
-    "training": "train s",
-}
-"""Shorter headings than the page has, by title."""
 
 OPTIONAL = (
     "density",
@@ -86,7 +70,7 @@ def show(console: Console, comparison: Comparison) -> None:
     said = [
         sentence
         for extractor in comparison.extractors[:1]
-        for sentence in blind_sentences(comparison, extractor, QUALITY_METRICS)
+        for sentence in blind_sentences(comparison, extractor, shown_in("quality"))
     ]
     for sentence in (*said, *notes(comparison)):
         console.print(Text(f"  {printable(sentence)}", style="yellow"))
@@ -147,22 +131,19 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
 
 def shown_measures(comparison: Comparison, hidden: Sequence[str]) -> list[Measure]:
     """The measures that have values, without the hidden ones."""
-    counted = MODE_COLUMNS if counts_modes(comparison) else ("modes",)
-    measures = [
-        quality_measure(metric, extractor)
-        for extractor in comparison.extractors[:1]
-        for metric in QUALITY_METRICS
-        if metric not in hidden
-    ]
-    measures += [measure(name) for name in (*counted, *AFTER_QUALITY) if name not in hidden]
-    return with_values(comparison, measures) or [NO_RESULT]
+    quality = measures("quality", next(iter(comparison.extractors), None))
+    scores = [m for m in quality if m.column.per_extractor]
+    counted = measures("modes") if counts_modes(comparison) else [measure("modes")]
+    bought = [m for m in quality if m.column.group not in ("quality", "modes")]
+    shown = [m for m in (*scores, *counted, *bought) if m.column.name not in hidden]
+    return with_values(comparison, shown) or [NO_RESULT]
 
 
 def short_heading(m: Measure) -> str:
     """A heading for a narrow column; of the metrics only FID names the extractor."""
     if m.name.startswith("fid_"):
         return m.heading.replace(" (", "\n(")
-    return SHORT.get(m.column.title, f"{m.column.title}{ARROWS[m.column.better]}")
+    return m.column.short or f"{m.column.label}{ARROWS[m.column.better]}"
 
 
 def short_value(entry: Entry, m: Measure) -> str:
@@ -170,4 +151,4 @@ def short_value(entry: Entry, m: Measure) -> str:
     text = m.text(entry, m)
     if m.name.startswith("fid_") or text == NOTHING:
         return text
-    return exact(entry.mean[m.name] * m.scale)
+    return exact(entry.mean[m.name] * m.column.factor)

@@ -37,11 +37,12 @@ def class_histogram(logits: Tensor, reference: Tensor | Sequence[int | float]) -
     return {"modes": float((counts > 0).sum())} | _divergences(counts, target)
 
 
-def class_agreement(logits: Tensor, classes: Tensor) -> float:
-    """Share of samples that the classifier takes for the class that was asked for, in [0, 1].
+def conditional_accuracy(logits: Tensor, classes: Tensor) -> float:
+    """Class-conditional accuracy: share of samples classified as the class asked for, in [0, 1].
 
-    The classification accuracy of a conditional generator (Odena et al. 2017, Sec. 4.1, there under
-    an Inception network); the classifier's own error bounds it.
+    The accuracy of a fixed classifier of real data on the samples of a conditional generator (Odena
+    et al. 2017, Sec. 4.1, there an Inception network); the classifier's own error bounds it. Not
+    the classification accuracy score of Ravuri & Vinyals 2019, which trains on samples.
 
     Args:
         logits: of the samples under the domain classifier, (N, K).

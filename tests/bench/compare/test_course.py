@@ -22,10 +22,9 @@ def course_of(make_run, seed: int, fids, warnings=None, model="gan"):
 def test_the_best_point_of_every_sampler_is_kept_beside_the_last(make_run):
     for k, (a, b) in enumerate([(5.0, 7.0), (float("nan"), 3.0), (6.0, 4.0)], start=1):
         path = make_run("ddpm", 0, {"ddim": scores(a), "ddpm": scores(b)}, checkpoint=k)
-    rows = read_run(path).rows.set_index("sampler")
-    assert list(rows["fid_domain"]) == [6.0, 4.0]
-    assert rows.loc["ddim", ["best_fid", "best_checkpoint"]].to_list() == [5.0, 1]
-    assert rows.loc["ddpm", ["best_fid", "best_checkpoint"]].to_list() == [3.0, 2]
+    ddpm, ddim = compare_runs([read_run(path)]).entries
+    assert (ddim.mean["fid_domain"], ddim.mean["best_fid"], ddim.best_at) == (6.0, 5.0, [1])
+    assert (ddpm.mean["fid_domain"], ddpm.mean["best_fid"], ddpm.best_at) == (4.0, 3.0, [2])
 
 
 def test_the_best_along_the_run_is_labelled_and_never_ranked(make_run):

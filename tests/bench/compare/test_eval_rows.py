@@ -1,4 +1,4 @@
-"""eval.csv by columns: what frames show is what columns hold, built only when asked for."""
+"""eval.csv by columns: what its rows hold, and what files of earlier versions are read as."""
 
 import csv
 import math
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from synthetic_runs import PROTOCOL, costs, scores
 
+from bench.compare.comparison import compare_runs
 from bench.compare.eval_rows import NO_ROWS
 from bench.compare.protocols import ProtocolError, split_runs
 from bench.compare.read import read_run
+from bench.compare.topics.quality import main_table
 from bench.schema import eval_columns
 
 
@@ -22,25 +24,37 @@ def run(make_run):
     return read_run(path)
 
 
-def test_columns_and_frames_hold_the_same(run):
-    assert len(run.table) == 6
-    assert tuple(run.points.columns) == eval_columns(("domain",))
-    for column in run.points.columns:
+def test_columns_hold_what_the_file_does(run):
+    with (run.path / "eval.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(run.table) == len(rows) == 6
+    assert {*run.table.layout.measured, *run.table.layout.texts} == set(eval_columns(("domain",)))
+    for column in eval_columns(("domain",)):
+        written = [row[column] for row in rows]
         if column in run.table.layout.measured:
-            assert run.points[column].dtype == np.float64
-            np.testing.assert_array_equal(run.points[column], run.table.numbers(column))
+            numbers = [float(text) if text else math.nan for text in written]
+            np.testing.assert_array_equal(run.table.numbers(column), numbers)
         else:
-            assert run.points[column].dtype == object
-            assert tuple(run.points[column]) == run.table.texts(column)
+            assert list(run.table.texts(column)) == written
     assert run.table.numbers("fid_domain").tolist() == [9.0, 9.0, 6.0, 6.0, 9.0, 9.0]
 
 
-def test_the_last_rows_know_what_came_before(run):
+def test_rows_are_grouped_by_sampler_once(run):
     assert run.last.numbers("checkpoint").tolist() == [3, 3]
-    assert run.rows["fid_domain"].to_list() == [9.0, 9.0]
-    assert run.rows["best_fid"].to_list() == [6.0, 6.0]
-    assert run.rows["best_checkpoint"].to_list() == [2.0, 2.0]
-    assert run.rows["warned_at"].to_list() == ["", ""]
+    assert list(run.samplers) == [("ddim-10", "ema"), ("ddim-50", "ema")]
+    assert run.samplers["ddim-10", "ema"].numbers("checkpoint").tolist() == [1, 2, 3]
+    assert run.samplers is run.samplers
+
+
+def test_a_column_is_read_by_its_former_name(make_run):
+    path = make_run("cgan", 0, {"generator": scores(4.0) | {"conditional_accuracy": 0.9}})
+    file = path / "eval.csv"
+    file.write_text(file.read_text().replace("conditional_accuracy", "class_agreement"))
+    comparison = compare_runs([read_run(path)])
+    assert comparison.entries[0].mean["conditional_accuracy"] == 0.9
+    table = main_table(comparison)
+    shown = dict(zip(table.headings, table.rows[0], strict=True))
+    assert shown["class-conditional accuracy (%) ↑"].text == "90 ± –"
 
 
 def as_written_before(path: Path) -> Path:
@@ -53,14 +67,13 @@ def as_written_before(path: Path) -> Path:
 
 
 def test_rows_of_before_class_labels_were_recorded(make_run):
-    """Whoever has a class agreement was asked for classes, which were uniform then."""
-    rows = {"generator": scores(4.0) | {"class_agreement": 0.9}, "other": scores(5.0)}
+    """Whoever has a class-conditional accuracy was asked for classes, which were uniform then."""
+    rows = {"generator": scores(4.0) | {"conditional_accuracy": 0.9}, "other": scores(5.0)}
     protocol = {name: value for name, value in PROTOCOL.items() if name != "class_labels"}
     path = as_written_before(make_run("cgan", 0, rows, protocol=protocol))
     table = read_run(path).last
     assert table.texts("class_labels") == ("uniform", "")
-    assert list(table.frame()["class_labels"]) == ["uniform", ""]
-    assert table.where(np.array([True, False])).texts("class_labels") == ("uniform",)
+    assert table.take(np.array([True, False])).texts("class_labels") == ("uniform",)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +100,19 @@ def test_rows_of_before_that_no_classifier_saw(make_run, config, expected):
     seen = as_written_before(make_run("any", 1, {"generator": scores(4.0)}))
     if config is not None:
         (seen / "config.yaml").write_text(config)
-    assert read_run(seen).last.texts("class_labels") == ("",)  # a classifier found no agreement
+    assert read_run(seen).last.texts("class_labels") == ("",)  # a classifier found no accuracy
 
 
 def test_rows_of_before_share_no_table_with_labels_of_the_data(make_run):
-    agreement = {"class_agreement": 0.9}
-    before = make_run("cgan", 0, {"generator": scores(4.0) | agreement})
+    accuracy = {"conditional_accuracy": 0.9}
+    before = make_run("cgan", 0, {"generator": scores(4.0) | accuracy})
     before = read_run(as_written_before(before))
     plain = read_run(as_written_before(make_run("gan", 0, {"generator": scores(4.0)})))
     now = read_run(
         make_run(
             "cond_ddpm",
             0,
-            {"ddim": scores(4.0) | agreement},
+            {"ddim": scores(4.0) | accuracy},
             protocol=PROTOCOL | {"class_labels": "data"},
         )
     )
@@ -114,14 +127,8 @@ def test_rows_of_before_share_no_table_with_labels_of_the_data(make_run):
     assert groups == {"data": ["gan", "cond_ddpm"], "uniform": ["gan", "cgan"]}
 
 
-def test_frames_are_built_only_when_asked_for(run):
-    """They cost more than reading does."""
-    assert not {"rows", "points"} & vars(run).keys()
-    assert run.rows is run.rows
-
-
 def test_some_rows_of_a_table(run):
-    kept = run.table.where(run.table.numbers("checkpoint") == 2)
+    kept = run.table.take(run.table.numbers("checkpoint") == 2)
     assert kept.texts("sampler") == ("ddim-10", "ddim-50")
     assert kept.numbers("fid_domain").tolist() == [6.0, 6.0]
 
@@ -130,7 +137,6 @@ def test_columns_that_are_not_there(run):
     assert np.isnan(run.table.numbers("fid_inception")).all()
     assert run.table.texts("mood") == ()
     assert len(NO_ROWS) == 0
-    assert NO_ROWS.frame().empty
     assert len(NO_ROWS.numbers("images")) == 0
 
 
@@ -148,5 +154,5 @@ def test_an_earlier_point_of_another_protocol_is_no_result_of_it(make_run):
     found = {values["device"]: [run.seed for run in group] for values, group in groups}
     assert found == {"cpu: A": ["1"], "cpu: B": ["0", "2"]}
     (kept,) = [run for _, group in groups for run in group if run.seed == "0"]
-    assert kept.points["checkpoint"].to_list() == [2.0]
-    assert math.isclose(kept.rows["fid_domain"].item(), 4.5)
+    assert kept.table.numbers("checkpoint").tolist() == [2.0]
+    assert kept.last.numbers("fid_domain").tolist() == [4.5]

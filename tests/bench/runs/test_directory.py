@@ -128,18 +128,19 @@ def test_rows_of_later_checkpoints_are_dropped_on_resume(run):
     assert [written["checkpoint"] for written in run.eval_rows()] == ["1", "2"]
 
 
-@pytest.mark.parametrize(("agreement", "labels"), [("0.9", "uniform"), ("", "")])
-def test_columns_that_were_added_are_added_to_the_rows_of_before(run, agreement, labels):
-    before = tuple(c for c in reversed(COLUMNS) if c not in ("class_labels", "blind_domain"))
-    run.append_eval([row(1, fid_domain=0.5, class_agreement=agreement), row(2)], before)
+@pytest.mark.parametrize(("accuracy", "labels"), [("0.9", "uniform"), ("", "")])
+def test_rows_of_before_get_the_columns_added_and_renamed_since(run, accuracy, labels):
+    former = {"conditional_accuracy": "class_agreement"}
+    now = [c for c in reversed(COLUMNS) if c not in ("class_labels", "blind_domain")]
+    before = tuple(former.get(c, c) for c in now)
+    rows = [row(1, fid_domain=0.5, class_agreement=accuracy), row(2)]
+    lines = [",".join(str(r.get(c, "")) for c in before) for r in rows]
+    (run.path / "eval.csv").write_text("\n".join([",".join(before), *lines, ""]))
     run.truncate_eval(2, COLUMNS)
     first, second = run.eval_rows()
     assert tuple(first) == tuple(second) == COLUMNS
-    assert (first["fid_domain"], first["class_labels"], first["blind_domain"]) == (
-        "0.5",
-        labels,
-        "",
-    )
+    found = [first[c] for c in ("fid_domain", "conditional_accuracy", "class_labels")]
+    assert (*found, first["blind_domain"]) == ("0.5", accuracy, labels, "")
     run.append_eval([row(2, fid_domain=0.25)], COLUMNS)
     assert [written["fid_domain"] for written in run.eval_rows()] == ["0.5", "0.25"]
 

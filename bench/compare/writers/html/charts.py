@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from bench.compare.comparison import Comparison, Entry
@@ -42,7 +41,7 @@ def figures(comparison: Comparison) -> list[Figure]:
     found = [
         sampling_figure(comparison, looks),
         learning_figure(comparison, curves, looks),
-        training_figure(comparison, curves, looks),
+        training_figure(comparison, looks),
         calls_figure(comparison, looks),
         seeds_figure(comparison, looks),
     ]
@@ -75,11 +74,9 @@ def sampling_figure(comparison: Comparison, styles: Styles) -> Figure | None:
     return Figure("What a sample costs", reading, views) if views else None
 
 
-def training_figure(
-    comparison: Comparison, curves: Sequence[LearningCurves], styles: Styles
-) -> Figure | None:
+def training_figure(comparison: Comparison, styles: Styles) -> Figure | None:
     """FID at every evaluation point against what training had cost; None without points."""
-    views = _views(comparison, styles, TRAINING, lambda column: training_front(curves, column))
+    views = _views(comparison, styles, TRAINING, lambda column: training_front(comparison, column))
     reading = (
         "Lower and further left is better. Every marker is the mean over seeds of a sampler at one "
         "evaluation point. The line is the best that so much training bought."
@@ -180,13 +177,12 @@ def _along(
     series = []
     for of in curves:
         style = styles[of.entry.model, of.entry.variant]
-        x = np.stack([getattr(c, name)[: of.points] for c in of.seeds.values()]) / size  # (S, P)
-        y = np.stack([c.metric[: of.points] for c in of.seeds.values()])  # (S, P)
+        x, y = of.stacked(name) / size, of.stacked(of.fid)  # (S, P) each
         text = _text(style, of.entry.sampler)
         means = [Dot(*xy, text) for xy in zip(x.mean(axis=0), y.mean(axis=0), strict=True)]
         seeds = [
             Dot(*xy, f"{text}, seed {plain(seed)}")
-            for seed, seed_x, seed_y in zip(of.seeds, x, y, strict=True)
+            for seed, seed_x, seed_y in zip(of.entry.seeds, x, y, strict=True)
             for xy in zip(seed_x, seed_y, strict=True)
         ]
         if any(math.isfinite(dot.x * dot.y) for dot in means):

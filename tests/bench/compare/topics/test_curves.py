@@ -15,9 +15,9 @@ from bench.compare.topics.curves import (
     NEVER,
     Crossing,
     Curve,
-    SeedCurve,
     at,
     crossing,
+    curve,
     learning_curves,
     median,
 )
@@ -128,17 +128,12 @@ def test_the_median_is_between_its_bounds_whatever_the_censored_do(ends, data):
 
 
 def test_points_without_a_value_are_left_out_and_repeated_budgets_count_once():
-    nan = math.nan
-    curve = SeedCurve(
-        images=np.array([0.0, 10, 20, 20, 30, 40]),
-        train_seconds=np.full(6, nan),
-        train_flops=np.arange(6.0),
-        metric=np.array([9.0, 8, 7, 6, nan, 5]),
-    )
-    along = curve.along("images")
+    metric = np.array([9.0, 8, 7, 6, math.nan, 5])
+    along = curve(np.array([0.0, 10, 20, 20, 30, 40]), metric)
     assert (along.x.tolist(), along.y.tolist()) == ([10, 20, 40], [8, 6, 5])
-    assert len(curve.along("train_seconds").x) == 0
-    assert math.isnan(at(curve.along("train_seconds"), 1.0))
+    unknown = curve(np.full(6, math.nan), metric)
+    assert len(unknown.x) == 0
+    assert math.isnan(at(unknown, 1.0))
 
 
 def test_curves_of_every_entry_by_seed_in_the_order_of_checkpoints(make_run):
@@ -153,18 +148,17 @@ def test_curves_of_every_entry_by_seed_in_the_order_of_checkpoints(make_run):
     make_run("ddpm", 4, {"ddim-10": scores(1.0)}, status=Status("running", step=5))
     fifty, ten = learning_curves(compare_runs(read_runs([path.parent])))
     assert (fifty.entry.sampler, ten.entry.sampler) == ("ddim-50", "ddim-10")
-    assert list(ten.seeds) == ["2", "10"]
+    assert ten.entry.seeds == tuple(ten.entry.tables) == ("2", "10")
     assert (ten.points, ten.failed) == (3, 1)
     along = ten.along("images")[1]
     assert along.x.tolist() == [100, 200, 300]
     assert along.y.tolist() == [22.0, 11.0, pytest.approx(22 / 3)]
-    assert ten.seeds["10"].train_flops.tolist() == [1e9, 2e9, 3e9]
+    assert ten.stacked("train_flops").tolist() == [[1e9, 2e9, 3e9]] * 2
+    assert ten.final == [pytest.approx(14 / 3), pytest.approx(22 / 3)]
     assert [when.high for when in ten.crossings("images", 11.0)][1:] == [200.0, math.inf]
 
 
-def test_untrained_entries_have_no_curve_and_other_metrics_can_be_followed(study):
+def test_untrained_entries_have_no_curve(study):
     comparison = compare_runs(read_runs([study]))
     names = {of.entry.model for of in learning_curves(comparison)}
     assert names == {"dcgan_small", "ddpm_small", "mlp_gan"}
-    recall = learning_curves(comparison, "recall_domain")[-1].seeds["1"].metric
-    assert recall.tolist() == [0.45]

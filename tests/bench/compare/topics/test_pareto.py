@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from synthetic_runs import costs, scores
 
+from bench.compare import cli
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 from bench.compare.topics import pareto
-from bench.compare.topics.curves import learning_curves
 from bench.compare.topics.pareto import (
     Candidate,
     front,
@@ -21,6 +21,7 @@ from bench.compare.topics.pareto import (
     judged,
     rounded,
     sampling_front,
+    training_front,
 )
 
 few = st.sampled_from([0.0, 1.0, 2.0, 3.0, float("nan"), float("inf")])
@@ -138,10 +139,19 @@ def test_equal_seconds_are_one_cost_and_every_point_may_be_on_the_front(make_run
                 row = scores(6.0 / k + shift) | costs(1, 1.0) | {"train_seconds": end * k / 2}
                 path = make_run(model, seed, {"s": row}, checkpoint=k, checkpoints=2)
     comparison = compare_runs(read_runs([path.parents[2]]))
-    found = pareto.training_front(learning_curves(comparison), "train_seconds")
+    found = training_front(comparison, "train_seconds")
     assert {(c.entry.model, c.point) for c in found if c.on_front} == {("gan", 1), ("gan", 2)}
     table = front_table(comparison, found, "training s ↓")
     assert table is not None
     assert table.headings[:3] == ("model", "sampler", "evaluation point")
     assert [row[2].text for row in table.rows] == ["1 of 2", "2 of 2"]
     assert [c.share for c in found if c.entry.model == "ddpm"] == [0, 0]
+
+
+def test_every_front_is_worked_out_once_for_all_pages(study, tmp_path, monkeypatch):
+    """Tables, figures and the answer share the fronts: two of sampling, two of training."""
+    found = []
+    judged = pareto.judged
+    monkeypatch.setattr(pareto, "judged", lambda candidates: found.append(1) or judged(candidates))
+    assert cli.main([str(study), "--out", str(tmp_path / "out")]) == 0
+    assert len(found) == 4

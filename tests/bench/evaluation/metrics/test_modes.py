@@ -8,8 +8,8 @@ import torch
 from bench.data.mixtures import load_grid25, load_ring8
 from bench.data.stacked import load_stacked_digits
 from bench.evaluation.metrics.modes import (
-    class_agreement,
     class_histogram,
+    conditional_accuracy,
     mixture_modes,
     perfect_sampler,
 )
@@ -24,18 +24,20 @@ def test_keys_are_those_of_the_protocol():
     centres = torch.zeros(1, 2)
     assert set(class_histogram(logits_of(0, 1), [1] * 4)) == set(MODES) - {
         "high_quality",
-        "class_agreement",
+        "conditional_accuracy",
     }
-    assert set(mixture_modes(torch.zeros(3, 2), centres, 1.0)) == set(MODES) - {"class_agreement"}
+    assert set(mixture_modes(torch.zeros(3, 2), centres, 1.0)) == set(MODES) - {
+        "conditional_accuracy"
+    }
     perfect = perfect_sampler(np.ones(1), 10, dimensions=2)
     assert set(perfect) == set(PERFECT) - {"classifier_error"}
 
 
-def test_agreement_is_the_accuracy_of_a_classifier():
+def test_conditional_accuracy_is_that_of_a_classifier():
     asked = torch.tensor([0, 1, 2, 3])
-    assert class_agreement(logits_of(0, 1, 2, 0), asked) == 0.75
+    assert conditional_accuracy(logits_of(0, 1, 2, 0), asked) == 0.75
     with pytest.raises(ValueError, match=r"classes \(3,\) must be"):
-        class_agreement(logits_of(0, 1), torch.tensor([0, 1, 2]))
+        conditional_accuracy(logits_of(0, 1), torch.tensor([0, 1, 2]))
 
 
 def test_the_data_itself():

@@ -5,16 +5,16 @@ import csv
 import pytest
 from synthetic_runs import FLOOR, costs, scores
 
-from bench.compare.blindness import blind_columns, blind_sentences, blind_to
 from bench.compare.comparison import Comparison, compare_runs
 from bench.compare.read import read_runs
+from bench.compare.topics.blindness import blind_columns, blind_sentences, blind_to
 from bench.compare.topics.page import Section
 from bench.compare.topics.recommendation import BLIND_RANKING, recommendation
 from bench.compare.writers.csv import to_frame
 from bench.compare.writers.markdown import page
 from bench.compare.writers.terminal import make_console, show
 from bench.evaluation.blind_spots import BlindSpot
-from bench.schema import BLIND
+from bench.schema import BLIND, shown_in
 
 NOISE = (
     "precision of uniform noise 0.92, of real data 0.919; "
@@ -95,7 +95,7 @@ def test_runs_say_which_metrics_are_blind_to_what(compare):
 
 def test_kid_is_said_in_the_units_of_the_tables(compare):
     comparison = compare("kid of Gaussian noise 0.0021, of real data 0.002")
-    (sentence,) = blind_sentences(comparison, "domain")
+    (sentence,) = blind_sentences(comparison, "domain", shown_in("quality"))
     assert "KID does not tell Gaussian noise (2.1) from held-out images (2)" in sentence
 
 

@@ -8,11 +8,11 @@ import math
 from collections.abc import Iterable, Mapping
 
 from bench.compare.cells import computed
-from bench.compare.comparison import Comparison
+from bench.compare.comparison import Comparison, analysis
 from bench.compare.eval_rows import REMEDY
 from bench.compare.read import Run
 from bench.evaluation.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
-from bench.schema import BLIND, COLUMNS
+from bench.schema import BLIND, Column
 
 BLIND_SENTENCE = (
     "In the eyes of {extractor}, {metric} does not tell {kinds} from held-out images ({real}): a "
@@ -24,6 +24,7 @@ ERROR_SENTENCE = (
 )
 
 
+@analysis
 def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[BlindSpot, ...]]:
     """The known bad samples that each metric of an extractor does not tell from real data.
 
@@ -48,6 +49,7 @@ def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[Blind
     return spots | followers
 
 
+@analysis
 def blind_text(comparison: Comparison, extractor: str) -> str:
     """The blind spots of an extractor as eval.csv has them; empty where no run was checked."""
     if not any(text for run in comparison.runs for text in _texts(run, extractor)):
@@ -56,6 +58,7 @@ def blind_text(comparison: Comparison, extractor: str) -> str:
     return to_text([s for m, spots in by_metric.items() if m not in RESTS_ON for s in spots])
 
 
+@analysis
 def blind_columns(comparison: Comparison) -> frozenset[str]:
     """Columns of eval.csv in which nothing may be marked as best, such as "precision_domain"."""
     return frozenset(
@@ -65,20 +68,18 @@ def blind_columns(comparison: Comparison) -> frozenset[str]:
     )
 
 
-def blind_sentences(
-    comparison: Comparison, extractor: str, metrics: Iterable[str] = tuple(COLUMNS)
-) -> list[str]:
-    """What readers of these metrics have to know; nothing of metrics without blind spots."""
+def blind_sentences(comparison: Comparison, extractor: str, columns: Iterable[Column]) -> list[str]:
+    """What readers of these columns have to know; nothing of metrics without blind spots."""
     spots = blind_to(comparison, extractor)
     return [
         BLIND_SENTENCE.format(
             extractor=extractor,
-            metric=COLUMNS[metric].title.removesuffix(" ×10³"),
-            kinds=_listed([f"{s.kind} ({_number(s.score, metric)})" for s in spots[metric]]),
-            real=_number(spots[metric][0].real, metric),
+            metric=column.label,
+            kinds=_listed([f"{s.kind} ({_number(s.score, column)})" for s in spots[column.name]]),
+            real=_number(spots[column.name][0].real, column),
         )
-        for metric in metrics
-        if metric in spots
+        for column in columns
+        if column.name in spots
     ]
 
 
@@ -108,9 +109,9 @@ def _texts(run: Run, extractor: str) -> tuple[str, ...]:
     return run.last.texts(f"{BLIND}{extractor}") if len(run.table) else ()
 
 
-def _number(score: float, metric: str) -> str:
+def _number(score: float, column: Column) -> str:
     """A score in the units of the tables."""
-    return f"{score * (1e3 if metric == 'kid' else 1):.3g}"
+    return f"{score * column.factor:.3g}"
 
 
 def _listed(words: list[str]) -> str:
