@@ -28,7 +28,7 @@ class BatchStream:
         flip: bool,
         world: World | None = None,
     ) -> None:
-        """Check sizes; no data is read yet.
+        """Check that the batch can be shared; no data is read yet.
 
         Args:
             split: the data, N >= 1 images; N may be smaller than batch_size.
@@ -39,31 +39,23 @@ class BatchStream:
                 batch_size; None for one alone.
 
         Raises:
-            ValueError: an argument is out of range, or the number of processes does not divide
-                batch_size.
+            ValueError: there are no images, or the number of processes does not divide batch_size.
         """
         if len(split) < 1:
             raise ValueError("split holds no images: a batch stream needs at least one.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1.")
-        if seed < 0:
-            raise ValueError(f"seed={seed} must not be negative.")
         self.world = world or World()
-        rank, processes = self.world.rank, self.world.size
-        if not 0 <= rank < processes:
-            raise ValueError(f"rank={rank} must lie in [0, size) with size={processes}.")
-        if batch_size % processes:
+        rank, size = self.world.rank, self.world.size
+        if batch_size % size:
             raise ValueError(
-                f"batch_size={batch_size} must be a multiple of the number of processes, "
-                f"{processes}."
+                f"batch_size={batch_size} must be a multiple of the number of processes, {size}."
             )
         self._split = split
         self._images = np.asarray(split.images)  # a view: plain indexing is faster than memmap's
         self._batch_size = batch_size
         self._seed = seed
         self._flip = flip
-        size = batch_size // processes
-        self._slice = slice(rank * size, (rank + 1) * size)
+        part = batch_size // size
+        self._slice = slice(rank * part, (rank + 1) * part)
         self._orders: dict[int, np.ndarray] = {}  # permutations of the epochs last touched
 
     def __call__(self, k: int) -> Batch:

@@ -337,7 +337,7 @@ MACHINE = (
         "model.build.latent_dim=1000000000000",
     ),
     setting(
-        "logger.wandb must be disabled or offline or online, got 'sometimes'",
+        "logger.wandb must be disabled, offline or online, got 'sometimes'",
         "logger.wandb=sometimes",
     ),
 )

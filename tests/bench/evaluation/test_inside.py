@@ -193,7 +193,7 @@ def record(dataset, path):
     recipe = Recipe(8, {"denoiser": torch.optim.Adam})
     batches = BatchStream(dataset.train, 8, seed=0, flip=False)
     budget = Budget(images=16)
-    trainer = Trainer(gaussian(dataset.spec()), recipe, budget, batches, path / "c", seed=0)
+    trainer = Trainer(gaussian(dataset.spec()), recipe, budget, batches, path / "c")
     reference = Reference(
         dataset,
         [DomainExtractor(DomainClassifier((1, 8, 8), 10, width=4).eval())],
