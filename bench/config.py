@@ -109,12 +109,12 @@ def _paths(key: str, weights: Mapping[str, Any]) -> str | None:
 
 
 def _threads(key: str, value: int) -> str | None:
-    from bench.runtime.jobs import cores
-
     if value < 1:
         return f"{key} must be at least 1 or null, got {value}"
     if value <= MAX_THREADS:
         return None
+    from bench.runtime.jobs import cores  # what launchers need is not light
+
     most = f"at most {MAX_THREADS} or null"
     return f"{key} must be {most}, got {value}: this machine has {cores()} cores"
 
