@@ -1,91 +1,79 @@
-"""Settings of a run and their kinds; which run they are: its directory, variant and recipe."""
+"""The settings of a run, typed and checked before any work; and which run they make.
+
+A setting is one field here and one line in conf/. Its annotation says all that is asked of it: its
+kind, whether it may be null, and the rules that its value has to keep.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from bench.former import ABSENT, value_at, without_former
+from bench.former import ABSENT, FORMER, value_at, without_former
 
-WHOLE = "a whole number"
-NUMBER = "a number"
-FLAG = "true or false"
-TEXT = "text"
+Rule = Callable[[str, Any], str | None]
+"""Says what is wrong with the value of a setting, given its key; None if nothing is."""
 
-KINDS = {
-    "seed": (WHOLE, False),
-    "threads": (WHOLE, True),
-    "data_root": (TEXT, False),
-    "cache_root": (TEXT, True),
-    "results_root": (TEXT, False),
-    "dataset.flip": (FLAG, False),
-    "budget.images": (NUMBER, True),
-    "budget.seconds": (NUMBER, True),
-    "budget.flops": (NUMBER, True),
-    "budget.images_by_default": (NUMBER, False),
-    "budget.checkpoints": (WHOLE, False),
-    "evaluator.samples": (WHOLE, True),
-    "evaluator.batch_size": (WHOLE, False),
-    "evaluator.cost_seconds": (NUMBER, False),
-    "evaluator.resamples": (WHOLE, False),
-    "trainer.log_every": (WHOLE, False),
-    "trainer.checkpoint_seconds": (NUMBER, False),
-    "trainer.compile": (FLAG, False),
+KINDS: Mapping[Any, str] = {
+    Callable: "a function",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "text",
+    Mapping: "a group of settings",
+    Sequence: "a list",
+    NoneType: "null",
 }
-"""Kind of each setting, and whether it may be null. Ranges belong to what uses the value."""
+"""What a value must be, in words."""
 
+
+def must(holds: Callable[[Any], bool], what: str) -> Rule:
+    """A rule that is said as "KEY must …, got …"."""
+    return lambda key, value: None if holds(value) else f"{key} must {what}, got {_short(value)}"
+
+
+def at_least(least: int) -> Rule:
+    """No number below one."""
+    return must(lambda value: value >= least, f"be at least {least}")
+
+
+def _at_most(most: str, why: str) -> Rule:
+    """No number above one that has a reason; more words may follow the number."""
+    limit = float(most.partition(",")[0])
+    return lambda key, value: (
+        f"{key}={_short(value)} {why}: set it to at most {most}" if value > limit else None
+    )
+
+
+def _finite(key: str, value: float) -> str | None:
+    return f"{key} must be finite, got {value}: null is unlimited" if value == math.inf else None
+
+
+POSITIVE = must(lambda value: value > 0, "be positive")
+NOT_NEGATIVE = must(lambda value: value >= 0, "not be negative")
 
 MAX_SEED = 2**63 - 1
 """Largest seed that every generator of random numbers here takes."""
 
+MIN_SAMPLES = 10
+"""Fewest samples that every metric is defined for: IS takes 10 splits."""
 
-def check_kinds(config: Mapping[str, Any], *, complete: bool = True) -> None:
-    """Refuse values of another kind than a setting takes.
+MAX_CHECKPOINTS = 10_000
+"""Most evaluation points of a run."""
 
-    Args:
-        config: the resolved configuration, of plain values.
-        complete: whether every setting must be there; runs of earlier versions lack some.
+_SPENT = "cannot be spent by any machine"
+"""The largest budgets are 10 million images a second for three years, and more operations than any
+model was trained with; a larger number is a slip of the pen."""
 
-    Raises:
-        ValueError: naming the setting, the value and what it must be.
-    """
-    for key, (kind, nullable) in KINDS.items():
-        value: Any = config
-        for part in key.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                if complete:
-                    raise ValueError(f"{key} is missing: it must be {kind}{' or null' * nullable}")
-                value = ABSENT
-                break
-            value = value[part]
-        if not (value is ABSENT or _is(value, kind) or (nullable and value is None)):
-            wanted = f"{kind}{' or null' * nullable}"
-            raise ValueError(f"{key} must be {wanted}, got {value!r}{_advice(key, value, kind)}")
-    if (seed := config.get("seed", 0)) > MAX_SEED:
-        raise ValueError(f"seed must be at most {MAX_SEED}, got {seed}")
+_EVALUATED = "would evaluate the model as many times, with all its samplers"
 
-
-def _advice(key: str, value: object, kind: str) -> str:
-    """How to write a whole number that was written as 1e6, and text that YAML reads as a number."""
-    if kind == TEXT and isinstance(value, (int, float)):
-        return f": quote it, as in '{key}=\"{value}\"'"
-    if kind == WHOLE and isinstance(value, float) and value.is_integer():
-        return f": write {int(value)}"
-    return ""
-
-
-def _is(value: object, kind: str) -> bool:
-    if kind == TEXT:
-        return isinstance(value, str)
-    if kind == FLAG or isinstance(value, bool):
-        return kind == FLAG and isinstance(value, bool)
-    return isinstance(value, int) or (kind == NUMBER and isinstance(value, float))
-
-
-NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root", "trust")
-"""Overrides that do not make another variant: they have their own place or change no number."""
+MAX_THREADS = 1024
+"""Most CPU threads of a run; far more of them than cores exhaust the system."""
 
 MAX_NAME = 100
 """Bytes of the longest name, in UTF-8: file systems take 255, and files add their own words."""
@@ -93,8 +81,364 @@ MAX_NAME = 100
 NAME_RULE = f"1 to {MAX_NAME} printable characters, without / and \\ and with no dot as the first"
 """What `is_name` asks of a name, in words."""
 
-NAMED = ("dataset.name", "dataset.load.name", "model.name")
-"""Settings that name folders and files."""
+
+def is_name(text: object) -> bool:
+    """Whether a text can name a data set, model, variant, seed or sampler: `NAME_RULE`.
+
+    Names become folders of runs and of the cache, and files of the comparison: none leads out of
+    these, hides a file or breaks a line.
+    """
+    if not isinstance(text, str) or not text.isprintable():
+        return False
+    bounded = 0 < len(text.encode()) <= MAX_NAME
+    return bounded and not text.startswith(".") and not {"/", "\\"} & set(text)
+
+
+def _named(key: str, text: str) -> str | None:
+    shown = text if len(text) <= MAX_NAME else f"{text[:20]}…"
+    return None if is_name(text) else f"{key} must be {NAME_RULE}, got {shown!r}"
+
+
+def _named_below(key: str, load: Mapping[str, Any]) -> str | None:
+    return _wrong(f"{key}.name", load["name"], Name) if "name" in load else None
+
+
+def _paths(key: str, weights: Mapping[str, Any]) -> str | None:
+    wrong = (_wrong(f"{key}.{name}", path, str | None) for name, path in weights.items())
+    return next(filter(None, wrong), None)
+
+
+def _threads(key: str, value: int) -> str | None:
+    if value < 1:
+        return f"{key} must be at least 1 or null, got {value}"
+    if value <= MAX_THREADS:
+        return None
+    from bench.runtime.jobs import cores  # what launchers need is not light
+
+    most = f"at most {MAX_THREADS} or null"
+    return f"{key} must be {most}, got {value}: this machine has {cores()} cores"
+
+
+SHARED = "shared"
+"""Marks a setting at the top of the configuration, which several sections take from there."""
+
+Seed = Annotated[
+    int, SHARED, NOT_NEGATIVE, must(lambda seed: seed <= MAX_SEED, f"be at most {MAX_SEED}")
+]
+Precision = Annotated[Literal["fp32", "bf16"], SHARED]
+Name = Annotated[str, _named]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the settings; every one that is made has been checked.
+
+    Raises:
+        ValueError: naming the setting, the value and what it must be.
+    """
+
+    prefix: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Refuse values of another kind than a setting takes, and those that break its rules."""
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if said := _wrong(_key(type(self), setting), value, setting.type):
+                raise ValueError(said)
+
+
+@dataclass(frozen=True)
+class DatasetSettings(Section):
+    """Which data; what else stands in its YAML is handed to `load` by interpolation.
+
+    Attributes:
+        name: in tables and in the paths of runs.
+        load: called with the roots, gives a `bench.data.dataset.Dataset`.
+        flip: whether training images are mirrored at random.
+    """
+
+    prefix = "dataset."
+    name: Name
+    load: Annotated[Mapping[str, Any], _named_below]
+    flip: bool
+
+
+@dataclass(frozen=True)
+class ModelSettings(Section):
+    """Which model; what else stands in its YAML is handed on by interpolation.
+
+    Attributes:
+        name: in tables and in the paths of runs.
+        build: called with a `models.base.DataSpec`, gives a `models.base.GenerativeModel`.
+        training: gives a `bench.training.recipe.Recipe`.
+    """
+
+    prefix = "model."
+    name: Name
+    build: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Budget(Section):
+    """Limits on training; whichever is reached first ends it, None means unlimited.
+
+    The step in which a limit is reached is completed, so a run overshoots by less than one step.
+
+    Attributes:
+        images: real images shown to the first phase (StyleGAN's convention, there in thousands).
+        seconds: training time without evaluation and checkpoints.
+        flops: floating-point operations of training.
+        checkpoints: points at equal distance along the budget at which the model is saved and
+            evaluated; the last one is the end.
+        images_by_default: takes the place of `images` where there is no limit at all.
+    """
+
+    prefix = "budget."
+    images: Annotated[float | None, POSITIVE, _finite, _at_most("1e+15", _SPENT)] = None
+    seconds: Annotated[float | None, POSITIVE, _finite, _at_most("31622400, a year", _SPENT)] = None
+    flops: Annotated[float | None, POSITIVE, _finite, _at_most("1e+27", _SPENT)] = None
+    checkpoints: Annotated[int, at_least(1), _at_most(str(MAX_CHECKPOINTS), _EVALUATED)] = 1
+    images_by_default: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse budgets under which nothing could be trained."""
+        if not self.limits():
+            object.__setattr__(self, "images", self.images_by_default)
+        super().__post_init__()
+        if not self.limits():
+            raise ValueError(
+                "the budget is unlimited: set at least one of budget.images, budget.seconds, "
+                "budget.flops"
+            )
+
+    def check_points(self, batch_size: int) -> None:
+        """Refuse more evaluation points than training steps: some would have the same weights.
+
+        Args:
+            batch_size: images of one step.
+
+        Raises:
+            ValueError: naming the number of steps.
+        """
+        if self.images is None:
+            return
+        steps = math.ceil(self.images / batch_size)
+        if self.checkpoints > steps:
+            raise ValueError(
+                f"budget.checkpoints={self.checkpoints}, but {self.images:.12g} images in batches "
+                f"of {batch_size} are {steps} steps: set it to at most {steps}"
+            )
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        limits = {"images": self.images, "seconds": self.seconds, "flops": self.flops}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def __str__(self) -> str:
+        """The limits in one line, such as "seconds=120"; the same for equal budgets."""
+        return ",".join(f"{name}={limit:.12g}" for name, limit in self.limits().items())
+
+
+@dataclass(frozen=True)
+class TrainerSettings(Section):
+    """How the trainer works, whatever the model.
+
+    Attributes:
+        seed: of all random numbers of training.
+        precision: of the losses; weights are always float32.
+        log_every: steps between two rows of losses.
+        checkpoint_seconds: longest training time that a kill can cost.
+        compile: whether losses go through torch.compile.
+    """
+
+    prefix = "trainer."
+    seed: Seed = 0
+    precision: Precision = "fp32"
+    log_every: Annotated[int, at_least(1)] = 50
+    checkpoint_seconds: Annotated[float, NOT_NEGATIVE] = 60.0
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings(Section):
+    """How models are evaluated, whatever they are.
+
+    Attributes:
+        samples: how many samples are drawn from each sampler; None for as many as are held out.
+        batch_size: how many are drawn at a time.
+        seed: seed of the samples.
+        precision: for drawing; features are always extracted in fp32.
+        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
+        resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out. With the
+            most, the ends of an interval are known to 0.3 % of its width.
+        class_labels: which classes class-conditional models are asked for: "data", as often as they
+            occur in the data, or "uniform".
+        extractor: what sees the samples, one or several; None for what suits the data.
+        weights: local paths of extractors' weights; None for shipped or published ones.
+    """
+
+    prefix = "evaluator."
+    samples: Annotated[int | None, at_least(MIN_SAMPLES)] = None
+    batch_size: Annotated[int, at_least(1)] = 250
+    seed: Seed = 0
+    precision: Precision = "fp32"
+    cost_seconds: Annotated[
+        float, NOT_NEGATIVE, _at_most("3600", "is the time spent on timing each sampler")
+    ] = 0.0
+    resamples: Annotated[
+        int, NOT_NEGATIVE, _at_most("100000", "would take hours and make no interval better")
+    ] = 0
+    class_labels: Literal["data", "uniform"] = "data"
+    extractor: str | Sequence[str] | None = None
+    weights: Annotated[Mapping[str, str | None], _paths] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoggerSettings(Section):
+    """The mirror of a run in Weights & Biases.
+
+    Attributes:
+        wandb: "offline" (files that `wandb sync` uploads later), "online", or "disabled".
+        project: W&B project.
+        group: W&B group; None for the sweep's own name.
+    """
+
+    prefix = "logger."
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "gan-vs-diffusion"
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings(Section):
+    """All settings of a run, conf/config.yaml.
+
+    Attributes:
+        seed: of initial weights, training and samples.
+        precision: "fp32" or "bf16" (autocast).
+        device: auto, cpu, cuda or cuda:N.
+        threads: CPU threads; None leaves the choice to torch.
+        data_root: where data sets lie and are downloaded to.
+        cache_root: decoded data and reference features; None for the user's cache.
+        results_root: runs are written below it.
+    """
+
+    seed: Seed
+    precision: Precision
+    device: str
+    threads: Annotated[int | None, _threads]
+    data_root: Path
+    cache_root: Path | None
+    results_root: Path
+    dataset: DatasetSettings
+    model: ModelSettings
+    budget: Budget
+    evaluator: EvaluatorSettings
+    trainer: TrainerSettings
+    logger: LoggerSettings
+
+
+CLOSED = ("budget", "evaluator", "trainer", "logger")
+"""Sections in which each setting is a field; elsewhere more may stand, to be interpolated."""
+
+S = TypeVar("S", bound=Section)
+
+
+def read_settings(config: Mapping[str, Any], *, recorded: bool = False) -> Settings:
+    """The settings of a configuration.
+
+    Args:
+        config: the resolved configuration, of plain values.
+        recorded: whether it was recorded by a run, perhaps of an earlier version: what it lacks is
+            as it was then (`bench.former`).
+
+    Raises:
+        ValueError: naming the setting, the value and what it must be.
+    """
+    return _read(Settings, config, recorded)
+
+
+def _read(section: type[S], config: Mapping[str, Any], recorded: bool) -> S:
+    values = {}
+    for setting in fields(section):
+        if isinstance(setting.type, type) and issubclass(setting.type, Section):
+            values[setting.name] = _read(setting.type, config, recorded)
+            continue
+        key = _key(section, setting)
+        value = value_at(config, key)
+        if value is ABSENT and recorded:
+            value = FORMER.get(key, ABSENT)
+        kinds, _ = _asked(setting.type)
+        if value is ABSENT:
+            remedy = f"it must be {_words(kinds)}"
+            if recorded:
+                remedy = "bring the file back, or do not use this run"
+            raise ValueError(f"{key} is missing: {remedy}")
+        values[setting.name] = Path(value) if Path in kinds and isinstance(value, str) else value
+    name = section.prefix.rstrip(".")
+    if name in CLOSED and not recorded and (unknown := config[name].keys() - values.keys()):
+        raise ValueError(f"{name}.{min(unknown, key=str)} is no setting: see conf/")
+    return section(**values)
+
+
+def _key(section: type[Section], setting: Any) -> str:
+    """The key of a setting in the whole configuration, such as "evaluator.samples"."""
+    shared = SHARED in getattr(setting.type, "__metadata__", ())
+    return setting.name if shared else section.prefix + setting.name
+
+
+def _asked(annotation: Any) -> tuple[tuple[Any, ...], tuple[Rule, ...]]:
+    """The kinds that a value may be of, and the rules for it."""
+    metadata = getattr(annotation, "__metadata__", ())
+    bare = get_args(annotation)[0] if metadata else annotation
+    kinds = get_args(bare) if get_origin(bare) in (Union, UnionType) else (bare,)
+    plain = (kind if get_origin(kind) in (None, Literal) else get_origin(kind) for kind in kinds)
+    return tuple(plain), tuple(rule for rule in metadata if rule != SHARED)
+
+
+def _words(kinds: Sequence[Any]) -> str:
+    """The kinds in words, such as "a whole number or null"."""
+    words = [word for kind in kinds for word in get_args(kind) or (KINDS[kind],)]
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _wrong(key: str, value: Any, annotation: Any) -> str | None:
+    """What is wrong with a value, in a sentence; None if nothing is."""
+    kinds, rules = _asked(annotation)
+    if not any(_is(value, kind) for kind in kinds):
+        return f"{key} must be {_words(kinds)}, got {value!r}{_advice(key, value, kinds)}"
+    said = (rule(key, value) for rule in rules if value is not None)
+    return next(filter(None, said), None)
+
+
+def _is(value: object, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is Sequence:
+        return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _advice(key: str, value: object, kinds: Sequence[Any]) -> str:
+    """How to write a whole number that was written as 1e6, and text that YAML reads as a number."""
+    if KINDS[str] in map(KINDS.get, kinds) and isinstance(value, (int, float)):
+        return f": quote it, as in '{key}=\"{value}\"'"
+    if int in kinds and isinstance(value, float) and value.is_integer():
+        return f": write {int(value)}"
+    return ""
+
+
+def _short(number: float) -> str:
+    """A number in at most 26 letters; a whole one may have thousands of digits."""
+    text = str(number)
+    return text if len(text) <= 26 else f"{text[:25]}…"
+
+
+NOT_IN_VARIANT = ("model", "dataset", "seed", "results_root", "data_root", "cache_root", "trust")
+"""Overrides that do not make another variant: they have their own place or change no number."""
 
 
 @dataclass(frozen=True)
@@ -110,39 +454,6 @@ class Origin:
     overrides: tuple[str, ...]
     command: str
     group: str | None
-
-
-def is_name(text: object) -> bool:
-    """Whether a text can name a data set, model, variant, seed or sampler: `NAME_RULE`.
-
-    Names become folders of runs and of the cache, and files of the comparison: none leads out of
-    these, hides a file or breaks a line.
-    """
-    if not isinstance(text, str) or not text.isprintable():
-        return False
-    bounded = 0 < len(text.encode()) <= MAX_NAME
-    return bounded and not text.startswith(".") and not {"/", "\\"} & set(text)
-
-
-def check_names(config: Mapping[str, Any]) -> None:
-    """Refuse names that cannot be those of folders, before any work.
-
-    Args:
-        config: the resolved configuration, of plain values.
-
-    Raises:
-        ValueError: naming the setting, the value and the rule.
-    """
-    for key in NAMED:
-        value = value_at(config, key)
-        if value is ABSENT or is_name(value):
-            continue
-        if not isinstance(value, str):
-            raise ValueError(
-                f"{key} must be text, got {value!r}: quote it, as in '{key}=\"{value}\"'"
-            )
-        shown = value if len(value) <= MAX_NAME else f"{value[:20]}…"
-        raise ValueError(f"{key} must be {NAME_RULE}, got {shown!r}")
 
 
 def varied(overrides: Sequence[str]) -> tuple[str, ...]:

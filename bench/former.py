@@ -35,7 +35,6 @@ FORMER_TARGETS: Mapping[str, str] = {
     "bench.lr_schedules.cosine": "bench.training.recipe.cosine",
     "bench.lr_schedules.linear_to_zero": "bench.training.recipe.linear_to_zero",
     "bench.recipe.Recipe": "bench.training.recipe.Recipe",
-    "bench.recipe.TrainerOptions": "bench.training.recipe.TrainerOptions",
     "bench.recorded.trained_or": "bench.runs.reload.trained_or",
     "models.diffusion.ddgan_discriminator.Discriminator": "models.diffusion.ddgan.Discriminator",
     "models.diffusion.dit.DiT": "models.diffusion.networks.dit.DiT",

@@ -4,7 +4,7 @@ import gc
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,37 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from bench.build import (
-    build_budget,
     build_dataset,
     build_evaluator,
     build_model,
     build_options,
     build_trainer,
+    cache_root,
     plain,
 )
-from bench.config import Origin, check_kinds, check_names, recipe_hash, run_directory, varied
+from bench.config import (
+    MIN_SAMPLES,
+    Origin,
+    Settings,
+    read_settings,
+    recipe_hash,
+    run_directory,
+    varied,
+)
 from bench.data.dataset import Dataset
 from bench.errors import RunError, one_sentence
-from bench.evaluation.evaluator import check_limits, check_settings
+from bench.evaluation.evaluator import check_limits, check_size
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
 from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
-from bench.runs.wandb_mirror import WandbLogger, check_mode, lasting_id
-from bench.runs.writer import Recorder
-from bench.runtime.device import check_precision, choose_device, keep_freed_memory, set_threads
+from bench.runs.wandb_mirror import WandbLogger
+from bench.runs.writer import Instruments, Recorder
+from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
-from bench.training.budget import Budget
 from bench.training.callbacks import Observer, SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
@@ -83,32 +90,24 @@ def run(
     with one_sentence(), trusting(_trusted(cfg), "trust=[{}]"):
         OmegaConf.resolve(cfg)
         config = plain(cfg)
-        check_kinds(config)
-        check_names(config)
-        check_precision(cfg.precision)
-        check_mode(cfg.logger.wandb)
-        device = choose_device(cfg.device)
-        budget = build_budget(cfg.budget)
-        set_threads(cfg.threads)
+        settings = read_settings(config)
+        check_size(settings.evaluator.samples or MIN_SAMPLES, settings.evaluator.resamples)
+        device = choose_device(settings.device)
+        set_threads(settings.threads)
         keep_freed_memory()
-        check_settings(
-            cfg.evaluator.samples,
-            cfg.evaluator.batch_size,
-            cfg.evaluator.cost_seconds,
-            cfg.evaluator.resamples,
-            cfg.evaluator.class_labels,
-        )
-        path, overrides = _directory(config, overrides)
+        path, overrides = _directory(settings, config, overrides)
         origin = Origin(varied(overrides), command, group)
         with distributed(device) as world:
             opened = RunDirectory(path) if world.is_main else nullcontext()
             with opened as records:
                 if records is not None:
-                    if _classes_make_no_difference(cfg, path):
-                        cfg.evaluator.class_labels = FORMER[CLASS_LABELS]
-                    records.check_config(plain(cfg), BEFORE_DATA)
-                done = _ended_before(path, records, world)
-                return done or _train(cfg, budget, device, world, path, records, origin)
+                    if _classes_make_no_difference(settings, config, path):
+                        config["evaluator"]["class_labels"] = FORMER[CLASS_LABELS]
+                        settings = read_settings(config)
+                    records.check_config(config, BEFORE_DATA)
+                if ended := _ended_before(path, records, world):
+                    return ended
+                return _Job(settings, config, path, origin, device, world).train(records)
 
 
 def _trusted(cfg: DictConfig) -> list[str]:
@@ -125,7 +124,9 @@ def _trusted(cfg: DictConfig) -> list[str]:
     raise ValueError(f"trust must be a list of packages, got {trust}: write trust=[my_models]")
 
 
-def _directory(config: Mapping[str, Any], overrides: Sequence[str]) -> tuple[Path, Sequence[str]]:
+def _directory(
+    settings: Settings, config: Mapping[str, Any], overrides: Sequence[str]
+) -> tuple[Path, Sequence[str]]:
     """The run's directory and the overrides that name it.
 
     Where an override asks for what an earlier version did by default, the run that this version
@@ -133,8 +134,8 @@ def _directory(config: Mapping[str, Any], overrides: Sequence[str]) -> tuple[Pat
     """
 
     def directory(named: Sequence[str]) -> Path:
-        names = (config["dataset"]["name"], config["model"]["name"])
-        return run_directory(Path(config["results_root"]), *names, named, config["seed"])
+        names = (settings.dataset.name, settings.model.name)
+        return run_directory(settings.results_root, *names, named, settings.seed)
 
     path = directory(overrides)
     if recorded_config(path) is None:
@@ -144,7 +145,7 @@ def _directory(config: Mapping[str, Any], overrides: Sequence[str]) -> tuple[Pat
     return path, overrides
 
 
-def _classes_make_no_difference(cfg: DictConfig, path: Path) -> bool:
+def _classes_make_no_difference(settings: Settings, config: Mapping[str, Any], path: Path) -> bool:
     """Whether a run of before evaluator.class_labels does not depend on it.
 
     That is so where the data has no classes or is balanced, or no sampler takes a class.
@@ -152,58 +153,84 @@ def _classes_make_no_difference(cfg: DictConfig, path: Path) -> bool:
     recorded = recorded_config(path)
     if recorded is None or value_at(recorded, CLASS_LABELS) is not ABSENT:
         return False
-    if not was_made_with(path, plain(cfg), (*BEFORE_DATA, CLASS_LABELS)):
+    if not was_made_with(path, config, (*BEFORE_DATA, CLASS_LABELS)):
         return False  # refused for something else
-    dataset = build_dataset(cfg, World())
-    if label_frequencies(dataset, cfg.evaluator.class_labels) is None:
+    dataset = build_dataset(settings, World())
+    if label_frequencies(dataset, settings.evaluator.class_labels) is None:
         return True
-    model = build_model(cfg, dataset, torch.device("cpu"))
+    model = build_model(settings.model, dataset, torch.device("cpu"), seed=settings.seed)
     return not any(sampler.classes for sampler in model.samplers.values())
 
 
-def _train(
-    cfg: DictConfig,
-    budget: Budget,
-    device: torch.device,
-    world: World,
-    path: Path,
-    records: RunDirectory | None,
-    origin: Origin,
-) -> RunResult:
-    """Build everything, train, evaluate and record how it ended."""
-    dataset = build_dataset(cfg, world)
-    memory = PeakMemory(device)
-    trainer = build_trainer(cfg, budget, dataset, device, world, path / "checkpoints")
-    _announce(dataset, trained=bool(trainer.phases))
-    trainer.resume()
-    gc.enable()  # bench.cli disables it for a quicker start
-    progress = TrainingProgress(path.as_posix(), visible=world.is_main)
-    observer: Observer = SilentObserver()
-    if records is not None:
-        options = build_options(cfg, dataset)
-        check_limits(trainer.model, options.samples)
-        with memory.excluding():
-            evaluator = build_evaluator(cfg, dataset, options, device)
-        of_data: dict[str, object] = {"data_hash": dataset.hash}
-        if dataset.notes:
-            of_data["data_notes"] = list(dataset.notes)
-        records.write_config(plain(cfg) | of_data, (*MAY_DIFFER, "data_notes"))
-        observer = Recorder(
-            records,
-            trainer,
-            evaluator,
-            _identity(cfg, path, origin) | provenance(evaluator, trainer),
-            _wandb(cfg, path, origin.group),
-            progress,
-            memory,
-            origin.command,
-        )
-    status = _fit(trainer, observer, progress, origin.command)
-    if records is not None:
-        records.write_status(status)
-    if status.phase == "evaluation" and world.size > 1:
-        raise RunError(status.reason)  # the other ranks wait for this one: end them all
-    return RunResult(path, status.status, status.reason)
+@dataclass(frozen=True)
+class _Job:
+    """A run that is to be trained.
+
+    Attributes:
+        settings: checked.
+        config: the plain values that they were read from, for the record.
+        path: the run directory.
+        origin: where the run came from.
+        device: where it is trained.
+        world: this process among others.
+    """
+
+    settings: Settings
+    config: Mapping[str, Any]
+    path: Path
+    origin: Origin
+    device: torch.device
+    world: World
+
+    def train(self, records: RunDirectory | None) -> RunResult:
+        """Build everything, train, evaluate and record how it ended."""
+        dataset = build_dataset(self.settings, self.world)
+        memory = PeakMemory(self.device)
+        checkpoints = self.path / "checkpoints"
+        trainer = build_trainer(self.settings, dataset, self.device, self.world, checkpoints)
+        _announce(dataset, trained=bool(trainer.phases))
+        trainer.resume()
+        gc.enable()  # bench.cli disables it for a quicker start
+        progress = TrainingProgress(self.path.as_posix(), visible=self.world.is_main)
+        observer: Observer = SilentObserver()
+        if records is not None:
+            options = build_options(self.settings.evaluator, dataset)
+            check_limits(trainer.model, options.samples)
+            with memory.excluding():
+                cache = cache_root(self.settings)
+                evaluator = build_evaluator(options, dataset, self.device, cache)
+            of_data: dict[str, object] = {"data_hash": dataset.hash}
+            if dataset.notes:
+                of_data["data_notes"] = list(dataset.notes)
+            records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
+            constants = self._identity() | provenance(evaluator, trainer)
+            instruments = Instruments(self._wandb(), progress, memory)
+            command = self.origin.command
+            observer = Recorder(records, trainer, evaluator, constants, instruments, command)
+        status = _fit(trainer, observer, progress, self.origin.command)
+        if records is not None:
+            records.write_status(status)
+        if status.phase == "evaluation" and self.world.size > 1:
+            raise RunError(status.reason)  # the other ranks wait for this one: end them all
+        return RunResult(self.path, status.status, status.reason)
+
+    def _identity(self) -> dict[str, str | int]:
+        """The columns that say which run a row is of."""
+        return {
+            "dataset": self.settings.dataset.name,
+            "model": self.settings.model.name,
+            "variant": self.path.parent.name,
+            "seed": self.settings.seed,
+            "overrides": " ".join(self.origin.overrides),
+            "recipe": recipe_hash(self.config["model"], flip=self.settings.dataset.flip),
+        }
+
+    def _wandb(self) -> WandbLogger:
+        logger = self.settings.logger
+        logger = replace(logger, group=logger.group or self.origin.group)
+        names = (self.settings.dataset.name, self.settings.model.name)
+        name = "/".join((*names, self.path.parent.name, self.path.name))
+        return WandbLogger(logger, self.path, name, dict(self.config))
 
 
 def _announce(dataset: Dataset, *, trained: bool) -> None:
@@ -243,18 +270,6 @@ def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, comma
     return Status("finished", step=trainer.spent.step, command=command)
 
 
-def _identity(cfg: DictConfig, path: Path, origin: Origin) -> dict[str, str | int]:
-    """The columns that say which run a row is of."""
-    return {
-        "dataset": cfg.dataset.name,
-        "model": cfg.model.name,
-        "variant": path.parent.name,
-        "seed": cfg.seed,
-        "overrides": " ".join(origin.overrides),
-        "recipe": recipe_hash(plain(cfg.model), flip=cfg.dataset.flip),
-    }
-
-
 def _ended_before(path: Path, records: RunDirectory | None, world: World) -> RunResult | None:
     """What an earlier call came to, where it came to an end; the same on every rank."""
     status = records.status if records is not None else None
@@ -269,15 +284,3 @@ def _ended_before(path: Path, records: RunDirectory | None, world: World) -> Run
         return RunResult(path, "finished")
     log.info("%s already %s: skipped (delete it to run again)", path, status.status)
     return RunResult(path, status.status, status.reason)
-
-
-def _wandb(cfg: DictConfig, path: Path, group: str | None) -> WandbLogger:
-    return WandbLogger(
-        cfg.logger.wandb,
-        path,
-        project=cfg.logger.project,
-        group=cfg.logger.group or group,
-        name=f"{cfg.dataset.name}/{cfg.model.name}/{path.parent.name}/{path.name}",
-        run_id="" if cfg.logger.wandb == "disabled" else lasting_id(path),
-        config=plain(cfg),
-    )

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from bench.data.dataset import Split, to_float
+from bench.runtime.distributed import World
 from models.base import Batch
 
 _ORDER, _FLIPS = 0, 1  # keys of the two independent random streams
@@ -25,41 +26,36 @@ class BatchStream:
         seed: int,
         *,
         flip: bool,
-        rank: int = 0,
-        world: int = 1,
+        world: World | None = None,
     ) -> None:
-        """Check sizes; no data is read yet.
+        """Check that the batch can be shared; no data is read yet.
 
         Args:
             split: the data, N >= 1 images; N may be smaller than batch_size.
             batch_size: B, images in a joint batch over all ranks.
             seed: non-negative key of order and flips.
             flip: whether each image is mirrored left to right with probability 1/2.
-            rank: this process, in [0, world).
-            world: number of processes that share a joint batch; must divide batch_size.
+            world: this process among those that share a joint batch, whose number must divide
+                batch_size; None for one alone.
 
         Raises:
-            ValueError: an argument is out of range, or world does not divide batch_size.
+            ValueError: there are no images, or the number of processes does not divide batch_size.
         """
         if len(split) < 1:
             raise ValueError("split holds no images: a batch stream needs at least one.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1.")
-        if seed < 0:
-            raise ValueError(f"seed={seed} must not be negative.")
-        if not 0 <= rank < world:
-            raise ValueError(f"rank={rank} must lie in [0, world) with world={world}.")
-        if batch_size % world:
+        self.world = world or World()
+        rank, size = self.world.rank, self.world.size
+        if batch_size % size:
             raise ValueError(
-                f"batch_size={batch_size} must be a multiple of the number of processes, {world}."
+                f"batch_size={batch_size} must be a multiple of the number of processes, {size}."
             )
         self._split = split
         self._images = np.asarray(split.images)  # a view: plain indexing is faster than memmap's
         self._batch_size = batch_size
         self._seed = seed
         self._flip = flip
-        size = batch_size // world
-        self._slice = slice(rank * size, (rank + 1) * size)
+        part = batch_size // size
+        self._slice = slice(rank * part, (rank + 1) * part)
         self._orders: dict[int, np.ndarray] = {}  # permutations of the epochs last touched
 
     def __call__(self, k: int) -> Batch:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.config import MIN_SAMPLES, EvaluatorSettings
 from bench.cost.measure import sampling_cost
 from bench.data.dataset import Dataset, as_drawn
 from bench.evaluation.extractors.base import Extractor, extract
@@ -19,21 +20,15 @@ from bench.evaluation.metrics.memorisation import memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.evaluation.reference import Reference
-from bench.evaluation.sampling import CLASS_LABELS, Drawn, batch_sizes, draw, label_frequencies
+from bench.evaluation.sampling import Drawn, batch_sizes, draw, label_frequencies
 from bench.runtime.device import autocast
 from bench.runtime.isolation import evaluating
 from bench.runtime.memory import check_fits
 from models.base import GenerativeModel, Sampler
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 5000
-MIN_SAMPLES = 10
-"""Fewest samples that every metric is defined for: IS takes 10 splits."""
 SCORED_BYTES, RESAMPLED_BYTES = 1024, 16
 """Fewest bytes of memory for scoring one sample, and more for each resample: see `quality`."""
-MAX_COST_SECONDS = 3600.0
-"""Longest time for timing one sampler; some seconds are enough."""
-MAX_RESAMPLES = 100_000
-"""Most replicates of a bootstrap: the ends of an interval are known to 0.3 % of its width then."""
 MIN_HELD_OUT = 2
 """Fewest held-out samples that signs of copying are defined for: they are split in two."""
 
@@ -61,71 +56,13 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class EvaluatorOptions:
-    """How models are evaluated, whatever they are.
+class EvaluatorOptions(EvaluatorSettings):
+    """The settings for one data set, which has said how many samples to draw where they did not."""
 
-    Attributes:
-        samples: how many samples are drawn from each sampler.
-        batch_size: how many are drawn at a time.
-        seed: seed of the samples.
-        precision: "fp32" or "bf16", for drawing; features are always extracted in fp32.
-        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
-        resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out.
-        class_labels: which classes class-conditional models are asked for: "data", as often as they
-            occur in the data, or "uniform".
-    """
-
-    samples: int
-    batch_size: int
-    seed: int
-    precision: str = "fp32"
-    cost_seconds: float = 0.0
-    resamples: int = 0
-    class_labels: str = "data"
-
-    def __post_init__(self) -> None:
-        """Refuse settings that no evaluation could use."""
-        check_settings(
-            self.samples, self.batch_size, self.cost_seconds, self.resamples, self.class_labels
-        )
+    samples: int = MIN_SAMPLES
 
 
-def check_settings(
-    samples: int | None, batch_size: int, cost_seconds: float, resamples: int, class_labels: str
-) -> None:
-    """Refuse settings that no evaluator could use, before anything is built.
-
-    None samples are as many as the data set offers.
-
-    Raises:
-        ValueError: naming the setting and what it must be.
-    """
-    if samples is not None and samples < MIN_SAMPLES:
-        raise ValueError(f"evaluator.samples must be at least {MIN_SAMPLES}, got {samples}")
-    if batch_size < 1:
-        raise ValueError(f"evaluator.batch_size must be at least 1, got {batch_size}")
-    if not cost_seconds >= 0:
-        raise ValueError(f"evaluator.cost_seconds must not be negative, got {cost_seconds}")
-    if cost_seconds > MAX_COST_SECONDS:
-        raise ValueError(
-            f"evaluator.cost_seconds={cost_seconds} is the time spent on timing each sampler: set "
-            f"it to at most {MAX_COST_SECONDS:.0f}"
-        )
-    if resamples < 0:
-        raise ValueError(f"evaluator.resamples must not be negative, got {resamples}")
-    if resamples > MAX_RESAMPLES:
-        raise ValueError(
-            f"evaluator.resamples={resamples} would take hours and make no interval better: set it "
-            f"to at most {MAX_RESAMPLES}"
-        )
-    if class_labels not in CLASS_LABELS:
-        raise ValueError(
-            f"evaluator.class_labels must be {' or '.join(CLASS_LABELS)}, got {class_labels!r}"
-        )
-    check_size(samples or MIN_SAMPLES, resamples, 0)
-
-
-def check_size(samples: int, resamples: int, sample_bytes: int) -> None:
+def check_size(samples: int, resamples: int, sample_bytes: int = 0) -> None:
     """Refuse an evaluation that cannot fit into memory.
 
     Args:

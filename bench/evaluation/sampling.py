@@ -54,7 +54,7 @@ def label_frequencies(dataset: Dataset, class_labels: str) -> Tensor | None:
 
     Args:
         dataset: the reference.
-        class_labels: one of `CLASS_LABELS`.
+        class_labels: "data", as often as they occur in the data, or "uniform".
 
     Returns:
         Probabilities by class, (K,) float64; None where all classes are equally frequent, because

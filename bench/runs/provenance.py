@@ -45,7 +45,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
     if trainer.phases:
         columns |= {
             "budget": str(trainer.budget),
-            "precision": trainer.precision,
+            "precision": trainer.settings.precision,
             "device": device_name(trainer.device),
             "threads": torch.get_num_threads(),
             "processes": trainer.world.size,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from bench.build import build_dataset, build_model, build_options, plain
-from bench.config import check_kinds, check_names
+from bench.config import Settings, read_settings
 from bench.errors import RunInUseError, type_errors_name
 from bench.evaluation.evaluator import EvaluatorOptions
 from bench.evaluation.sampling import label_frequencies
@@ -20,20 +20,11 @@ from bench.former import with_present_targets
 from bench.runs.constructors import check_targets, parents
 from bench.runs.directory import RunDirectory, read_status
 from bench.runtime.atomic_files import read_text
-from bench.runtime.device import check_precision, choose_device, set_threads
+from bench.runtime.device import choose_device, set_threads
 from bench.runtime.distributed import World
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.training import checkpoint
 from models.base import DataSpec, GenerativeModel
-
-NEEDED = ("seed", "threads", "precision", "data_root", "dataset.load")
-NEEDED += tuple(
-    f"evaluator.{name}" for name in ("samples", "batch_size", "cost_seconds", "resamples")
-)
-"""Settings of a recorded configuration that its model and samples are made with again."""
-
-NOT_THERE = "???"
-"""How OmegaConf writes a value that is missing."""
 
 MOST_GENERATIONS = 3
 """How deep runs may be made of the models of other runs."""
@@ -82,23 +73,23 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
         RunInUseError: the run is being trained.
         ValueError: there is no checkpoint yet, or it does not fit the model or the data.
     """
-    cfg = _recorded(run)
-    _check_settings(cfg, run)
-    cfg.cache_root = None
-    root = _data_root(cfg) if data_root is None else data_root
-    cfg.data_root = str(root)
-    set_threads(cfg.threads)
+    config = plain(_recorded(run))
+    settings = _settings(config, run)
+    root = _data_root(settings) if data_root is None else data_root
+    settings = replace(settings, cache_root=None, data_root=root)
+    set_threads(settings.threads)
     ours = data_root is not None or root.resolve() == _own_root().resolve()
-    dataset = build_dataset(cfg, World(), download=ours)
-    if dataset.hash != cfg.data_hash:
+    dataset = build_dataset(settings, World(), download=ours)
+    if dataset.hash != config["data_hash"]:
         raise ValueError(
-            f"{run} was made with other data: the hash of {dataset.name} was {cfg.data_hash} and "
-            f"is {dataset.hash}, name a folder of the former with --data-root"
+            f"{run} was made with other data: the hash of {dataset.name} was "
+            f"{config['data_hash']} and is {dataset.hash}, name a folder of the former with "
+            "--data-root"
         )
-    model = build_model(cfg, dataset, choose_device(device))
+    model = build_model(settings.model, dataset, choose_device(device), seed=settings.seed)
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
-    options = build_options(cfg, dataset)
+    options = build_options(settings.evaluator, dataset)
     frequencies = label_frequencies(dataset, options.class_labels)
     return RecordedRun(name, dataset.shape, model, weights, step, options, frequencies)
 
@@ -199,31 +190,17 @@ def _check_generations(run: Path, config: Mapping[str, Any]) -> None:
     )
 
 
-def _check_settings(cfg: DictConfig, run: Path) -> None:
-    """Raise ValueError where what is recorded beside the model and the data cannot be used."""
-    path = run / "config.yaml"
-    config = plain(cfg)
-    if lacking := [key for key in NEEDED if _value(config, key) == NOT_THERE]:
-        raise ValueError(f"{path} lacks {lacking[0]}: bring the file back, or do not use this run")
+def _settings(config: Mapping[str, Any], run: Path) -> Settings:
+    """The settings that are recorded; ValueError where they cannot be used."""
     try:
-        check_kinds(config, complete=False)
-        check_names(config)
-        check_precision(cfg.precision)
+        return read_settings(config, recorded=True)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{run / 'config.yaml'}: {error}") from error
 
 
-def _value(config: object, key: str) -> object:
-    """The value of a setting such as evaluator.samples, or NOT_THERE."""
-    for part in key.split("."):
-        config = config.get(part, NOT_THERE) if isinstance(config, Mapping) else NOT_THERE
-    return config
-
-
-def _data_root(cfg: DictConfig) -> Path:
+def _data_root(settings: Settings) -> Path:
     """Where the data lay when the run was made, if that is there; else where ours lies."""
-    folder = Path(str(cfg.data_root))
-    return folder if folder.is_dir() else _own_root()
+    return settings.data_root if settings.data_root.is_dir() else _own_root()
 
 
 def _own_root() -> Path:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.config import LoggerSettings
 from bench.runtime.atomic_files import write_atomically
-
-MODES = ("offline", "online", "disabled")
-"""Values of logger.wandb."""
 
 INIT_TIMEOUT_SECONDS = 30
 """How long a run waits for W&B to answer before it goes on without."""
@@ -20,58 +18,34 @@ FINISH_TIMEOUT_SECONDS = 120
 log = logging.getLogger(__name__)
 
 
-def check_mode(mode: str) -> None:
-    """Refuse a value of logger.wandb that W&B does not know.
-
-    Raises:
-        ValueError: naming those that it knows.
-    """
-    if mode not in MODES:
-        raise ValueError(f"logger.wandb is {mode!r}, must be one of {', '.join(MODES)}")
-
-
 class WandbLogger:
     """Mirror of one run in Weights & Biases; metrics stand against images seen.
 
     An outage never stops a run: the first failure logs one warning and turns the mirror off.
 
     Args:
-        mode: "offline" (files that `wandb sync` uploads later), "online", or "disabled".
+        settings: whether and where to mirror the run.
         directory: the run directory; W&B writes into its folder wandb/.
-        project: W&B project.
-        group: group of the sweep, or None.
         name: name shown for the run.
-        run_id: identity of the run; a resumed run that keeps it continues the same W&B run.
         config: resolved configuration, of plain values.
-
-    Raises:
-        ValueError: the mode is unknown.
     """
 
     def __init__(
-        self,
-        mode: str,
-        directory: Path,
-        project: str,
-        group: str | None,
-        name: str,
-        run_id: str,
-        config: dict[str, Any],
+        self, settings: LoggerSettings, directory: Path, name: str, config: dict[str, Any]
     ) -> None:
-        check_mode(mode)
         self._run: Any = None
-        if mode == "disabled":
+        if settings.wandb == "disabled":
             return
+        run_id = lasting_id(directory)
 
         def start() -> None:
             import wandb  # over a second: only runs that want it pay
 
-            directory.mkdir(parents=True, exist_ok=True)
             run = wandb.init(
-                mode=mode,  # pyright: ignore[reportArgumentType]
+                mode=settings.wandb,
                 dir=directory,
-                project=project,
-                group=group,
+                project=settings.project,
+                group=settings.group,
                 name=name,
                 id=run_id,
                 resume="allow",

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,21 @@ from bench.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Instruments:
+    """What shows and measures a run while it trains.
+
+    Attributes:
+        wandb: the mirror.
+        progress: the line on the terminal.
+        memory: peak memory beyond what was there before the model was built.
+    """
+
+    wandb: WandbLogger
+    progress: TrainingProgress
+    memory: PeakMemory
+
+
 class Recorder:
     """The trainer's observer on the main process: evaluates, and writes everything down.
 
@@ -30,9 +46,7 @@ class Recorder:
         trainer: whose training is recorded.
         evaluator: scores the model at every evaluation point.
         constants: values of eval.csv that are the same in every row: identity and protocol.
-        wandb: the mirror.
-        progress: the line on the terminal.
-        memory: peak memory beyond what was there before the model was built.
+        instruments: where else it is shown, and what measures it.
         command: the command line, for the record.
     """
 
@@ -42,18 +56,16 @@ class Recorder:
         trainer: Trainer,
         evaluator: Evaluator,
         constants: Mapping[str, Any],
-        wandb: WandbLogger,
-        progress: TrainingProgress,
-        memory: PeakMemory,
+        instruments: Instruments,
         command: str,
     ) -> None:
         self.records = records
         self.trainer = trainer
         self.evaluator = evaluator
         self.constants = constants
-        self.wandb = wandb
-        self.progress = progress
-        self.memory = memory
+        self.wandb = instruments.wandb
+        self.progress = instruments.progress
+        self.memory = instruments.memory
         self.command = command
         names = tuple(extractor.name for extractor in evaluator.reference.extractors)
         self.columns = eval_columns(names)

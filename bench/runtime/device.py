@@ -9,12 +9,7 @@ from typing import Any
 import torch
 
 from bench.runtime.distributed import local_rank
-from bench.runtime.jobs import GPU, cores
-
-PRECISIONS = ("fp32", "bf16")
-
-MAX_THREADS = 1024
-"""Most CPU threads of a run; far more of them than cores exhaust the system."""
+from bench.runtime.jobs import GPU
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,28 +42,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def check_precision(precision: object) -> None:
-    """Refuse a precision that `autocast` does not know.
-
-    Raises:
-        ValueError: naming those that it knows.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
-
-
 def set_threads(threads: int | None) -> None:
     """Limit the CPU threads of this process; None leaves the choice to torch."""
-    if threads is None:
-        return
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1 or null, got {threads}")
-    if threads > MAX_THREADS:
-        raise ValueError(
-            f"threads must be at most {MAX_THREADS} or null, got {threads}: this machine has "
-            f"{cores()} cores"
-        )
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> None:

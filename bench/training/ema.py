@@ -19,8 +19,6 @@ class EMA:
     """
 
     def __init__(self, model: GenerativeModel, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"training.ema_decay must be in [0, 1), got {decay}")
         self.decay = decay
         self.model = copy.deepcopy(model).eval()
         self._shadow: list[Tensor] = list(self.model.parameters())

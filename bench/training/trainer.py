@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.config import Budget, TrainerSettings
 from bench.cost.measure import synchronize
 from bench.cost.training_flops import TrainingFlops, count_step
 from bench.data.batches import BatchStream
 from bench.runtime.device import autocast
-from bench.runtime.distributed import World
 from bench.training import checkpoint
-from bench.training.budget import Budget, Spent
+from bench.training.budget import Spent
 from bench.training.callbacks import Observer
 from bench.training.clock import TrainingClock
 from bench.training.ema import EMA
 from bench.training.loss_log import LossRecord
-from bench.training.recipe import Recipe, TrainerOptions
+from bench.training.recipe import Recipe
 from models.base import Batch, GenerativeModel, Phase
 
 CLOCK_EVERY = 10
@@ -35,7 +35,16 @@ class Trainer:
     function of (seed, k, r): there is no random state to save, and a resumed run repeats exactly
     the steps that an undisturbed one takes.
 
+    Args:
+        model: with its initial weights, on its device.
+        recipe: how it wants to be trained.
+        budget: when training ends, and at how many points on the way the model is evaluated.
+        batches: real data, this rank's share of it.
+        checkpoints: folder of checkpoints.
+        settings: how to train, whatever the model.
+
     Attributes:
+        world: this process among those that share the batches.
         clock: measures training time, without time in which the process is stopped.
         spent: what training has consumed.
         losses: what the phases logged since the last row.
@@ -48,21 +57,15 @@ class Trainer:
         budget: Budget,
         batches: BatchStream,
         checkpoints: Path,
-        *,
-        seed: int,
-        precision: str = "fp32",
-        options: TrainerOptions | None = None,
-        world: World | None = None,
+        settings: TrainerSettings | None = None,
     ) -> None:
         self.model = model.train()
         self.recipe = recipe
         self.budget = budget
         self.batches = batches
         self.checkpoints = checkpoints
-        self.seed = seed
-        self.precision = precision
-        self.options = options or TrainerOptions()
-        self.world = world or World()
+        self.settings = settings or TrainerSettings()
+        self.world = batches.world
         self.device = model.progress.device
         self.phases = self._check_phases()
         self.world.synchronise_module(model)
@@ -71,7 +74,7 @@ class Trainer:
         self.optimizers = {phase.name: self._make_optimizer(phase) for phase in self.phases}
         self._parameters = {phase.name: list(phase.module.parameters()) for phase in self.phases}
         self._losses: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
-            phase.name: torch.compile(phase.loss) if self.options.compile else phase.loss
+            phase.name: torch.compile(phase.loss) if self.settings.compile else phase.loss
             for phase in self.phases
         }
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
@@ -94,7 +97,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget that is spent, in [0, 1]."""
-        return self.budget.progress(self.spent)
+        return self.spent.share(self.budget)
 
     @property
     def evaluated(self) -> GenerativeModel:
@@ -152,8 +155,8 @@ class Trainer:
             self._read_clock()
             observer.on_step()
             done = self.progress >= target
-            logs = done or self.spent.step % self.options.log_every == 0
-            saves = self.spent.seconds - saved_at >= self.options.checkpoint_seconds
+            logs = done or self.spent.step % self.settings.log_every == 0
+            saves = self.spent.seconds - saved_at >= self.settings.checkpoint_seconds
             if not logs and not saves:
                 continue
             synchronize(self.device)
@@ -206,7 +209,7 @@ class Trainer:
         """Minimise one phase's loss on one batch, then do what is due after it."""
         optimizer, parameters = self.optimizers[phase.name], self._parameters[phase.name]
         optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.settings.precision):
             values = self._losses[phase.name](batch)
         values["loss"].backward()
         self.world.average_gradients(parameters)
@@ -236,7 +239,7 @@ class Trainer:
         self._started = now - self.spent.seconds
 
     def _seed(self) -> None:
-        entropy = (self.seed, self.spent.step, self.world.rank)
+        entropy = (self.settings.seed, self.spent.step, self.world.rank)
         seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
         torch.default_generator.manual_seed(seed)  # torch.manual_seed costs a stack trace a call
         if self.device.type == "cuda":

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 
+from bench.config import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -76,7 +76,7 @@ def fit_seconds(model: GenerativeModel, recipe: Recipe, batches: BatchStream, st
     """
     with tempfile.TemporaryDirectory() as folder:
         budget = Budget(images=steps * recipe.batch_size)
-        trainer = Trainer(prepare(model), recipe, budget, batches, Path(folder), seed=0)
+        trainer = Trainer(prepare(model), recipe, budget, batches, Path(folder))
         trainer._flops_of_step = lambda progress: 1.0
         trainer._save = lambda observer: None
         start = time.perf_counter()

@@ -216,7 +216,8 @@ TRAINING = (
         "model.training.batch_size=1000000000000",
     ),
     setting(
-        "training.batch_size must be a whole number, got 64.0", "model.training.batch_size=64.0"
+        "training.batch_size must be a whole number, got 64.0: write 64",
+        "model.training.batch_size=64.0",
     ),
     setting(
         "trainer.checkpoint_seconds must not be negative, got nan", "trainer.checkpoint_seconds=nan"
@@ -338,12 +339,12 @@ TRAINING = (
 )
 
 MACHINE = (
-    setting("precision must be one of ('fp32', 'bf16'), got 'fp8'", "precision=fp8"),
+    setting("precision must be fp32 or bf16, got 'fp8'", "precision=fp8"),
     setting("device=cuda, but torch sees no CUDA device: use device=cpu", "device=cuda"),
     setting("device must be auto, cpu, cuda or cuda:N, got 'abacus'", "device=abacus"),
     setting("threads must be at least 1 or null, got 0", "threads=0"),
     setting("threads must be at most 1024 or null, got 1000000: this machine…", "threads=1000000"),
-    setting("seed=-1 must not be negative.", "seed=-1"),
+    setting("seed must not be negative, got -1", "seed=-1"),
     setting(
         "seed must be at most 9223372036854775807, got 100000000000000000000",
         "seed=100000000000000000000",
@@ -362,7 +363,7 @@ MACHINE = (
         "model.build.latent_dim=1000000000000",
     ),
     setting(
-        "logger.wandb is 'sometimes', must be one of offline, online, disabled",
+        "logger.wandb must be disabled, offline or online, got 'sometimes'",
         "logger.wandb=sometimes",
     ),
 )

@@ -6,7 +6,7 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import KINDS, recipe_hash, run_directory
+from bench.config import recipe_hash, run_directory
 from bench.errors import RunError
 from bench.run import run
 
@@ -23,7 +23,7 @@ def compose(*overrides: str) -> DictConfig:
     [
         ("budget.images=-5", "budget.images must be positive, got -5"),
         ("budget.checkpoints=0", "budget.checkpoints must be at least 1, got 0"),
-        ("precision=fp8", "precision must be one of .*got 'fp8'"),
+        ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
         ("device=cuda:99", "device=cuda:99, but torch sees no CUDA device|invalid device"),
         ("device=abacus", "device must be auto, cpu, cuda"),
         ("evaluator.samples=-1", "evaluator.samples must be at least 10, got -1"),
@@ -48,10 +48,13 @@ def compose(*overrides: str) -> DictConfig:
         ("threads=two", "threads must be a whole number or null, got 'two'"),
         ("~trainer.log_every", "trainer.log_every is missing: it must be a whole number"),
         ("trainer.compile=1", "trainer.compile must be true or false, got 1"),
-        ("+trainer.speed=9", "trainer: .*speed"),
+        ("+trainer.speed=9", "trainer.speed is no setting: see conf/"),
         ("+model.build.speed=9", "model.build: .*speed"),
         ("trainer.log_every=0", "trainer.log_every must be at least 1"),
-        ("logger.wandb=sometimes", "logger.wandb.*sometimes"),
+        (
+            "logger.wandb=sometimes",
+            "logger.wandb must be disabled, offline or online, got",
+        ),
         ("dataset.path=nowhere", "nowhere"),
     ],
 )
@@ -97,17 +100,6 @@ def test_the_recipe_is_what_decides_what_is_learned() -> None:
     assert recipe("seed=1", "budget.seconds=9") == recipe()
     assert recipe("model.training.optimizers.generator.lr=1e-3") != recipe()
     assert recipe("dataset.flip=true") != recipe()
-
-
-def test_every_numeric_setting_has_a_kind() -> None:
-    cfg = compose()
-    for group in ("budget", "trainer", "evaluator"):
-        numeric = {f"{group}.{key}" for key in cfg[group]} - {
-            "evaluator.extractor",
-            "evaluator.weights",
-            "evaluator.class_labels",
-        }
-        assert numeric <= set(KINDS)
 
 
 def test_an_error_within_training_is_shown_as_the_bug_it_is(tmp_path: Path, monkeypatch) -> None:

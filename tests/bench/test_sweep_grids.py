@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from torch.overrides import TorchFunctionMode
 
 from bench.command_line import expand, read_grids
-from bench.training.budget import Budget
+from bench.config import Budget
 from models.base import Batch, DataSpec, GenerativeModel
 
 EXPERIMENTS = sorted(

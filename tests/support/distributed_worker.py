@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.config import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
 from bench.runtime.distributed import distributed
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -42,15 +42,13 @@ def main(out: Path) -> None:
     torch.manual_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
     with distributed(torch.device("cpu")) as world:
-        batches = BatchStream(Split(images), 16, 0, flip=True, rank=world.rank, world=world.size)
+        batches = BatchStream(Split(images), 16, 0, flip=True, world=world)
         model = Convolutional().to(memory_format=torch.channels_last)
         if not world.is_main:  # the trainer brings all ranks to rank 0's weights
             nn.init.constant_(model.network[0].weight, 1.0)
         recipe = Recipe(batch_size=16, optimizers={"autoencoder": partial(torch.optim.SGD, lr=0.1)})
         checkpoints = out.parent / out.stem
-        trainer = Trainer(
-            model, recipe, Budget(images=48), batches, checkpoints, seed=0, world=world
-        )
+        trainer = Trainer(model, recipe, Budget(images=48), batches, checkpoints)
         trainer.fit(SilentObserver())
         assert trainer.spent.images == 48
         if world.is_main:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.config import Budget, TrainerSettings
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.training.budget import Budget
-from bench.training.recipe import Recipe, TrainerOptions
+from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
 from models.base import Batch, GenerativeModel, Phase, Sampler
 
@@ -70,6 +70,5 @@ def make(
         budget,
         BatchStream(split(), batch_size, seed=0, flip=False),
         path,
-        seed=0,
-        options=TrainerOptions(log_every=2),
+        TrainerSettings(log_every=2),
     )

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.config import Budget
 from bench.cost import training_flops
 from bench.cost.measure import step_flops
 from bench.cost.training_flops import TrainingFlops
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -177,7 +177,7 @@ def make(path: Path, budget: Budget) -> Trainer:
 
     recipe = Recipe(BATCH, {"network": sgd, "critic": sgd})
     batches = BatchStream(Split(points), BATCH, seed=0, flip=False)
-    return Trainer(Stages(), recipe, budget, batches, path, seed=0)
+    return Trainer(Stages(), recipe, budget, batches, path)
 
 
 def test_the_trainer_adds_up_the_kinds_and_counts_each_once(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.config import Budget, LoggerSettings
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset, Split, content_hash, gather
 from bench.data.mixtures import load_ring8
@@ -23,11 +24,10 @@ from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Recorder
+from bench.runs.writer import Instruments, Recorder
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
 from bench.schema import COST, INTERVAL_METRICS, MEMORISATION
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -66,7 +66,7 @@ def make_trainer(digits: Dataset, path: Path, points: int = 2) -> Trainer:
     recipe = Recipe(8, {"discriminator": adam, "generator": adam}, ema_decay=0.9)
     batches = BatchStream(digits.train, 8, seed=0, flip=False)
     budget = Budget(images=64, checkpoints=points)
-    return Trainer(model, recipe, budget, batches, path / "checkpoints", seed=0)
+    return Trainer(model, recipe, budget, batches, path / "checkpoints")
 
 
 def frozen(trainer: Trainer) -> list[Tensor]:
@@ -143,6 +143,11 @@ def test_a_class_without_training_images_is_named(digits: Dataset, tmp_path: Pat
         make_evaluator(part, tmp_path)
 
 
+def instruments(trainer: Trainer, path: Path) -> Instruments:
+    mirror = WandbLogger(LoggerSettings(), path, "n", {})
+    return Instruments(mirror, TrainingProgress("test"), PeakMemory(trainer.device))
+
+
 def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
     trainer = make_trainer(digits, path)
     evaluator = make_evaluator(digits, path)
@@ -153,9 +158,7 @@ def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
             trainer,
             evaluator,
             {"dataset": "digits", "model": "gan", "seed": 0} | provenance(evaluator, trainer),
-            WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={}),
-            TrainingProgress("test"),
-            PeakMemory(trainer.device),
+            instruments(trainer, path),
             "python -m bench",
         )
         trainer.fit(recorder)
@@ -330,7 +333,7 @@ def test_signs_of_collapse_reach_the_row_the_log_and_the_reader(
 def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[str, str]:
     """The row of a model without phases, recorded as `python -m bench` does."""
     batches = BatchStream(digits.train, 8, seed=0, flip=False)
-    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, path / "c", seed=0)
+    trainer = Trainer(model, Recipe(8, {}), Budget(images=8), batches, path / "c")
     evaluator = make_evaluator(digits, path)
     with RunDirectory(path / "run") as records:
         recorder = Recorder(
@@ -338,9 +341,7 @@ def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[s
             trainer,
             evaluator,
             {"dataset": "digits", "model": "stored", "seed": 0},
-            WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={}),
-            TrainingProgress("test"),
-            PeakMemory(trainer.device),
+            instruments(trainer, path),
             "python -m bench",
         )
         trainer.fit(recorder)

@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.compare.read import COLUMNS as READ_COLUMNS
 from bench.compare.read import read_curves
+from bench.config import Budget, LoggerSettings
 from bench.data.batches import BatchStream
 from bench.data.sources import load_digits
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
@@ -19,11 +20,10 @@ from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Recorder
+from bench.runs.writer import Instruments, Recorder
 from bench.runtime.atomic_files import csv_text
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
-from bench.training.budget import Budget
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
 from models.diffusion.denoising import STATES, STRENGTHS, shown_states
@@ -193,7 +193,7 @@ def record(dataset, path):
     recipe = Recipe(8, {"denoiser": torch.optim.Adam})
     batches = BatchStream(dataset.train, 8, seed=0, flip=False)
     budget = Budget(images=16)
-    trainer = Trainer(gaussian(dataset.spec()), recipe, budget, batches, path / "c", seed=0)
+    trainer = Trainer(gaussian(dataset.spec()), recipe, budget, batches, path / "c")
     reference = Reference(
         dataset,
         [DomainExtractor(DomainClassifier((1, 8, 8), 10, width=4).eval())],
@@ -201,7 +201,7 @@ def record(dataset, path):
         cache_dir=path.parent,
     )
     evaluator = Evaluator(reference, EvaluatorOptions(60, 30, seed=1))
-    wandb = WandbLogger("disabled", path, project="p", group=None, name="n", run_id="", config={})
+    wandb = WandbLogger(LoggerSettings(), path, "n", {})
     with RunDirectory(path) as records:
         trainer.resume()
         recorder = Recorder(
@@ -209,9 +209,7 @@ def record(dataset, path):
             trainer,
             evaluator,
             {"dataset": "digits", "model": "ddpm", "seed": 0} | provenance(evaluator, trainer),
-            wandb,
-            TrainingProgress("test"),
-            PeakMemory(trainer.device),
+            Instruments(wandb, TrainingProgress("test"), PeakMemory(trainer.device)),
             "python -m bench",
         )
         trainer.fit(recorder)

@@ -12,6 +12,7 @@ import yaml
 from hydra.utils import instantiate
 from PIL import Image
 
+from bench.config import Budget, LoggerSettings, TrainerSettings
 from bench.data import sources
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset, Split
@@ -20,7 +21,6 @@ from bench.errors import RunError, one_sentence
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.reload import rebuild, trained_or
 from bench.schema import eval_columns
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -94,7 +94,7 @@ def trained(
     adam = partial(torch.optim.Adam, lr=0.01)
     recipe = Recipe(8, {phase.name: adam for phase in model.phases}, ema_decay=ema)
     batches = BatchStream(data().train, 8, seed=0, flip=False)
-    trainer = Trainer(model, recipe, Budget(images=16), batches, run / "checkpoints", seed=0)
+    trainer = Trainer(model, recipe, Budget(images=16), batches, run / "checkpoints")
     trainer.fit(SilentObserver())
     finish(run, status)
     return trainer
@@ -292,11 +292,17 @@ def recorded_folder(root: Path, **values: Any) -> Path:
         "seed": 0,
         "threads": None,
         "precision": "fp32",
+        "device": "auto",
         "data_root": "data",
         "cache_root": str(root / "theirs"),
+        "results_root": "results",
         "dataset": {"name": "pets", "flip": False, "load": load},
-        "model": {"name": "real", "build": REAL},
-        "evaluator": {"samples": None, "batch_size": 8, "cost_seconds": 0, "resamples": 0},
+        "model": {"name": "real", "build": REAL, "training": {}},
+        "budget": vars(Budget(images=8)),
+        "trainer": vars(TrainerSettings()),
+        "logger": vars(LoggerSettings()),
+        "evaluator": {"samples": None, "batch_size": 8, "cost_seconds": 0, "resamples": 0}
+        | {"extractor": None, "weights": {}},
         "data_hash": known.hash,
     } | values
     with RunDirectory(root / "run") as records:
@@ -322,15 +328,15 @@ def test_nothing_is_written_where_a_recorded_configuration_says(tmp_path, monkey
     [
         ({"threads": 10**9}, "threads must be at most 1024 or null"),
         ({"threads": "many"}, "threads must be a whole number or null"),
-        ({"precision": "fp8"}, "precision must be one of"),
+        ({"precision": "fp8"}, "precision must be fp32 or bf16, got 'fp8'"),
         ({"seed": 2**63}, "seed must be at most 9223372036854775807"),
         ({"dataset": {"name": "../../x"}}, "dataset.name must be 1 to 100 printable characters"),
         ({"evaluator": {"samples": 10**12, "batch_size": 8}}, "evaluator.samples=1000000000000"),
-        ({"evaluator": None}, "config.yaml lacks evaluator.samples"),
-        ({"evaluator": []}, "config.yaml lacks evaluator.samples"),
-        ({"evaluator": {"batch_size": "???"}}, "config.yaml lacks evaluator.batch_size"),
+        ({"evaluator": None}, "config.yaml: evaluator.samples is missing: bring"),
+        ({"evaluator": []}, "config.yaml: evaluator.samples is missing: bring"),
+        ({"evaluator": {"batch_size": "???"}}, "evaluator.batch_size must be a whole number"),
         ({"dataset": {"load": "???"}}, "dataset.load must name what to call"),
-        ({"precision": "???"}, "config.yaml lacks precision"),
+        ({"precision": "???"}, "config.yaml: precision must be fp32 or bf16, got '???'"),
         ({"data_root": None}, "data_root must be text, got None"),
     ],
     ids=str,
@@ -355,7 +361,10 @@ def test_recorded_settings_that_are_missing_are_named_with_their_file(tmp_path, 
     config = yaml.safe_load((run / "config.yaml").read_text())
     del config[key]
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(RunError, match=rf"config\.yaml lacks {key}") as error, one_sentence():
+    with (
+        pytest.raises(RunError, match=rf"config\.yaml: {key}.* is missing") as error,
+        one_sentence(),
+    ):
         rebuild(run, "cpu")
     assert str(error.value).endswith("bring the file back, or do not use this run")
 

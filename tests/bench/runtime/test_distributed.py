@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).with_name("distributed_worker.py")
+SCRIPT = Path(__file__).parents[2] / "support" / "distributed_worker.py"
 
 
 def train(out: Path, world: int) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 
 from bench.compare.writers.wandb import log_comparison
+from bench.config import LoggerSettings
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime import extras
 from bench.runtime.extras import LAUNCHERS, check_launcher, install
@@ -64,7 +65,7 @@ def test_a_launcher_that_is_not_installed_says_how_to_install_it(monkeypatch, na
 
 def test_wandb_that_is_not_installed_says_how_to_install_it(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    mirror = WandbLogger("offline", tmp_path, "bench", None, "seed=0", "abc123", {})
+    mirror = WandbLogger(LoggerSettings("offline"), tmp_path, "seed=0", {})
     assert not mirror.active
     (record,) = caplog.records
     assert record.getMessage().endswith("(pip install wandb, or set logger.wandb=disabled)")

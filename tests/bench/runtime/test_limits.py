@@ -3,15 +3,13 @@
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from bench.build import build_options
+from bench.config import MAX_CHECKPOINTS, Budget, EvaluatorSettings
 from bench.data.sources import load_digits
-from bench.evaluation.evaluator import EvaluatorOptions, check_settings, check_size
+from bench.evaluation.evaluator import EvaluatorOptions, check_size
 from bench.runtime import memory
-from bench.runtime.device import set_threads
 from bench.runtime.memory import GIB, check_fits, machine_memory
-from bench.training.budget import MAX_CHECKPOINTS, Budget
 
 
 def test_the_memory_of_the_machine_is_that_of_the_system():
@@ -50,7 +48,7 @@ def test_what_does_not_fit_says_what_it_would_take_and_what_fits(monkeypatch):
 )
 def test_large_evaluations_are_not_refused(monkeypatch, samples, resamples, side):
     monkeypatch.setattr(memory, "machine_memory", lambda: 16 * GIB)
-    check_settings(samples, 5000, 60.0, resamples, "data")
+    EvaluatorSettings(samples, 5000, cost_seconds=60.0, resamples=resamples)
     check_size(samples, resamples, 3 * side * side)
 
 
@@ -63,25 +61,23 @@ def test_large_evaluations_are_not_refused(monkeypatch, samples, resamples, side
 )
 def test_an_evaluation_is_weighed_with_the_size_of_the_data(monkeypatch, name, value, said):
     dataset = load_digits(data_root=Path("data"))  # 700 are held out
-    usual = {"samples": 700, "batch_size": 250, "cost_seconds": 0.0, "resamples": 0}
-    usual |= {"class_labels": "data"}
-    evaluator = usual | {"samples": None, name: value}
-    cfg = OmegaConf.create({"seed": 0, "precision": "fp32", "evaluator": evaluator})
+    settings = EvaluatorSettings(**{name: value})
     monkeypatch.setattr(memory, "machine_memory", lambda: 16 * GIB)
-    assert build_options(cfg, dataset) == EvaluatorOptions(seed=0, **(usual | {name: value}))
+    assert build_options(settings, dataset) == EvaluatorOptions(**{"samples": 700, name: value})
     monkeypatch.setattr(memory, "machine_memory", lambda: GIB // 2)
     with pytest.raises(ValueError, match=said):
-        build_options(cfg, dataset)
+        build_options(settings, dataset)
 
 
 def test_a_batch_is_weighed_as_far_as_there_are_samples(monkeypatch):
     dataset = load_digits(data_root=Path("data"))
-    evaluator = {"samples": 10, "batch_size": 10**12, "cost_seconds": 0.0, "resamples": 0}
-    cfg = OmegaConf.create({"seed": 0, "precision": "fp32", "evaluator": evaluator})
-    assert build_options(cfg, dataset).batch_size == 10**12  # never more than there are at once
+    settings = EvaluatorSettings(10, 10**12)
+    assert (
+        build_options(settings, dataset).batch_size == 10**12
+    )  # never more than there are at once
     monkeypatch.setattr(memory, "machine_memory", lambda: 2**18)
     with pytest.raises(ValueError, match=r"evaluator\.batch_size=1097 would take"):
-        build_options(cfg, dataset)
+        build_options(settings, dataset)
 
 
 def test_large_budgets_are_not_refused():
@@ -94,8 +90,3 @@ def test_large_budgets_are_not_refused():
         Budget(images=640, checkpoints=11).check_points(64)
     with pytest.raises(ValueError, match=f"at most {MAX_CHECKPOINTS}"):
         Budget(seconds=10, checkpoints=MAX_CHECKPOINTS + 1)
-
-
-def test_more_threads_than_a_system_holds_are_refused():
-    with pytest.raises(ValueError, match=r"threads must be at most 1024 or null, got 1025: this"):
-        set_threads(1025)

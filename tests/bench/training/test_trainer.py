@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from two_players import Two, make, sgd, split
 
+from bench.config import Budget, TrainerSettings
 from bench.cost.measure import step_flops
 from bench.data.batches import BatchStream
 from bench.training import trainer as trainer_module
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.loss_log import TrainingFailedError
-from bench.training.recipe import Recipe, TrainerOptions, linear_to_zero
+from bench.training.recipe import Recipe, linear_to_zero
 from bench.training.trainer import Trainer
 from models.base import Batch, GenerativeModel, Phase
 
@@ -224,7 +224,7 @@ def test_optimizers_must_match_the_phases(tmp_path: Path) -> None:
     recipe = Recipe(batch_size=8, optimizers={"first": sgd})
     batches = BatchStream(split(), 8, seed=0, flip=False)
     with pytest.raises(ValueError, match=r"training.optimizers must name .*'first', 'second'"):
-        Trainer(Two(), recipe, Budget(images=8), batches, tmp_path, seed=0)
+        Trainer(Two(), recipe, Budget(images=8), batches, tmp_path)
 
 
 class KilledError(Exception):
@@ -272,9 +272,7 @@ def train_noisy(path: Path, observer: SilentObserver, precision: str) -> Trainer
         Budget(images=160, checkpoints=2),
         BatchStream(split(), 8, seed=0, flip=True),
         path,
-        seed=3,
-        precision=precision,
-        options=TrainerOptions(log_every=3, checkpoint_seconds=0.0),
+        TrainerSettings(3, precision, log_every=3, checkpoint_seconds=0.0),
     )
     trainer.resume()
     trainer.fit(observer)
@@ -333,7 +331,7 @@ def make_in_turn(path: Path, model: GenerativeModel) -> Trainer:
     """Optimizers with momentum and an average: both go on by themselves once they have begun."""
     batches = BatchStream(split(), 8, seed=0, flip=False)
     recipe = Recipe(8, {"first": adam, "second": adam}, ema_decay=0.5)
-    return Trainer(model, recipe, Budget(images=64), batches, path, seed=0)
+    return Trainer(model, recipe, Budget(images=64), batches, path)
 
 
 def test_weights_move_within_the_span_of_their_phase_only(tmp_path: Path) -> None:
@@ -454,8 +452,7 @@ def test_a_target_network_continues_exactly_where_a_run_was_killed(
             Budget(images=64),
             BatchStream(split(), 8, seed=0, flip=False),
             tmp_path / folder,
-            seed=0,
-            options=TrainerOptions(log_every=1, checkpoint_seconds=0.0),
+            TrainerSettings(log_every=1, checkpoint_seconds=0.0),
         )
         trainer.resume()
         trainer.fit(observer)
@@ -488,7 +485,7 @@ def test_a_model_without_phases_is_not_trained_whatever_its_recipe(
     recipe = Recipe(8, optimizers, ema_decay=0.9, warmup_images=16)
     batches = BatchStream(split(), 8, seed=0, flip=False)
     budget = Budget(flops=100.0, checkpoints=4)
-    trainer = Trainer(model, recipe, budget, batches, tmp_path / "c", seed=0)
+    trainer = Trainer(model, recipe, budget, batches, tmp_path / "c")
     trainer.fit(log)
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
     assert (trainer.evaluated, trainer.weights) == (model, "raw")

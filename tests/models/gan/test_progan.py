@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.config import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.training.budget import Budget
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -165,7 +165,6 @@ def trainer(path: Path) -> Trainer:
         Budget(images=14 * 8),  # two steps a unit: steps 3 and 7 are amid a fade
         BatchStream(Split(images, None), 8, seed=0, flip=False),
         path,
-        seed=0,
     )
 
 
