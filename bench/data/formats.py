@@ -1,4 +1,4 @@
-"""Owns what is said of files that hold images but are not read: archives, tables, databases."""
+"""Advice on unsupported files that may contain images: archives, tables, databases."""
 
 import re
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ _REMEDIES = {
 
 
 def remedy(name: str) -> str | None:
-    """What to do about a file that may hold images, by its name; None for any other file."""
+    """How to convert a file that may contain images, by its name; None for other files."""
     return next((said for kind, said in _REMEDIES.items() if kind.search(name.lower())), None)
 
 
 def packed(names: Sequence[str]) -> list[tuple[list[str], str]]:
-    """The files that may hold images, of each kind, and what to do about them."""
+    """Files that may contain images, grouped by kind, with the advice for each kind."""
     kinds: dict[str, list[str]] = {}
     for name in names:
         said = remedy(name)
