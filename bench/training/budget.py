@@ -1,19 +1,19 @@
-"""How much training a run may spend, and how much it has spent."""
+"""Training budgets: limits, and what has been spent."""
 
 import math
 from dataclasses import asdict, dataclass
 
 MAX_CHECKPOINTS = 10_000
-"""Most evaluation points of a run."""
+"""Maximum number of evaluation points of a run."""
 
 MOST = {"images": "1e+15", "seconds": "31622400, a year", "flops": "1e+27"}
-"""Largest limits, as they are said: 10 million images a second for three years, and more operations
-than any model was trained with; a larger number is a slip of the pen."""
+"""Largest accepted limits, with their text: 10 million images per second for three years, and more
+operations than any model was trained with; a larger number is a typing error."""
 
 
 @dataclass
 class Spent:
-    """What training has consumed so far.
+    """Resources that training has consumed.
 
     Attributes:
         step: passes over the model's phases.
@@ -41,7 +41,7 @@ class Budget:
         images: real images shown to the first phase (StyleGAN's convention, there in thousands).
         seconds: training time without evaluation and checkpoints.
         flops: floating-point operations of training.
-        checkpoints: points at equal distance along the budget at which the model is saved and
+        checkpoints: number of equidistant points along the budget at which the model is saved and
             evaluated; the last one is the end.
     """
 
@@ -82,7 +82,7 @@ class Budget:
             )
 
     def check_points(self, batch_size: int) -> None:
-        """Refuse more evaluation points than training steps: some would have the same weights.
+        """Refuse more evaluation points than training steps: some would have equal weights.
 
         Args:
             batch_size: images of one step.
@@ -110,11 +110,11 @@ class Budget:
         return min(1.0, max(used[name] / limit for name, limit in self.limits().items()))
 
     def __str__(self) -> str:
-        """The limits in one line, such as "seconds=120"; the same for equal budgets."""
+        """The limits as text, such as "seconds=120"; equal for equal budgets."""
         return ",".join(f"{name}={limit:.12g}" for name, limit in self.limits().items())
 
 
 def _short(number: float) -> str:
-    """A number in at most 26 letters; a whole one may have thousands of digits."""
+    """A number in at most 26 characters; an integer may have thousands of digits."""
     text = str(number)
     return text if len(text) <= 26 else f"{text[:25]}…"
