@@ -1,4 +1,4 @@
-"""Bad data sets: folders, zips and published files that are not what they should be."""
+"""Bad data sets: unsuitable or damaged folders, zips and published files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The table of all bad inputs, and the page that it makes."""
+"""The table of all bad inputs, and the page generated from it."""
 
 import bad_data
 import bad_records

@@ -1,4 +1,4 @@
-"""Bad records: runs to resume, to export and to compare whose files are not what they should be."""
+"""Bad records: damaged or unsuitable runs to resume, export and compare."""
 
 import csv
 import json

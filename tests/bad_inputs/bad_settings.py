@@ -1,4 +1,4 @@
-"""Bad settings: of evaluator, extractors, training and machine."""
+"""Bad settings of evaluator, extractors, training and machine."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Exported samples are those that were scored, and other tools print our scores for them."""
+"""Exported samples are the scored ones, and other tools compute equal scores."""
 
 import csv
 import json

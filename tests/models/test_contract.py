@@ -1,4 +1,4 @@
-"""Every conf/model/*.yaml keeps the contract of models/base.py."""
+"""Every conf/model/*.yaml fulfils the contract of models/base.py."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""eval.csv by columns: what frames show is what columns hold, built only when asked for."""
+"""eval.csv by columns: frames equal columns and are built only on demand."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""What is read off folders of other people, assumed of their images, and said."""
+"""Assumptions about folders of images: what is inferred, and that it is reported."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Files of samples: what other readers find in them, and that they are whole or absent."""
+"""Exported files of samples: other readers agree, and files are complete or absent."""
 
 import errno
 import hashlib

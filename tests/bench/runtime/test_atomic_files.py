@@ -1,4 +1,4 @@
-"""Files on a disk without room: which is named, and that nothing is left or lost."""
+"""Full disks: the message names the file, and nothing is left over or lost."""
 
 import errno
 import os

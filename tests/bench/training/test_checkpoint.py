@@ -1,4 +1,4 @@
-"""Checkpoints: what a damaged one costs, and that no damage passes for weights."""
+"""Checkpoints: damage is always detected, and the previous checkpoint is used."""
 
 import logging
 import os

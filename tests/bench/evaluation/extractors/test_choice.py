@@ -1,4 +1,4 @@
-"""Which extractor ranks models on a user's own images."""
+"""Choice of the extractor that ranks models on a user's own images."""
 
 from dataclasses import replace
 

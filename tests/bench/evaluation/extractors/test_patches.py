@@ -1,4 +1,4 @@
-"""Features learnt from patches of the images: what they see, and that they are always the same."""
+"""Patch features: sensitivity and determinism."""
 
 from dataclasses import replace
 from pathlib import Path
