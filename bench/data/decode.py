@@ -92,7 +92,8 @@ def check_channels(value: object) -> None:
     """
     if value is not None and (type(value) is not int or value not in (1, 3)):
         raise ValueError(
-            f"dataset.channels={value} must be 1 (grey), 3 (RGB), or null to see from the images."
+            f"dataset.channels={value} must be 1 (grey), 3 (RGB), or null to derive it from the "
+            "images."
         )
 
 

@@ -80,8 +80,8 @@ def _check(wanted: Wanted) -> None:
         raise ValueError(f"dataset.fit={fit} must be one of {', '.join(FITS)}.")
     if bits is not None and (type(bits) is not int or not 1 <= bits <= 16):
         raise ValueError(
-            f"dataset.bits={bits} must be a whole number from 1 to 16, or null to see from the "
-            "images."
+            f"dataset.bits={bits} must be a whole number from 1 to 16, or null to derive it "
+            "from the images."
         )
     if image_size is None and fit != "crop":
         raise ValueError(

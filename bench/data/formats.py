@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_SORTED = "a folder (of class folders, where there are classes)"
+_SORTED = "a folder (with a sub-folder per class, if there are classes)"
 _REMEDIES = {
     re.compile(r"\.(tar|tgz|tbz2|txz)$|\.tar\.\w+$"): (
         f"tar archives (webdataset) are not read: unpack them into {_SORTED}"

@@ -146,7 +146,7 @@ def keep_copies_together(layout: Layout, hashes: Mapping[str, bytes]) -> Layout:
         if shared:
             said += (
                 f"; {shared} of the {len(layout.test.names)} held-out images are also trained on, "
-                "which flatters every score: remove them from one side"
+                "which biases every score: remove them from one side"
             )
         return replace(layout, notes=(*layout.notes, said))
     labels: dict[str, int] = {}

@@ -108,7 +108,7 @@ def _check_owned(path: Path) -> None:
         _check_folder_owned(path)
     elif path.exists() and not _is_export(path):
         raise FileExistsError(
-            f"{path} is no file of samples that an export wrote: choose another --out, or delete "
+            f"{path} is not an exported file of samples: choose another --out, or delete "
             "it yourself, since --force replaces only what was exported"
         )
 
@@ -141,8 +141,9 @@ def _check_folder_owned(folder: Path) -> None:
         if entry.is_symlink() or not entry.is_file() or entry.name not in listed:
             why = "" if listed else f", and no {MANIFEST} that lists what an export made"
             raise FileExistsError(
-                f"{folder} holds {entry.name}, which no export wrote{why}: choose another --out, "
-                "or delete the folder yourself, since --force replaces only what was exported"
+                f"{folder} holds {entry.name}, which is not part of an export{why}: choose another "
+                "--out, or delete the folder yourself, since --force replaces only what was "
+                "exported"
             )
         if _digest(entry.read_bytes()) != listed[entry.name]:
             raise FileExistsError(
@@ -172,7 +173,7 @@ def _remove_owned(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        _LOGGER.warning("%s holds files that no export wrote: they were left there", path)
+        _LOGGER.warning("%s holds files that are not part of an export: they are kept", path)
 
 
 def _digest(content: bytes) -> str:

@@ -117,8 +117,8 @@ def _warn_of_jpegs(tree: Tree, names: Sequence[str]) -> None:
     jpegs = [name for name in names if _is_jpeg(tree, name)]
     if jpegs:
         _LOGGER.warning(
-            "%s: %d of %d images are JPEGs (the first of %s): what compression changes is hardly "
-            "seen and costs score, save samples as PNG (docs/protocol.md has figures)",
+            "%s: %d of %d images are JPEGs (the first of %s): compression is hardly visible "
+            "but changes scores, save samples as PNG (docs/protocol.md has measurements)",
             tree,
             len(jpegs),
             len(names),

@@ -40,8 +40,8 @@ def room_for(path: Path) -> Iterator[None]:
         if not isinstance(cause, OSError) or cause.errno not in FULL:
             raise
         raise OSError(
-            f"{path} cannot be written ({os.strerror(cause.errno)}): make room and give the same "
-            "command again, which goes on from what is saved"
+            f"{path} cannot be written ({os.strerror(cause.errno)}): free some space and repeat "
+            "the command, which resumes from what is saved"
         ) from error
 
 

@@ -60,7 +60,7 @@ def must_fit(what: str) -> Iterator[None]:
         if not (isinstance(error, torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)):
             raise
         raise ValueError(
-            f"{what} would take more memory than there is: make the model smaller"
+            f"{what} needs more memory than is available: make the model smaller"
         ) from error
 
 

@@ -33,7 +33,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose one value with its children; called by YAML's composer."""
         if self.check_event(yaml.AliasEvent):
-            raise ValueError("it has YAML aliases, which are not read")
+            raise ValueError("it has YAML aliases, which are not supported")
         self._depth += 1
         self._nodes += 1
         if self._depth > MAX_DEPTH:
@@ -43,7 +43,7 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and node.tag not in PLAIN_TAGS:
-            raise ValueError(f"it has a value of the kind {node.tag}, which is not read")
+            raise ValueError(f"it has a value of type {node.tag}, which is not supported")
         return node
 
 

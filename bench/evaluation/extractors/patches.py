@@ -110,7 +110,7 @@ def build_patches(
     del device
     if weights is not None:
         raise ValueError(
-            f"evaluator.weights.{name}={weights}: {name} are learnt from the data; leave it out"
+            f"evaluator.weights.{name}={weights}: {name} are learned from the data; leave it out"
         )
     if min(dataset.shape[1:]) < MIN_SIDE:
         raise ValueError(

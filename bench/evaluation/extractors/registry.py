@@ -123,8 +123,8 @@ def suited_extractors(dataset: Dataset, check: Check) -> tuple[str, ...]:
         counts[name] = _count(check(name))
     first = min(counts, key=lambda name: counts[name])  # the first of several
     log.info(
-        "%s is seen by %s first: of the known bad samples, extractors do not tell from held-out "
-        "images (pairs of metric and kind): %s",
+        "%s: models are ranked by %s; numbers of blind spots (pairs of metric and known bad "
+        "samples): %s",
         dataset.name,
         first,
         ", ".join(f"{name} {count}" for name, count in counts.items()),
