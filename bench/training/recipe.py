@@ -1,4 +1,4 @@
-"""How a model wants to be trained, and how the trainer goes about it."""
+"""Training recipe of a model, options of the trainer, and learning-rate schedules."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -12,12 +12,12 @@ Schedule = Callable[[float], float]
 
 
 def constant() -> Schedule:
-    """The learning rate of the optimizer throughout."""
+    """A constant learning rate."""
     return lambda progress: 1.0
 
 
 def linear_to_zero(start: float = 0.0) -> Schedule:
-    """Constant until `start`, then a straight line that reaches zero at the end.
+    """Constant until `start`, then linear to zero at the end.
 
     Args:
         start: progress at which the decay begins, in [0, 1).
@@ -61,14 +61,14 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model wants to be trained: the part of its YAML that the trainer reads.
+    """The training recipe of a model: the part of its YAML that the trainer reads.
 
     Attributes:
         batch_size: samples per update, over all ranks.
         optimizers: one optimizer factory per phase, by the phase's name.
         ema_decay: decay of the averaged weights that are evaluated; None evaluates the raw ones.
         clip_norm: largest gradient norm of an update; None does not clip.
-        warmup_images: of the run, over which the learning rate rises linearly from zero.
+        warmup_images: images of the run over which the learning rate rises linearly from zero.
         lr_schedule: factor of the learning rate at each phase's progress through its span.
     """
 
@@ -80,7 +80,7 @@ class Recipe:
     lr_schedule: Schedule = field(default_factory=constant)
 
     def __post_init__(self) -> None:
-        """Refuse a batch size, clipping norm or warm-up that no training could use."""
+        """Refuse an invalid batch size, clipping norm or warm-up."""
         if type(self.batch_size) is not int:
             raise ValueError(f"training.batch_size must be a whole number, got {self.batch_size!r}")
         if self.batch_size < 1:
@@ -93,7 +93,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """How the trainer works, whatever the model: nothing here changes what is learned.
+    """Options of the trainer that do not change what is learned.
 
     Attributes:
         log_every: steps between two rows of losses.
@@ -106,7 +106,7 @@ class TrainerOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse intervals that no training could use."""
+        """Refuse invalid intervals."""
         if self.log_every < 1:
             raise ValueError(f"trainer.log_every must be at least 1, got {self.log_every}")
         if not self.checkpoint_seconds >= 0:
