@@ -235,7 +235,7 @@ def as_stored(x: Tensor) -> Tensor:
     return (to_uint8(x) if x.ndim == 4 else x.float()).cpu()
 
 
-def as_drawn(stored: Tensor) -> Tensor:
+def from_stored(stored: Tensor) -> Tensor:
     """Convert stored samples, images (B, C, H, W) or points (B, D), to float32 in [-1, 1]."""
     return from_uint8(stored) if stored.dtype == torch.uint8 else stored
 

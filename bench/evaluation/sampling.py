@@ -18,7 +18,7 @@ class SamplesNotFiniteError(Exception):
     """A sampler returned NaN or infinity: the model has no score."""
 
 
-class Drawn(NamedTuple):
+class SampleBatch(NamedTuple):
     """One batch of samples.
 
     Attributes:
@@ -99,7 +99,7 @@ def draw(
     seed: int,
     precision: str,
     device: torch.device,
-) -> Iterator[Drawn]:
+) -> Iterator[SampleBatch]:
     """Yield batches of samples in stored form; class-conditional samplers get random labels.
 
     Call it in eval mode and without gradients.
@@ -130,4 +130,4 @@ def draw(
             raise ValueError(f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *shape)}")
         if not torch.isfinite(x).all():
             raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
-        yield Drawn(as_stored(x), None if y is None else y.cpu())
+        yield SampleBatch(as_stored(x), None if y is None else y.cpu())

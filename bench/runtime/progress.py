@@ -64,10 +64,10 @@ class TrainingProgress:
             self._task, note=" ".join(f"{name} {value:.3g}" for name, value in shown.items())
         )
 
-    def evaluation(self, sampler: str, drawn: int, samples: int) -> None:
+    def evaluation(self, sampler: str, done: int, samples: int) -> None:
         """Show the progress of evaluation."""
         if not self._bar.disable:
-            self._bar.update(self._task, note=f"evaluating {sampler}: {drawn:,} of {samples:,}")
+            self._bar.update(self._task, note=f"evaluating {sampler}: {done:,} of {samples:,}")
 
     def warn(self, words: str) -> None:
         """Show a warning until the next one."""

@@ -81,9 +81,9 @@ def memorisation(
             "each training sample"
         )
     parted = _parts(test.features, len(train), seed)
-    trained, drawn, *parts = clouds(train.features, fake.features, *parted)
-    to_train = _Towards(trained, drawn)
-    for each in distance_tiles(trained, drawn, size=tile):
+    trained, sampled, *parts = clouds(train.features, fake.features, *parted)
+    to_train = _Towards(trained, sampled)
+    for each in distance_tiles(trained, sampled, size=tile):
         to_train.add(each)
     distances = to_train.distances()  # (M,)
     authentic = distances > nearest.to(distances)[to_train.index]
@@ -92,7 +92,7 @@ def memorisation(
     close_by_nature = _mean_cosine_distance(train.features, test.features, seed) < COSINE_BOUND
     return {
         "authpct": 100 * float(authentic.double().mean()),
-        "nn_ratio": _nn_ratio(distances, (parts[0], parts[1]), drawn, tile),
+        "nn_ratio": _nn_ratio(distances, (parts[0], parts[1]), sampled, tile),
         "mifid": math.nan if close_by_nature else _mifid(fid, to_train.cosine_distances()),
     }
 

@@ -147,9 +147,9 @@ def _mean_of_c_log_c(n: int, p: float) -> float:
 
 def _divergences(counts: Tensor, target: Tensor) -> dict[str, float]:
     """Compare a histogram of samples, (K,), with the data's frequencies, (K,) on any scale."""
-    drawn, target = counts.double() / counts.sum(), target / target.sum()
+    sampled, target = counts.double() / counts.sum(), target / target.sum()
     return {
-        "class_kl": float(torch.xlogy(drawn, drawn / target).sum()),
-        "class_tv": float((drawn - target).abs().sum() / 2),
-        "reverse_kl": float(torch.xlogy(drawn, drawn * len(target)).sum()),
+        "class_kl": float(torch.xlogy(sampled, sampled / target).sum()),
+        "class_tv": float((sampled - target).abs().sum() / 2),
+        "reverse_kl": float(torch.xlogy(sampled, sampled * len(target)).sum()),
     }
