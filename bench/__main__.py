@@ -3,7 +3,7 @@
 from bench.runtime.interrupts import said_in_one_line
 
 if __name__ == "__main__":
-    with said_in_one_line("bench", "the same command goes on from what is saved"):
+    with said_in_one_line("bench", "the same command resumes from what is saved"):
         from bench.cli import main
 
         main()

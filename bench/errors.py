@@ -1,4 +1,4 @@
-"""What users can mend, in one sentence; anything else is a bug and shown whole."""
+"""Errors that users can fix, as one sentence; anything else is a bug with its traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,15 @@ from bench.runtime.printing import printable
 
 
 class RunError(Exception):
-    """A run could not start or go on; the message says what to do about it.
+    """A run cannot start or continue; the message says what to do.
 
-    Nothing in the message steers a terminal, whatever names it holds.
+    The message contains no terminal control sequences.
 
     Args:
-        message: a sentence; Hydra's have several lines.
+        message: one sentence; those of Hydra have several lines.
 
     Attributes:
-        in_use: whether it is only that another process is at the run.
+        in_use: whether the only reason is that another process uses the run.
     """
 
     in_use = False
@@ -29,7 +29,7 @@ class RunError(Exception):
 
 @contextmanager
 def type_errors_name(key: str) -> Iterator[None]:
-    """Blame a call with wrong arguments on the part of the configuration that they came from."""
+    """Name the configuration key in the error of a call with wrong arguments."""
     try:
         yield
     except TypeError as error:
@@ -38,7 +38,7 @@ def type_errors_name(key: str) -> Iterator[None]:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn what users can mend into a `RunError`; anything else is a bug and shown whole."""
+    """Turn errors that users can fix into a `RunError`; anything else is a bug."""
     try:
         yield
     except InstantiationException as error:

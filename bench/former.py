@@ -1,4 +1,4 @@
-"""What settings were before they existed or had today's default: runs of earlier versions go on."""
+"""Former values and names of settings, so that runs of earlier versions can be continued."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ FORMER: Mapping[str, Any] = {
     "model.build.take": None,
     "model.take": None,
 }
-"""Settings that configurations of earlier versions lack, with the value that does what was done
-then. A setting that is added to conf/ gets a line here; then earlier runs go on under it."""
+"""Settings that configurations of earlier versions lack, with the value that reproduces the earlier
+behaviour. Every setting that is added to conf/ needs a line here."""
 
 FORMER_DEFAULTS: Mapping[str, Any] = {
     "dataset.channels": 3,
@@ -28,7 +28,7 @@ FORMER_DEFAULTS: Mapping[str, Any] = {
     "dataset.flip": True,
     "dataset.load.flip": True,
 }
-"""Settings that had another default before, of `dataset=folder`."""
+"""Settings of `dataset=folder` that had another default in earlier versions."""
 
 FORMER_TARGETS: Mapping[str, str] = {
     "bench.lr_schedules.constant": "bench.training.recipe.constant",
@@ -59,25 +59,25 @@ FORMER_TARGETS: Mapping[str, str] = {
     "models.real.RealData": "models.stored.RealData",
     "models.samples.StoredSamples": "models.stored.StoredSamples",
 }
-"""Functions and classes that configurations of earlier versions call by another name. Hashes of
-recipes keep the former names, so that seeds made before the move and after it share an entry."""
+"""Functions and classes whose names differ in configurations of earlier versions. Recipe hashes use
+the former names, so that seeds of both versions share an entry."""
 
 _FORMER_NAMES = {present: former for former, present in FORMER_TARGETS.items()}
 
 
 def value_at(config: Any, key: str) -> Any:
-    """The value of a setting such as "evaluator.samples"; ABSENT where there is none."""
+    """The value of a setting such as "evaluator.samples"; ABSENT if there is none."""
     for part in key.split("."):
         config = config.get(part, ABSENT) if isinstance(config, Mapping) else ABSENT
     return config
 
 
 def with_former(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration, with the former values of what it lacks and the present one has.
+    """Complete a recorded configuration with the former values of settings that it lacks.
 
     Args:
-        recorded: the configuration that a run was made with, of plain values.
-        present: the configuration of this call.
+        recorded: the recorded configuration, in plain values.
+        present: the current configuration.
     """
     completed = with_present_targets(recorded)
     for key, value in FORMER.items():
@@ -92,7 +92,7 @@ def with_former(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> dict
 
 
 def with_present_targets(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration, whose `_target_`s are named as they are today.
+    """Rename the `_target_`s of a recorded configuration to their current names.
 
     Args:
         config: plain values.
@@ -101,10 +101,10 @@ def with_present_targets(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """A part of a configuration as it was before: former names, no settings of former values.
+    """A part of a configuration with former names and without settings of former values.
 
     Args:
-        tree: the part, of plain values.
+        tree: the part, in plain values.
         prefix: the key of that part, such as "model".
     """
     kept = {}
@@ -122,14 +122,14 @@ def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def overrides_of_before(
     overrides: Sequence[str], config: Mapping[str, Any]
 ) -> Iterator[tuple[str, ...]]:
-    """The overrides, without some of those that ask for what was done before by default.
+    """Subsets of the overrides, without some that request former defaults.
 
-    Commands of before needed none of these, and so named another run directory. Those without the
-    most come first.
+    Commands of earlier versions did not need these and thus named another run directory. The
+    smallest subsets come first.
 
     Args:
-        overrides: of the command line.
-        config: the resolved configuration that they lead to.
+        overrides: overrides of the command line.
+        config: the resolved configuration.
     """
     former = {**FORMER, **FORMER_DEFAULTS}
     keys = [override.lstrip("+").split("=", 1)[0] for override in overrides]
@@ -142,11 +142,11 @@ def overrides_of_before(
 
 
 def remedy(keys: Sequence[str], recorded: Mapping[str, Any]) -> str:
-    """The overrides under which a run of before goes on; empty if there are no such overrides.
+    """The overrides that continue a run of an earlier version; empty if there are none.
 
     Args:
-        keys: the settings in which it differs from the present configuration.
-        recorded: the configuration that it was made with, see `with_former`.
+        keys: the settings that differ from the current configuration.
+        recorded: the recorded configuration, see `with_former`.
     """
     former = {**FORMER, **FORMER_DEFAULTS}
     if any(key not in former or value_at(recorded, key) != former[key] for key in keys):
@@ -155,7 +155,7 @@ def remedy(keys: Sequence[str], recorded: Mapping[str, Any]) -> str:
 
 
 def settable(keys: Sequence[str]) -> list[str]:
-    """The keys, without those that only repeat another one of them by interpolation."""
+    """The keys without those that interpolate another one of them."""
     repeated = {"dataset.load.": "dataset.", "model.build.": "model."}
     return [
         key
@@ -168,12 +168,12 @@ def settable(keys: Sequence[str]) -> list[str]:
 
 
 def _written(value: Any) -> str:
-    """A value as it is given on the command line."""
+    """A value in the syntax of the command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _renamed(name: str, value: Any, names: Mapping[str, str]) -> Any:
-    """A value of a configuration, its `_target_`s renamed; containers are copied."""
+    """Copy of a value of a configuration with renamed `_target_`s."""
     if isinstance(value, Mapping):
         return {key: _renamed(key, below, names) for key, below in value.items()}
     if isinstance(value, list):

@@ -1,8 +1,8 @@
-"""The contract between generative models and the benchmark: phases to train, samplers to draw.
+"""The contract between generative models and the benchmark: phases and samplers.
 
 A generative model is two tables. Its phases say how it is trained: the trainer minimises each
-phase's loss over that phase's module. Its samplers say how it is drawn and at what cost: the
-evaluator scores every one. Neither ever asks which family the model belongs to.
+phase's loss over that phase's module. Its samplers say how it generates samples and at what cost:
+the evaluator scores every one. Neither asks which family the model belongs to.
 """
 
 from abc import ABC, abstractmethod
@@ -28,14 +28,14 @@ class Batch:
 
 
 class Labelled(Protocol):
-    """Gives n labelled training samples, see `DataSpec.labelled`."""
+    """Returns n labelled training samples, see `DataSpec.labelled`."""
 
     def __call__(self, n: int, /, *, uniform: bool) -> Batch: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model may know about the data it is built for.
+    """The data that a model is built for, as far as models may know it.
 
     Attributes:
         shape: shape of one sample, (C, H, W) for images, (D,) for points.
@@ -43,10 +43,9 @@ class DataSpec:
         held_out: maps indices, (B,) int64 in [0, held_out_size), to samples that no model is
             trained on, (B, *shape) float32 in [-1, 1].
         held_out_size: number of such samples.
-        labelled: maps n, and by the keyword `uniform` whether every class has as many, to n
-            training samples with their labels, always the same ones; otherwise classes are as
-            frequent as in the data, with at least one sample each. Raises ValueError if there are
-            not enough. None for unlabelled data.
+        labelled: returns n fixed training samples with their labels: equally many per class if
+            `uniform`, otherwise with the class frequencies of the data and at least one per class.
+            Raises ValueError if there are not enough. None for unlabelled data.
     """
 
     shape: tuple[int, ...]
@@ -75,7 +74,7 @@ class Phase:
             <phase>/<key>. Random numbers come from torch's global generator.
         repeats: updates per step, each on a fresh batch (critic steps).
         span: (start, end), the part of the budget, in [0, 1], during which it is trained: a phase
-            that builds on another's result starts where that one ends.
+            that depends on the result of another starts where that one ends.
         after_update: called once after every update of this phase, without gradients: a target
             network or a teacher follows here. What it changes must be buffers or modules of the
             model, so that checkpoints hold it, and must follow from the model's state alone, so
@@ -95,25 +94,25 @@ class Phase:
 
 
 Trajectory = Callable[[int, Generator, Tensor | None], Sequence[Tensor]]
-"""(n, generator, y) -> states of n samples on the way, each (n, *data_shape)."""
+"""(n, generator, y) -> intermediate states of n samples, each (n, *data_shape)."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """One way of drawing from a model, with its declared cost.
+    """One way of sampling from a model, with its declared cost.
 
     Attributes:
         draw: (n, generator, y) -> (n, *data_shape) float32 in [-1, 1]. Every random number comes
             from the generator, which lives on the model's device; y is (n,) int64 or None. A
-            class-conditional model that is given no y draws uniform classes from the generator.
-        calls: how often one draw calls the forward of each network, for any n; empty if it calls
-            none, None if unknown (samples that were drawn elsewhere).
-        limit: most samples that can be drawn; None for as many as one likes.
-        ordered: whether draws go through a stored list in its own order, so that only all of them
+            class-conditional model without y samples uniform classes from the generator.
+        calls: number of forward calls of each network per call of draw, for any n; empty if there
+            are none, None if unknown (samples of other systems).
+        limit: maximum number of samples; None for unlimited.
+        ordered: whether samples come from a stored list in its own order, so that only all of them
             are a fair sample.
-        classes: K where a sample is of the class y that it is asked for; 0 where y changes nothing.
-        trajectory: like draw, but gives at most ten states on the way, to be shown; the last
-            is what draw gives. None where there is nothing on the way.
+        classes: K if samples have the requested class y; 0 if y has no effect.
+        trajectory: like draw, but returns at most ten intermediate states for display; the last is
+            the result of draw. None if there are no intermediate states.
     """
 
     draw: Callable[[int, Generator, Tensor | None], Tensor]
@@ -139,7 +138,7 @@ class GenerativeModel(nn.Module, ABC):
         progress: 0-dim float64 buffer in [0, 1], the share of the training budget spent. The
             trainer sets it before every step. Whatever changes during training is a function of it
             alone, so that a resumed run continues exactly.
-        trained: whether its weights came from elsewhere and are not to be trained further.
+        trained: whether its weights were loaded and are not trained further.
     """
 
     progress: Tensor
@@ -161,42 +160,42 @@ class GenerativeModel(nn.Module, ABC):
     @property
     @abstractmethod
     def samplers(self) -> Mapping[str, Sampler]:
-        """Samplers by name, such as "generator" or "ddim-50"; a property for the same reason."""
+        """Samplers by name, such as "generator" or "ddim-50"; a property, as `phases` is."""
 
     @property
     def stage(self) -> int:
-        """Which stage of training `progress` lies in: within one, every step costs the same.
+        """The stage of training at `progress`: within a stage all steps have equal cost.
 
-        Reading it may wait for the device, so only models with several stages look at `progress`.
+        Reading it may wait for the device, so only models with several stages read `progress`.
         """
         return 0
 
     def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
-        """What the model says about real data that it was not trained on, where it says anything.
+        """Scores of the model on held-out data, such as likelihood or accuracy.
 
         Args:
-            batch: held-out samples, with labels where the data has them.
+            batch: held-out samples, with labels if the data has them.
             generator: source of every random number, on the model's device.
 
         Returns:
-            One value per sample, (B,), by column: "accuracy", 1 where the class is told
-            correctly, "accuracy_supervised", the same of the network trained on the labels alone;
+            One value per sample, (B,), by column: "accuracy", 1 if classified correctly,
+            "accuracy_supervised", that of a network trained on the labels alone;
             "bits_per_dim", a bound on the negative log-likelihood, and its parts "bits_prior",
-            "bits_kl" and "bits_reconstruction". Empty for a model that only draws.
+            "bits_kl" and "bits_reconstruction". Empty for a model that only generates.
         """
         return {}
 
     def held_out_curves(
         self, batch: Batch, generator: Generator
     ) -> dict[str, list[tuple[float, Tensor]]]:
-        """What the model does to real data that it was not trained on, along something it varies.
+        """Curves of the model on held-out data, such as error against noise level.
 
         Args:
-            batch: held-out samples, with labels where the data has them.
+            batch: held-out samples, with labels if the data has them.
             generator: source of every random number, on the model's device.
 
         Returns:
-            Points of named curves: where along the curve, and one value per sample, (B,). Empty for
-            a model that only draws.
+            Points of named curves: the position along the curve, and one value per sample, (B,).
+            Empty for a model that only generates.
         """
         return {}

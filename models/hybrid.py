@@ -1,8 +1,8 @@
-"""A GAN drafts, a diffusion model refines: two models joined at drawing time.
+"""Hybrid model: a GAN drafts samples, a diffusion model refines them.
 
-The draft is noised to the level from which the last k steps of a diffusion sampler remain, and
-these are run (SDEdit, Meng et al. 2022, Algorithm 1). Few steps mend what is fine and keep the
-GAN's composition, at a cost between the two parents'; with all steps the draft is forgotten.
+Noise is added to the draft up to the level at which the last k steps of a diffusion sampler remain,
+and these steps are run (SDEdit, Meng et al. 2022, Algorithm 1). Few steps fix details and keep the
+composition of the GAN, at a cost between those of both models; with all steps the draft is lost.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +19,10 @@ Loss = Callable[[Batch], dict[str, Tensor]]
 
 
 class Hybrid(GenerativeModel):
-    """Two parents, each usable by itself, and samplers that go through both.
+    """Two models, each usable alone, and samplers that use both.
 
-    Parents that are fresh are trained side by side under one budget, each by its own phases; if
-    both were trained before, nothing is.
+    Untrained models are trained together under one budget, each with its own phases; if both were
+    trained before, nothing is trained.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Hybrid(GenerativeModel):
         sampler: str = "ddim-20",
         steps: Sequence[int] = (2, 5, 10),
     ) -> None:
-        """Build both parents.
+        """Build both models.
 
         Args:
             data: the data to model.
@@ -45,8 +45,8 @@ class Hybrid(GenerativeModel):
 
         Raises:
             ValueError: the model that refines is no diffusion model, a number of steps is out of
-                its range or given twice, only one parent was trained before, their phases share a
-                name, or the sampler is guided by classes and the draft takes none.
+                its range or given twice, only one model was trained before, their phases share a
+                name, or the sampler is guided by classes and the draft is unconditional.
         """
         super().__init__(data.shape)
         self.draft = draft(data)
@@ -79,7 +79,7 @@ class Hybrid(GenerativeModel):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Both parents' phases; none of a parent that was trained before."""
+        """Phases of both models, except of those trained before."""
         return tuple(
             Phase(
                 phase.name,
@@ -111,7 +111,7 @@ class Hybrid(GenerativeModel):
 
     @property
     def stage(self) -> int:
-        """It changes when either parent's does."""
+        """A number that changes with the stage of either model."""
         self._pass_progress_on()
         return self.draft.stage + self.refine.stage
 
@@ -130,8 +130,8 @@ class Hybrid(GenerativeModel):
         on_state: OnState | None = None,
     ) -> Tensor:
         if not draft.classes:
-            y = None  # nobody knows the class of the draft
-        elif y is None:  # both parents shall draw the same class
+            y = None  # the class of the draft is unknown
+        elif y is None:  # both models generate one class
             y = torch.randint(draft.classes, (n,), generator=generator, device=generator.device)
         x = draft.draw(n, generator, y)  # (n, *data_shape)
         if on_state is not None:
@@ -141,7 +141,7 @@ class Hybrid(GenerativeModel):
     def _trajectory(
         self, draft: Sampler, steps: int, n: int, generator: Generator, y: Tensor | None = None
     ) -> list[Tensor]:
-        states: list[Tensor] = []  # the draft, then what the denoiser is given
+        states: list[Tensor] = []  # the draft, then the inputs of the denoiser
         result = self._draw(draft, steps, n, generator, y, states.append)
         return shown_states(states, result)
 

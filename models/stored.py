@@ -1,4 +1,4 @@
-"""Models without networks: held-out real data, and samples from a file."""
+"""Models that return stored samples: held-out data, and samples of other systems."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Stored:
         gather: maps indices, (B,) int64 in [0, size), to samples, (B, *data_shape) float32 in
             [-1, 1].
         size: number of samples, N.
-        hash: first 16 hex digits of SHA-256 of the content; empty if it was not computed.
+        hash: first 16 hex digits of SHA-256 of the content; empty if not computed.
     """
 
     gather: Callable[[Tensor], Tensor]
@@ -26,12 +26,12 @@ class Stored:
 
 
 class StoredPass:
-    """One pass over stored samples without replacement; successive draws continue it.
+    """One pass over stored samples without replacement, continued by successive calls.
 
     Args:
         stored: the samples.
-        device: where they are wanted.
-        shuffle: whether the generator decides the order; otherwise it is the stored one.
+        device: device of the returned samples.
+        shuffle: whether the generator shuffles them; otherwise they keep their stored order.
     """
 
     def __init__(self, stored: Stored, device: torch.device, *, shuffle: bool) -> None:
@@ -45,11 +45,11 @@ class StoredPass:
 
         Args:
             n: number of samples.
-            generator: shuffles the samples at the first draw of the pass, if the pass is shuffled.
+            generator: shuffles the samples at the first call, if `shuffle`; otherwise not used.
             y: ignored.
 
         Raises:
-            ValueError: if the pass would need more samples than are stored.
+            ValueError: the pass would need more samples than are stored.
         """
         size = self._stored.size
         if self._drawn + n > size:
@@ -65,7 +65,7 @@ class StoredPass:
 
 
 class RealData(GenerativeModel):
-    """The real-data baseline: held-out real samples, without phases or networks.
+    """A model without phases or networks that returns held-out real samples.
 
     Args:
         data: supplies the held-out samples.
@@ -77,25 +77,25 @@ class RealData(GenerativeModel):
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:
-        """A fresh pass over the held-out split, shuffled, at every access."""
+        """A new shuffled pass over the held-out split at every access."""
         held_out_pass = StoredPass(self.held_out, self.progress.device, shuffle=True)
         return {"held-out": Sampler(held_out_pass.draw, {}, limit=self.held_out.size)}
 
 
 class StoredSamples(GenerativeModel):
-    """A model without phases or networks that deals out samples from a file.
+    """A model without phases or networks that returns samples from a file.
 
-    Their cost is unknown, so `nfe` is None. The sampler's name carries the content's hash, which
-    alone distinguishes the scores of different files; it ends in -random if a random part is taken.
+    Their cost is unknown, so `nfe` is None. The name of the sampler contains the hash of the
+    content, which identifies the file in results. It ends in -random if a random subset is used.
 
     Args:
-        data: what shape the samples must have.
+        data: supplies the required shape.
         read: maps that shape to the samples.
-        take: None for all samples, in their order; "random" for as many as are asked for, chosen at
-            random without replacement by the sampling generator, so that the run's seed decides.
+        take: None for all samples, in their order; "random" for a random subset without
+            replacement, chosen by the sampling generator and thus by the run's seed.
 
     Raises:
-        ValueError: take is neither.
+        ValueError: take is unknown.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class StoredSamples(GenerativeModel):
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:
-        """A fresh pass at every access: in stored order, or in random order."""
+        """A new pass at every access, in stored or in random order."""
         at_random = self.take == "random"
         stored_pass = StoredPass(self.stored, self.progress.device, shuffle=at_random)
         name = "-".join(filter(None, ("stored", self.stored.hash[:8], self.take)))

@@ -1,4 +1,4 @@
-"""How often the statistics over seeds are wrong: error rates, power and coverage, by simulation.
+"""Error rates, power and coverage of the statistics over seeds, by simulation.
 
 Prints the tables of docs/statistics.md, which call the functions that bench.compare calls.
 Command: python scripts/error_rates.py [--simulations 20000]
@@ -22,7 +22,7 @@ MODELS = 6
 
 
 def normal(rng: np.random.Generator, models: int, seeds: int) -> np.ndarray:
-    """FIDs that vary by a tenth."""
+    """Normal noise of 10 %."""
     return 2 + 0.1 * rng.normal(size=(models, seeds))
 
 
@@ -32,12 +32,12 @@ def skewed(rng: np.random.Generator, models: int, seeds: int) -> np.ndarray:
 
 
 def common(rng: np.random.Generator, models: int, seeds: int) -> np.ndarray:
-    """A seed is good or bad for all models alike, three times as much as for one of them."""
+    """A seed effect common to all models, three times the effect of a single model."""
     return normal(rng, models, seeds) + 0.3 * rng.normal(size=(1, seeds))
 
 
 def collapsing(rng: np.random.Generator, models: int, seeds: int) -> np.ndarray:
-    """One seed in ten collapses, to an FID of e² times as much."""
+    """One seed in ten collapses: its FID is multiplied by e²."""
     return normal(rng, models, seeds) + 2.0 * (rng.random((models, seeds)) < 0.1)
 
 
@@ -111,14 +111,14 @@ def found_in_family(shift: float, seeds: int, simulations: int) -> float:
 
 
 def student_coverage(noise: Noise, seeds: int, simulations: int) -> float:
-    """How often Student's interval of the difference of two models holds the true one, zero."""
+    """How often Student's interval of the difference of two models covers the true one, zero."""
     rng = np.random.default_rng(0)
     x, y = np.stack([noise(rng, 2, seeds) for _ in range(simulations)], axis=1)  # (N, S) each
     return float(np.mean([d.low <= 0 <= d.high for d in paired_differences(x, y)]))
 
 
 def bootstrap_coverage(noise: Noise, mean: float, seeds: int, simulations: int) -> float:
-    """How often the bootstrap interval over seeds of one model holds its true mean."""
+    """How often the bootstrap interval over seeds of one model covers its true mean."""
     rng = np.random.default_rng(0)
     ends = [bootstrap_interval(noise(rng, 1, seeds)[0]) for _ in range(simulations)]
     return float(np.mean([low <= mean <= high for low, high in ends]))

@@ -1,7 +1,8 @@
-"""The lowest versions that pyproject.toml declares, installed: this package's own requirements.
+"""Lowest versions of this package's requirements, as pyproject.toml declares them.
 
-Command: scripts/test_lower_bounds, which makes the environment. torch and torchvision, gigabytes
-with what they need, are not installed again but taken from the environment that runs this.
+Command: scripts/test_lower_bounds, which creates the environment. torch and torchvision with their
+dependencies (gigabytes) are linked from the environment that runs this instead of being installed
+again.
 """
 
 import importlib.metadata
@@ -19,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
 def main(environment: Path) -> None:
-    """Link what is heavy into a virtual environment, and print the others' lowest versions."""
+    """Link heavy packages into a virtual environment; print the others' lowest versions."""
     light = [r for r in requirements() if r.name not in HEAVY]
     folder = environment / "heavy"
     folder.mkdir()
@@ -49,7 +50,7 @@ def lowest(requirement: Requirement) -> str:
 
 
 def link(folder: Path, leave: set[str]) -> None:
-    """Link every installed file that the heavy packages need; what is left out pip installs."""
+    """Link every installed file of the heavy packages and their dependencies."""
     waiting, seen = [(name, "") for name in HEAVY], set(leave)
     while waiting:
         name, extra = waiting.pop()
@@ -69,7 +70,7 @@ def link(folder: Path, leave: set[str]) -> None:
 
 
 def named(name: str) -> str:
-    """A package's name as an index knows it."""
+    """A package's normalised name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

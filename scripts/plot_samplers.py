@@ -1,9 +1,9 @@
-"""Plot FID against network evaluations per sample, beside the shape of DDIM's published curves.
+"""Plot FID against network evaluations per sample, next to DDIM's published curves.
 
-Left: one trained model, drawn from by several samplers, with the bootstrap intervals of their FIDs.
+Left: FID of one trained model with several samplers, with bootstrap intervals.
 Right: each curve divided by its own value at 100 evaluations, so that its shape can be compared
 with that of Song et al. 2021, Table 1 (CIFAR-10, Inception's features, 50,000 samples). FIDs of two
-extractors have no common scale; how fast they fall with the steps may be compared, with care.
+extractors have no common scale; their relative decrease with the steps may be compared, with care.
 
 Command: python scripts/plot_samplers.py results/samplers.csv results/samplers/fid_against_nfe.png
 """

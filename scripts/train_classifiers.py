@@ -3,9 +3,9 @@
     python scripts/train_classifiers.py digits mnist fashion_mnist --data-root data --threads 1
     python scripts/train_classifiers.py cifar10 --path cifar10.zip --threads 1
 
-Processor time on one AVX-512 core: digits half a minute, mnist and fashion_mnist five minutes each,
+CPU time on one AVX-512 core: digits half a minute, mnist and fashion_mnist five minutes each,
 cifar10 fourteen. The same thread count on the same machine gives the same weights bit for bit.
-Stops with status 1 if an accuracy is below what is asked of it.
+Exits with status 1 if an accuracy is below its threshold.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The rules of the architecture: who may import whom, module sizes, packaging, a fast start."""
+"""Rules of the architecture: imports, module sizes, packaging, a fast start."""
 
 import ast
 import re

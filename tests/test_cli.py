@@ -258,7 +258,7 @@ def steps(root: Path) -> int:
 
 
 LONG = ("model=mlp_gan", "budget.images=10000000", "trainer.checkpoint_seconds=0.1", *TINY)
-GOES_ON = "the same command goes on from what is saved"
+GOES_ON = "the same command resumes from what is saved"
 
 
 @pytest.mark.parametrize(

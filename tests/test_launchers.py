@@ -1,4 +1,4 @@
-"""Sweeps through Hydra's launchers, over runs that others are at, and under torchrun."""
+"""Sweeps with Hydra's launchers, over runs in use, and under torchrun."""
 
 import csv
 import importlib.util

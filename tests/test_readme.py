@@ -1,4 +1,4 @@
-"""The README's tables hold rows of committed results; its links and commands lead somewhere."""
+"""The README's results are committed results; its links and commands are valid."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Small versions of the checks behind docs/reliability.md: each ends with 0 only if all is well."""
+"""Small versions of the trials of docs/reliability.md; each exits with 0 on success."""
 
 import os
 import pickle

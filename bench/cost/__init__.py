@@ -1,1 +1,1 @@
-"""What training and sampling cost: time, FLOPs, network calls and memory."""
+"""Cost of training and sampling: time, FLOPs, network calls and memory."""

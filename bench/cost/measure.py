@@ -1,4 +1,4 @@
-"""What training and sampling cost: time, FLOPs, network evaluations, parameters, peak memory."""
+"""Cost of training and sampling: time, FLOPs, network evaluations, parameters, peak memory."""
 
 import math
 import statistics
@@ -24,18 +24,18 @@ BATCH_SIZES = (1, 8, 32, 128, 512, 2048)
 
 @dataclass(frozen=True)
 class SamplingCost:
-    """What drawing from a sampler costs; None where there is nothing to measure.
+    """Cost of a sampler; None if there is nothing to measure.
 
     Attributes:
-        nfe: network evaluations per sample; None where unknown.
-        latency_ms: median milliseconds to draw one sample at batch 1.
+        nfe: network evaluations per sample; None if unknown.
+        latency_ms: median milliseconds per sample at batch size 1.
         latency_iqr_ms: its interquartile range.
         images_per_second: median throughput at the best batch size.
-        images_per_second_iqr: its interquartile range; None unless several draws were timed.
+        images_per_second_iqr: its interquartile range; None unless several batches were timed.
         best_batch_size: the batch size, of `BATCH_SIZES`, at which throughput stops growing.
         gflops_per_sample: 10^9 floating point operations, two per multiply-add.
         sampling_memory_mib: peak memory of one network call on 64 samples, beyond the weights (see
-            `PeakMemory`); a fixed number of samples, so that it compares between models.
+            `PeakMemory`); a fixed number of samples, comparable between models.
     """
 
     nfe: int | None
@@ -56,9 +56,9 @@ def parameters(model: nn.Module) -> int:
 def step_flops(model: GenerativeModel, batch: Batch, *, progress: float = 0.0) -> int:
     """Floating point operations of one training step: forward and backward of the active phases.
 
-    Works on a copy, so that weights, buffers, gradients and the global random state stay as they
-    are. Optimizer updates are not counted. The model must not be compiled: the counter cannot
-    look inside compiled code.
+    Works on a copy, so weights, buffers, gradients and the global random state are unchanged.
+    Optimizer updates are not counted. The model must not be compiled: the counter cannot look
+    inside compiled code.
 
     Args:
         model: the model to train, on the device of the batch.
@@ -86,15 +86,15 @@ def sampling_cost(
     seconds: float = 10.0,
     device: torch.device,
 ) -> SamplingCost:
-    """Measure one sampler in eval mode, warmed up and synchronised.
+    """Measure one sampler in eval mode, with warm-up and synchronisation.
 
-    Latency takes half of the time budget: 3 to 100 draws of one sample. The best batch size is
-    found by timing single network calls, growing the batch while throughput still gains 5 % and the
-    memory suffices; then whole draws at that size take the other half. Where one would outlast the
-    budget, throughput is that of the network calls alone, as often as declared. The minimum numbers
-    of draws and calls may overrun the budget.
+    Latency takes half of the time budget: 3 to 100 runs with one sample. The best batch size is
+    found by timing single network calls, growing the batch while throughput still gains 5 % and
+    memory suffices; whole batches of that size take the other half. If one of them would exceed the
+    budget, throughput is that of the declared network calls alone. The minimum numbers of
+    repetitions may exceed the budget.
 
-    The model's mode, weights and buffers and the global random state are left as they were.
+    The mode, weights and buffers of the model and the global random state are unchanged.
 
     Args:
         model: the model that the sampler belongs to, on `device`.
@@ -106,7 +106,7 @@ def sampling_cost(
         The cost; only nfe is known for a sampler without a network, such as real data.
 
     Raises:
-        ValueError: if a draw does not call a network as often as sampler.calls declares.
+        ValueError: the sampler does not call a network as often as sampler.calls declares.
     """
     if not sampler.calls:
         return SamplingCost(nfe=sampler.nfe)
@@ -147,7 +147,7 @@ def _best_batch_size(
     """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time.
 
     Returns:
-        The batch size, and the seconds of all network calls of one draw at it, from medians.
+        The batch size, and the seconds of all network calls for one batch, from medians.
     """
     best, best_rate, best_seconds = 1, 0.0, math.inf
     share = seconds / 20 / len(calls)
@@ -163,7 +163,7 @@ def _best_batch_size(
                 median += call.times * statistics.median(times)
         except torch.OutOfMemoryError:
             break
-        rate = batch_size / least  # of the least disturbed calls: this only picks a size
+        rate = batch_size / least  # of the fastest calls: this only selects a size
         if rate <= 1.05 * best_rate:
             break
         best, best_rate, best_seconds = batch_size, rate, median
@@ -171,7 +171,7 @@ def _best_batch_size(
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all its work; call it before reading a clock."""
+    """Wait until the device has finished its work; call it before reading a clock."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""The network calls of one draw: how many there are, what they cost, and running them alone."""
+"""Network calls of a sampler: their number, their cost, and running them alone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkCall:
-    """A network, and the arguments with which a draw of one sample first called it.
+    """A network, and the arguments of its first call when one sample is generated.
 
     Attributes:
         network: the network.
-        times: how often one draw calls it.
+        times: number of calls per sample.
         args: positional arguments for one sample.
         kwargs: named arguments for one sample.
     """
@@ -39,9 +39,9 @@ class NetworkCall:
         self.network(*map(expand, self.args), **{k: expand(v) for k, v in self.kwargs.items()})
 
     def gflops_of_one_more(self) -> float:
-        """10^9 FLOPs that one more sample in the batch costs in one call.
+        """10^9 FLOPs of one additional sample in the batch, in one call.
 
-        The difference of two batch sizes, so that work done once per call is not a sample's.
+        The difference between two batch sizes, which excludes work done once per call.
         """
         counts = []
         for batch_size in (1, 2):
@@ -54,21 +54,21 @@ class NetworkCall:
 def capture_calls(
     declared: Mapping[nn.Module, int], draw: Callable[[], Tensor]
 ) -> list[NetworkCall]:
-    """Run one draw, check its numbers of network calls and keep the arguments of the first ones.
+    """Generate one sample, verify the numbers of network calls and keep the first arguments.
 
     Args:
-        declared: how often one draw calls each network.
-        draw: draws one sample.
+        declared: number of calls of each network per sample.
+        draw: generates one sample.
 
     Raises:
-        ValueError: if a network is not called as often as declared, or not at all.
+        ValueError: a network is not called as often as declared, or not at all.
     """
     counted = dict.fromkeys(declared, 0)
     first: dict[nn.Module, NetworkCall] = {}
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         counted[module] += 1
-        if module not in first:  # samplers may overwrite their state in place later
+        if module not in first:  # samplers may overwrite their state in place
             copied = {name: _snapshot(value) for name, value in kwargs.items()}
             first[module] = NetworkCall(
                 module, declared[module], tuple(map(_snapshot, args)), copied
@@ -97,8 +97,8 @@ def _snapshot(value: object) -> object:
 def flop_counter() -> Iterator["FlopCounterMode"]:
     """Count FLOPs, with attention as plain matrix products and every convolution as a direct one.
 
-    The counter does not know the fused attention kernel of CPUs and would count it as nothing, and
-    the fused backward passes recompute; so the count would depend on the device.
+    The counter does not know the fused attention kernel of CPUs and would count it as zero, and
+    fused backward passes recompute, so the count would depend on the device.
     """
     # Imported here: it imports triton, and training starts before anything is counted.
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -129,7 +129,7 @@ def _convolution_backward_flops(
     output_mask: list[bool],
     **_: object,
 ) -> int:
-    """A convolution's backward pass: its forward's FLOPs for each of both gradients asked for.
+    """FLOPs of a convolution's backward pass: those of the forward pass per requested gradient.
 
     torch's own formula counts a grouped convolution's weight gradient as if it had one
     group.

@@ -1,4 +1,4 @@
-"""FLOPs spent by training, where not every step costs the same."""
+"""FLOPs of training, whose steps may differ in cost."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from models.base import Batch, GenerativeModel
 
 @dataclass
 class _Kind:
-    """Steps that cost alike: which, since which step, and the FLOPs of one, once counted."""
+    """Steps of equal cost: their name, first step, and the FLOPs of one step once counted."""
 
     name: str = ""
     since: int = 0
@@ -20,10 +20,10 @@ class _Kind:
 
 
 class TrainingFlops:
-    """Counts the FLOPs of one step of every kind, and adds up.
+    """Counts the FLOPs of one step of every kind and sums over all steps.
 
-    Steps are of one kind while the same phases are active and the model is in the same stage.
-    Nothing is counted before a total is asked for, so that training starts at once.
+    Steps are of one kind while the set of active phases and the stage of the model do not change.
+    Nothing is counted before a total is requested, so that training starts immediately.
 
     Args:
         count: FLOPs of one step at a given progress, over all ranks.
@@ -34,12 +34,12 @@ class TrainingFlops:
         self._kind = _Kind()
 
     def enter(self, name: str, step: int, progress: float) -> None:
-        """Say of which kind the next step is, after `step` steps and at this progress."""
+        """Set the kind of the next step, after `step` steps and at this progress."""
         if name != self._kind.name:
             self._kind = _Kind(name, step, progress, before=self.total(step))
 
     def total(self, step: int) -> float:
-        """FLOPs of the first `step` steps, of which the last ones were of the present kind."""
+        """FLOPs of the first `step` steps, the last of which were of the current kind."""
         kind = self._kind
         if step == kind.since:
             return kind.before
@@ -48,7 +48,7 @@ class TrainingFlops:
         return kind.before + (step - kind.since) * kind.per_step
 
     def state_dict(self) -> dict[str, Any]:
-        """The present kind, in plain containers."""
+        """The current kind, in plain containers."""
         return asdict(self._kind)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -61,14 +61,14 @@ def count_step(
 ) -> float:
     """FLOPs of one training step, extrapolated from few samples to save time.
 
-    What a step costs is taken to be linear in the number of samples, as it is but for work that is
+    The cost of a step is assumed to be linear in the number of samples, apart from work that is
     done once per process, such as spectral normalisation.
 
     Args:
         model: the model to train, on the device of the batch.
         batch: real data of one process.
         batch_size: samples of a step, over all processes.
-        processes: how many there are.
+        processes: number of processes.
         progress: the share of the budget at which the step is taken, in [0, 1).
 
     Returns:
@@ -83,7 +83,7 @@ def count_step(
         )
         for n in sizes
     )
-    if sizes[0] == sizes[1]:  # nothing to extrapolate from: that is the whole batch
+    if sizes[0] == sizes[1]:  # too small to extrapolate: this is the whole batch
         return few * processes
     per_sample = (more - few) / (sizes[1] - sizes[0])
     once = few - sizes[0] * per_sample

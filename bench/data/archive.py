@@ -1,4 +1,4 @@
-"""Owns reading a folder or a zip file as one tree of named files, with nothing unpacked to disk."""
+"""A folder or zip file as one tree of named files; nothing is unpacked to disk."""
 
 import hashlib
 import os
@@ -23,10 +23,10 @@ UNREADABLE = (
     zipfile.BadZipFile,
     NotImplementedError,  # zipfile: unknown compression
 )
-"""What reading a damaged file raises, whatever its format."""
+"""Exceptions raised by reading a damaged file of any format."""
 
 MAX_FILE_BYTES = 1 << 28
-"""Largest file that is read, 256 MiB unpacked: no image is larger, a zip bomb is."""
+"""Largest file that is read, 256 MiB unpacked: images are smaller, zip bombs larger."""
 
 _SAMPLED_FILES = 64  # files of a folder whose contents its key depends on
 _SAMPLED_BYTES = 4096  # of each, at its beginning and its end
@@ -39,7 +39,7 @@ class Tree(ABC):
 
     Attributes:
         path: the root.
-        setting: the setting that named it, to name it again where something is wrong with it.
+        setting: the setting that named it, for error messages.
     """
 
     def __init__(self, path: Path, setting: str) -> None:
@@ -56,12 +56,12 @@ class Tree(ABC):
         self.close()
 
     def close(self) -> None:
-        """Release what reading holds open."""
+        """Close open files."""
         return
 
     @abstractmethod
     def key(self) -> str:
-        """Return a hash that changes when the tree does."""
+        """Return a hash that changes when the tree changes."""
 
     @property
     @abstractmethod
@@ -103,14 +103,15 @@ def open_tree(path: str | Path, setting: str = "dataset.path") -> Tree:
 
 
 class _Folder(Tree):
-    """A directory. Links to folders are followed, but not back to a folder that they lie in."""
+    """A directory. Links to folders are followed, except to an enclosing folder."""
 
     def key(self) -> str:
         """Hash the real path, names, sizes, times and samples of the contents.
 
-        Not all contents: reading a large folder at every start costs minutes. Times are those of
-        modification, which copying and unpacking may keep, and of the last change of the file's
-        inode, which no program sets; so an edit that keeps a file's size and time is noticed.
+        Contents are only sampled, because reading a large folder at every start takes minutes.
+        Times are those of modification, which copying and unpacking may keep, and of the last
+        change of the file's inode, which programs cannot set; an edit that keeps a file's size and
+        time is thus noticed.
         """
         digest = hashlib.sha256(repr(os.path.realpath(self.path)).encode())
         for name in self.files:
@@ -122,7 +123,7 @@ class _Folder(Tree):
         return digest.hexdigest()
 
     def _state(self, name: str) -> tuple[int, ...]:
-        """Size and times; nothing for what cannot be read, which `read` will say."""
+        """Size and times; empty for unreadable files, which `read` reports."""
         try:
             stat = os.stat(f"{self.path}/{name}")  # pathlib takes longer
         except OSError:
@@ -189,7 +190,7 @@ class _Folder(Tree):
 
 
 def _leads_back(path: str, parent: str) -> bool:
-    """Whether a path is a link to the folder that it lies in, or to one further up."""
+    """Whether a path is a link to one of its enclosing folders."""
     if not os.path.islink(path):
         return False
     target = os.path.realpath(path)

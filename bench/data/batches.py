@@ -1,4 +1,4 @@
-"""Owns the order of training data: batch k of rank r is a pure function of (seed, k, r)."""
+"""Training batches: batch k of rank r is a pure function of (seed, k, r)."""
 
 import numpy as np
 import torch
@@ -11,12 +11,12 @@ _ORDER, _FLIPS = 0, 1  # keys of the two independent random streams
 
 
 class BatchStream:
-    """Shuffled, optionally mirrored batches without end, addressed by number.
+    """Infinite shuffled, optionally mirrored batches, addressed by number.
 
     The data is an infinite concatenation of permutations of the split, one per epoch, keyed by
     (seed, epoch). Joint batch k covers positions k·B … (k + 1)·B - 1 of it, whatever the number of
     ranks; rank r holds the r-th contiguous part. Flips are keyed by (seed, k) and decided for the
-    joint batch. Nothing depends on which batches were asked for before.
+    joint batch. No batch depends on which batches were requested before.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BatchStream:
                 f"batch_size={batch_size} must be a multiple of the number of processes, {size}."
             )
         self._split = split
-        self._images = np.asarray(split.images)  # a view: plain indexing is faster than memmap's
+        self._images = np.asarray(split.images)  # a view: indexing is faster than that of memmap
         self._batch_size = batch_size
         self._seed = seed
         self._flip = flip

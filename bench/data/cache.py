@@ -1,4 +1,4 @@
-"""Owns the cache of decoded data sets: one folder of memory-mapped arrays per content key."""
+"""Cache of decoded data sets: one folder of memory-mapped arrays per content key."""
 
 import errno
 import hashlib
@@ -24,9 +24,9 @@ from bench.runtime.atomic_files import FULL, building, remove, sweep, sweep_form
 _FORMAT = 2  # part of every key: raise it when decoding or the layout of an entry changes
 _LOGGER = logging.getLogger(__name__)
 _PARTS = ("train", "test")
-_FORMER_PARTIAL = re.compile(r"\.[0-9a-f]{24}-\w{8}")  # what format 1 left when it was killed
+_FORMER_PARTIAL = re.compile(r"\.[0-9a-f]{24}-\w{8}")  # left by killed processes of format 1
 _MIB = 1 << 20
-_NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process is short of something
+_NO_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the process lacks resources
 
 BROKEN_ARRAY = (
     OSError,
@@ -39,18 +39,18 @@ BROKEN_ARRAY = (
     OverflowError,
     MemoryError,  # a damaged header can ask for any size
 )
-"""What NumPy raises where a .npy file is damaged."""
+"""Exceptions that NumPy raises for a damaged .npy file."""
 
 
 class _DamagedError(ValueError):
-    """An entry is not as it was written."""
+    """An entry differs from what was written."""
 
 
 class ImageFile:
-    """A new .npy file of images that is written piece by piece, never through a memory map.
+    """A new .npy file of images, written piece by piece without a memory map.
 
-    A disk that fills up is an OSError here; a writable map would end the process by a bus error.
-    All of the file's room is taken at once, where the file system can.
+    A full disk raises OSError; with a writable memory map it would end the process by a bus error.
+    The space for the whole file is allocated at once if the file system supports it.
 
     Args:
         path: the file.
@@ -73,15 +73,15 @@ class ImageFile:
         self.write(index, image[None])
 
     def write(self, first: int, images: np.ndarray) -> None:
-        """Write images from a place on; safe to call from several threads.
+        """Write images starting at an index; safe to call from several threads.
 
         Args:
-            first: where the first one belongs, in [0, N).
+            first: index of the first one, in [0, N).
             images: (B, C, H, W) uint8.
 
         Raises:
             OSError: the disk is full.
-            ValueError: the images do not belong into this file.
+            ValueError: the images do not fit this file.
         """
         if images.dtype != np.uint8 or images.shape[1:] != self.shape[1:]:
             raise ValueError(f"{images.dtype} {images.shape} written to images {self.shape}")
@@ -95,15 +95,15 @@ class ImageFile:
         return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
     def sync(self) -> None:
-        """Wait until all is on the disk."""
+        """Wait until everything is on disk."""
         os.fsync(self._file)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
     def discard(self) -> None:
-        """Let go of the file and remove it."""
+        """Close and remove the file."""
         self.close()
         self.path.unlink()
 
@@ -115,7 +115,7 @@ class ImageFile:
             except OSError as error:
                 if error.errno in FULL:
                     raise
-                # The file system cannot: then a full disk shows where it is written.
+                # Not supported by the file system: a full disk is then reported by a later write.
 
     def _write_at(self, place: int, data: bytes | memoryview) -> None:
         rest = memoryview(data).cast("B")
@@ -125,7 +125,7 @@ class ImageFile:
 
 
 Allocate = Callable[[str, tuple[int, ...]], ImageFile]
-"""Maps ("train" or "test", shape) to a file to write, inside the new entry."""
+"""Maps ("train" or "test", shape) to a new file inside the entry."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +167,11 @@ def load_cached(
     decode: Callable[[Allocate], Decoded],
     cache_root: Path | None,
 ) -> Dataset:
-    """Map the entry of this key, decoding it first if there is none that is whole.
+    """Map the entry of a key, decoding it first if there is no intact one.
 
-    Every entry is compared with its hash, once per process. A damaged one is reported, thrown away
-    and decoded again. An entry is built beside its place and moved there when complete; processes
-    which start together wait for the first. What killed processes left behind is removed.
+    Every entry is verified against its hash, once per process. A damaged one is reported, discarded
+    and decoded again. An entry is built in a temporary folder and moved into place when complete;
+    processes that start together wait for the first. Leftovers of killed processes are removed.
 
     Args:
         name: the data set's name.
@@ -181,8 +181,8 @@ def load_cached(
         cache_root: None for `default_cache_root`.
 
     Raises:
-        PermissionError: the cache cannot be written, or the entry is there and cannot be read.
-        OSError: there is no room for the decoded images.
+        PermissionError: the cache cannot be written, or the existing entry cannot be read.
+        OSError: there is no space for the decoded images.
     """
     root = default_cache_root() if cache_root is None else Path(cache_root)
     digest = hashlib.sha256(repr((_FORMAT, *key)).encode()).hexdigest()
@@ -199,12 +199,12 @@ def load_cached(
 
 
 def _read(entry: Path) -> tuple[Split, Split, dict]:
-    """Map an entry and compare it with its hash.
+    """Map an entry and verify its hash.
 
     Raises:
         FileNotFoundError: there is no entry.
-        PermissionError: it is of another user and cannot be read.
-        _DamagedError: it is not as it was written.
+        PermissionError: it belongs to another user and cannot be read.
+        _DamagedError: it differs from what was written.
     """
     if not os.path.lexists(entry):  # a link to nothing is damage
         raise FileNotFoundError(entry)
@@ -232,14 +232,14 @@ def _checksum(meta: dict) -> str:
 
 
 def _stamp(entry: Path) -> tuple[tuple[object, ...], ...]:
-    """What changes when a file of the entry is written to."""
+    """A value that changes when a file of the entry is written to."""
     files = sorted(entry.iterdir())
     return tuple((f.name, s.st_size, s.st_mtime_ns, s.st_ino) for f in files if (s := f.stat()))
 
 
 @lru_cache(maxsize=64)
 def _hash_of(entry: Path, stamp: tuple[tuple[object, ...], ...]) -> str:
-    """Content hash of what lies there; a process that loads an unchanged entry again trusts it."""
+    """Content hash of an entry, computed once per process for unchanged files."""
     del stamp
     return content_hash(*(_open_split(entry, part) for part in _PARTS))
 
@@ -268,7 +268,7 @@ def _make(entry: Path, decode: Callable[[Allocate], Decoded]) -> tuple[Split, Sp
 
 @contextmanager
 def _building(entry: Path) -> Iterator[Path]:
-    """As `building`, with sentences for a cache that cannot be written or has no room."""
+    """`building`, with error messages for a cache that is read-only or full."""
     root = entry.parent
     with ExitStack() as stack:
         try:
@@ -283,7 +283,7 @@ def _building(entry: Path) -> Iterator[Path]:
         try:
             yield folder
         except OSError as error:
-            if error.errno in FULL:  # only what is written raises these
+            if error.errno in FULL:  # raised by writes only
                 raise _full(root, error) from error
             raise
 
@@ -311,7 +311,7 @@ def _build(folder: Path, decode: Callable[[Allocate], Decoded]) -> None:
     files: dict[str, ImageFile] = {}
 
     def allocate(part: str, shape: tuple[int, ...]) -> ImageFile:
-        if part in files:  # the decoder has changed its mind about this part
+        if part in files:  # the decoder replaces this part
             files.pop(part).discard()
         _check_room(folder.parent, shape)
         files[part] = ImageFile(folder / f"{part}_images.npy", shape)
@@ -363,7 +363,8 @@ def _open_split(entry: Path, part: str) -> Split:
     """Map one split.
 
     Raises:
-        _DamagedError: a header says another type than was written, which no hash of bytes shows.
+        _DamagedError: the type in a header is not the one written, which the content hash does not
+            cover.
     """
     images = np.load(entry / f"{part}_images.npy", mmap_mode="r", allow_pickle=False)
     labels_path = entry / f"{part}_labels.npy"

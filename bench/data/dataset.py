@@ -1,4 +1,4 @@
-"""Owns what a data set is: two splits of images or points with labels, class names and a hash."""
+"""Data sets: two splits of images or points with labels, class names and a hash."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -18,8 +18,8 @@ def hold_out(names: Sequence[str], labels: Sequence[int] | None, count: int) -> 
     """Choose a fixed, stratified test split.
 
     Within each class, samples are ordered by the SHA-256 of their name, which no library version
-    changes; the i-th of n stands at (i + 1/2) / n, and the `count` lowest positions are held out.
-    So every class gives its share, give or take one image.
+    changes; the i-th of n has the position (i + 1/2) / n, and the samples with the `count` lowest
+    positions are held out. Every class thus contributes its share, up to one image.
 
     Args:
         names: N distinct names.
@@ -86,12 +86,12 @@ class Dataset:
         classes: K class names by label; empty for unlabelled data.
         flip: whether training batches are mirrored at random.
         hash: first 16 hex digits of `content_hash` of both splits.
-        mixture: what points are drawn from; None for images.
+        mixture: the distribution of points; None for images.
         stacked_from: name of the data set whose grey images are stacked as three channels, the
             combinations of their classes being the K classes; None for other data.
-        frequencies: probability of each class, (K,), where the data is drawn by design; else None.
-        notes: sentences that say what was assumed when the data was read, for the run's start.
-        own: whether these are a user's own images and not a standard data set.
+        frequencies: probability of each class, (K,), if the protocol defines it; else None.
+        notes: assumptions made when the data was read, as sentences printed at the start of a run.
+        own: whether this is a user's own data rather than a standard data set.
     """
 
     name: str
@@ -120,7 +120,7 @@ class Dataset:
         """Describe the data to a model; its held-out samples are the test split."""
         images = self.test.images
 
-        # A plain function: a deep copy of a model shares it instead of copying the memory map.
+        # A plain function: deep copies of a model share it instead of copying the memory map.
         def held_out(indices: Tensor) -> Tensor:
             return gather(images, indices.detach().cpu().numpy())
 
@@ -183,10 +183,10 @@ def proportional(counts: np.ndarray, n: int) -> np.ndarray:
 
 
 def class_frequencies(dataset: Dataset) -> np.ndarray:
-    """How often each class occurs, (K,) float64, sum 1: by design, else in the train split.
+    """Class frequencies, (K,) float64, sum 1: of the protocol, else of the training split.
 
     Raises:
-        ValueError: a class has no training images, so that nothing can be compared with them.
+        ValueError: a class has no training images to compare with.
     """
     if dataset.frequencies is not None:
         return dataset.frequencies
@@ -215,7 +215,7 @@ def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:
 def to_float(pixels: np.ndarray) -> Tensor:
     """Convert a batch (B, C, H, W) uint8 to float32 in [-1, 1], contiguous in channels_last.
 
-    Points, (B, D) float32, are as models see them already.
+    Points, (B, D) float32, are returned unchanged.
     """
     x = torch.from_numpy(pixels)
     if x.dtype == torch.float32:
@@ -227,7 +227,7 @@ def to_float(pixels: np.ndarray) -> Tensor:
 
 
 def as_stored(x: Tensor) -> Tensor:
-    """Turn what a sampler drew into what a split stores, on the CPU; the inverse of `to_float`.
+    """Convert samples of a model to the stored form, on the CPU; the inverse of `to_float`.
 
     Args:
         x: images (B, C, H, W), which become uint8, or points (B, D), which stay float32.
@@ -235,8 +235,8 @@ def as_stored(x: Tensor) -> Tensor:
     return (to_uint8(x) if x.ndim == 4 else x.float()).cpu()
 
 
-def as_drawn(stored: Tensor) -> Tensor:
-    """Turn stored samples, images (B, C, H, W) or points (B, D), back into float32 in [-1, 1]."""
+def from_stored(stored: Tensor) -> Tensor:
+    """Convert stored samples, images (B, C, H, W) or points (B, D), to float32 in [-1, 1]."""
     return from_uint8(stored) if stored.dtype == torch.uint8 else stored
 
 

@@ -1,4 +1,4 @@
-"""Owns turning encoded images into uint8 arrays: colour modes, resizing, the decoding pool."""
+"""Decoding of image files to uint8 arrays: colour modes, resizing, the thread pool."""
 
 import hashlib
 import io
@@ -20,17 +20,18 @@ from bench.runtime.memory import available_bytes
 from bench.runtime.progress import shown_progress
 
 MAX_SIDE = 4096
-"""Largest side of decoded images: one such RGB image takes 48 MiB, no network here generates it."""
+"""Largest side of decoded images: such an RGB image takes 48 MiB."""
 
 MAX_PIXELS = 1 << 27
-"""Most pixels of an image file, 134 million: cameras have up to 100, decompression bombs more."""
+"""Maximum pixels of an image file, 134 million: cameras have up to 100, decompression bombs
+more."""
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-_CHUNK = 64  # images per task: one future each would cost more than decoding a small image
+_CHUNK = 64  # images per task: a future per image would cost more than decoding a small one
 _MAX_THREADS = 16
-_MIN_PIXELS = 1 << 20  # at once, however little memory is free
+_MIN_PIXELS = 1 << 20  # allowed even if little memory is free
 _BYTES_PER_PIXEL = 28  # peak memory of decoding, measured: 16-bit grey and WebP; 16 for RGB
-_PHOTOMETRIC = 262  # the tag of TIFFs that says what 0 means: 0 for white, 1 for black
+_PHOTOMETRIC = 262  # TIFF tag: 0 if zero is white, 1 if zero is black
 READ_ERRORS = (
     *UNREADABLE,
     Image.DecompressionBombError,
@@ -38,28 +39,28 @@ READ_ERRORS = (
     LookupError,  # a GIF that is cut, pages without a size
     ArithmeticError,
 )
-"""What decoding a damaged image raises: Pillow has no error of its own for it."""
+"""Exceptions raised by decoding a damaged image: Pillow has no single one for it."""
 
 FITS = ("crop", "pad", "stretch")
-"""Ways in which an image that is not square becomes one."""
+"""Ways to make an image square."""
 
 Admit = Callable[[Image.Image], None]
-"""Called with an image whose header alone has been read: waits for room, or raises ValueError."""
+"""Called with an image whose header was read: waits for memory, or raises ValueError."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What every image is turned into.
+    """Target format of decoded images.
 
     Attributes:
         channels: 1 (grey, ITU-R 601 luma) or 3 (RGB).
-        image_size: side of the result; images of another size are resized with Pillow's
-            antialiased LANCZOS. None keeps sizes.
+        image_size: side of the result; images of other sizes are resized with Pillow's antialiased
+            LANCZOS. None keeps sizes.
         resize: False to refuse images that are not image_size square instead.
-        fit: how an image that is not square becomes one. "crop": its centre square is cut out (as
-            StyleGAN3's center-crop does). "pad": all of it, centred between black bars.
-            "stretch": all of it, its sides scaled by different factors.
-        bits: of the values in files of 16-bit grey, 1 to 16: 2^bits - 1 becomes 255.
+        fit: how images are made square. "crop": its centre square is cut out (as
+            StyleGAN3's center-crop does). "pad": the image is centred between black bars.
+            "stretch": both sides are scaled independently.
+        bits: bit depth of 16-bit grey files, 1 to 16: 2^bits - 1 becomes 255.
     """
 
     channels: int
@@ -70,7 +71,7 @@ class Format:
 
 
 def check_image_size(value: object) -> None:
-    """Refuse a setting that is no side of images.
+    """Refuse an invalid image size.
 
     Raises:
         ValueError: it is neither a whole number from 1 to `MAX_SIDE` nor None.
@@ -84,23 +85,24 @@ def check_image_size(value: object) -> None:
 
 
 def check_channels(value: object) -> None:
-    """Refuse a setting that is no number of channels.
+    """Refuse an invalid number of channels.
 
     Raises:
         ValueError: it is neither 1, 3 nor None.
     """
     if value is not None and (type(value) is not int or value not in (1, 3)):
         raise ValueError(
-            f"dataset.channels={value} must be 1 (grey), 3 (RGB), or null to see from the images."
+            f"dataset.channels={value} must be 1 (grey), 3 (RGB), or null to derive it from the "
+            "images."
         )
 
 
 class WrongSizeError(ValueError):
-    """An image could be read but its size is not the one required."""
+    """A readable image of the wrong size."""
 
 
 class Target(Protocol):
-    """What decoded images are written into: an array, or a file of them."""
+    """Destination of decoded images: an array, or a file of images."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,10 +113,10 @@ class Target(Protocol):
 
 
 class PixelBudget:
-    """Bounds the pixels that are decoded at once, by threads that wait for each other.
+    """Limits the number of pixels that threads decode at the same time.
 
     Args:
-        pixels: most of them, which is also the most of a single image.
+        pixels: the limit, which also applies to a single image.
     """
 
     def __init__(self, pixels: int) -> None:
@@ -124,16 +126,16 @@ class PixelBudget:
 
     @classmethod
     def of_free_memory(cls) -> Self:
-        """As many pixels as half of the free memory has room for, `MAX_PIXELS` at most."""
+        """A limit that uses half of the free memory, at most `MAX_PIXELS`."""
         fitting = available_bytes() // 2 // _BYTES_PER_PIXEL
         return cls(max(_MIN_PIXELS, min(MAX_PIXELS, fitting)))
 
     @contextmanager
     def place(self, result: int = 0) -> Iterator[Admit]:
-        """A place for one image, whose pixels are given back on leaving.
+        """Reserve pixels for one image and release them on exit.
 
         Args:
-            result: pixels of what it becomes, which may be more than it has.
+            result: pixels of the decoded result, which may exceed those of the file.
         """
         taken = 0
 
@@ -155,7 +157,7 @@ class PixelBudget:
 
 
 def check_pixels(image: Image.Image, limit: int = MAX_PIXELS) -> None:
-    """Refuse an image whose header says that it is too large to be decoded.
+    """Refuse an image that is too large to decode, according to its header.
 
     Raises:
         ValueError: it has more pixels than the limit.
@@ -174,13 +176,12 @@ def decode_image(data: bytes, target: Format, admit: Admit = check_pixels) -> np
     """Decode one file to (C, H, W) uint8.
 
     EXIF orientation is applied. 16-bit grey is scaled to 0..255 by the range of target.bits, or by
-    the range that the file itself declares (PGM), and rounded; 16-bit colour loses its low byte
-    (Pillow). Transparency is composited on white. CMYK, palettes and other colour spaces become RGB
-    or grey.
+    the range that the file declares (PGM), and rounded; Pillow drops the low byte of 16-bit colour.
+    Transparency is composited on white. CMYK, palettes and other colour spaces become RGB or grey.
 
     Raises:
         WrongSizeError: the size is not image_size and target.resize is off.
-        ValueError: animated, or a kind of pixel that has no defined range.
+        ValueError: the image is animated, or its pixel type has no defined range.
         OSError: the file is damaged; other exceptions in READ_ERRORS.
     """
     with opened(io.BytesIO(data)) as image:
@@ -201,10 +202,10 @@ def decode_image(data: bytes, target: Format, admit: Admit = check_pixels) -> np
 
 @contextmanager
 def opened(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
-    """Open one image; its header is read, its pixels are not yet.
+    """Open one image and read its header, not its pixels.
 
     Raises:
-        ValueError: animated.
+        ValueError: the image is animated.
         OSError: not an image; other exceptions in READ_ERRORS.
     """
     try:
@@ -219,10 +220,10 @@ def opened(file: IO[bytes]) -> Iterator[ImageFile.ImageFile]:
 
 
 def lacks_range(image: ImageFile.ImageFile) -> bool:
-    """Whether an opened, not yet loaded image has 16 bits and does not say which value is white.
+    """Whether an opened, not yet loaded image has 16 bits and does not declare its white value.
 
-    PGM and PPM declare their largest value, and Pillow scales by it; 65535 is what most programs
-    declare without looking at the values.
+    PGM and PPM declare their largest value, and Pillow scales by it; most programs declare 65535
+    whatever the values are.
     """
     deep_grey = image.mode.startswith("I") and not any(
         codec.startswith("ppm") and 65535 not in args for codec, args in _encodings(image)
@@ -239,13 +240,13 @@ def is_deep_colour(image: ImageFile.ImageFile) -> bool:
 
 
 def _zero_is_white(image: ImageFile.ImageFile) -> bool:
-    """Whether 0 is white in an opened TIFF of 16 bits; those of fewer bits Pillow inverts."""
+    """Whether 0 is white in an opened 16-bit TIFF; Pillow inverts those of fewer bits itself."""
     tags = getattr(image, "tag_v2", {})
     return image.mode.startswith("I") and tags.get(_PHOTOMETRIC) == 0
 
 
 def _encodings(image: ImageFile.ImageFile) -> Iterator[tuple[str, tuple[object, ...]]]:
-    """Codecs and their arguments: the raw mode first; PGM's and PPM's largest value after it."""
+    """Codecs and their arguments: first the raw mode, then the largest value of PGM and PPM."""
     for codec, _, _, args in image.tile:
         yield codec, args if isinstance(args, tuple) else (args,)
 
@@ -266,7 +267,7 @@ def shrink(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def _fitted(image: Image.Image, size: int, fit: str) -> Image.Image:
-    """Make a square of this side, as `Format.fit` says."""
+    """Resize to a square of this side by `Format.fit`."""
     width, height = image.size
     if fit == "stretch":
         return image.resize((size, size), Image.Resampling.LANCZOS)
@@ -292,7 +293,7 @@ def _to_channels(image: Image.Image, channels: int, white: int, *, inverted: boo
         image: in any mode.
         channels: 1 or 3.
         white: the value of 16-bit grey that becomes 255, or 0 if inverted.
-        inverted: whether 16-bit grey counts from white to black.
+        inverted: whether 0 is white in 16-bit grey.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
@@ -318,20 +319,20 @@ def decode_into(
 ) -> dict[str, bytes]:
     """Decode all named files into arrays, in threads, with a progress bar on a terminal.
 
-    As many images are decoded at once as half of the free memory has room for.
+    Images are decoded in parallel as far as half of the free memory allows.
 
     Args:
         tree: where the files are.
         jobs: pairs of an (N, C, H, W) uint8 array, or file of one, to fill and its N file names.
-        target: what the images are turned into.
-        advice: what to do about images of another size; None for what helps with a data set.
+        target: format of the results.
+        advice: remedy for images of the wrong size, for the message; None for that of data sets.
 
     Returns:
-        A hash of each file's decoded pixels, by name: equal where the images are.
+        A hash of each file's decoded pixels, by name; equal for equal images.
 
     Raises:
         ValueError: images cannot be read or have the wrong size; says how many and which first.
-        OSError: there is no room to write them.
+        OSError: there is no space to write them.
     """
     Image.init()  # registering formats is not thread-safe
     total = sum(len(names) for _, names in jobs)
@@ -355,7 +356,7 @@ def decode_into(
                 faults += chunk_faults
                 hashes |= chunk_hashes
                 advance(tasks[task])
-        except BaseException:  # Ctrl-C: what has not begun never does
+        except BaseException:  # Ctrl-C: cancel what has not started
             pool.shutdown(cancel_futures=True)
             raise
     if advice is None:
@@ -387,16 +388,16 @@ def _decode_chunk(
         except READ_ERRORS as error:
             faults.append((names[i], error))
         else:
-            out[i] = pixels  # outside: a full disk is not the image's fault
+            out[i] = pixels  # outside the try: a full disk is not an image error
             hashes[names[i]] = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
     return faults, hashes
 
 
 @contextmanager
 def bombs_refused_here() -> Iterator[None]:
-    """Keep Pillow's warning of large images off the terminal; `check_pixels` decides about them.
+    """Silence Pillow's warning about large images; `check_pixels` decides about them.
 
-    To be entered and left by one thread, around those that decode.
+    Enter and exit from one thread, around the decoding threads.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -404,7 +405,7 @@ def bombs_refused_here() -> Iterator[None]:
 
 
 def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int, ...]:
-    """Return the (C, H, W) of all images: by target, else that of the first that can be read."""
+    """Return the (C, H, W) of all images: from target, else from the first readable image."""
     if target.image_size is not None:
         return (target.channels, target.image_size, target.image_size)
     reasons = []
@@ -413,7 +414,7 @@ def native_shape(tree: Tree, names: Sequence[str], target: Format) -> tuple[int,
             with bombs_refused_here():
                 shape = decode_image(tree.read(name), target).shape
         except READ_ERRORS as error:
-            reasons.append(_reason(error))  # named, with all others, once all have been tried
+            reasons.append(_reason(error))  # reported together once all have been tried
         else:
             if max(shape) > MAX_SIDE:
                 raise ValueError(
@@ -446,7 +447,7 @@ def _report(
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with an image; where Pillow's own limit refused it, the number of pixels."""
+    """Reason why an image was refused, with its number of pixels if Pillow's own limit did."""
     if isinstance(error, Image.DecompressionBombError) and (found := re.search(r"\d+", str(error))):
         return f"{found[0]} pixels, {_beyond(int(found[0]), MAX_PIXELS)}"
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Owns the loader of local images: a folder or zip file, as its own or as a published data set."""
+"""Loader of local images: a folder or zip file, as a data set of its own or a published one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,10 +35,10 @@ def load_folder(
     bits: int | None = None,
     path: str | None = None,
 ) -> Dataset:
-    """Load a folder or zip file of images; `bench.data.layout.arrange` says which layouts.
+    """Load a folder or zip file of images; `bench.data.layout.arrange` defines the layouts.
 
-    Exact copies, by their decoded pixels, are either all trained on or all held out, unless folders
-    say which images are held out. What was assumed stands in the data set's notes.
+    Exact duplicates, by decoded pixels, are kept on one side of the split, unless folders define
+    the split. Assumptions are listed in the notes of the data set.
 
     Args:
         data_root: not used; every loader takes it.
@@ -46,19 +46,18 @@ def load_folder(
         download: not used; every loader takes it.
         name: the data set's name, used in paths and tables.
         flip: whether training batches are mirrored.
-        image_size: side of the square that images become; None if all have the same size and shall
-            keep it.
-        channels: 1 (grey) or 3 (RGB); None for 1 where all images are grey, also such as are saved
-            in colour, and 3 otherwise.
-        fit: how images that are not square become so: "crop" to their centre, "pad" with black or
-            "stretch" (`Format`).
-        bits: of the values in 16-bit files, 1 to 16; None for the fewest of 8, 10, 12, 14 and 16
-            that hold the largest value of all.
+        image_size: side of the squares that images are resized to; None keeps their common size.
+        channels: 1 (grey) or 3 (RGB); None for 1 if all images are grey, including grey images
+            saved as RGB, and 3 otherwise.
+        fit: how images are made square: "crop" to the centre, "pad" with black or "stretch"
+            (`Format`).
+        bits: bit depth of 16-bit files, 1 to 16; None for the smallest of 8, 10, 12, 14 and 16 that
+            holds the largest value.
         path: the folder or zip file.
 
     Raises:
         FileNotFoundError: path is missing.
-        ValueError: an argument is out of range, or images or folders are not as they should be.
+        ValueError: an argument is out of range, or images or folders are unsuitable.
     """
     del data_root, download
     if path is None:
@@ -81,8 +80,8 @@ def _check(wanted: Wanted) -> None:
         raise ValueError(f"dataset.fit={fit} must be one of {', '.join(FITS)}.")
     if bits is not None and (type(bits) is not int or not 1 <= bits <= 16):
         raise ValueError(
-            f"dataset.bits={bits} must be a whole number from 1 to 16, or null to see from the "
-            "images."
+            f"dataset.bits={bits} must be a whole number from 1 to 16, or null to derive it "
+            "from the images."
         )
     if image_size is None and fit != "crop":
         raise ValueError(
@@ -103,7 +102,7 @@ def load_local(
     Args:
         name: the data set's name.
         flip: whether training batches are mirrored.
-        shape: (C, H, W) that all images must have; grey and RGB are converted.
+        shape: required (C, H, W) of all images; grey and RGB are converted.
         classes: published class names by label; class folders must be named so or "0", "1", ….
         path: the folder or zip file.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
@@ -150,7 +149,7 @@ def _load(
 
 
 def _check_classes(tree: Tree, layout: Layout) -> None:
-    """Refuse classes that only held-out images have.
+    """Refuse classes that occur in held-out images only.
 
     Raises:
         ValueError: naming the first.
@@ -177,7 +176,7 @@ def _decode(
 
 
 def _as_published(tree: Tree, layout: Layout, name: str, classes: tuple[str, ...]) -> Layout:
-    """Renumber labels so that they are the published ones, whatever the folders' order."""
+    """Renumber labels to the published order of classes."""
     numbers = {str(i): i for i in range(len(classes))}
     for known in ({c: i for i, c in enumerate(classes)}, numbers):
         if layout.classes and set(layout.classes) <= set(known):

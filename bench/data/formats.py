@@ -1,9 +1,9 @@
-"""Owns what is said of files that hold images but are not read: archives, tables, databases."""
+"""Advice on unsupported files that may contain images: archives, tables, databases."""
 
 import re
 from collections.abc import Sequence
 
-_SORTED = "a folder (of class folders, where there are classes)"
+_SORTED = "a folder (with a sub-folder per class, if there are classes)"
 _REMEDIES = {
     re.compile(r"\.(tar|tgz|tbz2|txz)$|\.tar\.\w+$"): (
         f"tar archives (webdataset) are not read: unpack them into {_SORTED}"
@@ -36,12 +36,12 @@ _REMEDIES = {
 
 
 def remedy(name: str) -> str | None:
-    """What to do about a file that may hold images, by its name; None for any other file."""
+    """How to convert a file that may contain images, by its name; None for other files."""
     return next((said for kind, said in _REMEDIES.items() if kind.search(name.lower())), None)
 
 
 def packed(names: Sequence[str]) -> list[tuple[list[str], str]]:
-    """The files that may hold images, of each kind, and what to do about them."""
+    """Files that may contain images, grouped by kind, with the advice for each kind."""
     kinds: dict[str, list[str]] = {}
     for name in names:
         said = remedy(name)

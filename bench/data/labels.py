@@ -1,4 +1,4 @@
-"""Owns which files and folders say what class an image has: dataset.json does, shards do not."""
+"""Class labels from dataset.json and folder names; shards are not classes."""
 
 import json
 import re
@@ -16,14 +16,14 @@ MANIFEST = "dataset.json"
 _EXAMPLE = '{"labels": [["00000/img00000000.png", 6], …]}'
 _NUMBERED = re.compile(r"\D*(\d+)")  # img00001234, 00001234
 _SHARD = re.compile(r"(shard|part|chunk|batch)s?[-_ ]?\d+([-_ ]?of[-_ ]?\d+)?", re.IGNORECASE)
-_SHARD_DIGITS = 5  # dataset_tool's, img2dataset's and FFHQ's folders have five
-_ONLY_SHARD_DIGITS = 6  # no class is known to be called 000000, but GTSRB's are called 00000
+_SHARD_DIGITS = 5  # folders of dataset_tool, img2dataset and FFHQ have five
+_ONLY_SHARD_DIGITS = 6  # no known class is named 000000, but GTSRB has 00000
 _TABLES = (".csv", ".tsv", ".json", ".jsonl", ".cls", ".xml", ".xlsx")
 _LABEL_WORDS = re.compile(r"label|class|annot|meta|split|attr|target|caption|train|test|val")
 
 
 def read_manifests(tree: Tree, images: Sequence[str]) -> tuple[dict[str, int | None], list[str]]:
-    """Read the labels of every dataset.json; each covers the images beside and below it.
+    """Read the labels of every dataset.json; each covers the images in and below its folder.
 
     Args:
         tree: where the files are.
@@ -31,7 +31,7 @@ def read_manifests(tree: Tree, images: Sequence[str]) -> tuple[dict[str, int | N
 
     Returns:
         The label of every covered image, None where a dataset.json says that there are no labels;
-        and sentences that say what was left out.
+        and sentences on what was ignored.
 
     Raises:
         ValueError: a dataset.json is damaged, or does not give each of its images one class.
@@ -82,7 +82,7 @@ def _parse(tree: Tree, manifest: str) -> dict[str, int] | None:
             "something else."
         )
     pairs = content["labels"]
-    if pairs is None or pairs in ([], {}):  # StyleGAN3 takes an empty list for null too
+    if pairs is None or pairs in ([], {}):  # StyleGAN3 treats an empty list like null
         return None
     if isinstance(pairs, dict):
         pairs = list(pairs.items())
@@ -116,15 +116,15 @@ def _short(value: object) -> str:
 
 
 def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bool:
-    """Whether folders only split a large set into parts, by number, and are no classes.
+    """Whether folders are numbered shards of a large set instead of classes.
 
     Folders called shard-0, part1, chunk_002, batch-3 and so on are. So are those called 000000,
-    000001, …, zero-padded numbers of at least six digits that run on without a gap (identities of
+    000001, …, consecutive zero-padded numbers of at least six digits (identities of
     faces, such as 0000045, have gaps), and folders whose names are numbers of at least five digits,
-    all equally long, if the images are numbered over all folders: their numbers either
-    begin with that of the folder (00012/img00012345.png of dataset_tool, 00012/000120345.jpg of
-    img2dataset), or run from it to the next folder's (12000/12345.png of FFHQ). Classes that are
-    called 00000, 00001, … (GTSRB) number their images without regard to the others.
+    all of equal length, if the images are numbered across folders: their numbers either begin with
+    that of the folder (00012/img00012345.png of dataset_tool, 00012/000120345.jpg of img2dataset),
+    or run from it to the next folder's (12000/12345.png of FFHQ). Classes that are called 00000,
+    00001, … (GTSRB) number their images independently.
 
     Args:
         folders: names of the folders that hold all images.
@@ -156,10 +156,10 @@ def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bo
 
 
 def numbered_note(where: str, classes: Sequence[str]) -> list[str]:
-    """Say that folders are read as classes although they are named as shards often are.
+    """Note that folders are read as classes although their names look like shards.
 
     Args:
-        where: the folder that they are in, "" or ending in "/".
+        where: their parent folder, "" or ending in "/".
         classes: their names.
     """
     if not _all_numbered(classes):
@@ -171,7 +171,7 @@ def numbered_note(where: str, classes: Sequence[str]) -> list[str]:
 
 
 def _all_numbered(folders: Sequence[str]) -> bool:
-    """Whether all names are numbers of the same length, at least that of shards."""
+    """Whether all names are numbers of equal length, at least that of shards."""
     width = len(folders[0])
     return width >= _SHARD_DIGITS and all(len(f) == width and f.isdecimal() for f in folders)
 
@@ -181,7 +181,7 @@ def _without_gap(numbers: Sequence[int]) -> bool:
 
 
 def unread_notes(others: Sequence[str]) -> list[str]:
-    """Say which files beside the images are not read, first of all those that may hold labels.
+    """Notes on files that are ignored, first those that may contain labels.
 
     Args:
         others: names of all files that are neither images nor a dataset.json.

@@ -1,4 +1,4 @@
-"""Owns what the folders of a tree mean: train and test splits, classes, and what is refused."""
+"""Folder layouts: training and test splits, classes, and layouts that are refused."""
 
 import logging
 import os
@@ -46,15 +46,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """Both splits and what their labels mean.
+    """Both splits and the meaning of their labels.
 
     Attributes:
         train: files to train on.
         test: held-out files.
         classes: class names by label; () for unlabelled data.
         prefix: the folder, "" or ending in "/", below which names are hashed to choose the held-out
-            files; None where folders say which these are.
-        notes: sentences that say what was assumed or left out.
+            files; None if folders define them.
+        notes: sentences on what was assumed or ignored.
     """
 
     train: Part
@@ -76,17 +76,17 @@ _NO_CLASSES = _Classes((), {})
 
 
 def arrange(tree: Tree) -> Layout:
-    """Read splits and classes off the folder names, and labels off dataset_tool's dataset.json.
+    """Read splits and classes from folder names, and labels from dataset_tool's dataset.json.
 
-    Accepted is [train/ and, if any, test/ or val/][<class>/]image. Folders around everything, as
-    zip programs add them, do not count; a single class is unlabelled data, and so are folders that
-    only split the files by number (`are_shards`). A dataset.json decides the classes of all images
-    beside and below it, whatever their folders (`read_manifests`). Without a test split, 10 % of
-    each class is held out by a hash of the file names (`hold_out`): renaming or adding files
-    changes the choice, their order or packing does not.
+    Accepted is [train/ and, if any, test/ or val/][<class>/]image. Folders that enclose everything,
+    as zip programs add them, are ignored; a single class means unlabelled data, as do numbered
+    shards (`are_shards`). A dataset.json defines the classes of all images in and below its folder
+    (`read_manifests`). Without a test split, 10 % of each class is held out by a hash of the file
+    names (`hold_out`): renaming or adding files changes the choice, reordering or packing them does
+    not.
 
     Raises:
-        ValueError: there are no images, or the folders or labels fit no accepted layout.
+        ValueError: there are no images, or folders or labels match no accepted layout.
     """
     _check_encoding(tree)
     images, others = _sorted_out(tree)
@@ -126,10 +126,10 @@ def arrange(tree: Tree) -> Layout:
 
 
 def keep_copies_together(layout: Layout, hashes: Mapping[str, bytes]) -> Layout:
-    """Say how many images are copies of others; put all copies of one into the same split.
+    """Keep duplicates of an image in one split, and add a note on their number.
 
-    Where folders say which images are held out, nothing is moved. Elsewhere the held-out part is
-    chosen among the first copies, by name, and the others follow; without copies it stays as it is.
+    If folders define the split, nothing is moved. Otherwise the held-out images are chosen among
+    the first copies, by name, and the other copies follow; without duplicates nothing changes.
 
     Args:
         layout: both splits.
@@ -146,7 +146,7 @@ def keep_copies_together(layout: Layout, hashes: Mapping[str, bytes]) -> Layout:
         if shared:
             said += (
                 f"; {shared} of the {len(layout.test.names)} held-out images are also trained on, "
-                "which flatters every score: remove them from one side"
+                "which biases every score: remove them from one side"
             )
         return replace(layout, notes=(*layout.notes, said))
     labels: dict[str, int] = {}
@@ -174,7 +174,7 @@ def keep_copies_together(layout: Layout, hashes: Mapping[str, bytes]) -> Layout:
 
 
 def image_names(tree: Tree) -> list[str]:
-    """Names of all images in the tree, sorted; other files are reported and left out.
+    """Names of all images in the tree, sorted; other files are reported and ignored.
 
     Raises:
         ValueError: there are no images.
@@ -188,7 +188,7 @@ def image_names(tree: Tree) -> list[str]:
 
 
 def _check_encoding(tree: Tree) -> None:
-    """Refuse names that no hash or file of a run can hold.
+    """Refuse file names that cannot be hashed or recorded.
 
     Raises:
         ValueError: a name is not UTF-8.
@@ -203,7 +203,7 @@ def _check_encoding(tree: Tree) -> None:
 
 
 def _sorted_out(tree: Tree) -> tuple[list[str], list[str]]:
-    """Names of all images, and of all other files but dataset.json, sorted.
+    """Names of all images, and of all other files except dataset.json, sorted.
 
     Raises:
         ValueError: there are no images.
@@ -222,7 +222,7 @@ def _sorted_out(tree: Tree) -> tuple[list[str], list[str]]:
 
 
 def _wrapper(images: Sequence[str], folders: Sequence[str]) -> str:
-    """Return the prefix, "" or ending in "/", of the folders that hold everything else."""
+    """Prefix, "" or ending in "/", of the folders that enclose everything."""
     prefix = ""
     while True:
         firsts = {_cut(name, prefix)[0] for name in images if "/" in name[len(prefix) :]}
@@ -268,7 +268,7 @@ def _classes(
 ) -> _Classes:
     """Classes of the files below `where`, from dataset.json or else from their folders.
 
-    Adds to notes what is not read as classes.
+    Appends to notes what is not read as classes.
 
     Raises:
         ValueError: only some files have a class, or a class has no files.
@@ -321,7 +321,7 @@ def _classes(
 
 
 def _check_no_splits(tree: Tree, where: str, classes: Sequence[str]) -> None:
-    """Refuse classes of which one is named like what to train on and another like what not to.
+    """Refuse class folders that are named like a training and a test split.
 
     Raises:
         ValueError: naming both.
@@ -337,12 +337,12 @@ def _check_no_splits(tree: Tree, where: str, classes: Sequence[str]) -> None:
 
 
 def _check_no_splits_inside(tree: Tree, where: str, files: Sequence[_Parts]) -> None:
-    """Refuse folders of training and of test images inside the folder of a class.
+    """Refuse training and test folders inside a class folder.
 
     Raises:
         ValueError: naming both.
     """
-    found: dict[_Parts, dict[str, str]] = {}  # by the folder that they are in, and lower case
+    found: dict[_Parts, dict[str, str]] = {}  # by parent folder and lower-case name
     for parts in files:
         for k in range(1, len(parts) - 1):
             found.setdefault(parts[:k], {})[parts[k].lower()] = parts[k]
@@ -358,7 +358,7 @@ def _check_no_splits_inside(tree: Tree, where: str, files: Sequence[_Parts]) -> 
 
 
 def _check_no_annotations(tree: Tree, where: str, classes: Sequence[str]) -> None:
-    """Refuse pictures beside their masks, the layout of segmentation data, as two classes.
+    """Refuse segmentation data, images next to their masks, which are not two classes.
 
     Raises:
         ValueError: naming both.
@@ -437,6 +437,6 @@ def _held_out(
 
 
 def _mask(names: Sequence[str], labels: Sequence[int] | None, prefix: str) -> np.ndarray:
-    """Which names are held out, (N,) bool."""
+    """Mask of held-out names, (N,) bool."""
     below = [name.removeprefix(prefix) for name in names]
     return hold_out(below, labels, max(1, round(_HELD_OUT_SHARE * len(names))))

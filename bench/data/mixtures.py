@@ -1,4 +1,4 @@
-"""Owns point data with known modes: mixtures of equal Gaussians, drawn from a fixed seed."""
+"""Point data with known modes: mixtures of equal Gaussians, sampled with a fixed seed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ _DATA_SEED = 0
 
 @dataclass(frozen=True)
 class _Published:
-    """A mixture in its paper's own units.
+    """A mixture in the units of its paper.
 
     Attributes:
         centres: means of the components, (K, D).
         sigma: their common standard deviation.
-        unit: length of a model's unit in these units, so that the data lies well within [-1, 1].
+        unit: scale by which the data is divided, so that it lies well within [-1, 1].
     """
 
     centres: tuple[tuple[float, float], ...]
@@ -43,9 +43,9 @@ def load_ring8(
     name: str = "ring8",
     flip: bool = False,
 ) -> Dataset:
-    """Draw 8 Gaussians of standard deviation 0.01 on the unit circle (Lin et al. 2018, Sec. 4.1).
+    """Sample 8 Gaussians of standard deviation 0.01 on the unit circle (Lin et al. 2018, Sec. 4.1).
 
-    Points are stored as they are shown to models: divided by 1.25. Nothing is read or written.
+    Points are stored divided by 1.25, as models see them. Nothing is read or written.
 
     Raises:
         ValueError: flip is set; points are not mirrored.
@@ -62,9 +62,9 @@ def load_grid25(
     name: str = "grid25",
     flip: bool = False,
 ) -> Dataset:
-    """Draw 25 Gaussians of standard deviation 0.05 on {-4, -2, 0, 2, 4}² (Lin et al. 2018).
+    """Sample 25 Gaussians of standard deviation 0.05 on {-4, -2, 0, 2, 4}² (Lin et al. 2018).
 
-    Points are stored as they are shown to models: divided by 5. Nothing is read or written.
+    Points are stored divided by 5, as models see them. Nothing is read or written.
 
     Raises:
         ValueError: flip is set; points are not mirrored.
@@ -97,7 +97,7 @@ def _load(published: _Published, name: str, *, flip: bool) -> Dataset:
 
 
 def _draw(mixture: Mixture, n: int, rng: np.random.Generator) -> Split:
-    """Draw n points, equally likely from every component."""
+    """Sample n points, each component with equal probability."""
     labels = rng.integers(len(mixture.centres), size=n)  # (N,)
     noise = rng.standard_normal((n, mixture.centres.shape[1]))  # (N, D)
     points = (mixture.centres[labels] + mixture.sigma * noise).astype(np.float32)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def check_images(images: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse a batch of other images than a network was made for.
+    """Refuse a batch of images of the wrong shape or type.
 
     Args:
         images: a batch, (B, *shape) uint8.
@@ -31,7 +31,7 @@ def to_uint8(x: Tensor) -> Tensor:
         uint8 tensor of the same shape and device.
 
     Raises:
-        ValueError: x is not floating-point, or holds NaN, which no pixel value stands for.
+        ValueError: x is not floating-point, or contains NaN, which has no pixel value.
     """
     if not x.is_floating_point():
         raise ValueError(f"to_uint8 takes a floating-point tensor in [-1, 1], got {x.dtype}.")

@@ -1,4 +1,4 @@
-"""Files of samples that other tools read, each saying what made it; written whole or not at all."""
+"""Export of samples to files for other tools, with metadata; written atomically."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ ADM_KEY = "arr_0"
 MANIFEST = ".export.json"
 """File in a folder of samples that lists the others: name → first 16 hex digits of the SHA-256.
 
-Hidden, so that tools which read folders of images by their endings pass over it.
+Hidden, so that tools that read folders of images ignore it.
 """
 
 Batches = Iterable[np.ndarray]
@@ -33,17 +33,17 @@ Batches = Iterable[np.ndarray]
 
 
 def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: bool) -> None:
-    """Refuse a path that must not or cannot be written, before anything is drawn.
+    """Refuse a path that must not or cannot be written, before anything is sampled.
 
     Args:
         path: where samples are to be written.
         shape: of one sample, (C, H, W) or (D,), once it is known.
         replace: whether earlier samples at path may be replaced. A folder is replaced only if it
-            holds nothing but what its manifest lists, unchanged; a file only if it is as exports
-            write them (`_is_export`).
+            contains nothing but unchanged files of its manifest; a file only if it looks like an
+            export (`_is_export`).
 
     Raises:
-        FileExistsError: something lies there.
+        FileExistsError: something else exists there.
         ValueError: samples of this shape have no such file.
     """
     if path.resolve() == Path.cwd():
@@ -60,32 +60,32 @@ def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: b
 
 
 def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, str]) -> None:
-    """Write samples by the ending of path; what lay there is replaced once all is written.
+    """Write samples in the format of the suffix of path, and replace it when they are complete.
 
     - .npz: the array `arr_0` as ADM's evaluator reads it, (N, H, W, C), and `metadata`, the lines
       "key: value" of about.
-    - .npy: that array alone; the format has no place for metadata.
+    - .npy: that array alone; the format cannot hold metadata.
     - .zip, or anything else for a folder: 000000.png and so on, each with the text chunks of about
       and its own index as "Sample". A folder has a `MANIFEST` as well.
 
-    The same samples give the same bytes.
+    Equal samples give equal bytes.
 
     Args:
         path: where to write; parent folders are created.
         batches: the samples, held in memory one batch at a time.
         total: how many there are, N.
-        about: what made the samples, by key.
+        about: metadata on the origin of the samples, by key.
     """
     write = _WRITERS.get(path.suffix.lower(), _write_folder)
-    path = path.resolve()  # what a link leads to is replaced, not the link
+    path = path.resolve()  # replace the target of a link, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     former = path.with_name(f".{path.name}.bench-former")
     with room_for(path), building(path) as temporary:
-        if former.exists():  # a kill came between the moves below, or before the last line
+        if former.exists():  # killed between the moves below, or before the last line
             _remove_owned(former) if path.exists() else os.replace(former, path)
         write(temporary, batches, total, about)
-        _check_owned(path)  # once more: drawing takes its time
+        _check_owned(path)  # again: sampling takes time
         if path.exists() and (path.is_dir() or temporary.is_dir()):  # only files replace files
             os.replace(path, former)
         try:
@@ -99,24 +99,24 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
 
 
 def _check_owned(path: Path) -> None:
-    """Refuse a file that no export wrote, or a folder that holds anything else.
+    """Refuse a file that is no export, or a folder that contains anything else.
 
     Raises:
-        FileExistsError: naming it, or the first other, or changed, file in it.
+        FileExistsError: naming it, or the first foreign or changed file in it.
     """
     if path.is_dir():
         _check_folder_owned(path)
     elif path.exists() and not _is_export(path):
         raise FileExistsError(
-            f"{path} is no file of samples that an export wrote: choose another --out, or delete "
+            f"{path} is not an exported file of samples: choose another --out, or delete "
             "it yourself, since --force replaces only what was exported"
         )
 
 
 def _is_export(path: Path) -> bool:
-    """Whether a file is empty, or such as `write_samples` makes by this ending.
+    """Whether a file is empty or looks like the output of `write_samples` for this suffix.
 
-    A .npy has no place to say what made it: it is recognised by the type and rank of its array.
+    A .npy has no metadata and is recognised by the type and rank of its array.
     """
     if not path.stat().st_size:
         return True
@@ -141,8 +141,9 @@ def _check_folder_owned(folder: Path) -> None:
         if entry.is_symlink() or not entry.is_file() or entry.name not in listed:
             why = "" if listed else f", and no {MANIFEST} that lists what an export made"
             raise FileExistsError(
-                f"{folder} holds {entry.name}, which no export wrote{why}: choose another --out, "
-                "or delete the folder yourself, since --force replaces only what was exported"
+                f"{folder} holds {entry.name}, which is not part of an export{why}: choose another "
+                "--out, or delete the folder yourself, since --force replaces only what was "
+                "exported"
             )
         if _digest(entry.read_bytes()) != listed[entry.name]:
             raise FileExistsError(
@@ -152,7 +153,7 @@ def _check_folder_owned(folder: Path) -> None:
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """What an export wrote into a folder; empty if it does not say so, or not readably."""
+    """Manifest of an exported folder; empty if it is missing or unreadable."""
     try:
         listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         return {str(name): str(digest) for name, digest in listed.items()}
@@ -161,18 +162,18 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 
 def _remove_owned(path: Path) -> None:
-    """Delete what was replaced: of a folder what its manifest lists, and it only if it is empty."""
+    """Delete replaced samples: the files of the manifest, and the folder if it is then empty."""
     if not path.is_dir():
         remove(path)
         return
     owned = {*_manifest(path), MANIFEST}
-    for entry in path.iterdir():  # not by the manifest's names, which could lead elsewhere
+    for entry in path.iterdir():  # not by names of the manifest, which could point elsewhere
         if entry.name in owned:
             entry.unlink()
     try:
         path.rmdir()
     except OSError:
-        _LOGGER.warning("%s holds files that no export wrote: they were left there", path)
+        _LOGGER.warning("%s holds files that are not part of an export: they are kept", path)
 
 
 def _digest(content: bytes) -> str:
@@ -195,7 +196,7 @@ def _write_npy(path: Path, batches: Batches, total: int, about: Mapping[str, str
 
 
 def _write_array(file: IO[bytes], batches: Batches, total: int) -> None:
-    """Write a .npy file without ever holding all of it."""
+    """Write a .npy file batch by batch."""
     for i, batch in enumerate(batches):
         if i == 0:
             descr = np.lib.format.dtype_to_descr(batch.dtype)
@@ -222,7 +223,7 @@ def _write_folder(path: Path, batches: Batches, total: int, about: Mapping[str, 
 
 
 def _pngs(batches: Batches, total: int, about: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """File names, whose order is that of the samples, and encoded images."""
+    """File names, in the order of the samples, and encoded images."""
     digits = max(6, len(str(total - 1)))
     for i, pixels in enumerate(image for batch in batches for image in batch):  # (H, W, C)
         info = PngInfo()

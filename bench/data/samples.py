@@ -1,4 +1,4 @@
-"""Owns reading samples that other systems made: folders and zips of images, NumPy's files."""
+"""Reader of samples of other systems: folders and zips of images, NumPy files."""
 
 import io
 import logging
@@ -25,7 +25,7 @@ from models.stored import Stored
 _LOGGER = logging.getLogger(__name__)
 _SETTING = "model.path"
 _JPEG = b"\xff\xd8\xff"
-"""How every JPEG begins."""
+"""First bytes of every JPEG."""
 
 _LUMINANCE = (
     *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
@@ -43,14 +43,14 @@ def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
     """Read samples of one shape, in the order in which torch-fidelity's command reads them.
 
     - A folder or zip of images, at any depth: by name, as strings are sorted (10.png before
-      2.png). Images are decoded as those of data sets are (`decode_image`): grey and colour are
-      converted, sizes are not. 16-bit images span 0 to 65535; if all of them use a part of that
-      range that fewer bits hold, they are refused.
+      2.png). Images are decoded like data sets (`decode_image`): grey and colour are converted,
+      sizes are not. 16-bit images span 0 to 65535; if fewer bits would hold all of them, they are
+      refused.
     - .npz: the array `arr_0` (ADM's files; labels beside it are ignored), else the only array of
       the right shape; .npy. Images are uint8 (N, H, W, C), (N, C, H, W) or grey (N, H, W), the
-      first where several fit. Points are floating-point (N, D), in the units of the stored data.
+      first that fits. Points are floating-point (N, D), in the units of the stored data.
 
-    No code in a file is run.
+    No code in a file is executed.
 
     Args:
         shape: shape of one sample: (C, H, W) for images, (D,) for points.
@@ -58,7 +58,7 @@ def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
 
     Raises:
         FileNotFoundError: there is nothing at path.
-        ValueError: the samples are damaged, or not of this shape; says what to save instead.
+        ValueError: the samples are damaged or have another shape; the message says what to save.
     """
     if path is None:
         raise ValueError(
@@ -107,18 +107,18 @@ def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _is_jpeg(tree: Tree, name: str) -> bool:
-    """Whether a file begins as every JPEG does, whatever its name."""
+    """Whether a file starts with the JPEG signature, whatever its name."""
     with tree.open(name) as file:
         return file.read(len(_JPEG)) == _JPEG
 
 
 def _warn_of_jpegs(tree: Tree, names: Sequence[str]) -> None:
-    """Say once that images were stored with loss, whatever their names end in."""
+    """Warn once that images are stored with lossy compression, whatever their suffixes."""
     jpegs = [name for name in names if _is_jpeg(tree, name)]
     if jpegs:
         _LOGGER.warning(
-            "%s: %d of %d images are JPEGs (the first of %s): what compression changes is hardly "
-            "seen and costs score, save samples as PNG (docs/protocol.md has figures)",
+            "%s: %d of %d images are JPEGs (the first of %s): compression is hardly visible "
+            "but changes scores, save samples as PNG (docs/protocol.md has measurements)",
             tree,
             len(jpegs),
             len(names),
@@ -136,7 +136,7 @@ def _compression(data: bytes) -> str:
 
 
 def _quality(table: Sequence[int]) -> int:
-    """The quality in 1..100 whose luminance table, by the scaling of libjpeg, is most like one."""
+    """The quality in 1..100 whose luminance table, scaled as in libjpeg, is closest to `table`."""
     standard = sorted(_LUMINANCE)
 
     def distance(quality: int) -> int:
@@ -148,7 +148,7 @@ def _quality(table: Sequence[int]) -> int:
 
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a .npy file, mapped, or the one of an .npz file that holds the samples."""
+    """The array of a .npy file, memory-mapped, or the samples of an .npz file."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{_SETTING}={path}: there is no such file, give a folder or zip of images, an .npz or "
@@ -181,14 +181,14 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class _TooLargeError(ValueError):
-    """Samples that the memory cannot hold."""
+    """Samples that do not fit into memory."""
 
 
 def _check_archive(path: Path, names: list[str]) -> None:
-    """Refuse an .npz file whose arrays unpack to more than the memory holds.
+    """Refuse an .npz file whose unpacked arrays do not fit into memory.
 
     Raises:
-        _TooLargeError: by the sizes that it says, beyond which nothing is unpacked.
+        _TooLargeError: the declared sizes, beyond which nothing is unpacked, are too large.
     """
     with zipfile.ZipFile(path) as archive:
         members = {f"{name}.npy" for name in names} | set(names)
@@ -197,10 +197,10 @@ def _check_archive(path: Path, names: list[str]) -> None:
 
 
 def _check_memory(path: Path | str, needed: int) -> None:
-    """Refuse samples that the free memory cannot hold, before any is read.
+    """Refuse samples that do not fit into free memory, before any is read.
 
     Raises:
-        _TooLargeError: they are more than that.
+        _TooLargeError: they do not fit.
     """
     if needed > (free := available_bytes()):
         raise _TooLargeError(
@@ -242,7 +242,7 @@ def _is_shaped(array: np.ndarray, shape: tuple[int, ...]) -> bool:
 
 
 def _layouts(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shapes in which one sample may be stored, the preferred one first."""
+    """Accepted storage shapes of one sample, the preferred one first."""
     if len(shape) != 3:
         return [shape]
     channels, height, width = shape

@@ -1,4 +1,4 @@
-"""Owns the loaders that conf/dataset/*.yaml name: published data sets and folders of images."""
+"""Loaders of published data sets, named by conf/dataset/*.yaml."""
 
 import importlib.util
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _IDX_FILES = (
 )
 _CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 _DIGITS_TEST_SIZE = 700
-_SMALLEST = 8  # side of the smallest images that every network here can draw
+_SMALLEST = 8  # smallest image side that every network supports
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def load_digits(
 ) -> Dataset:
     """Load scikit-learn's 8x8 digits: 1097 images to train on, 700 held out (stratified).
 
-    Pixel values 0..16 are scaled to 0..255 and rounded. The data ships with scikit-learn, so that
-    data_root and cache_root are not touched. See `load_mnist` for the arguments.
+    Pixel values 0..16 are scaled to 0..255 and rounded. The data ships with scikit-learn, so
+    data_root and cache_root are not used. See `load_mnist` for the arguments.
     """
     del data_root, download
     _check_native(name, (1, 8, 8), image_size, channels)
@@ -120,7 +120,7 @@ def load_digits(
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
     """Values in 0..16, (1797, 64), and labels, (1797,) int64.
 
-    Read from scikit-learn's own file where it lies where it always has: importing scikit-learn
+    Reads scikit-learn's file directly if it is in its usual place, because importing scikit-learn
     takes as long as importing torch.
     """
     spec = importlib.util.find_spec("sklearn")
@@ -151,20 +151,20 @@ def load_mnist(
     Files in torchvision's layout under data_root are used; if there are none they are downloaded.
 
     Args:
-        data_root: folder that holds, or will hold, torchvision's files.
+        data_root: folder of torchvision's files, which may not exist yet.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
         download: whether missing files are downloaded, which writes into data_root.
         name: the data set's name.
         flip: whether training batches are mirrored.
-        image_size: the published size, or a smaller one from 8 that images are resized to
-            (Pillow's antialiased LANCZOS).
-        channels: must be the published number of channels.
+        image_size: the published size, or a smaller one of at least 8 (Pillow's antialiased
+            LANCZOS).
+        channels: the published number of channels; no other is accepted.
         path: a folder or zip of images, class folders named as the classes or by number, to
             read instead of torchvision's files.
 
     Raises:
-        ValueError: image_size is larger than the published one or channels is another, or files
-            are damaged.
+        ValueError: image_size is larger than the published one, channels differs, or files are
+            damaged.
         FileNotFoundError: there are no files, and they cannot or may not be downloaded.
     """
     root = _root(_MNIST, data_root, path, download)
@@ -204,10 +204,10 @@ def load_cifar10(
 
 
 def _root(source: _Published, data_root: Path, path: str | None, download: bool) -> Path:
-    """The folder with the files of a data set, or where they will be downloaded to.
+    """Folder of a data set's files, or folder to download them to.
 
     Raises:
-        FileNotFoundError: they are not there, and nothing may be written there.
+        FileNotFoundError: files are missing and may not be downloaded.
     """
     root = Path(data_root).expanduser()
     if path is None and not download and not _are_there(source, root):
@@ -242,7 +242,7 @@ def _load_published(
     files = [data_root / source.folder / file for file in source.files]
     if not _are_there(source, data_root):
         _download(source, data_root)
-    # Keyed by the files' bytes, so that a hit needs neither torchvision nor its slow import.
+    # Keyed by the bytes of the files: a hit does not need the slow import of torchvision.
     key = (
         "published",
         source.torchvision_name,
@@ -263,7 +263,7 @@ def _reader(source: _Published, data_root: Path, image_size: int) -> Callable[[A
                 data = getattr(torchvision.datasets, source.torchvision_name)(
                     data_root, train=train
                 )
-            except Exception as error:  # torchvision raises many kinds, none of them specific
+            except Exception as error:  # torchvision raises many exception types
                 raise ValueError(
                     f"{data_root / source.folder} holds damaged files ({error}): delete them to "
                     "have them downloaded again."

@@ -1,4 +1,4 @@
-"""Owns stacked digits: three grey digits, drawn at random, as the channels of one image."""
+"""Stacked digits: three random grey digits as the channels of one image."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +31,7 @@ def load_stacked_mnist(
     digits a, b, c in channels 0, 1, 2 is 100 a + 10 b + c.
 
     Args:
-        data_root: folder that holds, or will hold, torchvision's files of MNIST.
+        data_root: folder of torchvision's MNIST files, which may not exist yet.
         cache_root: folder of decoded arrays; None for `default_cache_root`.
         download: whether missing files are downloaded, which writes into data_root.
         name: the data set's name.
@@ -52,7 +52,7 @@ def load_stacked_digits(
     name: str = "stacked_digits",
     flip: bool = False,
 ) -> Dataset:
-    """Stack scikit-learn's 8x8 digits likewise; nothing to download. See `load_stacked_mnist`."""
+    """Stack scikit-learn's 8x8 digits as `load_stacked_mnist` does MNIST's; no download."""
     return _load(load_digits, data_root, cache_root, name, download=download, flip=flip)
 
 
@@ -99,7 +99,7 @@ def _stack(
     allocate: Allocate,
     part: str,
 ) -> Split:
-    """Draw `size` triples of a split's grey images, with replacement."""
+    """Sample `size` triples of a split's grey images, with replacement."""
     chosen = rng.integers(len(split), size=(size, _CHANNELS))  # (N, 3)
     images = allocate(part, (size, _CHANNELS, *split.images.shape[2:]))
     digits = np.asarray(split.images)[:, 0]  # (M, H, W)

@@ -1,4 +1,4 @@
-"""Owns what the images of a data set have in common: colour, bits, sizes; what follows is said."""
+"""Survey of a data set's images: colour, bit depth, sizes, and the resulting format and notes."""
 
 import io
 import os
@@ -24,20 +24,20 @@ from bench.data.decode import (
 
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _USUAL_BITS = (8, 10, 12, 14, 16)
-_AT_ONCE = 256  # files looked at before deciding whether to look at more
+_AT_ONCE = 256  # files inspected before deciding whether to inspect more
 _MAX_THREADS = 16
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the settings say of the images; `settle` decides what they leave open.
+    """Requested image format; `settle` decides what is left open.
 
     Attributes:
-        channels: 1 (grey) or 3 (RGB); None for grey where all images are grey, RGB otherwise.
+        channels: 1 (grey) or 3 (RGB); None for grey if all images are grey, RGB otherwise.
         image_size: see `Format`.
         resize: see `Format`.
         fit: see `Format`.
-        bits: of the values in 16-bit files, 1 to 16; None to see from the largest value of all.
+        bits: bit depth of 16-bit files, 1 to 16; None to derive it from the largest value.
     """
 
     channels: int | None
@@ -49,12 +49,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class _Header:
-    """What one file says before its pixels are read.
+    """Header of one file.
 
     Attributes:
         name: of the file.
-        size: width and height, in any order: orientation is not looked at.
-        grey: whether it cannot hold colours.
+        size: width and height in either order, because EXIF orientation is ignored.
+        grey: whether its mode has no colours.
         lacks_range: see `bench.data.decode.lacks_range`.
         deep_colour: see `bench.data.decode.is_deep_colour`.
     """
@@ -67,15 +67,15 @@ class _Header:
 
 
 def settle(tree: Tree, names: Sequence[str], wanted: Wanted) -> tuple[Format, tuple[str, ...]]:
-    """Look at all images and decide what the settings leave open.
+    """Inspect all images and decide what the settings leave open.
 
-    Files that cannot be read are passed over: decoding them names them.
+    Unreadable files are skipped here and reported by decoding.
 
     Returns:
-        What to turn the images into, and sentences that say what was assumed or is lost.
+        The target format, and sentences on what was assumed or is lost.
 
     Raises:
-        ValueError: values that dataset.bits does not allow, or whose range cannot be told.
+        ValueError: values exceed dataset.bits, or their range is undefined.
     """
     Image.init()  # registering formats is not thread-safe
     budget = PixelBudget.of_free_memory()
@@ -121,7 +121,7 @@ def _header(tree: Tree, name: str) -> _Header | None:
 def _all_grey(
     tree: Tree, headers: Sequence[_Header], pool: ThreadPoolExecutor, budget: PixelBudget
 ) -> bool:
-    """Whether no image has a pixel whose red, green and blue differ; stops soon after the first."""
+    """Whether red, green and blue are equal in all pixels of all images; stops early."""
 
     def is_grey(name: str) -> bool:
         try:
@@ -132,7 +132,7 @@ def _all_grey(
         return bool((red == green).all() and (green == blue).all())
 
     unsure = [header.name for header in headers if not header.grey]
-    batches = [unsure[:1], *_batches(unsure[1:])]  # the first picture in colour is often the first
+    batches = [unsure[:1], *_batches(unsure[1:])]  # often the first image is already in colour
     return all(all(pool.map(is_grey, batch)) for batch in batches)
 
 
@@ -143,7 +143,7 @@ def _settle_bits(
     pool: ThreadPoolExecutor,
     budget: PixelBudget,
 ) -> tuple[int, tuple[str, ...]]:
-    """The bits of 16-bit files, and what is said of them."""
+    """Bit depth of 16-bit files, and notes on it."""
     unsure = [header for header in headers if header.lacks_range]
     if not unsure:
         unused = (
@@ -176,7 +176,7 @@ def _settle_bits(
 
 
 def _dark_note(largest: Sequence[int], bits: int) -> str:
-    """What to say where a few images decide the range and most others need four bits less.
+    """Note for the case that a few images decide the range and most others need four bits less.
 
     Args:
         largest: value of each image.
@@ -193,19 +193,19 @@ def _dark_note(largest: Sequence[int], bits: int) -> str:
 
 
 def _bits_of(most: int) -> int:
-    """The fewest usual bits that hold a value; 16 where all is black."""
+    """The smallest usual bit depth that holds a value; 16 if all images are black."""
     return next(bits for bits in _USUAL_BITS if most < 2**bits) if most else 16
 
 
 def _largest(tree: Tree, header: _Header, budget: PixelBudget) -> int:
-    """The largest value of an image, 0 where decoding will refuse it; of colours to 255."""
+    """The largest value of an image, for colours up to 255; 0 if decoding will refuse it."""
     try:
         with budget.place() as admit, opened(io.BytesIO(tree.read(header.name))) as image:
             admit(image)
             values = np.asarray(image)  # getextrema() fails for I;16B
     except READ_ERRORS:
         return 0
-    if header.deep_colour:  # Pillow has kept the high bytes; the fourth band is transparency
+    if header.deep_colour:  # Pillow keeps the high bytes; the fourth band is transparency
         high = int(values[..., :3].max())
         return 256 * high + 255 if high else 0
     most = int(values.max())
@@ -213,10 +213,10 @@ def _largest(tree: Tree, header: _Header, budget: PixelBudget) -> int:
 
 
 def _check_deep_colour(tree: Tree, largest: dict[str, int], bits: int | None) -> None:
-    """Refuse 16-bit colours that do not use their whole range: Pillow keeps the high bytes only.
+    """Refuse 16-bit colours that do not use their full range: Pillow keeps only the high bytes.
 
     Raises:
-        ValueError: the images would be dark, or dataset.bits asks for what cannot be done.
+        ValueError: the images would be dark, or dataset.bits cannot be honoured.
     """
     first, most = min(largest), max(largest.values())
     if bits is not None and bits < 16:
@@ -232,7 +232,7 @@ def _check_deep_colour(tree: Tree, largest: dict[str, int], bits: int | None) ->
 
 
 def _size_notes(headers: Sequence[_Header], wanted: Wanted) -> list[str]:
-    """What resizing does to the images, in sentences."""
+    """Notes on the effect of resizing."""
     size = wanted.image_size
     if size is None or not wanted.resize:
         return []

@@ -1,4 +1,4 @@
-"""Blind spots: bad samples that a metric scores like real data, found, written and read as text."""
+"""Blind spots: bad samples that a metric scores like real data; detection and text form."""
 
 import math
 import re
@@ -9,7 +9,7 @@ UNIFORM, GAUSSIAN = "uniform noise", "Gaussian noise"
 BLURRED, MEAN, REPEATED = "blurred images", "the mean image", "one image repeated"
 NEAR_COPIES = "near-copies"
 KINDS = (UNIFORM, GAUSSIAN, BLURRED, MEAN, REPEATED, NEAR_COPIES)
-"""Known bad samples, made from the data set itself by `bench.evaluation.extractors.known_bad`."""
+"""Known bad samples, derived from the data set by `bench.evaluation.extractors.known_bad`."""
 
 _UNREAL = (UNIFORM, GAUSSIAN, BLURRED, MEAN)
 _WITHOUT_VARIETY = (UNIFORM, GAUSSIAN, MEAN, REPEATED)
@@ -25,22 +25,22 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "authpct": (NEAR_COPIES,),
     "nn_ratio": (NEAR_COPIES,),
 }
-"""What each metric has to tell from real data, and no more: one real image repeated rightly has
-high precision, copies of training images rightly have a low FID, and blurred images may lie near
-real ones, so that recall need not see them."""
+"""Kinds that each metric must separate from real data. Others are excluded: one repeated real image
+correctly has high precision, copies of training images correctly have a low FID, and blurred
+images may lie near real ones, so recall need not detect them."""
 
 RESTS_ON = {"fid_infinity": "fid"}
-"""Columns without a check of their own, with the metric that they share their blind spots with."""
+"""Columns without a check of their own, by the metric whose blind spots they share."""
 
 MOST_KEPT = 0.5
-"""Share of held-out data's score that bad samples may keep: all kinds are bad at a glance."""
+"""Largest share of the score of held-out data that bad samples may have."""
 
 LEAST_FURTHER = 0.1
-"""How much further than held-out data bad samples must be, as a share of the way to samples without
+"""Minimum excess distance of bad samples over held-out data, as a share of that of samples without
 any variety."""
 
 SEES_ALL = "none"
-"""Text of an extractor that was checked and has no blind spot."""
+"""Text for an extractor that was checked and has no blind spot."""
 
 _WORSE_ABOVE = frozenset({"fid", "kid"})
 _LEAST = {"is": 1.0}
@@ -50,13 +50,13 @@ _SPOT = re.compile(r"(\w+) of ([\w -]+) (\S+), of real data (\S+)")
 
 @dataclass(frozen=True)
 class BlindSpot:
-    """Bad samples that a metric does not tell from real data.
+    """Bad samples that a metric does not separate from real data.
 
     Attributes:
         metric: such as "precision".
         kind: one of `KINDS`.
-        score: what the bad samples score.
-        real: what as many held-out images score.
+        score: score of the bad samples.
+        real: score of as many held-out images.
     """
 
     metric: str
@@ -68,18 +68,18 @@ class BlindSpot:
 def blind_spots(
     scores: Mapping[str, Mapping[str, float]], real: Mapping[str, float], n: int
 ) -> tuple[BlindSpot, ...]:
-    """What the metrics of one extractor do not tell from real data.
+    """Find the bad samples that the metrics of one extractor do not separate from real data.
 
-    A score of which higher is better, and a sign of copying, must fall to half of what held-out
-    data has, and shares by more than two standard errors. A distance must exceed that of held-out
-    data by a tenth of the way to the nearer of the mean image and one image repeated, which have no
-    variety at all. Both are far beyond sampling noise at a few hundred images. Metrics that are not
-    defined for an extractor (NaN) are not asked.
+    Scores of which higher is better, and signs of copying, must fall to half of the score of
+    held-out data, and shares by more than two standard errors. A distance must exceed that of
+    held-out data by a tenth of the distance to the nearer of the mean image and one repeated image,
+    which have no variety. Both thresholds are far above sampling noise at a few hundred images.
+    Metrics that are undefined for an extractor (NaN) are skipped.
 
     Args:
-        scores: of bad samples, by kind and metric.
-        real: of held-out images, by metric.
-        n: how many samples each set has.
+        scores: scores of bad samples, by kind and metric.
+        real: scores of held-out images, by metric.
+        n: number of samples of each set.
     """
     return tuple(
         BlindSpot(metric, kind, scores[kind][metric], real[metric])
@@ -113,7 +113,7 @@ def to_text(spots: Sequence[BlindSpot]) -> str:
 
 
 def from_text(text: str) -> tuple[BlindSpot, ...] | None:
-    """Read what `to_text` wrote; None for an extractor that was not checked, an empty text.
+    """Parse the output of `to_text`; None for an empty text, an extractor that was not checked.
 
     Raises:
         ValueError: the text is something else.

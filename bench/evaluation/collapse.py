@@ -1,4 +1,4 @@
-"""Signs that a model collapses or copies; they stop no training and choose no checkpoint."""
+"""Signs of mode collapse and copying; they stop no training and choose no checkpoint."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,31 +9,31 @@ if TYPE_CHECKING:  # bench.compare reads warnings without torch
 
 
 PREFIX = "warning/"
-"""How the keys of warnings begin in train.csv and W&B."""
+"""Prefix of the keys of warnings in train.csv and W&B."""
 
 FEWEST_MODES = 0.5
-"""Share of the classes that real samples of the same number would hit."""
+"""Threshold: classes hit, as a share of those that as many real samples would hit."""
 
 MOST_DUPLICATES = 0.25
-"""Share of near-duplicates; among real samples it is about 0.01."""
+"""Threshold: share of near-duplicates; about 0.01 for real samples."""
 
 LEAST_RECALL = 0.02
-"""Recall below which a model whose samples look real is taken to repeat a few of them."""
+"""Threshold: recall below which a model with realistic samples is considered collapsed."""
 
 LOOKS_REAL = 0.2
-"""Precision in the eyes of the extractor that ranks models, or for points share of high quality,
-from which samples look real enough for what they lack to mean collapse. An extractor whose
-precision does not tell noise from real data cannot say so, and is not asked."""
+"""Threshold: precision with the extractor that ranks models (points: share of high quality) from
+which samples are realistic, so that missing variety means collapse. The test is skipped if the
+extractor's precision does not tell noise from real data."""
 
 LARGEST_RISE = 1.5
-"""FID in units of the best one so far."""
+"""Threshold: FID divided by the best one so far."""
 
 
 SEPARATOR = "; "
-"""Between the words of several signs."""
+"""Separator between the texts of several signs."""
 
 COPIES = "copies"
-"""How the words of copying begin, and those of no sign of collapse."""
+"""Prefix of the text of copying; no sign of collapse has it."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Sign:
 
     Attributes:
         name: key of train.csv and W&B, such as "warning/modes".
-        value: the value that gave it away.
-        words: the same for readers.
+        value: the value that exceeded the threshold.
+        words: the sign as text.
     """
 
     name: str
@@ -59,13 +59,13 @@ def collapse_signs(
     earlier_fids: Sequence[float],
     blind: Collection[str] = (),
 ) -> list[Sign]:
-    """Look for signs of collapse in the scores of one sampler at one evaluation point.
+    """Detect signs of collapse in the scores of one sampler at one evaluation point.
 
     Args:
-        values: scores by column of eval.csv; what was not measured is left out or None.
-        extractor: the extractor whose scores are looked at.
-        expected_modes: how many classes as many real samples would hit; None without classes.
-        earlier_fids: of the same sampler at earlier evaluation points of the run.
+        values: scores by column of eval.csv; missing or None if not measured.
+        extractor: the extractor whose scores are used.
+        expected_modes: number of classes that as many real samples would hit; None without classes.
+        earlier_fids: FIDs of this sampler at earlier evaluation points of the run.
         blind: metrics of the extractor that do not tell known bad samples from real data.
 
     Returns:
@@ -98,10 +98,10 @@ def collapse_signs(
 
 
 def copying_signs(found: "Copying | None") -> list[Sign]:
-    """The sign that samples are copies of training images, if they are beyond chance.
+    """The sign that samples are copies of training images, if it is significant.
 
     Args:
-        found: what the test of copying says; None where it was not made.
+        found: result of the test of copying; None if it was not made.
     """
     if found is None or not found.found:
         return []
@@ -113,10 +113,10 @@ def copying_signs(found: "Copying | None") -> list[Sign]:
 
 
 def shows_collapse(warning: str) -> bool:
-    """Whether words of a row's column "warning" name a sign of collapse, and not copying alone."""
+    """Whether the text of a row's column "warning" names a sign of collapse."""
     return any(words and not words.startswith(COPIES) for words in warning.split(SEPARATOR))
 
 
 def shows_copying(warning: str) -> bool:
-    """Whether words of a row's column "warning" name copying."""
+    """Whether the text of a row's column "warning" names copying."""
     return any(words.startswith(COPIES) for words in warning.split(SEPARATOR))

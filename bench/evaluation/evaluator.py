@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.config import MIN_SAMPLES, EvaluatorSettings
 from bench.cost.measure import sampling_cost
-from bench.data.dataset import Dataset, as_drawn
+from bench.data.dataset import Dataset, from_stored
 from bench.evaluation.extractors.base import Extractor, extract
 from bench.evaluation.held_out import Inside, held_out_scores, look_inside
 from bench.evaluation.metrics.copying import Copying, copying
@@ -20,7 +20,7 @@ from bench.evaluation.metrics.memorisation import memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.evaluation.reference import Reference
-from bench.evaluation.sampling import Drawn, batch_sizes, draw, label_frequencies
+from bench.evaluation.sampling import SampleBatch, batch_sizes, draw, label_frequencies
 from bench.runtime.device import autocast
 from bench.runtime.isolation import evaluating
 from bench.runtime.memory import check_fits
@@ -239,7 +239,7 @@ class Evaluator:
         shown = SHOWN_IMAGES if stored.ndim == 4 else SHOWN_POINTS
         asked_for = "uniform" if self._frequencies is None else "data"
         class_labels = "" if classes is None else asked_for
-        return Evaluation(name, values, as_drawn(stored[:shown]), class_labels, copied)
+        return Evaluation(name, values, from_stored(stored[:shown]), class_labels, copied)
 
     def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
         """The metrics of one extractor."""
@@ -277,7 +277,7 @@ class Evaluator:
             scores["conditional_accuracy"] = conditional_accuracy(fake.logits, asked)
         return scores
 
-    def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[Drawn]:
+    def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[SampleBatch]:
         """Batches of samples as stored."""
         options = self.options
         return draw(

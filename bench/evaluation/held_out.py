@@ -1,4 +1,4 @@
-"""What a model itself says about held-out data: the likelihood it gives, the classes it tells."""
+"""Evaluation of models on held-out data: likelihood, classification, curves and trajectories."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,30 @@ from bench.schema import HELD_OUT
 from models.base import Batch, GenerativeModel
 
 MOST_SAMPLES = 2000
-"""Held-out samples at most: likelihoods cost several network calls for each."""
+"""Maximum number of held-out samples: a likelihood takes several network calls per sample."""
 
 
 def held_out_scores(
     model: GenerativeModel, dataset: Dataset, *, batch_size: int, seed: int, precision: str
 ) -> dict[str, float]:
-    """Means of what the model says about held-out samples, at most `MOST_SAMPLES` of them.
+    """Mean scores of the model on held-out samples, at most `MOST_SAMPLES`.
 
-    They are taken at equal distances, since a folder's samples are sorted by class.
+    Samples are evenly spaced, because those of a folder are sorted by class.
 
     Call it in eval mode and without gradients.
 
     Args:
         model: any model.
-        dataset: whose test split is shown.
-        batch_size: samples shown at a time.
+        dataset: its test split is used.
+        batch_size: samples per batch.
         seed: of the generator that all batches share.
         precision: "fp32" or "bf16".
 
     Returns:
-        Columns of `bench.schema.HELD_OUT`; none for a model that only draws.
+        Columns of `bench.schema.HELD_OUT`; empty for a model that only generates.
 
     Raises:
-        ValueError: the model names another column, or gives other than one value per sample.
+        ValueError: the model returns another column, or not one value per sample.
     """
     device = model.progress.device
     generator = torch.Generator(device).manual_seed(seed)
@@ -68,23 +68,23 @@ COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
 """Columns of curves.csv."""
 
 MOST_CURVED = 250
-"""Held-out samples behind a curve, at most."""
+"""Maximum number of held-out samples per curve."""
 
 SHOWN = 8
-"""Samples whose way is shown."""
+"""Number of samples in a trajectory picture."""
 
 MOST_CALLS = 100
-"""Network calls per sample up to which a sampler's way is shown: the others look alike."""
+"""Maximum number of network calls per sample of a trajectory: longer ones look alike."""
 
 
 @dataclass(frozen=True)
 class Inside:
-    """What was seen.
+    """Curves and trajectories of a model.
 
     Attributes:
         curves: rows of `COLUMNS`.
-        trajectories: by sampler, images in rows of one sample each, from noise to the result,
-            (SHOWN × S, C, H, W) float32 in [-1, 1], and S, the states of a row.
+        trajectories: by sampler, images in one row per sample, from noise to the result, (SHOWN ×
+            S, C, H, W) float32 in [-1, 1], and S, the number of states per row.
     """
 
     curves: list[tuple[str, float, float, float, int]]
@@ -100,7 +100,7 @@ def look_inside(
     batch_size: int,
     frequencies: Tensor | None = None,
 ) -> Inside:
-    """Look at a model without changing it, nor the global random state.
+    """Compute curves and trajectories without changing the model or the global random state.
 
     Args:
         model: any model.
@@ -108,8 +108,8 @@ def look_inside(
         seed: of every generator.
         precision: "fp32" or "bf16".
         batch_size: most held-out samples at once.
-        frequencies: how often a class-conditional sampler is asked for each class, (K,); None for
-            equally often.
+        frequencies: probabilities of the class labels for class-conditional samplers, (K,); None
+            for equal ones.
     """
     device = model.progress.device
     with evaluating(model):
@@ -134,7 +134,7 @@ def look_inside(
 def _curves(
     model: GenerativeModel, dataset: Dataset, seed: int, precision: str, samples: int
 ) -> list[tuple[str, float, float, float, int]]:
-    """Means and standard errors of the model's curves over held-out samples at equal distances."""
+    """Means and standard errors of the model's curves over evenly spaced held-out samples."""
     device = model.progress.device
     split = dataset.test
     size = min(len(split), samples)

@@ -1,4 +1,4 @@
-"""The data that samples are compared with, as the extractors see it; every part computed once."""
+"""Features of the real data that samples are compared with, each computed once."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,13 +23,13 @@ from bench.evaluation.metrics.modes import perfect_sampler
 
 
 class Reference:
-    """Features of one data set, computed when first asked for, then kept in memory and on disk.
+    """Features of one data set, computed on first use, then kept in memory and on disk.
 
     Args:
         dataset: the data.
-        extractors: what sees it, already on the device.
+        extractors: the extractors, already on the device.
         device: where features are computed.
-        cache_dir: where they are kept between runs.
+        cache_dir: folder in which they are kept between runs.
         batch_size: images extracted at a time.
     """
 
@@ -52,10 +52,10 @@ class Reference:
             _ = self.class_frequencies  # refuse a class without images before any work
 
     def prepare(self) -> None:
-        """Compute all that will be needed; what is wrong with it shows before a model is trained.
+        """Compute everything that will be needed, so that errors show before a model is trained.
 
         Raises:
-            ValueError: features that are not finite, by weights that do not fit.
+            ValueError: features are not finite, because the weights do not fit.
         """
         for extractor in self.extractors:
             for features in (self.train(extractor), self.test(extractor)):
@@ -69,11 +69,11 @@ class Reference:
             self.blind_spots(extractor)
 
     def train(self, extractor: Extractor) -> Features:
-        """Features of the train split: what quality is measured against."""
+        """Features of the training split, the reference of quality metrics."""
         return self._split(extractor, self.dataset.train, "train")
 
     def test(self, extractor: Extractor) -> Features:
-        """Features of the held-out split: what copying is measured against."""
+        """Features of the held-out split, the reference of copying metrics."""
         return self._split(extractor, self.dataset.test, "test")
 
     def nearest(self, extractor: Extractor) -> torch.Tensor:
@@ -99,9 +99,9 @@ class Reference:
         return cached_tensors(self.cache_dir, key, compute)["closeness"]
 
     def blind_spots(self, extractor: Extractor) -> tuple[BlindSpot, ...] | None:
-        """Known bad samples that this extractor's metrics do not tell from real data.
+        """Known bad samples that this extractor's metrics do not separate from real data.
 
-        None for points, which are their own features, and where there are too few images to tell.
+        None for points, which are their own features, and if there are too few images.
         """
         chosen = known_bad(self.dataset)
         if chosen is None:
@@ -128,13 +128,13 @@ class Reference:
         return class_frequencies(self.dataset)
 
     def expected_modes(self, samples: int) -> float | None:
-        """How many classes so many real samples hit on average; None for unlabelled data."""
+        """Mean number of classes hit by this number of real samples; None for unlabelled data."""
         if not self.dataset.num_classes:
             return None
         return perfect_sampler(self.class_frequencies, samples)["modes_perfect"]
 
     def perfect(self, samples: int) -> dict[str, float]:
-        """The columns `bench.schema.PERFECT`, as far as the data's distribution is known."""
+        """The columns `bench.schema.PERFECT` that follow from the data's distribution, if known."""
         dataset = self.dataset
         known: dict[str, float] = {}
         if dataset.frequencies is not None:
@@ -144,7 +144,7 @@ class Reference:
             if extractor.names_classes and extractor.test_accuracy is not None:
                 parts = (
                     dataset.shape[0] if dataset.stacked_from else 1
-                )  # all must be read correctly
+                )  # correct only if all digits are read correctly
                 known["classifier_error"] = 1 - extractor.test_accuracy**parts
         return known
 
@@ -164,5 +164,5 @@ class Reference:
 
 
 def _identity(extractor: Extractor) -> tuple[str, str, str]:
-    """What an extractor's features depend on."""
+    """What the features of an extractor depend on."""
     return (extractor.name, extractor.preprocessing, extractor.hash)

@@ -1,4 +1,4 @@
-"""Drawing from a sampler, always in the same way: what is exported is what was scored."""
+"""Sampling, identically for scoring and for export."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -11,20 +11,19 @@ from bench.runtime.device import autocast
 from models.base import Sampler
 
 CLASS_LABELS = ("data", "uniform")
-"""What class-conditional models may be asked for: classes as frequent as in the data, or equally
-frequent ones."""
+"""Class labels for class-conditional models: with the frequencies of the data, or uniform."""
 
 
 class SamplesNotFiniteError(Exception):
-    """A sampler drew NaN or infinity: the model has no score."""
+    """A sampler returned NaN or infinity: the model has no score."""
 
 
-class Drawn(NamedTuple):
+class SampleBatch(NamedTuple):
     """One batch of samples.
 
     Attributes:
         stored: images (B, C, H, W) uint8, or points (B, D) float32.
-        classes: those that were asked for, (B,) int64 on the CPU; None where a sampler takes none.
+        classes: requested class labels, (B,) int64 on the CPU; None if the sampler takes none.
     """
 
     stored: Tensor
@@ -32,15 +31,15 @@ class Drawn(NamedTuple):
 
 
 def batch_sizes(samples: int, scored: int, batch_size: int) -> Iterator[int]:
-    """Split a draw into batches whose first `scored` samples are those that an evaluator draws.
+    """Sizes of batches whose first `scored` samples are those that an evaluator generates.
 
-    A sample depends on the batch that it is drawn in, so batches below `scored` are never cut, even
-    if fewer samples are wanted: the last batch may overshoot.
+    A sample depends on its batch, so batches below `scored` are never truncated, even if fewer
+    samples are wanted: the last batch may contain more.
 
     Args:
-        samples: how many samples are wanted.
-        scored: how many the evaluator draws.
-        batch_size: how many are drawn at a time.
+        samples: number of samples wanted.
+        scored: number of samples that the evaluator generates.
+        batch_size: samples per batch of the evaluator.
     """
     start = 0
     while start < samples:
@@ -50,15 +49,15 @@ def batch_sizes(samples: int, scored: int, batch_size: int) -> Iterator[int]:
 
 
 def label_frequencies(dataset: Dataset, class_labels: str) -> Tensor | None:
-    """How often a class-conditional model is asked for each class.
+    """Probabilities of the class labels that a class-conditional model receives.
 
     Args:
         dataset: the reference.
         class_labels: "data", as often as they occur in the data, or "uniform".
 
     Returns:
-        Probabilities by class, (K,) float64; None where all classes are equally frequent, because
-        that was chosen, because the data is balanced, or because it has no classes.
+        Probabilities by class, (K,) float64; None if all classes are equally probable, because that
+        was chosen, the data is balanced, or it has no classes.
     """
     if class_labels == "uniform" or not dataset.num_classes:
         return None
@@ -100,25 +99,25 @@ def draw(
     seed: int,
     precision: str,
     device: torch.device,
-) -> Iterator[Drawn]:
-    """Yield batches of samples as stored; a class-conditional sampler gets random classes.
+) -> Iterator[SampleBatch]:
+    """Yield batches of samples in stored form; class-conditional samplers get random labels.
 
     Call it in eval mode and without gradients.
 
     Args:
         name: the sampler's name, for errors.
-        sampler: what to draw from.
-        sizes: of the batches, B.
-        frequencies: how often each class is asked for, (K,), see `label_frequencies`; None for
-            equally often.
-        shape: of one sample.
-        seed: of the generator that all batches share.
+        sampler: the sampler.
+        sizes: batch sizes, B.
+        frequencies: probabilities of the class labels, (K,), see `label_frequencies`; None for
+            equal ones.
+        shape: shape of one sample.
+        seed: seed of the generator that all batches share.
         precision: "fp32" or "bf16".
         device: the model's device.
 
     Raises:
-        SamplesNotFiniteError: the sampler drew NaN or infinity.
-        ValueError: it drew the wrong shape.
+        SamplesNotFiniteError: the sampler returned NaN or infinity.
+        ValueError: it returned the wrong shape.
     """
     generator = Generator(device).manual_seed(seed)
     for n in sizes:
@@ -131,4 +130,4 @@ def draw(
             raise ValueError(f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *shape)}")
         if not torch.isfinite(x).all():
             raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
-        yield Drawn(as_stored(x), None if y is None else y.cpu())
+        yield SampleBatch(as_stored(x), None if y is None else y.cpu())

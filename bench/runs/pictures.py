@@ -1,4 +1,4 @@
-"""Owns how samples are shown: images as a grid, points over the modes that they should hit."""
+"""Pictures of samples: images as a grid, points with the modes of the data."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ def save_picture(x: Tensor, path: Path, mixture: Mixture | None) -> None:
     Args:
         x: images, (N, C, H, W), or points, (N, D), in [-1, 1].
         path: where to write, atomically.
-        mixture: what points should be drawn from; None for images.
+        mixture: distribution of the data for points; None for images.
 
     Raises:
-        ValueError: there is nothing to show.
+        ValueError: there are no samples.
     """
     if mixture is None:
         save_grid(x, path)
@@ -39,7 +39,7 @@ def save_scatter(points: Tensor, mixture: Mixture, path: Path) -> None:
 
     Args:
         points: samples in [-1, 1], (N, D) with N >= 1; the first two coordinates are shown.
-        mixture: what the points should be drawn from.
+        mixture: distribution of the data.
         path: where to write; parent folders are created and the write is atomic.
 
     Raises:

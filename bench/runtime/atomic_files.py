@@ -17,21 +17,21 @@ TRAIN_COLUMNS = ("step", "images", "train_seconds", "key", "value")
 """Columns of train.csv, in long form: one row per logged value."""
 
 FLUSH_ROWS = 512
-"""Rows of train.csv held in memory before they are appended to the file."""
+"""Maximum number of rows of train.csv in memory before they are appended to the file."""
 
 _DAY_SECONDS = 86400
-_PARTIAL, _LOCK = ".bench-partial", ".bench-lock"  # endings of what is built, and of its lock
+_PARTIAL, _LOCK = ".bench-partial", ".bench-lock"  # suffixes of unfinished entries, locks
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a disk, a quota or the size of a file leaves no room."""
+"""Error numbers for a full disk, a quota or a file size limit."""
 
 
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
-    """Say which file does not fit and what to do where a disk is full.
+    """Turn errors of a full disk into a message with the file and the remedy.
 
     Raises:
-        OSError: there is no room for `path`; torch's RuntimeError, which hides that, included.
+        OSError: there is no space for `path`, including cases that torch reports as RuntimeError.
     """
     try:
         yield
@@ -40,17 +40,17 @@ def room_for(path: Path) -> Iterator[None]:
         if not isinstance(cause, OSError) or cause.errno not in FULL:
             raise
         raise OSError(
-            f"{path} cannot be written ({os.strerror(cause.errno)}): make room and give the same "
-            "command again, which goes on from what is saved"
+            f"{path} cannot be written ({os.strerror(cause.errno)}): free some space and repeat "
+            "the command, which resumes from what is saved"
         ) from error
 
 
 def unreadable(path: Path, error: PermissionError) -> PermissionError:
-    """What to say of a cached file or folder that is there and may not be read.
+    """An error for a cached file or folder that exists but cannot be read.
 
     Args:
         path: the file or folder.
-        error: what the system said; its file name is given where it is another one.
+        error: the error of the system; its file name is included if it differs.
     """
     inside = f" of {error.filename}" if error.filename not in (None, str(path)) else ""
     return PermissionError(
@@ -73,7 +73,7 @@ def check_room(folder: Path, size: int = 1 << 16) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` on leaving; nothing is left after an error.
+    """Yield a temporary file that replaces `path` on exit; nothing is left after an error.
 
     Parent folders are created. A reader sees the old file or the new one.
     """
@@ -88,12 +88,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by `text`, safe from a crash of the machine as well."""
+    """Replace a file by `text`, also safe against a crash of the machine."""
     write_bytes_atomically(path, text.encode("utf-8"))
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by `content`, safe from a crash of the machine as well."""
+    """Replace a file by `content`, also safe against a crash of the machine."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         file.flush()
@@ -102,7 +102,7 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the list of a folder's files, is on the disk, safe from a crash."""
+    """Wait until a file, or a folder's list of files, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -111,16 +111,16 @@ def sync(path: Path) -> None:
 
 
 def read_text(path: Path, most_bytes: int | None = None) -> str:
-    """The text of a UTF-8 file, line ends as they are, without a byte-order mark.
+    """Text of a UTF-8 file with unchanged line ends, without a byte-order mark.
 
     Args:
         path: the file.
         most_bytes: the largest file that is read; None for any.
 
     Raises:
-        FileNotFoundError: there is nothing.
-        ValueError: it is a link to nothing, no file, too large, not readable, or not UTF-8; says
-            what to do.
+        FileNotFoundError: it does not exist.
+        ValueError: it is a dangling link, no file, too large, not readable, or not UTF-8; the
+            message says what to do.
     """
     if path.is_fifo():
         raise ValueError(f"{path} cannot be read (it is a pipe): it must be a file")
@@ -145,12 +145,12 @@ def read_text(path: Path, most_bytes: int | None = None) -> str:
 
 
 def append(path: Path, text: str) -> None:
-    """Append `text` to a file: all of it or, where that fails, nothing.
+    """Append `text` to a file completely or, if that fails, not at all.
 
     Raises:
-        OSError: the disk is full or not writable; the file is as it was.
+        OSError: the disk is full or not writable; the file is unchanged.
     """
-    with room_for(path), path.open("ab", buffering=0) as file:  # a buffer would be written again
+    with room_for(path), path.open("ab", buffering=0) as file:  # a buffer would be written twice
         end = file.seek(0, os.SEEK_END)
         rest = memoryview(text.encode("utf-8"))
         try:
@@ -166,7 +166,7 @@ def append(path: Path, text: str) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process holds this lock file, which is created with its folder.
 
-    The lock ends with the process, however that ends.
+    The lock is released when the process ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -176,14 +176,14 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def building(path: Path) -> Iterator[Path]:
-    """The sole right to make a file or folder: where to build it before it is moved to `path`.
+    """Exclusive right to create a file or folder; yields a temporary path to build it at.
 
-    Processes that make the same path wait for each other, so look again whether it is there. The
-    place is free at first and removed on leaving. A kill leaves it with its lock file, which nobody
-    holds then: `sweep` recognises it by that.
+    Processes that create one path wait for each other, so check again whether it exists. The
+    temporary path is free on entry and removed on exit. A kill leaves it with a lock file that
+    nobody holds, by which `sweep` recognises it.
 
     Args:
-        path: what shall be made; its parent folder is created.
+        path: the file or folder to create; its parent folder is created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}{_LOCK}")
@@ -199,12 +199,12 @@ def building(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes were `building` in a folder; what a live one builds stays.
+    """Remove leftovers of killed processes that were `building` in a folder.
 
-    Leftovers that this user may not remove stay as well.
+    Entries of running processes, and those that this user may not remove, are kept.
     """
     locks: list[Path] = []
-    with suppress(OSError):  # a folder that may not be looked into
+    with suppress(OSError):  # a folder that cannot be listed
         locks += folder.glob(f".*{_LOCK}")
     for lock in locks:
         with suppress(OSError), _take(lock, wait=False):
@@ -213,11 +213,11 @@ def sweep(folder: Path) -> None:
 
 
 def sweep_former(folder: Path, name: re.Pattern[str]) -> None:
-    """Remove what killed processes of earlier versions left, which held no lock: after a day.
+    """Remove leftovers, older than a day, of killed processes of versions without locks.
 
     Args:
-        folder: where to look.
-        name: of what they left, in full.
+        folder: the folder to clean.
+        name: pattern of the full names.
     """
     with suppress(OSError):
         for path in folder.iterdir():
@@ -229,13 +229,13 @@ def sweep_former(folder: Path, name: re.Pattern[str]) -> None:
 
 
 def _take(lock: Path, *, wait: bool) -> IO[str]:
-    """Hold a lock file, which ends with the process or when the file is closed.
+    """Acquire a lock file, released when the file is closed or the process ends.
 
-    Holders remove the file before they let go, so that what was waited for may be a file without a
-    name: then there is another to hold.
+    Holders remove the file before they release it, so the acquired file may already be unlinked;
+    then the lock is acquired again.
 
     Raises:
-        BlockingIOError: another process holds it, and there is no waiting for that.
+        BlockingIOError: another process holds it, and `wait` is false.
     """
     while True:
         file = lock.open("a")
@@ -252,7 +252,7 @@ def _take(lock: Path, *, wait: bool) -> IO[str]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder with all that is in it, if there is one."""
+    """Delete a file or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -260,16 +260,16 @@ def remove(path: Path) -> None:
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""How cells begin that spreadsheets run (OWASP, CSV injection), full-width signs included."""
+"""First characters of cells that spreadsheets execute (OWASP, CSV injection), also full-width."""
 
 MEASURED = re.compile(r"[-+]?[\d.∞][-+\d.,eEkMGT∞%±\[\] –]*")
-"""A number, or several with signs between them: what no spreadsheet runs a program for."""
+"""A number, or several with signs between them, which is harmless in spreadsheets."""
 
 
 def inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe goes before it where needed.
+    """Make a cell inert in spreadsheets: text like a formula gets a leading apostrophe.
 
-    Numbers such as -5 stay as they are.
+    Numbers such as -5 are unchanged.
     """
     return f"'{cell}" if cell.startswith(FORMULA) and not MEASURED.fullmatch(cell) else cell
 
@@ -282,13 +282,13 @@ def csv_text(columns: tuple[str, ...], rows: Iterable[Iterable[str]]) -> str:
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
     )
     plain.writerow(columns)
-    for row in map(list, rows):  # csv leaves a lone carriage return without quotes
+    for row in map(list, rows):  # the csv module does not quote a lone carriage return
         (quoted if any("\r" in value for value in row) else plain).writerow(row)
     return text.getvalue()
 
 
 class TrainLog:
-    """train.csv: what training logged, in long form, appended in blocks.
+    """train.csv: logged values in long form, appended in blocks.
 
     Args:
         path: the file; it is created with the first rows.
@@ -301,7 +301,7 @@ class TrainLog:
     def log(
         self, values: Mapping[str, float], *, step: int, images: int, train_seconds: float
     ) -> None:
-        """Log named scalars; they reach the file with the next `flush`, at the latest.
+        """Log named scalars; they are written with the next `flush` at the latest.
 
         Args:
             values: scalars by name, such as "generator/loss".
@@ -315,10 +315,10 @@ class TrainLog:
             self.flush()
 
     def flush(self) -> None:
-        """Append what is pending to the file. Call it before a checkpoint is saved.
+        """Append pending rows to the file. Call it before a checkpoint is saved.
 
         Raises:
-            OSError: the disk is full; the file is as it was and the rows are pending still.
+            OSError: the disk is full; the file is unchanged and the rows are still pending.
         """
         if not self._pending:
             return
@@ -335,17 +335,17 @@ class TrainLog:
 
         Args:
             step: the step that training resumes from; 0 for a fresh start.
-            redone: rows of this very step whose key starts so are dropped as well, because what
-                wrote them will do it again; None drops none.
+            redone: prefix of keys whose rows of this step are dropped as well, because they will be
+                written again; None drops none.
 
         Raises:
-            ValueError: the file is damaged otherwise.
+            ValueError: the file is damaged in another way.
         """
         self._pending.clear()
         if not self.path.exists():
             return
         content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]  # a line is whole once its newline is there
+        whole = content[: content.rfind(b"\n") + 1]  # a line is complete with its newline
         try:
             rows = list(csv.reader(whole.decode("utf-8").splitlines()))[1:]
             kept = [row for row in rows if len(row) == len(TRAIN_COLUMNS) and int(row[0]) <= step]

@@ -1,4 +1,4 @@
-"""The machine that a run is on: its device, its threads, its arithmetic."""
+"""Device, threads and precision of a run."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ from bench.runtime.jobs import GPU
 
 
 def choose_device(name: str) -> torch.device:
-    """The device to run on; GPUs are dealt out to ranks of torchrun, and to jobs run at once.
+    """The device to run on; GPUs are assigned to ranks of torchrun and to parallel jobs.
 
     Raises:
         ValueError: there is no such device.
@@ -35,7 +35,7 @@ def choose_device(name: str) -> torch.device:
             raise ValueError(f"device={name}, but torch sees {torch.cuda.device_count()} GPUs")
         if device.index is not None and "LOCAL_RANK" in os.environ:
             raise ValueError(f"device={name} under torchrun: use device=cuda, one GPU per process")
-        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; bf16 is for speed
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; for speed there is bf16
         torch.backends.cudnn.allow_tf32 = False
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
@@ -49,9 +49,9 @@ def set_threads(threads: int | None) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have the allocator reuse freed memory, not give it back at once; with glibc only.
+    """Make the allocator reuse freed memory instead of returning it; glibc only.
 
-    Else every new large tensor costs a page fault for each 4 KiB.
+    Otherwise every new large tensor causes a page fault per 4 KiB.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is None:

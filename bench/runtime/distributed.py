@@ -1,4 +1,4 @@
-"""Data-parallel training under torchrun: rank, world and gradient averaging, nothing else."""
+"""Data-parallel training under torchrun: rank, world size and gradient averaging."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ EVALUATION_TIMEOUT = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among those that train one model together.
+    """The processes that train one model together.
 
     Attributes:
         rank: index of this process, in [0, size).
@@ -34,7 +34,7 @@ class World:
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Replace every gradient by its mean over ranks, in one all-reduce per dtype.
 
-        The same parameters must have a gradient on every rank.
+        Gradients must exist for equal sets of parameters on every rank.
         """
         if self.size == 1:
             return
@@ -50,7 +50,7 @@ class World:
                 gradient.copy_(mean.view_as(gradient))
 
     def least(self, value: float) -> float:
-        """The least of all ranks' values, on every rank."""
+        """The minimum over ranks, on every rank."""
         return self.minimum(torch.tensor(value, dtype=torch.float64, device=self._device)).item()
 
     def any(self, flag: bool) -> bool:
@@ -60,7 +60,7 @@ class World:
 
     @property
     def _device(self) -> str:
-        """Where the backend takes numbers from."""
+        """Device of tensors for the backend."""
         return "cuda" if self.size > 1 and dist.get_backend() == "nccl" else "cpu"
 
     def minimum(self, values: Tensor) -> Tensor:
@@ -88,13 +88,13 @@ class World:
 
 
 def local_rank() -> int:
-    """This process's index on its machine, which is also the index of its GPU."""
+    """Index of this process on its machine, which is also the index of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 @contextmanager
 def distributed(device: torch.device) -> Iterator[World]:
-    """Join the processes that torchrun started; a world of one outside torchrun.
+    """Join the processes of torchrun; outside torchrun a world of one.
 
     The process group is left open for the next job of a sweep; `leave` ends it.
     """
@@ -108,9 +108,9 @@ def distributed(device: torch.device) -> Iterator[World]:
 
 
 def leave() -> None:
-    """Part from the other processes once all have come here; a process that just ends may abort.
+    """Shut down torch.distributed, if it was initialised, once all processes have called this.
 
-    Nothing to do outside torchrun.
+    A process that ends without it may abort. No effect outside torchrun.
     """
     if dist.is_initialized():
         dist.barrier()

@@ -1,4 +1,4 @@
-"""The optional packages of pyproject.toml: how to install what is missing."""
+"""Optional packages of pyproject.toml, and how to install them."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ LAUNCHERS = {
     "ray": ("ray", "hydra_ray_launcher"),
     "ray_aws": ("ray", "hydra_ray_launcher"),
 }
-"""Hydra's launchers: the extra that installs each, and its package in `hydra_plugins`."""
+"""Hydra's launchers, with their extra and their package in `hydra_plugins`."""
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra, for a message.
+    """The command that installs an extra, for error messages.
 
-    The project is not published: a command with its name would install whatever bears that name.
+    The project is not published, so a command with its name would install another package.
     """
     return f"pip install -e '.[{extra}]' in the folder of this repository"
 
 
 def check_launcher(arguments: Sequence[str]) -> None:
-    """Refuse a launcher of Hydra whose package is not installed, saying how to install it.
+    """Refuse a Hydra launcher whose package is not installed.
 
     Args:
-        arguments: of `python -m bench`.
+        arguments: arguments of `python -m bench`.
 
     Raises:
-        ValueError: naming the launcher and the command.
+        ValueError: naming the launcher and the installation command.
     """
     for argument in arguments:
         key, _, launcher = argument.partition("=")
@@ -42,5 +42,5 @@ def check_launcher(arguments: Sequence[str]) -> None:
 def _found(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # nor is there any other plugin
+    except ModuleNotFoundError:  # no plugin is installed at all
         return False

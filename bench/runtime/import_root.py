@@ -1,7 +1,7 @@
-"""Which packages `models` and `conf` are: those beside this one, wherever a command is given.
+"""Import of this project's `models` and `conf`, independent of the working directory.
 
 `python -m` puts the working directory first on the path, and many projects have a folder `models/`,
-`conf/` or a `conf.py` of their own. A finder of these two names alone leaves the path as it is.
+`conf/` or a `conf.py` of their own. A finder for these two names leaves the path unchanged.
 """
 
 import sys
@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-"""Where this project's packages are: a checkout, or a folder of installed packages."""
+"""Folder of this project's packages: a checkout, or installed packages."""
 
 NAMES = ("models", "conf")
-"""Packages of this project with names that others have as well."""
+"""Packages of this project with common names."""
 
 
 class Beside:
@@ -24,7 +24,7 @@ class Beside:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The specification of one of our packages; None for any other module."""
+        """Specification of a package in `NAMES`; None for any other module."""
         del path, target
         file = ROOT / fullname / "__init__.py"
         if fullname not in NAMES or not file.is_file():
@@ -33,6 +33,6 @@ class Beside:
 
 
 def find_ours() -> None:
-    """Have Python look beside this package first, once in a process."""
+    """Install the finder, once per process."""
     if not any(isinstance(finder, Beside) for finder in sys.meta_path):
         sys.meta_path.insert(0, Beside())

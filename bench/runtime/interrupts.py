@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command in one line, after everything that it had open was closed."""
+"""Ctrl-C and SIGTERM end a command with one line, after open resources were closed."""
 
 import os
 import signal
@@ -8,27 +8,27 @@ from contextlib import contextmanager
 from types import FrameType
 
 SHELL = 128
-"""What shells add to a signal's number to make it an exit code."""
+"""Offset of exit codes of signals."""
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-"""Signals that end a command, and what is said of them."""
+"""Signals that end a command, with their text."""
 
 _came: list[int] = []
-"""Signals that were heard, and may have been swallowed on their way as exceptions."""
+"""Received signals, whose exceptions may have been swallowed."""
 
 _held: list[bool] = []
-"""Not empty while signals are only noted."""
+"""Not empty while signals are only recorded."""
 
 
 @contextmanager
 def said_in_one_line(program: str, remedy: str) -> Iterator[None]:
-    """End the process by one line on standard error where it is interrupted.
+    """End the process with one line on standard error if it is interrupted.
 
-    Enter it before anything slow is imported. Under torchrun, which ends its processes by SIGTERM
-    while they wait for each other in C++, that signal keeps its default.
+    Enter it before anything slow is imported. Under torchrun, which ends processes by SIGTERM while
+    they wait for each other in C++, this signal keeps its default handler.
 
     Args:
-        program: the name that the line begins with.
+        program: first word of the line.
         remedy: what to do next.
 
     Raises:
@@ -44,18 +44,18 @@ def said_in_one_line(program: str, remedy: str) -> Iterator[None]:
         if not _came or ended_well:
             raise
         for further in WORDS:
-            signal.signal(further, signal.SIG_IGN)  # what is left to do is short
+            signal.signal(further, signal.SIG_IGN)  # only a short clean-up remains
         print(f"{program}: {WORDS[signal.Signals(_came[-1])]}: {remedy}", file=sys.stderr)
         sys.stderr.flush()
-        exec("")  # an interrupt within `exec` would have CPython end by the signal itself
+        exec("")  # CPython ends by the signal itself if interrupted within `exec`
         sys.exit(SHELL + _came[-1])
 
 
 def end_if_interrupted() -> None:
-    """Go on to the end where an error is only what was made of an interrupt on its way.
+    """Raise KeyboardInterrupt again if an error was caused by an interrupt.
 
     Raises:
-        KeyboardInterrupt: there was one.
+        KeyboardInterrupt: there was an interrupt.
     """
     if _came:
         raise KeyboardInterrupt
@@ -63,10 +63,10 @@ def end_if_interrupted() -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Hear interrupts only on leaving, for what would take their exception for an error of its own.
+    """Delay interrupts to the exit, for code that would turn them into errors of its own.
 
     Raises:
-        KeyboardInterrupt: one came.
+        KeyboardInterrupt: there was an interrupt.
     """
     before = len(_came)
     _held.append(True)

@@ -95,7 +95,7 @@ def _killed(overrides: Sequence[str], error: TerminatedWorkerError) -> JobReturn
     why = " (was there too little memory? try a smaller hydra.launcher.n_jobs)"
     words = (
         f"{' '.join(filter_overrides(overrides))}: its process was ended by {by}"
-        f"{why if by == 'SIGKILL' else ''}; the same command goes on from what is saved"
+        f"{why if by == 'SIGKILL' else ''}; the same command resumes from what is saved"
     )
     print(f"✗ {words}", file=sys.stderr, flush=True)
     tell(Outcome(words))

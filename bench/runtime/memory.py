@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work, on CUDA devices and Linux CPUs; the machine's own memory."""
+"""Peak memory on CUDA devices and Linux CPUs; memory of the machine."""
 
 import ctypes
 import os
@@ -13,11 +13,11 @@ MIB = 2**20
 GIB = 2**30
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
-"""Who complains where torch cannot have memory on a CPU; it is a plain RuntimeError there."""
+"""Part of torch's message for failed CPU allocations, which are plain RuntimeErrors."""
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory of this machine, or of its control groups if less; None if unknown."""
+    """Memory of this machine in bytes, or the limit of its control groups; None if unknown."""
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -26,16 +26,16 @@ def machine_memory() -> int | None:
 
 
 def check_fits(setting: str, value: int, each: int, what: str) -> None:
-    """Refuse a number of things that cannot fit into memory, before any is made.
+    """Refuse a number of items that does not fit into memory, before any is created.
 
     Args:
-        setting: what sets the number.
+        setting: the setting of the number.
         value: the number.
-        each: fewest bytes that one of them takes.
-        what: what each of them is, for the message.
+        each: minimum bytes per item.
+        what: name of an item, for the message.
 
     Raises:
-        ValueError: saying what it would take, what there is, and the largest number that fits.
+        ValueError: with required and available memory, and the largest number that fits.
     """
     memory = machine_memory()
     if memory is None or value * each <= memory:
@@ -49,10 +49,10 @@ def check_fits(setting: str, value: int, each: int, what: str) -> None:
 
 @contextmanager
 def must_fit(what: str) -> Iterator[None]:
-    """Say in a sentence that what is made inside does not fit into memory.
+    """Turn failed allocations into one sentence.
 
     Raises:
-        ValueError: torch could not have the memory.
+        ValueError: torch could not allocate memory.
     """
     try:
         yield
@@ -60,18 +60,18 @@ def must_fit(what: str) -> Iterator[None]:
         if not (isinstance(error, torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)):
             raise
         raise ValueError(
-            f"{what} would take more memory than there is: make the model smaller"
+            f"{what} needs more memory than is available: make the model smaller"
         ) from error
 
 
 class PeakMemory:
     """Peak memory since construction or the last `restart`.
 
-    It is counted beyond what was there at construction. On CUDA it is the allocator's peak; on
+    It is counted relative to the memory at construction. On CUDA it is the allocator's peak; on
     Linux CPUs the peak of the process's anonymous memory (the kernel keeps the peak of all resident
     memory; mapped files are subtracted). Elsewhere it is unknown.
 
-    Either mark exists once per process: a second `PeakMemory` restarts it, so read the first
+    Both counters exist once per process: a second `PeakMemory` restarts them, so read the first
     before constructing the second.
     """
 
@@ -83,7 +83,7 @@ class PeakMemory:
 
     @contextmanager
     def excluding(self) -> Iterator[None]:
-        """Take what is allocated inside, and stays, for something that was there before."""
+        """Exclude memory that is allocated inside and kept."""
         before = self._now_mib()
         yield
         if self._before_mib is not None and self.restart():
@@ -95,14 +95,14 @@ class PeakMemory:
         return _resident_mib("RssAnon") if sys.platform == "linux" else 0.0
 
     def restart(self) -> bool:
-        """Forget the peak, not the baseline; False where there is no peak to be had."""
+        """Reset the peak, not the baseline; False if there is no peak counter."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             return True
         return self._device.type == "cpu" and _reset_resident_peak()
 
     def mib(self) -> float | None:
-        """Peak so far, in MiB; None where it cannot be had (macOS, Windows)."""
+        """Peak so far, in MiB; None if unavailable (macOS, Windows)."""
         if self._before_mib is None:
             return None
         if self._device.type == "cuda":
@@ -112,11 +112,11 @@ class PeakMemory:
 
 
 def _reset_resident_peak() -> bool:
-    """Set the process's resident high-water mark to its present size; False if impossible."""
+    """Reset the peak of the resident set to its current size; False if impossible."""
     if sys.platform != "linux":
         return False
     release = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-    if release is not None:  # else freed memory that the allocator keeps would hide a new use of it
+    if release is not None:  # otherwise freed memory that the allocator keeps would hide its reuse
         release(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM
@@ -129,14 +129,14 @@ def _resident_mib(field: str) -> float:
     """A field of /proc/self/status in MiB, such as VmHWM, the peak of the resident set."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
-            return int(line.split()[1]) / 1024  # the file counts in KiB
+            return int(line.split()[1]) / 1024  # in KiB
     raise OSError(f"/proc/self/status has no {field}")
 
 
 def available_bytes() -> int:
-    """Memory that this process can still take: free or reclaimable, within its control groups.
+    """Memory that this process can still allocate: free or reclaimable, within control groups.
 
-    Half of the machine's memory where the system does not say (macOS, Windows).
+    Half of the machine's memory if unknown (macOS, Windows).
     """
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -147,7 +147,7 @@ def available_bytes() -> int:
 
 
 def _control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[tuple[int, int]]:
-    """Limit of each control group of this process that has one, and what it leaves, in bytes.
+    """Limit and remaining memory of each control group of this process with a limit, in bytes.
 
     Page cache counts as free.
     """
@@ -160,7 +160,7 @@ def _control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[tuple[int, 
             continue
         mount, limit, used, cache = _CONTROL_GROUPS[1 if controllers else 2]
         own = root / mount / path.lstrip("/")
-        for folder in (own, *own.parents):  # every limit on the way to the root counts
+        for folder in (own, *own.parents):  # limits of all parents apply
             if not folder.is_relative_to(root / mount):
                 break
             try:
@@ -182,4 +182,4 @@ _CONTROL_GROUPS = {
     ),
     2: ("", "memory.max", "memory.current", ("inactive_file", "active_file")),
 }
-"""By version: mount, files of the limit and of what is used, and page cache in memory.stat."""
+"""By version: mount, files of limit and usage, and field of the page cache in memory.stat."""

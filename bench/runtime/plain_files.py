@@ -1,7 +1,7 @@
-"""Plain values from YAML and JSON texts that may come from elsewhere, read within bounds.
+"""Safe parsing of untrusted YAML and JSON: plain values only, within limits.
 
-A small file can stand for a huge or an endless tree: YAML's aliases multiply what they name, and
-deep nesting exhausts Python's stack. Neither occurs in a file that this project writes.
+A small file can expand to a huge or infinite tree: YAML aliases multiply values, and deep nesting
+exhausts Python's stack. Neither occurs in files that this project writes.
 """
 
 import json
@@ -10,20 +10,20 @@ from typing import Any
 import yaml
 
 MAX_BYTES = 2**20
-"""Size of the largest such file that is read; a run's own are some KiB."""
+"""Largest file that is read, in bytes; those of a run have a few KiB."""
 
 MAX_DEPTH = 40
-"""Levels of nesting; a run's configuration has fewer than ten."""
+"""Maximum nesting; the configuration of a run has fewer than ten levels."""
 
 MAX_NODES = 20_000
-"""Values in one YAML file, containers included; a run's configuration has some hundreds."""
+"""Maximum number of values in a YAML file, with containers; a configuration has hundreds."""
 
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{k}" for k in ("map", "seq", "str", "int", "float"))
 PLAIN_TAGS |= {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"}
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML's safe loader without aliases, within the bounds above, of plain values only."""
+    """YAML's safe loader for plain values without aliases, within the limits above."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -31,9 +31,9 @@ class _PlainLoader(yaml.SafeLoader):
         self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose one value and all below it; called by YAML's own composer."""
+        """Compose one value with its children; called by YAML's composer."""
         if self.check_event(yaml.AliasEvent):
-            raise ValueError("it has YAML aliases, which are not read")
+            raise ValueError("it has YAML aliases, which are not supported")
         self._depth += 1
         self._nodes += 1
         if self._depth > MAX_DEPTH:
@@ -43,7 +43,7 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is not None and node.tag not in PLAIN_TAGS:
-            raise ValueError(f"it has a value of the kind {node.tag}, which is not read")
+            raise ValueError(f"it has a value of type {node.tag}, which is not supported")
         return node
 
 
@@ -55,7 +55,7 @@ def yaml_value(text: str) -> Any:
             reason, without a file's name.
     """
     try:
-        return yaml.load(text, _PlainLoader)  # a SafeLoader with less
+        return yaml.load(text, _PlainLoader)  # a restricted SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 

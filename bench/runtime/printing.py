@@ -1,4 +1,4 @@
-"""What programs print: nothing that steers a terminal, and no half output where readers leave."""
+"""Safe printing: no terminal control sequences, and no failure if a pipe closes."""
 
 import io
 import logging
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 
 def printable(text: str, *, kept: str = "") -> str:
-    """Text that shows what would steer a terminal, or cannot be encoded, as an escape sequence.
+    """Escape terminal control characters and what cannot be encoded.
 
     Args:
-        text: from files, names or errors: anything.
-        kept: characters that stay although they are not printable, such as line ends.
+        text: any text, such as from files, names or errors.
+        kept: non-printable characters to keep, such as line ends.
     """
     if text.isprintable():
         return text
@@ -26,15 +26,15 @@ def printable(text: str, *, kept: str = "") -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Plain messages, line by line, without what would steer a terminal."""
+    """Plain messages without terminal control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message, and the traceback where there is one."""
+        """The message, with its traceback if there is one."""
         return printable(super().format(record), kept="\n\t")
 
 
 def replace_what_cannot_be_shown() -> None:
-    """Let output be "?" and errors be escaped where the terminal's encoding lacks a character."""
+    """Replace characters that the terminal's encoding lacks: "?" in output, escaped in errors."""
     for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
@@ -42,15 +42,15 @@ def replace_what_cannot_be_shown() -> None:
 
 @contextmanager
 def words() -> Iterator[None]:
-    """Print inside; a reader who has left, such as `head`, ends only the words.
+    """Ignore a closed pipe, such as that of `head`, while printing.
 
     Raises:
-        OSError: the words cannot be written for another reason, such as a full disk.
+        OSError: printing fails for another reason, such as a full disk.
     """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # else the flush at exit would fail again
+        os.dup2(nowhere, sys.stdout.fileno())  # otherwise the flush at exit would fail again
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""A progress line for people: rate, loss and time left; nothing where output is not a terminal."""
+"""Progress line on a terminal: rate, loss and remaining time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 UPDATE_SHARE = 1e-3
-"""Smallest share of the budget between two updates of the line."""
+"""Minimum share of the budget between two updates of the line."""
 
 
 class TrainingProgress:
@@ -16,7 +16,7 @@ class TrainingProgress:
 
     Args:
         description: what is being trained.
-        visible: whether this process may write to the terminal at all.
+        visible: whether this process writes to the terminal.
     """
 
     def __init__(self, description: str, *, visible: bool = True) -> None:
@@ -56,7 +56,7 @@ class TrainingProgress:
         self._bar.update(self._task, completed=share, rate=images_per_second)
 
     def losses(self, losses: dict[str, float]) -> None:
-        """Show the latest mean losses; other logged values are left out."""
+        """Show the latest mean losses; other logged values are omitted."""
         if self._bar.disable:
             return
         shown = {key.removesuffix("/loss"): v for key, v in losses.items() if key.endswith("/loss")}
@@ -64,24 +64,24 @@ class TrainingProgress:
             self._task, note=" ".join(f"{name} {value:.3g}" for name, value in shown.items())
         )
 
-    def evaluation(self, sampler: str, drawn: int, samples: int) -> None:
-        """Show how far evaluation has come while training waits."""
+    def evaluation(self, sampler: str, done: int, samples: int) -> None:
+        """Show the progress of evaluation."""
         if not self._bar.disable:
-            self._bar.update(self._task, note=f"evaluating {sampler}: {drawn:,} of {samples:,}")
+            self._bar.update(self._task, note=f"evaluating {sampler}: {done:,} of {samples:,}")
 
     def warn(self, words: str) -> None:
-        """Show a warning for the rest of the training, or until the next one."""
+        """Show a warning until the next one."""
         if not self._bar.disable:
             self._bar.update(self._task, warning=f"⚠ {words}")
 
 
 @contextmanager
 def shown_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A line for work beside training; gives a function to call with what has been done since.
+    """A progress line for other work; yields a function to call with the number of new items.
 
     Args:
-        description: what is being done.
-        total: how much of it there is.
+        description: name of the work.
+        total: number of items.
     """
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:

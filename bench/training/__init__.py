@@ -1,1 +1,1 @@
-"""Training: the loop, its recipe, its budget and what it keeps."""
+"""Training: loop, recipe, budget, checkpoints and logs."""

@@ -1,4 +1,4 @@
-"""How much training a run has spent of its budget."""
+"""What a run has spent of its training budget."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,7 +7,7 @@ from bench.config import Budget
 
 @dataclass
 class Spent:
-    """What training has consumed so far.
+    """Resources that training has consumed.
 
     Attributes:
         step: passes over the model's phases.

@@ -1,32 +1,32 @@
-"""Who is told of training as it happens."""
+"""Training-loop callbacks."""
 
 from typing import Protocol
 
 
 class Observer(Protocol):
-    """Who is told of training as it happens; of its time only `on_step` counts as training."""
+    """Callbacks of the training loop; only the time of `on_step` counts as training."""
 
     def on_step(self) -> None:
-        """A step is done."""
+        """After every training step."""
 
     def on_log(self, values: dict[str, float]) -> None:
-        """Means of every logged value, <phase>/<key>, since the last call."""
+        """With the mean of every logged value, <phase>/<key>, since the last call."""
 
     def on_save(self) -> None:
-        """A checkpoint is about to be written."""
+        """Before a checkpoint is written."""
 
     def on_point(self) -> None:
-        """An evaluation point is reached and its checkpoint safe.
+        """At an evaluation point, after its checkpoint was written.
 
         Called again for the last point reached when a run resumes, so it must not repeat work.
         """
 
     def close(self) -> None:
-        """Training is over, however it ended."""
+        """After training, however it ended."""
 
 
 class SilentObserver:
-    """The observer of the ranks that do not write."""
+    """Callbacks of the ranks that do not write: all do nothing."""
 
     def on_step(self) -> None:
         """Ignore."""

@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 
 def save(state: dict[str, Any], directory: Path, step: int) -> Path:
-    """Write step=<step>.pt so that a kill at any moment leaves the earlier ones intact.
+    """Write step=<step>.pt atomically; a kill at any moment leaves earlier checkpoints intact.
 
     Args:
         state: tensors and plain containers only.
-        directory: where checkpoints live; the last two are kept.
-        step: training step, the name of the file.
+        directory: folder of the checkpoints; the last two are kept.
+        step: training step, which names the file.
 
     Returns:
         The file written.
@@ -48,7 +48,7 @@ def save(state: dict[str, Any], directory: Path, step: int) -> Path:
     path = directory / f"step={step}.pt"
     partial = directory / f".step={step}.{os.getpid()}.partial"
     try:
-        with room_for(path), held_back():  # torch's writer makes an error of an interrupt
+        with room_for(path), held_back():  # torch's writer turns an interrupt into another error
             with partial.open("wb") as file:
                 torch.save({"format": FORMAT, **state}, file)
                 file.flush()
@@ -67,11 +67,11 @@ def save(state: dict[str, Any], directory: Path, step: int) -> Path:
 def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
     """Read the newest readable checkpoint, or None if there is none.
 
-    A damaged file is reported and passed over for the one before it. No code in a file is run.
+    A damaged file is reported and the previous one is used. No code in a file is executed.
 
     Raises:
-        ValueError: all checkpoints are damaged, or of another version, or there is a file that
-            has the name of one and is none.
+        ValueError: all checkpoints are damaged or of another version, or a file has the name of a
+            checkpoint and is none.
     """
     _check_names(directory)
     for stale in directory.glob(".step=*.partial"):
@@ -82,9 +82,9 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
             _check_sums(path)
             state = torch.load(path, map_location=device, weights_only=True)
         except (torch.OutOfMemoryError, PermissionError):
-            raise  # nothing is wrong with the file
+            raise  # the file itself is intact
         except DAMAGE as error:
-            # torch advises to run what is in the file, over many lines
+            # torch's message has many lines and advises to execute the file
             what = "no plain tensors" if isinstance(error, pickle.UnpicklingError) else error
             log.warning("%s is damaged (%s): falling back to the one before", path, what)
             continue
@@ -100,13 +100,13 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 def _check_sums(path: Path) -> None:
-    """Compare the checksums of a checkpoint's parts, which torch writes and does not read.
+    """Verify the checksums of a checkpoint's members, which torch writes but does not verify.
 
     Raises:
-        ValueError, zipfile.BadZipFile: a part is not what was written.
+        ValueError, zipfile.BadZipFile: a member differs from what was written.
     """
     with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():  # torch reads nothing from what is marked as a folder
+        for entry in archive.infolist():  # torch ignores members marked as folders
             if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr:
                 raise ValueError(f"its table of contents has another {entry.filename}")
         if (part := archive.testzip()) is not None:
@@ -114,7 +114,7 @@ def _check_sums(path: Path) -> None:
 
 
 def _check_names(directory: Path) -> None:
-    """Refuse what looks like a checkpoint and is none, before training begins without it.
+    """Refuse files that are named like checkpoints and are none, before training starts.
 
     Raises:
         ValueError: naming the file.

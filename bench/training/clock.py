@@ -1,11 +1,10 @@
-"""The training clock: seconds that pass while the process runs, without those while it is stopped.
+"""The training clock: elapsed seconds, except those in which the process was stopped.
 
-A process may be stopped by a signal (Ctrl-Z), a debugger or a container that is frozen; on Linux a
-suspended machine stops the monotonic clock itself. A thread beats ten times a second. A beat that
-comes late means that no thread could run, or that one kept the interpreter's lock. The gap is a
-pause unless the training thread had a share of processor time in it, which on a busy machine may be
-small. Waiting for a device, for data or for other processes releases the lock, so that beats go on
-and the time counts.
+A process may be stopped by a signal (Ctrl-Z), a debugger or a frozen container; on Linux a
+suspended machine stops the monotonic clock itself. A thread ticks ten times per second. A late tick
+means that no thread could run, or that one held the interpreter lock. The gap is a pause unless the
+training thread used CPU time in it, possibly a small share on a busy machine. Waiting for a device,
+for data or for other processes releases the lock, so ticks continue and the time counts.
 """
 
 import threading
@@ -15,23 +14,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 BEAT = 0.1
-"""Seconds between two beats, and the most of a pause that is taken for training."""
+"""Seconds between two ticks, and the largest part of a pause that is counted as training."""
 
 SHORTEST_PAUSE = 1.0
-"""Seconds from which a gap is a pause; a busy machine delays beats by less."""
+"""Shortest gap that is a pause, in seconds; a busy machine delays ticks by less."""
 
 WORKING = 0.1
-"""Share of a gap from which processor time of the training thread shows that it was not stopped."""
+"""Share of CPU time of the training thread in a gap that shows that it was not stopped."""
 
 
 @dataclass
 class TrainingClock:
-    """Seconds of training; only differences of its readings have a meaning.
+    """Clock of training seconds; only differences between readings are meaningful.
 
     Attributes:
         wall: reads a monotonic clock, in seconds.
-        processor: reads the processor time of the thread that trains, in seconds.
-        paused: seconds in which the process was stopped so far.
+        processor: reads the CPU time of the training thread, in seconds.
+        paused: total seconds in which the process was stopped.
     """
 
     wall: Callable[[], float] = time.perf_counter
@@ -41,7 +40,7 @@ class TrainingClock:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now(self) -> float:
-        """Seconds without pauses, those that end now included."""
+        """Seconds without pauses, including a pause that ends now."""
         with self._lock:
             wall, processor = self.wall(), self.processor()
             if self._last is not None:
@@ -54,7 +53,7 @@ class TrainingClock:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Watch for pauses of the process; the calling thread is the one that trains."""
+        """Detect pauses of the process; call it from the training thread."""
         stopped = threading.Event()
         self.processor = processor_clock()
         self._last = self.wall(), self.processor()
@@ -74,7 +73,7 @@ class TrainingClock:
 
 
 def processor_clock() -> Callable[[], float]:
-    """Processor time of the calling thread, readable by others; of the process where it is not."""
+    """CPU time of the calling thread, readable from other threads, or else of the process."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.process_time
     clock = time.pthread_getcpuclockid(threading.get_ident())

@@ -9,13 +9,13 @@ from models.base import GenerativeModel
 
 
 class EMA:
-    """A shadow model whose parameters follow the trained ones; its buffers are copies.
+    """A copy of the model with averaged parameters; buffers are copied.
 
     The decay ramps up as min(decay, (1 + step) / (10 + step)), so that early averages are not
     dominated by the random initialisation.
 
     Attributes:
-        model: the shadow, in eval mode.
+        model: the averaged model, in eval mode.
     """
 
     def __init__(self, model: GenerativeModel, decay: float) -> None:
@@ -27,7 +27,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after training step `step`, counted from 1."""
+        """Update the average after training step `step`, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             self._shadow, self._trained, 1 - decay

@@ -1,4 +1,4 @@
-"""Running means of what phases log, and the first loss that was not finite, without waiting."""
+"""Running means of logged values, and detection of losses that are not finite."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from bench.runtime.distributed import World
 
 NEVER = 2**62
-"""The step at which a loss that stayed finite failed."""
+"""Step of the first failure of a phase that never failed."""
 
 
 class TrainingFailedError(Exception):
@@ -27,11 +27,11 @@ class TrainingFailedError(Exception):
 
 
 class LossRecord:
-    """Sums on the device; reading them is the only moment at which the device is waited for.
+    """Sums on the device; only reading them synchronises with the device.
 
     Args:
         phases: names of the phases.
-        device: where the losses live.
+        device: device of the losses.
     """
 
     def __init__(self, phases: Sequence[str], device: torch.device) -> None:
@@ -41,7 +41,7 @@ class LossRecord:
 
     @torch.no_grad()
     def add(self, phase: str, values: Mapping[str, Tensor], step: int) -> None:
-        """Take in what a phase returned in this step, counted from 1."""
+        """Add the values that a phase returned in a step, counted from 1."""
         for key, value in values.items():
             name, value = f"{phase}/{key}", value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -50,7 +50,7 @@ class LossRecord:
         self._first_failure[phase] = torch.minimum(self._first_failure[phase], failed)
 
     def raise_failure(self, world: World) -> None:
-        """Raise for the earliest loss that was not finite, on any rank.
+        """Raise for the earliest loss on any rank that was not finite.
 
         Raises:
             TrainingFailedError: there was one.
@@ -63,13 +63,13 @@ class LossRecord:
             raise TrainingFailedError(step, phase)
 
     def take_means(self) -> dict[str, float]:
-        """Means by <phase>/<key> since the last call; under several ranks, of this rank's share."""
+        """Means by <phase>/<key> since the last call, over the batches of this rank."""
         means = {name: (total / self._counts[name]).item() for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """The half-filled means, so that a resumed run logs what an undisturbed one does."""
+        """Partial means, so that a resumed run logs the values of an undisturbed one."""
         return {"sums": self._sums, "counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How a model wants to be trained."""
+"""Training recipe of a model, and learning-rate schedules."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,12 +15,12 @@ Schedule = Callable[[float], float]
 
 
 def constant() -> Schedule:
-    """The learning rate of the optimizer throughout."""
+    """A constant learning rate."""
     return lambda progress: 1.0
 
 
 def linear_to_zero(start: float = 0.0) -> Schedule:
-    """Constant until `start`, then a straight line that reaches zero at the end.
+    """Constant until `start`, then linear to zero at the end.
 
     Args:
         start: progress at which the decay begins, in [0, 1).
@@ -64,14 +64,14 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 @dataclass(frozen=True)
 class Recipe(Section):
-    """How a model wants to be trained: the part of its YAML that the trainer reads.
+    """The training recipe of a model: the part of its YAML that the trainer reads.
 
     Attributes:
         batch_size: samples per update, over all ranks.
         optimizers: one optimizer factory per phase, by the phase's name.
         ema_decay: decay of the averaged weights that are evaluated; None evaluates the raw ones.
         clip_norm: largest gradient norm of an update; None does not clip.
-        warmup_images: of the run, over which the learning rate rises linearly from zero.
+        warmup_images: images of the run over which the learning rate rises linearly from zero.
         lr_schedule: factor of the learning rate at each phase's progress through its span.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Autoencoders with Gaussian latents: the algorithm apart from its networks."""
+"""Autoencoders with Gaussian latents: algorithm and networks are independent parts."""

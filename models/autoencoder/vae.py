@@ -13,9 +13,8 @@ from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 class VAE(GenerativeModel):
     """An encoder and a decoder that maximise a lower bound on the likelihood of the data.
 
-    The decoder is Gaussian: it gives the mean of an image, and all pixels share one variance, fixed
-    or fitted. Samples are the decoder's mean: the noise around it is not part of a picture. Labels
-    are not used.
+    The decoder is Gaussian: it returns the mean of an image, and all pixels share one variance,
+    fixed or fitted. Samples are means of the decoder, without its noise. Labels are not used.
     """
 
     def __init__(
@@ -31,15 +30,15 @@ class VAE(GenerativeModel):
         """Build the networks.
 
         Args:
-            data: what the data looks like.
+            data: shape of the data.
             encoder: (latent_dim, data_shape) to a network from images to Gaussians.
             decoder: (latent_dim, data_shape) to a network from latents, (B, *latent_shape), to
                 images in [-1, 1].
             latent_dim: length of latent vectors, channels of latent maps.
-            kl_weight: weight of the KL divergence; 1 is the bound, more is a beta-VAE
-                (Higgins et al. 2017, Eq. 4), much less only keeps latents in bounds.
-            decoder_variance: of every pixel; None for the most likely one (Rybkin et al. 2021,
-                Eq. 7), which balances the two terms without a number to choose.
+            kl_weight: weight of the KL divergence; 1 is the variational bound, more a beta-VAE
+                (Higgins et al. 2017, Eq. 4), much less only limits the range of latents.
+            decoder_variance: variance of every pixel; None for the maximum-likelihood value (Rybkin
+                et al. 2021, Eq. 7), which balances the two terms without a hyper-parameter.
 
         Raises:
             ValueError: a number is out of its range, or the data are not images that fit.
@@ -69,7 +68,7 @@ class VAE(GenerativeModel):
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:
-        """One pass of latents from the prior, N(0, I), through the decoder."""
+        """The decoder, applied to latents from the prior, N(0, I)."""
         return {"decoder": Sampler(self.draw, {self.decoder: 1})}
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -98,7 +97,7 @@ class VAE(GenerativeModel):
         }
 
     def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-        """Draw n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
+        """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
 
         The model should be in eval mode. The latents come from `generator`, which lives on the
         model's device.
@@ -108,7 +107,7 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     def _check_decoder(self) -> None:
-        """Raise ValueError where the decoder does not lead from the latents to the data."""
+        """Raise ValueError if the decoder does not map latents to the shape of the data."""
         training = self.decoder.training
         try:
             shape = self.decoder.eval()(torch.zeros(1, *self.latent_shape)).shape[1:]
@@ -123,7 +122,7 @@ class VAE(GenerativeModel):
 
 
 def reparameterise(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Draw from N(mean, exp(log_variance)), differentiably (Kingma & Welling 2014, Sec. 2.4).
+    """Sample from N(mean, exp(log_variance)), differentiably (Kingma & Welling 2014, Sec. 2.4).
 
     The noise comes from torch's global generator.
     """
@@ -135,7 +134,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Args:
         mean: (B, *latent_shape).
-        log_variance: of the diagonal covariance, same shape.
+        log_variance: logarithm of the diagonal of the covariance, (B, *latent_shape).
 
     Returns:
         Nats per image, (B,), at least 0.
@@ -148,7 +147,7 @@ def gaussian_nll(error: Tensor, variance: float | None) -> Tensor:
 
     Args:
         error: mean squared distance of the data from the Gaussians' means, 0-dim.
-        variance: sigma^2; None for the one that makes the data most likely, the error itself
+        variance: sigma^2; None for the maximum-likelihood value, the error itself
             (Rybkin et al. 2021, Eq. 7), kept above 1e-8.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Generative adversarial networks: networks apart from objectives."""
+"""Generative adversarial networks: networks, objectives and penalties are independent parts."""

@@ -1,4 +1,4 @@
-"""A GAN whose generator is told a class, and whose discriminator judges sample and class as one."""
+"""Class-conditional GAN: generator and discriminator receive the class label."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,13 +15,13 @@ from models.gan.regularisers import Regulariser
 class ConditionalGAN(GAN):
     """min max over pairs of samples and classes (Mirza & Osindero 2014, Eq. 2).
 
-    In training fakes get the classes of the batch that they are judged beside, as in the paper
-    (Sec. 3.2): real and fake pairs then have the same classes, whatever their frequencies, and so
-    do the two ends of a gradient penalty. Miyato & Koyama 2018 draw uniform ones, the same
-    distribution where classes are balanced. Drawing without classes takes uniform ones.
+    In training fakes get the class labels of the real batch, as in the paper (Sec. 3.2), so that
+    real and fake pairs have equal classes, as have both ends of a gradient penalty. Miyato & Koyama
+    2018 sample labels uniformly, which is equivalent for balanced classes. Sampling without given
+    labels uses uniform ones.
 
     Args:
-        data: what the data looks like; it must have classes.
+        data: shape and classes of the data; it must have classes.
         generator: as of `GAN`, called with `num_classes` as well; forward takes (z, y).
         discriminator: as of `GAN`, called with `num_classes` as well; forward takes (x, y).
         objective: the losses of the two players.
@@ -30,7 +30,7 @@ class ConditionalGAN(GAN):
         critic_repeats: discriminator updates per generator update.
 
     Raises:
-        ValueError: as `GAN`, or the data has no classes.
+        ValueError: as for `GAN`, or the data has no classes.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class ConditionalGAN(GAN):
         return self.generator(z, y)
 
     def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """The discriminator's logits of samples as ones of these classes, (B,) float32."""
+        """The discriminator's logits of samples given their classes, (B,) float32."""
         return self.discriminator(x, y).float()
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:
-        """One: the generator, which is told the class."""
+        """One: the class-conditional generator."""
         return {"generator": Sampler(self.draw, {self.generator: 1}, classes=self.num_classes)}
 
     def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-        """Draw n samples of classes y, (n,), or of uniform ones."""
+        """Generate n samples of classes y, (n,), or of uniform classes."""
         if y is None:
             device = self.progress.device
             y = torch.randint(self.num_classes, (n,), generator=generator, device=device)

@@ -15,13 +15,13 @@ class GAN(GenerativeModel):
     """A generator and a discriminator playing a game (Goodfellow et al. 2014, Algorithm 1).
 
     Networks, objective and regularisers are independent parts. Batch normalisation: the
-    discriminator sees real and fake samples in separate batches, so each has its own statistics, as
-    DCGAN's authors did. Sampling expects eval mode, hence running statistics, so that a sample does
-    not depend on the others in its batch. Class labels are ignored here; `fake`, `judge` and
-    `draw` are what a conditional model overrides.
+    discriminator processes real and fake samples in separate batches, each with its own statistics,
+    as DCGAN's authors did. Sampling requires eval mode with running statistics, so that a sample
+    does not depend on its batch. Class labels are ignored here; a conditional model overrides
+    `fake`, `judge` and `draw`.
 
     Args:
-        data: what the data looks like.
+        data: shape of the data.
         generator: (latent_dim, data_shape) to a network from (B, latent_dim) to
             (B, *data_shape) in [-1, 1].
         discriminator: data_shape to a network from (B, *data_shape) to logits, (B,).
@@ -31,8 +31,8 @@ class GAN(GenerativeModel):
         critic_repeats: discriminator updates per generator update, each on a fresh batch.
 
     Raises:
-        ValueError: latent_dim or critic_repeats is not a whole number from 1, two penalties have
-            one name, or a discriminator with penalties has batch norm.
+        ValueError: latent_dim or critic_repeats is not a positive integer, two penalties have equal
+            names, or a discriminator with penalties has batch norm.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class GAN(GenerativeModel):
         return logits
 
     def real(self, batch: Batch) -> Tensor:
-        """The real samples as the discriminator sees them, (B, *shape)."""
+        """The real samples in the form that the discriminator receives, (B, *shape)."""
         return batch.x
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss of telling batch.x, (B, *data_shape), from as many fresh fakes, with penalties.
+        """Discriminator loss on batch.x, (B, *data_shape), and as many new fakes, with penalties.
 
         Returns:
             "loss", the mean logits "real_logit" and "fake_logit", and every penalty by its name,
@@ -119,7 +119,7 @@ class GAN(GenerativeModel):
         }
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss of fooling the discriminator with len(batch.x) fresh fakes.
+        """Generator loss on len(batch.x) new fakes.
 
         Returns:
             "loss", and the mean logit "fake_logit", detached; both 0-dim.
@@ -134,7 +134,7 @@ class GAN(GenerativeModel):
         }
 
     def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-        """Draw n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored here.
+        """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored here.
 
         The model should be in eval mode. The latents come from `generator`, which lives on the
         model's device.

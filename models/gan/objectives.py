@@ -1,4 +1,4 @@
-"""What the two players of a GAN minimise: pure functions on discriminator logits."""
+"""GAN objectives: pure functions of discriminator logits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class Objective:
-    """The pair of losses that makes a game.
+    """The losses of discriminator and generator.
 
     Attributes:
         discriminator: (real_logits, fake_logits), each (B,), to a scalar the discriminator
             minimises.
         generator: (fake_logits, real_logits), (B,) each, to a scalar the generator minimises;
             real_logits are None unless `paired`.
-        paired: whether the generator's loss looks at real samples.
+        paired: whether the generator loss uses real samples.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -26,13 +26,13 @@ class Objective:
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Binary cross-entropy of telling real from fake (Goodfellow et al. 2014, Eq. 1, negated).
+    """Binary cross-entropy of real against fake (Goodfellow et al. 2014, Eq. 1, negated).
 
-    The paper's discriminator maximises E[log D(x)] + E[log(1 - D(G(z)))]. One of this project's
-    source documents (seed 002) prints that it minimises this sum, and that the generator maximises
+    The paper's discriminator maximises E[log D(x)] + E[log(1 - D(G(z)))]. A source document of this
+    project (seed 002) states that the discriminator minimises this sum and the generator maximises
     its second term: both signs are reversed. Here, as in the paper, the discriminator maximises the
-    sum by minimising its negative. With D = sigmoid(logit),
-    -log D = softplus(-logit) and -log(1 - D) = softplus(logit), which never overflow.
+    sum by minimising its negative. With D = sigmoid(logit), -log D = softplus(-logit) and -log(1 -
+    D) = softplus(logit), which never overflow.
 
     Args:
         real_logits: discriminator outputs on real samples, (B,).
@@ -47,7 +47,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     """The generator's side of the min-max game (Goodfellow et al. 2014, Eq. 1).
 
-    Its gradient vanishes where the discriminator is confident, which is early in training.
+    Its gradient vanishes if the discriminator is confident, as early in training.
 
     Args:
         fake_logits: discriminator outputs on generated samples, (B,).
@@ -59,7 +59,7 @@ def saturating_generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
-    """The heuristic that the paper trains with (Goodfellow et al. 2014, Section 3).
+    """The generator loss used in practice (Goodfellow et al. 2014, Section 3).
 
     It has the same fixed point as the min-max game, but a strong gradient early in training.
 
@@ -80,7 +80,7 @@ def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 def critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E[D(G(z))] - E[D(x)], an estimate of minus a distance if D is 1-Lipschitz.
 
-    Arjovsky et al. 2017, Eq. 2, with the sign of what is minimised.
+    Arjovsky et al. 2017, Eq. 2, negated, since it is minimised.
     """
     return fake_logits.mean() - real_logits.mean()
 
@@ -111,14 +111,14 @@ def least_squares_generator_loss(fake_logits: Tensor, wanted_code: float = 1.0) 
 
 
 def paired_loss(higher: Tensor, lower: Tensor) -> Tensor:
-    """E[softplus(lower - higher)]: each sample is judged against one of the other kind.
+    """E[softplus(lower - higher)]: each logit is compared with one of the other kind.
 
     The relativistic pairing game (Jolicoeur-Martineau 2019; Huang et al. 2024, Eq. 2), whose
     landscape has no local minima in which modes are missing.
 
     Args:
-        higher: logits that shall be higher, (B,).
-        lower: logits that shall be lower, (B,).
+        higher: logits that should be higher, (B,).
+        lower: logits that should be lower, (B,).
     """
     return softplus(lower - higher).mean()
 
@@ -129,7 +129,7 @@ def minimax() -> Objective:
 
 
 def non_saturating() -> Objective:
-    """The same discriminator, with the generator loss that does not saturate (Section 3)."""
+    """The min-max discriminator with the non-saturating generator loss (Section 3)."""
     return Objective(discriminator_loss, _alone(non_saturating_generator_loss))
 
 
@@ -149,10 +149,10 @@ def least_squares(
     Args:
         fake_code: a, the discriminator's target for fakes.
         real_code: b, its target for real samples.
-        wanted_code: c, what the generator wants of it.
+        wanted_code: c, the generator's target for fakes.
 
     Raises:
-        ValueError: a equals b: nothing would be told apart.
+        ValueError: a equals b, so that real and fake would have one target.
     """
     if fake_code == real_code:
         raise ValueError(f"fake_code must differ from real_code, got {fake_code} for both")
@@ -194,5 +194,5 @@ def relativistic() -> Objective:
 
 
 def _alone(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor | None], Tensor]:
-    """A generator loss that needs no real samples."""
+    """Adapt a generator loss that needs no real samples."""
     return lambda fake_logits, real_logits: loss(fake_logits)

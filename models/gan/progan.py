@@ -1,4 +1,4 @@
-"""Progressive growing: a GAN whose game grows from small images to large ones with progress."""
+"""Progressive growing: a GAN trained on small images first, then on larger ones."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,26 +16,26 @@ from models.gan.regularisers import Regulariser
 
 
 class ProGAN(GAN):
-    """The game at the size of a level, which progress alone decides (Karras et al. 2018, Sec. 2).
+    """A GAN whose image size is a function of progress (Karras et al. 2018, Sec. 2).
 
     Until the last level is reached samples are enlarged to the size of the data. Departures:
-    growing is counted in shares of the budget instead of images, and optimizers are not reset as a
-    level begins. With the minibatch standard deviation a sample's gradient, which a penalty looks
-    at, has a part from the others in its batch; so it is in the paper.
+    growing is measured in shares of the budget instead of images, and optimizers are not reset when
+    a level starts. With the minibatch standard deviation, the gradient of a sample in a penalty
+    depends on the other samples of its batch, as in the paper.
 
     Args:
-        data: what the data looks like.
+        data: shape of the data.
         generator: as of `GAN`; forward takes (z, place); `sizes`, the smallest first.
         discriminator: as of `GAN`; its forward takes (x, place).
         objective: the losses of the two players.
         latent_dim: length of z ~ N(0, I).
         regularisers: penalties that are added to the discriminator's loss.
         critic_repeats: discriminator updates per generator update.
-        last_length: how long the last level is trained once it is in, where fading in, and every
-            other level, takes 1.
+        last_length: length of training at the last level, in units of one fade-in or one other
+            level.
 
     Raises:
-        ValueError: as `GAN`, or last_length is not positive and finite.
+        ValueError: as for `GAN`, or last_length is not positive and finite.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ProGAN(GAN):
         )
         self.last_length = last_length
         self.sizes = cast(Generator, self.generator).sizes
-        self._place = Place(0, 1.0)  # set by each loss and draw, which so wait for the device once
+        self._place = Place(0, 1.0)  # set once by each loss and by sampling
 
     @property
     def stage(self) -> int:
@@ -65,13 +65,13 @@ class ProGAN(GAN):
         return 2 * place.level - (place.alpha < 1.0)
 
     def place(self) -> Place:
-        """Where growing stands; reads `progress`, and so may wait for the device."""
+        """The current stage of growing; reads `progress` and may wait for the device."""
         return place_at(self.progress.item(), len(self.sizes), self.last_length)
 
     def real(self, batch: Batch) -> Tensor:
-        """The images at the level's size, blended while it fades in with what the one below sees.
+        """The images at the level's size, blended with those of the level below during the fade-in.
 
-        They are averages over squares of pixels, as are those of the authors' code.
+        Images are averaged over squares of pixels, as in the authors' code.
         """
         level, alpha = self._place
         x = F.adaptive_avg_pool2d(batch.x, self.sizes[level])
@@ -99,7 +99,7 @@ class ProGAN(GAN):
         return super().generator_loss(batch)
 
     def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
-        """Draw n samples, (n, C, H, W) float32 in [-1, 1], enlarged where they are small yet."""
+        """Generate n samples, (n, C, H, W) float32 in [-1, 1], enlarged before the last level."""
         self._place = self.place()
         x = super().draw(n, generator, y)
         return F.interpolate(x, self.data_shape[1:])  # nearest neighbour

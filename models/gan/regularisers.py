@@ -26,7 +26,7 @@ class Regulariser(Protocol):
 
 @dataclass(frozen=True)
 class GradientPenalty:
-    """WGAN-GP's penalty: gradients between real and fake samples shall have norm 1.
+    """WGAN-GP's penalty: gradients between real and fake samples should have norm 1.
 
     weight · E[(|∇D(x̂)| / target - 1)²], x̂ uniform on the line from a real to a fake sample
     (Gulrajani et al. 2017, Eq. 3; another target: the authors' code of Karras et al. 2018).
@@ -46,7 +46,7 @@ class GradientPenalty:
             raise ValueError(f"target of a gradient penalty must be positive, got {self.target}")
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        """The weighted penalty; the places between come from torch's global generator."""
+        """The weighted penalty; interpolation weights come from torch's global generator."""
         share = torch.rand(len(real), *(1,) * (real.dim() - 1), device=real.device)
         between = torch.lerp(real.float(), fake.float(), share)
         norms = torch.linalg.vector_norm(gradients(critic, between), dim=1)  # (B,)
@@ -68,7 +68,7 @@ class R1:
         _check(self.weight)
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        """The weighted penalty; fake samples are not looked at."""
+        """The weighted penalty; fake samples are not used."""
         return 0.5 * self.weight * gradients(critic, real).square().sum(dim=1).mean()
 
 
@@ -87,20 +87,20 @@ class R2:
         _check(self.weight)
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        """The weighted penalty; real samples are not looked at."""
+        """The weighted penalty; real samples are not used."""
         return 0.5 * self.weight * gradients(critic, fake).square().sum(dim=1).mean()
 
 
 def gradients(critic: Critic, x: Tensor) -> Tensor:
     """The critic's gradient at each sample, differentiable in its weights.
 
-    The critic must judge each sample by itself: then the gradient of the sum is every sample's own.
-    Norms of it must be taken by `torch.linalg.vector_norm`: at zero, where a norm has no
-    derivative, that has 0, but the root of a sum of squares nan.
+    The critic must process each sample independently: then the gradient of the sum is the gradient
+    of each sample. Compute norms with `torch.linalg.vector_norm`, whose derivative at zero is 0;
+    that of the root of a sum of squares is nan.
 
     Args:
         critic: maps samples to logits.
-        x: where to take the gradient, (B, *shape).
+        x: points at which to compute the gradient, (B, *shape).
 
     Returns:
         (B, D) float32, D values per sample.

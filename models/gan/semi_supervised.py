@@ -1,4 +1,4 @@
-"""A GAN whose discriminator also tells classes, learned from few labels and all images."""
+"""Semi-supervised GAN: the discriminator also classifies, trained on few labels and all images."""
 
 from collections.abc import Callable
 from typing import cast
@@ -13,18 +13,18 @@ from models.gan.networks.dcgan import Discriminator
 from models.gan.objectives import non_saturating
 
 LABELLED_BATCH = 50
-"""Labelled samples shown in one update of each process, drawn with replacement."""
+"""Labelled samples per update and process, sampled with replacement."""
 
 
 class SemiSupervisedGAN(GAN):
-    """K classes and "fake" as one more (Salimans et al. 2016, Sec. 5).
+    """A discriminator with K classes plus "fake" (Salimans et al. 2016, Sec. 5).
 
-    The discriminator gives K logits l; that of "fake" is fixed at 0, so that D(x) = Z / (Z + 1)
-    with Z = sum of exp l, and the logit of being real is log Z. Labels are known of few training
-    samples; the generator matches features (Sec. 3.1), which serves classification best.
+    The discriminator returns K logits l; that of "fake" is fixed at 0, so that D(x) = Z / (Z + 1)
+    with Z = sum of exp l, and the logit of "real" is log Z. Labels are known for few training
+    samples; the generator uses feature matching (Sec. 3.1), which gives the best classification.
 
-    A third phase trains another such network on the labelled samples alone, with as many updates:
-    the baseline that says what the unlabelled images were good for. It draws nothing.
+    A third phase trains an identical network on the labelled samples alone, with as many updates:
+    the baseline that shows the benefit of unlabelled images.
     """
 
     labelled_x: Tensor
@@ -42,18 +42,17 @@ class SemiSupervisedGAN(GAN):
         """Build three networks.
 
         Args:
-            data: what the data looks like; it must have classes.
-            generator: as of `GAN`.
-            discriminator: called with `outputs` = K: gives logits (B, K), and features (B, D) by
-                its method of that name.
+            data: shape and classes of the data; it must have classes.
+            generator: as for `GAN`.
+            discriminator: called with `outputs` = K; returns logits (B, K), and features (B, D)
+                from its method `features`.
             latent_dim: length of z ~ N(0, I).
-            labels_per_class: how many training samples of each class have a known label, on
-                average over the classes.
-            label_classes: "data" for labelled samples whose classes are as frequent as in the data,
-                at least one of each; "uniform" for as many of each, as in the paper.
+            labels_per_class: number of labelled training samples per class, on average.
+            label_classes: "data" for labelled samples with the class frequencies of the data, at
+                least one per class; "uniform" for equally many per class, as in the paper.
 
         Raises:
-            ValueError: label_classes is neither, the data has no classes, or not so many samples.
+            ValueError: label_classes is unknown, the data has no classes, or too few samples.
         """
         if label_classes not in ("data", "uniform"):
             raise ValueError(f"label_classes must be data or uniform, got {label_classes!r}")
@@ -77,14 +76,14 @@ class SemiSupervisedGAN(GAN):
         return (*super().phases, Phase("supervised", self.supervised, self.supervised_loss))
 
     def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """The logit of being real, log Z, (B,) float32."""
+        """The logit of "real", log Z, (B,) float32."""
         return self.discriminator(x).float().logsumexp(dim=1)
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy over K + 1 classes: real or fake, and the class of labelled samples.
 
         Returns:
-            As of `GAN`, and "class", the labelled samples' cross-entropy over the K classes.
+            As for `GAN`, and "class", the cross-entropy of labelled samples over the K classes.
         """
         values = super().discriminator_loss(batch)
         told = self._cross_entropy(self.discriminator)
@@ -98,15 +97,15 @@ class SemiSupervisedGAN(GAN):
         return {"loss": (fake.mean(dim=0) - real).square().mean()}
 
     def features(self, x: Tensor) -> Tensor:
-        """What the discriminator's last layer sees of samples, (B, D) float32."""
+        """Inputs of the discriminator's last layer, (B, D) float32."""
         return cast(Discriminator, self.discriminator).features(x).float()
 
     def supervised_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The baseline's cross-entropy on labelled samples; the batch is not looked at."""
+        """The baseline's cross-entropy on labelled samples; the batch is not used."""
         return {"loss": self._cross_entropy(self.supervised)}
 
     def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
-        """Whether each sample's class is told: by the discriminator, and by the baseline."""
+        """Whether each sample is classified correctly by the discriminator and by the baseline."""
         if batch.y is None:
             return {}
         return {
@@ -115,7 +114,7 @@ class SemiSupervisedGAN(GAN):
         }
 
     def _cross_entropy(self, network: nn.Module) -> Tensor:
-        """Of the classes of some labelled samples, 0-dim float32."""
+        """Cross-entropy on a batch of labelled samples, 0-dim float32."""
         chosen = torch.randint(
             len(self.labelled_y), (LABELLED_BATCH,), device=self.labelled_y.device
         )

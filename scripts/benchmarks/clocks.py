@@ -1,4 +1,4 @@
-"""What benchmarks are timed by: the options of the command line, the threads, and a clock."""
+"""Timing of benchmarks: command-line options, threads and clock."""
 
 import argparse
 import time
@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def start(arguments: argparse.Namespace) -> Clock:
-    """Set the threads, and give the clock that was chosen."""
+    """Set the threads and return the chosen clock."""
     torch.set_num_threads(arguments.threads)
     return CLOCKS[arguments.clock]
 

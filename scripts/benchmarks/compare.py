@@ -1,4 +1,4 @@
-"""What `python -m bench.compare` costs on many runs: seconds, memory, and whether both are linear.
+"""Time and memory of `python -m bench.compare` on many runs, and whether both are linear.
 
 Every stage is a fresh process, on synthetic runs of 10 evaluation points and two samplers each:
 reading, reading and all tables, and the whole command line with everything that it writes.

@@ -1,9 +1,9 @@
 """Critic updates with and without WGAN-GP's penalty, side by side, in alternation.
 
-Both train the critic of the same configuration on the same images: fakes drawn, forward, backward,
-fused Adam. FLOPs are counted in each by FlopCounterMode, so that a ratio of times above the ratio
-of FLOPs is what differentiating twice costs beyond its arithmetic. Prints medians, and medians of
-the ratios of neighbouring steps, which a busy machine disturbs less.
+Both train the critic of the same configuration on the same images: fakes generated, forward,
+backward, fused Adam. FLOPs are counted in each by FlopCounterMode, so that a ratio of times above
+the ratio of FLOPs is the cost of double differentiation beyond its arithmetic. Prints medians, and
+medians of the ratios of neighbouring steps, which a busy machine disturbs less.
 
 Command: python scripts/benchmarks/critic_step.py --models wgan_gp wgan_gp_small --repeats 20
 """

@@ -10,7 +10,7 @@
 Both sides take turns, so that a change in the machine's load meets both. Prints medians and the
 median of the ratios, then the numbers of both. Peak memory is what a fresh process that has made
 the features holds at most during one call, less what it held before; imports are counted on both
-sides. --quick is a run of a minute that shows the shape of the result.
+sides. --quick takes a minute and shows roughly the result.
 """
 
 import argparse
@@ -134,7 +134,7 @@ def _child_peak(side: str, arguments: argparse.Namespace) -> float:
 
 
 def _peak_mib(call: Callable[[], Measured]) -> float:
-    """How far a call raises this process's resident memory at its highest, in MiB; Linux only."""
+    """Increase of this process's peak resident memory during a call, in MiB; Linux only."""
     Path("/proc/self/clear_refs").write_text("5")  # sets the highest to the present
     before = _memory_kib("VmRSS")
     call()

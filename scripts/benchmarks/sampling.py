@@ -2,8 +2,8 @@
 
 Both networks compute the same function at the paper's CIFAR-10 setting (35.7 M parameters) unless
 told otherwise. Each side is a process of its own, since in ours the allocator keeps freed memory,
-as `bench` has it; "theirs, memory kept" is diffusers' in such a process. Every step costs the same,
-so few of them tell how long 50 take. Prints medians, and medians of the ratios of neighbouring
+as in `bench`; "theirs, memory kept" is diffusers' in such a process. Every step costs the same,
+so a few steps determine the time of 50. Prints medians, and medians of the ratios of neighbouring
 measurements, which a busy machine disturbs less.
 
 Command: python scripts/benchmarks/sampling.py --steps 2 --repeats 5 --threads 2
@@ -33,7 +33,7 @@ SHAPE = (3, 32, 32)
 
 
 def theirs(options: argparse.Namespace, generator: torch.Generator) -> Callable[[], object]:
-    """Draws by the pipeline of diffusers, its network configured as google/ddpm-cifar10-32."""
+    """Sampling with the pipeline of diffusers, its network configured as google/ddpm-cifar10-32."""
     levels = len(options.channel_mult)
     network = UNet2DModel(
         sample_size=SHAPE[-1],
@@ -61,7 +61,7 @@ def theirs(options: argparse.Namespace, generator: torch.Generator) -> Callable[
 
 
 def ours(options: argparse.Namespace, generator: torch.Generator) -> Callable[[], object]:
-    """Draws from our model of the same sizes."""
+    """Sampling from our model of equal size."""
 
     def network(shape: tuple[int, ...]) -> UNet:
         return UNet(shape, channels=options.channels, channel_mult=options.channel_mult)
@@ -78,7 +78,7 @@ def ours(options: argparse.Namespace, generator: torch.Generator) -> Callable[[]
 
 
 def work(side: str, options: argparse.Namespace, connection: Connection) -> None:
-    """Draw a batch whenever asked and answer with the seconds that it took."""
+    """Sample a batch on request and answer with the seconds that it took."""
     torch.set_num_threads(options.threads)
     if side != "theirs":
         keep_freed_memory()

@@ -1,4 +1,4 @@
-"""Eight processes write to the same files at once: is any row lost, torn or doubled?
+"""Concurrent appends by eight processes: is any row lost, incomplete or duplicated?
 
 Command: python -m scripts.reliability.appending [--processes 8] [--rows 500]
 """
@@ -23,14 +23,14 @@ COLUMNS = eval_columns(("domain",))
 
 
 def report_lines(folder: Path, writer: int, rows: int) -> None:
-    """What jobs of a sweep tell its first process: no lock, one write a line."""
+    """Append outcomes to the report of a sweep: no lock, one write per line."""
     os.environ[jobs.REPORT] = str(folder / "report")
     for k in range(rows):
         jobs.tell(jobs.Outcome(f"{writer},{k}: {'x' * (k % 500)}", left=False))
 
 
 def run_rows(folder: Path, writer: int, rows: int) -> None:
-    """Evaluation rows of one run, whose lock only one process has at a time."""
+    """Append evaluation rows to one run, whose lock one process holds at a time."""
     for k in range(rows):
         row = {"model": "m", "sampler": f"{writer},{k}", "checkpoint": k, "fid_domain": k}
         while True:
@@ -43,7 +43,7 @@ def run_rows(folder: Path, writer: int, rows: int) -> None:
 
 
 def csv_lines(folder: Path, writer: int, rows: int) -> None:
-    """Lines of a CSV file under a lock that waits."""
+    """Append lines to a CSV file with a blocking lock."""
     for k in range(rows):
         with locked(folder / ".lock"):
             append(folder / "table.csv", f"{writer},{k},{'x' * (k % 500)}\n")
@@ -67,9 +67,9 @@ def lines(folder: Path) -> list[str]:
 
 
 FILES = {
-    "report of a sweep (one write a line, no lock)": (report_lines, told, 1),
+    "report of a sweep (one write per line, no lock)": (report_lines, told, 1),
     "eval.csv of one run (lock of the run)": (run_rows, recorded, 10),
-    "CSV under a waiting lock": (csv_lines, lines, 1),
+    "CSV with a blocking lock": (csv_lines, lines, 1),
 }
 """Writer, reader, and by how much fewer rows are written, since eval.csv is replaced whole."""
 
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--rows", type=int, default=500, help="of each process")
     given = options.parse_args(arguments)
     print(f"{about()}, {given.processes} processes\n")
-    print("| file | rows written | lost | torn or doubled |\n|---|---|---|---|")
+    print("| file | rows written | lost | incomplete or duplicated |\n|---|---|---|---|")
     bad = 0
     for name, (write, read, fewer) in FILES.items():
         rows = max(1, given.rows // fewer)

@@ -1,4 +1,4 @@
-"""A checkpoint of a killed run, or a cached file, is damaged: is it noticed, and nothing lost?
+"""Damaged checkpoints and cached files: is the damage detected, and nothing lost?
 
 Command: python -m scripts.reliability.damaged [kinds of damage]
 """
@@ -36,29 +36,29 @@ moments = random.Random(0)
 
 
 def cut(share: float) -> Callable[[bytes], bytes]:
-    """Keep so much of a file."""
+    """Truncate a file to a share of its size."""
     return lambda data: data[: int(share * len(data))]
 
 
 def flip(data: bytes) -> bytes:
-    """Turn one bit, in the middle half: weights, not the table of contents."""
+    """Flip one bit in the middle half: weights, not the table of contents."""
     return turned(data, 8 * moments.randrange(len(data) // 4, 3 * len(data) // 4))
 
 
 def flip_structure(data: bytes) -> bytes:
-    """Turn one bit of data.pkl: names and shapes, which may still be ones that torch can read."""
+    """Flip one bit of data.pkl: names and shapes, which torch may still be able to read."""
     place = part(data, "data.pkl")
     return turned(data, moments.randrange(8 * place.start, 8 * place.stop))
 
 
 def turned(data: bytes, bit: int) -> bytes:
-    """The same bytes with one bit turned."""
+    """The bytes with one bit flipped."""
     at, place = divmod(bit, 8)
     return data[:at] + bytes([data[at] ^ (1 << place)]) + data[at + 1 :]
 
 
 def part(data: bytes, name: str) -> range:
-    """Where in a checkpoint the bytes of one part of its archive are, stored as they are."""
+    """Byte range of one uncompressed member of a checkpoint's archive."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         (found,) = (i for i in archive.infolist() if i.filename.rpartition("/")[2] == name)
     header = found.header_offset  # 30 bytes, of which the last four are two lengths; name; extra
@@ -111,7 +111,7 @@ CACHED: dict[str, tuple[str, Callable[[bytes], bytes] | None]] = {
 
 
 def main(kinds: list[str]) -> int:
-    """Print the tables of checkpoints and of cached files; 0 if all is as it should be."""
+    """Print the tables of checkpoints and of cached files; 0 if everything is as expected."""
     known = [*DAMAGE, *CACHED]
     if unknown := sorted(set(kinds) - set(known)):
         raise SystemExit(f"unknown kinds {unknown}: choose among {known}")
@@ -129,7 +129,8 @@ def damaged_checkpoints(kinds: list[str]) -> int:
     """Damage the newest checkpoint in every way and resume; prints rows, counts what failed."""
     print(f"python -m bench {' '.join(RUN)}\n")
     print(
-        "| newest checkpoint | said so | exit code | the same as undisturbed |\n|---|---|---|---|"
+        "| newest checkpoint | reported | exit code | identical to the undisturbed run |\n"
+        "|---|---|---|---|"
     )
     bad = 0
     with tempfile.TemporaryDirectory(prefix="damaged") as folder:
@@ -155,7 +156,7 @@ def damaged_checkpoints(kinds: list[str]) -> int:
 def damaged_cache(kinds: list[str]) -> int:
     """Damage cached files and score again; prints rows, counts what failed."""
     print("\npython -m bench model=real, digits as a folder of images\n")
-    print("| cached file | said so | exit code | scores as before | said again |")
+    print("| cached file | reported | exit code | scores as before | reported again |")
     print("|---|---|---|---|---|")
     bad = 0
     with tempfile.TemporaryDirectory(prefix="damaged") as name:

@@ -1,4 +1,4 @@
-"""A disk that is full when a run begins, or fills up while it trains: what is said, what is lost?
+"""Full disks, from the start or during training: what is reported, what is lost?
 
 Every trial has a tmpfs of its own, which needs root. Command:
 python -m scripts.reliability.disk_full [--fills 8]
@@ -68,7 +68,7 @@ def tmpfs(path: Path, size: str = "24m") -> Iterator[Path]:
 
 
 def fill(disk: Path, free_kib: int = 0) -> Path:
-    """Fill a disk but for some room; the file that does it."""
+    """Fill a disk except for some space; returns the file that fills it."""
     ballast = disk / "ballast"
     with ballast.open("ab", buffering=0) as file:
         try:
@@ -80,10 +80,10 @@ def fill(disk: Path, free_kib: int = 0) -> Path:
 
 
 def trial(disk: Path, whole: Path, free_kib: int | None, delay: float | None) -> tuple[str, bool]:
-    """Run on a disk that is full or fills up, make room, run again.
+    """Run on a disk that is full or fills up, free space, run again.
 
     Returns:
-        A row's cells, and whether all was as it should be.
+        Cells of a row, and whether everything was as expected.
     """
     command = bench(*RUN, f"results_root={disk / 'results'}")
     if delay is None:
@@ -107,7 +107,7 @@ def trial(disk: Path, whole: Path, free_kib: int | None, delay: float | None) ->
 
 
 def fill_while_training(disk: Path, command: list[str], delay: float) -> tuple[int, str]:
-    """Fill the disk some seconds after the run's first checkpoint; its exit code and words."""
+    """Fill the disk some seconds after the run's first checkpoint; returns exit code and output."""
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     while process.poll() is None and not list(disk.rglob("step=*.pt")):
         time.sleep(0.005)
@@ -122,7 +122,7 @@ def fill_while_training(disk: Path, command: list[str], delay: float) -> tuple[i
 
 
 def damage(results: Path) -> str:
-    """What of the written files is not whole; empty if nothing."""
+    """Which written files are incomplete; empty if none."""
     found = []
     for status in results.rglob("status.json"):
         try:

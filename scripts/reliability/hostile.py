@@ -1,6 +1,7 @@
-"""Files from elsewhere that hold code: does any of it run?
+"""Hostile files that contain code or lead elsewhere: does any of it take effect?
 
-Each file would leave a mark if it were trusted. Command: python -m scripts.reliability.hostile
+Each file would create a marker file if it were trusted. Command: python -m
+scripts.reliability.hostile
 """
 
 import os
@@ -42,7 +43,7 @@ def checkpoint(run: Path, mark: Path, work: Path) -> list[str]:
 
 
 def exported_checkpoint(run: Path, mark: Path, work: Path) -> list[str]:
-    """All checkpoints, where samples are asked for."""
+    """A run whose checkpoints are all pickles, exported."""
     for file in run.glob("checkpoints/step=*.pt"):
         torch.save({"format": 1, "weights": Mark(mark)}, file)
     return exported(run, work)
@@ -55,7 +56,7 @@ def arrays(run: Path, mark: Path, work: Path) -> list[str]:
 
 
 def array(run: Path, mark: Path, work: Path) -> list[str]:
-    """The same as .npy."""
+    """Samples of another system as an .npy with objects."""
     np.save(work / "theirs.npy", np.array([Mark(mark)], dtype=object), allow_pickle=True)
     return scored(work / "theirs.npy", work)
 
@@ -76,7 +77,7 @@ def data_array(run: Path, mark: Path, work: Path) -> list[str]:
 
 
 def configuration(run: Path, mark: Path, work: Path) -> list[str]:
-    """A run whose config.yaml calls something else than a model, samples of which are asked for."""
+    """A run whose config.yaml calls something other than a model, exported."""
     return with_build(run, work, {"_target_": "os.mkdir", "path": str(mark)})
 
 
@@ -139,7 +140,7 @@ def environment(run: Path, mark: Path, work: Path) -> list[str]:
 
 
 def aliases(run: Path, mark: Path, work: Path) -> list[str]:
-    """A config.yaml of some lines that stands for more values than anybody can visit."""
+    """A short config.yaml whose aliases expand to an enormous number of values."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 40)]
     (run / "config.yaml").write_text("\n".join(lines))
@@ -166,7 +167,7 @@ def cache_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
 
 
 def named_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
-    """A data set whose name leads to the mark."""
+    """A data set whose name is a path to the marker."""
     name = f"dataset.name=../../../{mark.name}"
     return bench(*RUN, name, f"results_root={work / 'results'}")
 
@@ -191,9 +192,9 @@ class Trial:
     """A file from elsewhere.
 
     Attributes:
-        prepare: puts it in place, given a run, the mark that it would make and a folder to work in;
-            returns the command that reads it.
-        word: what the message says where the file was refused for what it is.
+        prepare: puts it in place, given a run, the marker that it would create and a working
+            folder; returns the command that reads it.
+        word: part of the message that shows the file was refused for the right reason.
     """
 
     prepare: Callable[[Path, Path, Path], list[str]]
@@ -248,7 +249,7 @@ def attempt(trial: Trial, work: Path) -> tuple[str, bool]:
         work: a folder with the results of a run.
 
     Returns:
-        A row's cells, and whether the file was refused for what it is.
+        A row's cells, and whether the file was refused for the right reason.
     """
     mark = work / "mark"
     (run,) = (status.parent for status in (work / "results").rglob("status.json"))

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a sweep, the same command each time: are the results the same?
+"""SIGKILL at random moments of a sweep that is restarted: are its results identical?
 
 Command: python -m scripts.reliability.kills [--kills 20] [--aimed 5] [--images 12000]
 """
@@ -63,15 +63,15 @@ def main(arguments: list[str]) -> int:
 
 
 def kill(command: list[str], root: Path, delay: float | None) -> str:
-    """Start the sweep, kill its process group some seconds after its first run begins, or aimed.
+    """Start the sweep and kill its process group after some seconds of its first run, or in a save.
 
     Args:
         command: the sweep.
         root: its results.
-        delay: seconds; None kills at the sight of a checkpoint that is being written.
+        delay: seconds; None kills as soon as a checkpoint is being written.
 
     Returns:
-        What the sweep was at.
+        What the sweep was doing.
 
     Raises:
         RuntimeError: the sweep ended before it could be killed.
@@ -99,7 +99,7 @@ def kill(command: list[str], root: Path, delay: float | None) -> str:
 
 
 def is_saving(root: Path, started: float) -> bool:
-    """Whether a checkpoint is half written, by the process that started then: not by one before."""
+    """Whether the process that started then, not an earlier one, is writing a checkpoint."""
     for path in root.rglob(".step=*.partial"):
         try:
             if path.stat().st_mtime >= started:
@@ -110,7 +110,7 @@ def is_saving(root: Path, started: float) -> bool:
 
 
 def phase(root: Path, started: float) -> str:
-    """What a killed sweep was at, seen from what it left.
+    """What a killed sweep was doing, inferred from its files.
 
     Args:
         root: its results.
@@ -135,7 +135,7 @@ def phase(root: Path, started: float) -> str:
 
 
 def samplers(rows: list[str]) -> int:
-    """How many rows an evaluation point has in eval.csv; 1 where there is none yet."""
+    """Number of rows per evaluation point in eval.csv; 1 if there is none yet."""
     return max(1, len({row.split(",")[4] for row in rows}))
 
 

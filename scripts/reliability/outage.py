@@ -1,4 +1,4 @@
-"""Weights & Biases cannot be reached, answers nonsense or never: does the run end as without it?
+"""Weights & Biases unreachable, failing or silent: are the results those of a run without it?
 
 Command: python -m scripts.reliability.outage
 """
@@ -19,7 +19,7 @@ RUN = ("model=mlp_gan", "seed=0", "budget.images=2000", *TINY)
 
 
 class Broken(BaseHTTPRequestHandler):
-    """Answers everything with an error of the server."""
+    """Answers every request with a server error."""
 
     def do_POST(self) -> None:
         """Answer."""
@@ -33,7 +33,7 @@ class Broken(BaseHTTPRequestHandler):
 
 @contextmanager
 def refusing() -> Iterator[int]:
-    """A port where nothing listens."""
+    """A port on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -41,7 +41,7 @@ def refusing() -> Iterator[int]:
 
 @contextmanager
 def silent() -> Iterator[int]:
-    """A port that takes connections and never answers."""
+    """A port that accepts connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(64)
@@ -70,7 +70,8 @@ def main(kinds: list[str]) -> int:
     """Train with every kind of outage and print a row for each."""
     print(f"{about()}\npython -m bench {' '.join(RUN)} logger.wandb=online\n")
     print(
-        "| W&B | exit code | warnings | seconds more | the same as without |\n|---|---|---|---|---|"
+        "| W&B | exit code | warnings | extra seconds | identical to a run without W&B |\n"
+        "|---|---|---|---|---|"
     )
     bad = 0
     with tempfile.TemporaryDirectory(prefix="outage") as folder:

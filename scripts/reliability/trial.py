@@ -1,7 +1,7 @@
-"""The small sweep that the checks of reliability disturb, and whether its results are the same.
+"""The small sweep that the reliability trials disturb, and the comparison of its results.
 
-Two sweeps agree if all that is not measured time agrees: every cell of the final tables, of every
-eval.csv and of every train.csv, and every tensor of every run's last checkpoint.
+Two sweeps agree if everything except measured times agrees: every cell of the final tables, of
+every eval.csv and of every train.csv, and every tensor of every run's last checkpoint.
 """
 
 import csv
@@ -44,13 +44,13 @@ class Agreement:
     """How far the results of two sweeps agree.
 
     Attributes:
-        runs: compared.
-        cells: of tables and CSV files, measured time left out.
-        equal: cells that are the same, letter by letter.
-        rounded: cells that differ by less than `ROUNDING`.
-        tensors: of the last checkpoints.
-        equal_tensors: tensors that are the same, bit for bit.
-        apart: where cells differ by more, or something is missing.
+        runs: number of runs compared.
+        cells: number of cells of tables and CSV files, without measured times.
+        equal: number of cells with identical text.
+        rounded: number of cells that differ by less than `ROUNDING`.
+        tensors: number of tensors in the last checkpoints.
+        equal_tensors: number of tensors that are equal bit for bit.
+        apart: places where cells differ by more, or something is missing.
     """
 
     runs: int = 0
@@ -63,7 +63,7 @@ class Agreement:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing differs by more than rounding, and no tensor at all."""
+        """Whether cells differ by rounding at most, and tensors not at all."""
         return self.cells > 0 and not self.apart and self.tensors == self.equal_tensors
 
     def __str__(self) -> str:
@@ -118,7 +118,7 @@ def compare(undisturbed: Path, disturbed: Path) -> Agreement:
 
 
 def compare_cells(left: Path, right: Path, found: Agreement, but: Sequence[str] = ()) -> None:
-    """Add to what was found how far two CSV files agree, but for measured time and `but`."""
+    """Add the agreement of two CSV files, ignoring measured times and `but`."""
     if not right.exists():
         found.apart.append(f"{right} is missing")
         return
@@ -151,7 +151,7 @@ def _close(left: str, right: str | None) -> bool:
 
 
 def compare_tensors(left: Path, right: Path, found: Agreement) -> None:
-    """Add to what was found how far the last checkpoints of two runs agree."""
+    """Add the agreement of the last checkpoints of two runs."""
     states = [last_checkpoint(run) for run in (left, right)]
     if None in states:
         found.apart.append(f"{right} has no checkpoint")
@@ -164,7 +164,7 @@ def compare_tensors(left: Path, right: Path, found: Agreement) -> None:
 
 
 def last_checkpoint(run: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint of a run holds; None if there is none."""
+    """Content of the newest checkpoint of a run; None if there is none."""
     paths = sorted(run.glob("checkpoints/step=*.pt"), key=lambda path: int(path.stem[5:]))
     return torch.load(paths[-1], weights_only=True, map_location="cpu") if paths else None
 

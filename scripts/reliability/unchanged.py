@@ -1,8 +1,8 @@
-"""Whether two checkouts of this repository train and score every small model bit for bit alike.
+"""Whether two checkouts of this repository train and score every small model identically.
 
-Every model for two CPU cores is trained for at least 20 steps on the digits, or on points where it
-is made for them, in fp32 on one thread, and sampled with every sampler. Weights, scores, FLOPs and
-pictures are compared. Runs that are there are not made again.
+Every `_small` model is trained for at least 20 steps on digits (point models on points), in fp32 on
+one thread, and sampled with every sampler. Weights, scores, FLOPs and pictures are compared bit for
+bit. Existing runs are reused.
 
 Usage: python scripts/reliability/unchanged.py BEFORE AFTER --work FOLDER [--models NAME …]
 """
@@ -74,9 +74,9 @@ def main() -> None:
     """Run every model in both checkouts, two at a time, and print how far they agree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("before", type=Path, help="a checkout")
-    parser.add_argument("after", type=Path, help="the checkout to hold against it")
+    parser.add_argument("after", type=Path, help="the checkout to compare with it")
     parser.add_argument("--work", type=Path, required=True, help="where the runs are kept")
-    parser.add_argument("--models", nargs="*", help="names; all small ones by default")
+    parser.add_argument("--models", nargs="*", help="names; default: all small ones")
     arguments = parser.parse_args()
     small = sorted(path.stem for path in (ROOT / "conf/model").glob("*_small.yaml"))
     models = arguments.models or [*small, "mlp_gan", *POINTS, "real"]

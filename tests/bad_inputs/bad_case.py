@@ -1,4 +1,4 @@
-"""What a bad input is: what it is given to, and what the user is told."""
+"""A bad input: the program that receives it, and the expected message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

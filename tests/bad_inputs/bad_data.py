@@ -1,4 +1,4 @@
-"""Bad data sets: folders, zips and published files that are not what they should be."""
+"""Bad data sets: unsuitable or damaged folders, zips and published files."""
 
 import json
 
@@ -221,7 +221,10 @@ FOLDERS = (
     *(
         Case(
             f"{value} channels",
-            f"dataset.channels={shown} must be 1 (grey), 3 (RGB), or null to see from the images.",
+            (
+                f"dataset.channels={shown} must be 1 (grey), 3 (RGB), or null to derive it from "
+                "the images."
+            ),
             (*DATA, f"dataset.channels={value}"),
             folder("data", PETS),
         )
@@ -238,7 +241,7 @@ FOLDERS = (
     ),
     Case(
         "images of two channels",
-        "dataset.channels=2 must be 1 (grey), 3 (RGB), or null to see from the images.",
+        "dataset.channels=2 must be 1 (grey), 3 (RGB), or null to derive it from the images.",
         (*DATA, "dataset.channels=2"),
         folder("data", PETS),
     ),
@@ -256,7 +259,10 @@ FOLDERS = (
     ),
     Case(
         "values of 32 bits",
-        "dataset.bits=32 must be a whole number from 1 to 16, or null to see from the images.",
+        (
+            "dataset.bits=32 must be a whole number from 1 to 16, or null to derive it from the "
+            "images."
+        ),
         (*DATA, "dataset.bits=32"),
         folder("data", PETS),
     ),
@@ -347,8 +353,8 @@ FORMATS = (
         "shards of webdataset",
         (
             "dataset.path=<folder>/data holds no images but 2 other files, first: 00000.tar: "
-            "tar archives (webdataset) are not read: unpack them into a folder (of class "
-            "folders, where there are classes)."
+            "tar archives (webdataset) are not read: unpack them into a folder (with a "
+            "sub-folder per class, if there are classes)."
         ),
         DATA,
         folder("data", {"00000.tar": b"cat", "00001.tar": b"dog"}),
@@ -357,7 +363,7 @@ FORMATS = (
         "one tar archive",
         (
             "dataset.path=<folder>/data.tar is not a folder or zip file of images: tar archives "
-            "(webdataset) are not read: unpack them into a folder (of class folders, where "
+            "(webdataset) are not read: unpack them into a folder (with a sub-folder per class, if "
             "there are classes)."
         ),
         ("dataset=folder", "dataset.path={folder}/data.tar"),
@@ -368,7 +374,7 @@ FORMATS = (
         (
             "dataset.path=<folder>/data holds no images but 1 other files, first: "
             "train-00000.parquet: tables of images are not read: write each row's image bytes to a "
-            "file in a folder (of class folders, where there are classes)."
+            "file in a folder (with a sub-folder per class, if there are classes)."
         ),
         DATA,
         folder("data", {"train-00000.parquet": b"PAR1", "README.md": b"cats"}),
@@ -377,8 +383,8 @@ FORMATS = (
         "an LMDB database",
         (
             "dataset.path=<folder>/data holds no images but 2 other files, first: data.mdb: LMDB "
-            "databases are not read: write each value's image to a file in a folder (of class "
-            "folders, where there are classes)."
+            "databases are not read: write each value's image to a file in a folder (with a "
+            "sub-folder per class, if there are classes)."
         ),
         DATA,
         folder("data", {"data.mdb": b"cat", "lock.mdb": b""}),
@@ -570,8 +576,8 @@ ZIPS = (
         "a zip within a zip",
         (
             "dataset.path=<folder>/data.zip holds no images but 1 other files, first: data.zip: "
-            "zip files in it are not read: unpack them into a folder (of class folders, where "
-            "there are classes)."
+            "zip files in it are not read: unpack them into a folder (with a sub-folder per class, "
+            "if there are classes)."
         ),
         ZIP,
         file("data.zip", zipped(("data.zip", zipped(("cat.png", PNG))))),

@@ -1,4 +1,4 @@
-"""Writes the files that bad inputs are made of: images, archives, arrays, pickles that bite."""
+"""Writers of bad files: images, archives, arrays, hostile pickles."""
 
 import io
 import pickle

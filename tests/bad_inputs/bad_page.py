@@ -1,4 +1,4 @@
-"""The table of all bad inputs, and the page that it makes."""
+"""The table of all bad inputs, and the page generated from it."""
 
 import bad_data
 import bad_records
@@ -12,15 +12,15 @@ CASES = {f"{area}: {case.given}": case for area, cases in AREAS.items() for case
 INTRODUCTION = """\
 # Bad inputs
 
-What you see when an input is not what it should be. Every line is a test
-(`tests/bad_inputs/test_bad_inputs.py`, which also writes this page): the input is given to the
-program as you would give it, the sentence is compared word for word, and nothing may have been
-trained, evaluated, unpickled or written. The exit code is 2, for Hydra's own sentences 1.
+Messages for invalid, damaged or unsuitable input. Every line is a test
+(`tests/bad_inputs/test_bad_inputs.py`, which also writes this page): the program is run with the
+input, the message is compared word for word, and nothing may have been trained, evaluated,
+unpickled or written. The exit code is 2, for Hydra's own messages 1.
 
-`<folder>` stands for the folder that holds the input, `<run>` for a run directory, `<runs>` for a
-folder of runs, `<hash>` for the hash of samples, and … for the rest of a message. `python -m bench`
-works on `dataset=digits` and `model=mlp_gan` where a line does not say otherwise; `bench.export`
-and `bench.compare` work on small runs of these.
+`<folder>` stands for the folder of the input, `<run>` for a run directory, `<runs>` for a folder of
+runs, `<hash>` for the hash of samples, and … for the rest of a message. Unless stated otherwise,
+`python -m bench` is run with `dataset=digits` and `model=mlp_gan`; `bench.export` and
+`bench.compare` use small runs of these.
 """
 
 
@@ -29,7 +29,7 @@ def page() -> str:
     blocks = [INTRODUCTION]
     for area, cases in AREAS.items():
         rows = "".join(f"| {case.given} | {_said(case)} |\n" for case in cases)
-        blocks.append(f"## {area}\n\n| input | what you see |\n|---|---|\n{rows}")
+        blocks.append(f"## {area}\n\n| input | message |\n|---|---|\n{rows}")
     return "\n".join(blocks)
 
 

@@ -1,4 +1,4 @@
-"""Bad records: runs to resume, to export and to compare whose files are not what they should be."""
+"""Bad records: damaged or unsuitable runs to resume, export and compare."""
 
 import csv
 import json
@@ -237,8 +237,8 @@ RESUMED = (
     Case(
         "a `config.yaml` whose YAML aliases multiply",
         (
-            "<run>/config.yaml is damaged (it has YAML aliases, which are not read): delete <run> "
-            "and run again"
+            "<run>/config.yaml is damaged (it has YAML aliases, which are not supported): delete "
+            "<run> and run again"
         ),
         (),
         spoil=unfinished("config.yaml", multiplied()),
@@ -394,8 +394,8 @@ EXPORT = (
     export(
         "a `config.yaml` whose YAML aliases multiply",
         (
-            "<run>/config.yaml is damaged (it has YAML aliases, which are not read): delete the "
-            "run and give its command again"
+            "<run>/config.yaml is damaged (it has YAML aliases, which are not supported): delete "
+            "the run and give its command again"
         ),
         EXPORTED,
         lambda run: (run / "config.yaml").write_bytes(multiplied()),
@@ -505,7 +505,7 @@ EXPORT = (
     export(
         "a file that no export wrote, by force",
         (
-            "<folder>/thesis.txt is no file of samples that an export wrote: choose another --out, "
+            "<folder>/thesis.txt is not an exported file of samples: choose another --out, "
             "or delete it yourself, since --force replaces only what was exported"
         ),
         ("{run}", "--out", "{folder}/thesis.txt", "--force"),
@@ -514,8 +514,8 @@ EXPORT = (
     export(
         "a folder with other files, by force",
         (
-            "<folder>/mine holds cat.png, which no export wrote, and no .export.json that lists "
-            "what an export made: choose another --out, or delete the folder yourself, since "
+            "<folder>/mine holds cat.png, which is not part of an export, and no .export.json that "
+            "lists what an export made: choose another --out, or delete the folder yourself, since "
             "--force replaces only what was exported"
         ),
         ("{run}", "--out", "{folder}/mine", "--force"),
@@ -524,9 +524,9 @@ EXPORT = (
     export(
         "a folder of pictures that are called as exported ones are, by force",
         (
-            "<folder>/mine holds 000000.png, which no export wrote, and no .export.json that lists "
-            "what an export made: choose another --out, or delete the folder yourself, since "
-            "--force replaces only what was exported"
+            "<folder>/mine holds 000000.png, which is not part of an export, and no .export.json "
+            "that lists what an export made: choose another --out, or delete the folder yourself, "
+            "since --force replaces only what was exported"
         ),
         ("{run}", "--out", "{folder}/mine", "--force"),
         prepare=folder("mine", {"000000.png": b"mine"}),
@@ -534,8 +534,8 @@ EXPORT = (
     export(
         "an exported folder that somebody has added to, by force",
         (
-            "<folder>/mine holds cat.png, which no export wrote: choose another --out, or delete "
-            "the folder yourself, since --force replaces only what was exported"
+            "<folder>/mine holds cat.png, which is not part of an export: choose another --out, or "
+            "delete the folder yourself, since --force replaces only what was exported"
         ),
         ("{run}", "--out", "{folder}/mine", "--force"),
         prepare=folder(

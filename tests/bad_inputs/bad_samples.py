@@ -1,4 +1,4 @@
-"""Bad samples: files of other systems that are not what they should be, and odd ones."""
+"""Bad samples: damaged, unsuitable or unusual files of other systems."""
 
 import csv
 import math

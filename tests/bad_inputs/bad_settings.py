@@ -1,4 +1,4 @@
-"""Bad settings: of evaluator, extractors, training and machine."""
+"""Bad settings of evaluator, extractors, training and machine."""
 
 import shutil
 from pathlib import Path
@@ -358,7 +358,7 @@ MACHINE = (
     setting("data_root must be text, got None", "data_root=null"),
     setting("cache_root must be text or null, got [1]", "cache_root=[1]"),
     setting(
-        "model.build would take more memory than there is: make the model smaller",
+        "model.build needs more memory than is available: make the model smaller",
         "model=mlp_gan",
         "model.build.latent_dim=1000000000000",
     ),

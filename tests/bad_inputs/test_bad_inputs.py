@@ -1,4 +1,4 @@
-"""Every bad input and the one sentence that the user sees, before anything is trained."""
+"""Every bad input gives its expected message before anything is trained."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Exported samples are those that were scored, and other tools print our scores for them."""
+"""Exported samples are the scored ones, and other tools compute equal scores."""
 
 import csv
 import json
@@ -215,7 +215,7 @@ def test_existing_files_are_kept_unless_forced(runs, tmp_path, capsys):
     out = tmp_path / "out.npz"
     out.write_text("mine")
     refused([str(runs["gan"]), "--out", str(out)], "exists: choose another --out", capsys)
-    no_samples = "out.npz is no file of samples that an export wrote"
+    no_samples = "out.npz is not an exported file of samples"
     refused([str(runs["gan"]), "--out", str(out), "--force"], no_samples, capsys)
     assert out.read_text() == "mine"
     out.unlink()

@@ -1,4 +1,4 @@
-"""Runs of earlier versions: skipped where they are finished, gone on with where they are not."""
+"""Runs of earlier versions: finished ones are skipped, unfinished ones resumed."""
 
 import csv
 import io

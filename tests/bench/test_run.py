@@ -1,4 +1,4 @@
-"""What a run refuses, in one sentence and before any work; where it writes."""
+"""Refusals of a run before any work, and where a run writes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The grids of an experiment as command lines; each of their runs can be made."""
+"""Grids of experiments as command lines; each of their runs can be built."""
 
 import json
 import os

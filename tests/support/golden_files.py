@@ -1,4 +1,4 @@
-"""Golden files: what pages looked like when a reviewer last read them."""
+"""Golden files: reviewed pages to compare with."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Known denoisers for samplers: a smooth function, and the best ones of Gaussian data."""
+"""Known denoisers for samplers: a smooth function, and the optimal ones of Gaussian data."""
 
 import torch
 

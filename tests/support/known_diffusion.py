@@ -1,4 +1,4 @@
-"""Diffusion models whose networks are known: a recorder, and the best denoiser of a Gaussian."""
+"""Diffusion models with known networks: a recorder, and the optimal denoiser of a Gaussian."""
 
 from functools import partial
 

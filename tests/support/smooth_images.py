@@ -1,4 +1,4 @@
-"""Images that are nothing like noise, and the blind spots of an extractor on them."""
+"""Smooth images, unlike noise, and the blind spots of an extractor on them."""
 
 import numpy as np
 import torch

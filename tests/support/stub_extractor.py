@@ -1,4 +1,4 @@
-"""An extractor of Inception's shape that costs nothing, for tests of what comes after features."""
+"""A cheap extractor with Inception's shapes, for tests of later stages."""
 
 import torch
 from torch import Generator, Tensor, nn

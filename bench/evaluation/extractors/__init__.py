@@ -1,1 +1,1 @@
-"""What sees samples: networks that turn images into features, and where their weights come from."""
+"""Feature extractors: networks that map images to features, and the origin of their weights."""

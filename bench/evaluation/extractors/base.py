@@ -1,4 +1,4 @@
-"""What every extractor is, and the features of a set, kept on disk."""
+"""The extractor interface, and features cached on disk."""
 
 import hashlib
 import json
@@ -24,27 +24,27 @@ from bench.runtime.progress import shown_progress
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_FORMAT = 2  # part of every key: raise it when what a file holds changes
-_FORMER_PARTIAL = re.compile(r"\..+\.tmp")  # what a kill left before files were built under a lock
+_FORMAT = 2  # part of every key: increment it when the content of a file changes
+_FORMER_PARTIAL = re.compile(r"\..+\.tmp")  # leftovers of versions without locks
 _CHECKSUM = "sha256"  # key of the metadata
 
 
 class DamagedTensorsError(ValueError):
-    """A file of tensors is not as it was written."""
+    """A file of tensors differs from what was written."""
 
 
 def cached_tensors(
     cache_dir: Path, key: tuple[object, ...], compute: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Read tensors that were computed before, or compute and keep them.
+    """Read cached tensors, or compute and cache them.
 
-    A damaged file is reported and made again. Of processes that start together one computes and the
-    others wait.
+    A damaged file is reported and computed again. If several processes start together, one computes
+    and the others wait.
 
     Args:
         cache_dir: the folder "features" in it holds the files.
-        key: all that the tensors depend on, with a stable repr.
-        compute: gives named CPU tensors.
+        key: everything that the tensors depend on, with a stable repr.
+        compute: returns named CPU tensors.
     """
     digest = hashlib.sha256(repr((_FORMAT, METRICS_VERSION, *key)).encode()).hexdigest()[:24]
     metadata = {"key": repr(key)}
@@ -62,15 +62,15 @@ def cached_tensors(
 
 
 def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T]) -> T:
-    """Read a file, which is made first where it is missing or damaged.
+    """Read a file, creating it first if it is missing or damaged.
 
     Args:
         path: the file.
-        make: writes it to the path it is given, which is moved when complete.
-        read: reads it; a DamagedTensorsError has it made again.
+        make: writes it to the given temporary path.
+        read: reads it; after a DamagedTensorsError it is created again.
 
     Raises:
-        OSError: there is no room for it, or it cannot be written, or is there and cannot be read.
+        OSError: the disk is full, or the file cannot be written or read.
     """
     sweep(path.parent)
     sweep_former(path.parent, _FORMER_PARTIAL)
@@ -83,7 +83,7 @@ def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T
     try:
         with room_for(path), building(path) as partial:
             try:
-                return read(path)  # another process may just have made it
+                return read(path)  # another process may have created it meanwhile
             except FileNotFoundError:
                 pass
             except DamagedTensorsError as damage:
@@ -101,18 +101,18 @@ def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, their checksum and that of the metadata with them."""
+    """Write tensors as safetensors, with a checksum of tensors and metadata."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     checksum = {_CHECKSUM: _checksum(kept, metadata)}
     path.write_bytes(save(kept, metadata={**metadata, **checksum}))
 
 
 def read_tensors(path: Path, *, unsigned: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what `write_tensors` wrote.
+    """Read a file of `write_tensors`.
 
     Args:
         path: the file.
-        unsigned: whether a file without a checksum is taken as it is.
+        unsigned: whether a file without a checksum is accepted.
 
     Returns:
         The tensors by name, and the metadata without its checksum.
@@ -120,10 +120,10 @@ def read_tensors(path: Path, *, unsigned: bool = False) -> tuple[dict[str, Tenso
     Raises:
         FileNotFoundError: there is none.
         PermissionError: it cannot be read.
-        DamagedTensorsError: it is not as it was written.
+        DamagedTensorsError: it differs from what was written.
     """
     try:
-        content = path.read_bytes()  # not mapped: a map of a file that is cut later is a bus error
+        content = path.read_bytes()  # not mapped: truncating a mapped file causes a bus error
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         metadata = dict(header.get("__metadata__", {}))
@@ -158,11 +158,11 @@ class Extractor(nn.Module, ABC):
     Attributes:
         name: the suffix of its metrics, as in fid_domain.
         hash: first 16 hex digits of the SHA-256 of its weights.
-        preprocessing: what it does to the pixels, in words.
-        names_classes: whether its logits are over the dataset's own classes.
-        test_accuracy: share of held-out images whose class it names, in [0, 1]; None if unknown.
-        batch_size: how many samples it sees at a time, at most, which bounds its memory.
-        cacheable: whether its features cost enough to be kept on disk.
+        preprocessing: description of its preprocessing.
+        names_classes: whether its logits are for the classes of the dataset.
+        test_accuracy: accuracy on held-out images, in [0, 1]; None if unknown.
+        batch_size: maximum batch size, which limits its memory.
+        cacheable: whether its features are expensive enough to be cached.
     """
 
     names_classes = False
@@ -183,7 +183,7 @@ class Extractor(nn.Module, ABC):
 
 
 class IdentityExtractor(Extractor):
-    """Points are their own features."""
+    """Uses the coordinates of points as features."""
 
     cacheable = False
 
@@ -191,10 +191,10 @@ class IdentityExtractor(Extractor):
         super().__init__("identity", nn.Identity(), "none")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the coordinates (B, D) float32 as they are, without logits.
+        """Return the coordinates (B, D) float32 unchanged, without logits.
 
         Raises:
-            ValueError: anything else, such as images.
+            ValueError: the input is not points.
         """
         if images.dtype != torch.float32 or images.ndim != 2:
             raise ValueError(
@@ -244,11 +244,11 @@ def cached_features(
     n: int | None = None,
     batch_size: int = 250,
 ) -> Features:
-    """Features of the first n samples of a split, extracted once and kept on disk.
+    """Features of the first n samples of a split, extracted once and cached on disk.
 
-    The key is all that they depend on: the data's hash, the split, n, the preprocessing and the
-    extractor's hash. What costs nothing to extract is not kept. There are no logits: no metric asks
-    for those of a reference.
+    The key is everything that they depend on: data hash, split, n, preprocessing and extractor
+    hash. Features that are cheap to extract are not cached. Logits are omitted: no metric needs
+    those of a reference.
 
     Args:
         extractor: already on the device.
@@ -275,7 +275,7 @@ def cached_features(
         )
         parts = []
         with shown_progress(f"{extractor.name} features of {split_name}, once", n) as advance:
-            for batch in batches:  # one by one: logits of 1000 classes would fill the memory
+            for batch in batches:  # batch by batch: logits of 1000 classes would fill the memory
                 parts.append(extract(extractor, [batch], device).features)
                 advance(len(batch))
         return {"features": torch.cat(parts)}

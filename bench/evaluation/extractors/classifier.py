@@ -1,4 +1,4 @@
-"""The domain classifier: a small network trained on a dataset, whose features score samples."""
+"""The domain classifier: a small network trained on a dataset, used as feature extractor."""
 
 import math
 from pathlib import Path
@@ -13,8 +13,8 @@ from bench.evaluation.extractors.base import read_tensors, write_tensors
 from bench.runtime.atomic_files import replacing
 
 FEATURES = 64
-"""D, the width of the penultimate layer: below every dataset's number of evaluation samples (digits
-has 700), so that the covariances of FID have full rank."""
+"""D, the width of the penultimate layer: below the number of evaluation samples of every dataset
+(digits has 700), so that the covariances of FID have full rank."""
 
 MIN_SIDE = 8
 NOMINAL_SIDE = 32
@@ -97,7 +97,7 @@ def _convolution(
 
 @torch.inference_mode()
 def accuracy(classifier: DomainClassifier, test: Split, batch_size: int = 500) -> float:
-    """Share of a labelled split that the classifier names correctly, in [0, 1], in float32."""
+    """Accuracy of the classifier on a labelled split, in [0, 1], computed in float32."""
     labels = checked_labels(test, classifier.num_classes)
     device = next(classifier.parameters()).device
     classifier.eval()
@@ -113,9 +113,9 @@ def save_classifier(path: Path, classifier: DomainClassifier, metadata: dict[str
     """Write a classifier's weights as float16 safetensors, atomically.
 
     Args:
-        path: the file; its directory is made.
+        path: the file; its directory is created.
         classifier: its shape, classes and width are added to the metadata.
-        metadata: where the weights come from.
+        metadata: origin of the weights.
     """
     tensors = {
         name: tensor.detach().cpu().half().contiguous()
@@ -138,12 +138,12 @@ def load_classifier(
 
     Args:
         path: the file.
-        unsigned: whether a file without a checksum, from an earlier version, is taken as it is.
+        unsigned: whether a file without a checksum, from an earlier version, is accepted.
 
     Raises:
         FileNotFoundError: there is none.
-        DamagedTensorsError: it is not as it was written.
-        KeyError, ValueError, RuntimeError: it holds something else.
+        DamagedTensorsError: it differs from what was written.
+        KeyError, ValueError, RuntimeError: it contains something else.
     """
     tensors, metadata = read_tensors(path, unsigned=unsigned)
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
@@ -157,7 +157,7 @@ def load_classifier(
 def initialised(
     shape: tuple[int, ...], num_classes: int, width: int, seed: int
 ) -> DomainClassifier:
-    """A classifier with the initial weights of this seed; the global random state is untouched."""
+    """A classifier with initial weights from a seed; the global random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return DomainClassifier(shape, num_classes, width)

@@ -1,4 +1,4 @@
-"""How a domain classifier is trained: deterministically, in one pass of a one-cycle schedule."""
+"""Deterministic training of the domain classifier with a one-cycle schedule."""
 
 import math
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from bench.evaluation.extractors.classifier import DomainClassifier, checked_lab
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """How a domain classifier is trained.
+    """Training recipe of a domain classifier.
 
     Labels are not smoothed: smoothing erases differences within a class (Müller et al. 2019), which
-    is what the metrics must see.
+    the metrics need.
 
     Attributes:
         epochs: passes over the training split.
@@ -28,7 +28,7 @@ class ClassifierRecipe:
         weight_decay: L2 penalty on convolution and linear weights.
         width: channels of the first layer.
         flip: mirror half of the images.
-        shift: largest shift in pixels, the border filled by reflection.
+        shift: largest shift in pixels; borders are filled by reflection.
     """
 
     epochs: int = 10
@@ -41,7 +41,7 @@ class ClassifierRecipe:
 
 
 def default_recipe(shape: tuple[int, ...], images: int, *, flip: bool) -> ClassifierRecipe:
-    """Choose a recipe by the size of the data: every dataset gets the one that this gives.
+    """Choose a recipe by the size of the data, with one rule for every dataset.
 
     About 480,000 images are shown in all, but at most 100 epochs; colour gets twice the width.
 
@@ -72,8 +72,8 @@ def train_classifier(
 ) -> DomainClassifier:
     """Train a domain classifier: SGD with Nesterov momentum, a one-cycle rate, bfloat16 products.
 
-    The result is the same bit for bit on the same CPU with the same number of threads, and the
-    global random state is left untouched.
+    The result is reproducible bit for bit on one CPU with a given number of threads, and the global
+    random state is unchanged.
 
     Args:
         train: labelled images.

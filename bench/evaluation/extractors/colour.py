@@ -1,4 +1,4 @@
-"""Extractors trained on photographs: they see any image, grey or in colour, in three channels."""
+"""Extractors for colour images; grey images are repeated to three channels."""
 
 from itertools import pairwise
 
@@ -11,13 +11,13 @@ from bench.evaluation.extractors.base import Extractor
 
 
 class PictureExtractor(Extractor):
-    """A published network for colour pictures; grey ones are repeated to three channels.
+    """A published network for colour images; grey ones are repeated to three channels.
 
     Args:
         name: the suffix of its metrics.
         network: maps images (B, 3, H, W) uint8 to (features,) or (features, logits); it is frozen,
-            and rearranged in place to run faster.
-        resize: how it brings images to its input size, in words.
+            and optimised in place.
+        resize: description of its resizing.
         channels: of the images, 1 or 3.
     """
 
@@ -60,16 +60,16 @@ def checked_channels(dataset: Dataset, name: str) -> int:
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Fold every batch norm into the convolution that stands before it, in place.
+    """Fold every batch norm into the preceding convolution, in place.
 
-    The two must be registered one after the other in the same module, and run in that order, as
-    they do in torch-fidelity's networks and in EfficientNet.
+    Both must be registered consecutively in one module and run in that order, as in
+    torch-fidelity's networks and EfficientNet.
 
     Args:
         network: in eval mode.
 
     Returns:
-        The network, which computes the same to rounding.
+        The network, equivalent up to rounding.
     """
     for module in list(network.modules()):
         children = list(module.named_children())

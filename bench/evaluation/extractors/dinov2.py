@@ -7,23 +7,23 @@ from torch.nn import functional as F
 HEAD_WIDTH = 64
 _LAYER_NORM_EPS = 1e-6
 _OFFSET = 0.1
-"""Added to the new side of the grid of positions: part of how the published features came about."""
+"""Offset added to the new grid size of positions, needed to reproduce the published features."""
 
 
 class DinoV2(nn.Module):
-    """A pre-norm vision transformer (Oquab et al. 2023) as torch's own encoder.
+    """A pre-norm vision transformer (Oquab et al. 2023), built from torch's encoder.
 
-    A residual branch of DINOv2 is multiplied by a learned scale per channel. Here it is folded into
-    the branch's last layer, so that torch's encoder layer computes the same. The variant with
-    gated feed-forward layers (ViT-g/14) is not one of those that torch's encoder can express.
+    A residual branch of DINOv2 is multiplied by a learned scale per channel. Here the scale is
+    folded into the branch's last layer, so that torch's encoder layer is equivalent. The variant
+    with gated feed-forward layers (ViT-g/14) cannot be expressed by torch's encoder.
 
     Args:
         tensors: the published state dict; width, depth and patch size are read from its shapes.
-        side: of the square images that it will see, in pixels.
+        side: side of the square input images, in pixels.
 
     Raises:
         KeyError: a tensor is missing.
-        RuntimeError: a tensor has another shape than its neighbours ask for.
+        RuntimeError: the shapes of tensors do not match.
     """
 
     class_token: Tensor
@@ -61,7 +61,7 @@ class DinoV2(nn.Module):
 
 
 def _converted(tensors: dict[str, Tensor], depth: int, grid: int) -> dict[str, Tensor]:
-    """The published tensors under the names of `DinoV2`."""
+    """Published tensors renamed for `DinoV2`."""
     table = tensors["pos_embed"]  # (1, 1 + M, D)
     renamed = {
         "embed.weight": tensors["patch_embed.proj.weight"],

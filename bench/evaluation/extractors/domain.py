@@ -36,11 +36,11 @@ _SEED = 0
 
 
 class DomainExtractor(Extractor):
-    """The classifier of one dataset.
+    """Features of the classifier of one dataset.
 
     Args:
         classifier: its features and logits.
-        test_accuracy: share of the held-out images that it names correctly; None if unknown.
+        test_accuracy: accuracy on held-out images; None if unknown.
     """
 
     names_classes = True
@@ -60,11 +60,11 @@ class StackedExtractor(Extractor):
     """The classifier of grey images, applied to each channel of a stack of three.
 
     Args:
-        classifier: of images (1, H, W) and K classes.
-        test_accuracy: share of single held-out images that it names correctly; None if unknown.
+        classifier: a classifier of images (1, H, W) with K classes.
+        test_accuracy: accuracy on single held-out images; None if unknown.
 
     Raises:
-        ValueError: the classifier is not one of grey images.
+        ValueError: the classifier is not for grey images.
     """
 
     names_classes = True
@@ -80,8 +80,8 @@ class StackedExtractor(Extractor):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Map (B, 3, H, W) uint8 to features (B, 3 D) and log-probabilities (B, K³).
 
-        Class a K² + b K + c is class a in channel 0, b in channel 1 and c in channel 2, each named
-        independently.
+        Class a K² + b K + c is class a in channel 0, b in channel 1 and c in channel 2, each
+        classified independently.
 
         Raises:
             ValueError: images of another type or shape.
@@ -100,12 +100,12 @@ class StackedExtractor(Extractor):
 def build_domain(
     name: str, dataset: Dataset, device: torch.device | str, cache_dir: Path, weights: Path | None
 ) -> Extractor:
-    """The classifier of this dataset: given, shipped, or trained here once and cached.
+    """The classifier of a dataset: given, shipped, or trained once and cached.
 
     Args:
         name: "domain".
-        dataset: what it will see; for stacked images, the classifier of single ones is used.
-        device: where it is trained, if it has to be.
+        dataset: the data; for stacked images the classifier of single ones is used.
+        device: training device, if training is needed.
         cache_dir: where a classifier trained here is kept.
         weights: local path of its weights.
 
@@ -138,10 +138,10 @@ def build_domain(
 def _trained_here(
     dataset: Dataset, device: torch.device | str, cache_dir: Path
 ) -> tuple[DomainClassifier, float | None]:
-    """The dataset's own classifier, trained the first time; a damaged one is trained again.
+    """The dataset's classifier, trained on first use; a damaged one is trained again.
 
-    The file's name holds all that training depends on but the machine: one that was trained on
-    another device is used as it is, so that runs on both are seen by the same classifier.
+    The file name contains everything that training depends on except the machine: a classifier
+    trained on another device is reused, so that runs on both devices are scored by one classifier.
     """
     recipe = _recipe(dataset)
     depends_on = repr((_FORMAT, _SEED, dataset.num_classes, recipe))

@@ -1,4 +1,4 @@
-"""Published weights: fetched into torch's cache, and read without running what is in them."""
+"""Published weights: downloaded to torch's cache, and read without executing code."""
 
 import hashlib
 import logging
@@ -13,17 +13,17 @@ log = logging.getLogger(__name__)
 
 
 def published_file(url: str, filename: str, sha256: str) -> Path:
-    """The file at this address, from torch's cache of downloads or fetched into it.
+    """A published file from torch's download cache, downloaded first if needed.
 
-    A file that is not what was published is reported and fetched again.
+    A file that differs from the published one is reported and downloaded again.
 
     Args:
         url: where it is published.
-        filename: its name in the cache, the one that torch-fidelity gives it.
+        filename: its name in the cache, as in torch-fidelity.
         sha256: first hex digits of its SHA-256; empty if its publisher gives none.
 
     Raises:
-        OSError: it cannot be fetched, or what came is not what was published.
+        OSError: it cannot be downloaded, or differs from the published file.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / filename
     if path.exists():
@@ -45,9 +45,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: it is something else.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # of formats that are refused next
+        with warnings.catch_warnings(action="ignore"):  # about formats that are refused below
             tensors = torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:  # torch's message advises to run what is in it
+    except pickle.UnpicklingError as error:  # torch's message advises to execute the file
         raise ValueError("it is damaged, or holds more than tensors") from error
     except (RuntimeError, EOFError, KeyError, ValueError) as error:
         raise ValueError(reason(error)) from error
@@ -57,7 +57,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error, for a sentence that tells what is wrong with a file."""
+    """The first line of an error message, to be quoted in another message."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 

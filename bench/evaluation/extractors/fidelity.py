@@ -1,4 +1,4 @@
-"""The extractors of torch-fidelity: its networks, preprocessing and layers, so its numbers too."""
+"""The extractors of torch-fidelity: its networks, preprocessing and layers, with equal results."""
 
 from pathlib import Path
 
@@ -33,21 +33,21 @@ Its fifteenth, dinov2-vit-g-14, has 1.1 billion weights and runs only code that 
 def build_fidelity(
     name: str, dataset: Dataset, device: torch.device | str, cache_dir: Path, weights: Path | None
 ) -> Extractor:
-    """One of torch-fidelity's extractors, with the layers of its FID and, if it has logits, its IS.
+    """Build an extractor of torch-fidelity, with the layers of its FID and, if any, its IS.
 
     Inception (Szegedy et al. 2016; layers '2048' and 'logits_unbiased'), DINOv2 (Oquab et al.
     2023), CLIP (Radford et al. 2021), VGG16 (Simonyan & Zisserman 2015).
 
     Args:
         name: one of `NAMES`.
-        dataset: what it will see.
+        dataset: the data to score.
         device: ignored; the caller moves it.
-        cache_dir: ignored; downloads lie in torch's cache, where torch-fidelity looks too.
+        cache_dir: ignored; downloads are in torch's cache, shared with torch-fidelity.
         weights: local path of the published file; for CLIP also of a plain state dict.
 
     Raises:
-        ValueError: images of neither 1 nor 3 channels, or weights of something else.
-        FileNotFoundError: the weights cannot be had; the message says how to get them.
+        ValueError: images with neither 1 nor 3 channels, or unsuitable weights.
+        FileNotFoundError: the weights are not available; the message says how to get them.
     """
     del device, cache_dir
     channels = checked_channels(dataset, name)
@@ -68,7 +68,7 @@ def _network(name: str, weights: Path | None) -> tuple[nn.Module, int]:
             f"machine that can, and give its path as evaluator.weights.{name}=<path>"
         ) from error
     try:
-        with torch.random.fork_rng(devices=[]):  # its layers draw initial weights
+        with torch.random.fork_rng(devices=[]):  # its layers sample initial weights
             network, side = source.load(path)
         dimensions = _dimensions(network)
         if dimensions != source.dimensions:
@@ -83,6 +83,6 @@ def _network(name: str, weights: Path | None) -> tuple[nn.Module, int]:
 
 @torch.inference_mode()
 def _dimensions(network: nn.Module) -> int:
-    """D of the features, by trying."""
+    """D of the features, measured with a test image."""
     features, *_ = network.eval()(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     return features.shape[1]

@@ -34,10 +34,11 @@ class Published:
 
     Attributes:
         url: where the weights are published.
-        filename: their name in torch's cache of downloads, as torch-fidelity has it.
+        filename: their name in torch's download cache, as in torch-fidelity.
         sha256: first hex digits of the file's SHA-256; empty if its publisher gives none.
         dimensions: D of the features.
-        load: makes the network and tells its input side in pixels, from the path of the weights.
+        load: builds the network from the path of the weights; also returns its input side in
+            pixels.
     """
 
     url: str
@@ -48,7 +49,7 @@ class Published:
 
 
 class _ClipOfTensors(FeatureExtractorCLIP):
-    """Made from tensors, since the original reads a TorchScript archive, which may hold code."""
+    """CLIP from tensors; the original loads a TorchScript archive, which may contain code."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         FeatureExtractorBase.__init__(self, "clip", layers_of(FeatureExtractorCLIP))
@@ -58,7 +59,7 @@ class _ClipOfTensors(FeatureExtractorCLIP):
 
 
 class _DinoV2OfTensors(FeatureExtractorDinoV2):
-    """Made from tensors, since the original fetches code from GitHub and runs it."""
+    """DINOv2 from tensors; the original downloads code from GitHub and executes it."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         FeatureExtractorBase.__init__(self, "dinov2", layers_of(FeatureExtractorDinoV2))
@@ -67,13 +68,13 @@ class _DinoV2OfTensors(FeatureExtractorDinoV2):
 
 
 def layers_of(extractor: type[FeatureExtractorBase]) -> list[str]:
-    """The layers of torch-fidelity's FID and IS; one if they are the same, which are no logits."""
+    """Layers of torch-fidelity's FID and IS; only one if they coincide, which is not logits."""
     default = extractor.get_default_feature_layer_for_metric
     return list(dict.fromkeys((default("fid"), default("isc"))))
 
 
 def _inception(path: Path) -> tuple[nn.Module, int]:
-    read_tensors(path)  # torch-fidelity unpickles anything: see first that it is tensors
+    read_tensors(path)  # torch-fidelity unpickles anything: check first that it contains tensors
     layers = layers_of(FeatureExtractorInceptionV3)
     network = FeatureExtractorInceptionV3("inception-v3-compat", layers, str(path))
     return network, network.INPUT_IMAGE_SIZE

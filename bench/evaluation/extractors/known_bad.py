@@ -1,4 +1,4 @@
-"""Known bad samples of a data set, and how an extractor's metrics score them."""
+"""Known bad samples derived from a data set, and their scores with an extractor's metrics."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,30 +26,30 @@ from bench.evaluation.metrics.quality import quality
 from bench.evaluation.metrics.resampling import METRIC_SEED
 
 KNOWN_BAD_VERSION = 1
-"""Raise it when the bad samples, or how they are scored, change."""
+"""Increment it when the bad samples or their scoring change."""
 
 MOST_IMAGES = 1000
-"""Training images compared with, and samples of each kind, at most: precision depends on their
-number, so that it is near that of a run."""
+"""Maximum number of training images and of samples of each kind. Precision depends on it, so it is
+close to that of a run."""
 
 FEWEST_SAMPLES = 20
-"""With fewer samples of each kind scores are noise, and nothing is checked."""
+"""Minimum number of samples of each kind; with fewer, scores are noise and nothing is checked."""
 
 BLUR = 1 / 8
-"""Standard deviation of the blur in units of the image's side: nothing but blobs is left."""
+"""Standard deviation of the blur relative to the image side; it leaves only blobs."""
 
 COPY_NOISE = 4.0
-"""Standard deviation of the noise on near-copies, in grey levels of 255: too weak to see."""
+"""Standard deviation of the noise on near-copies, in grey levels of 255; hardly visible."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownBad:
-    """Which images of a data set are looked at, and the bad samples that are made from them.
+    """Selected images of a data set, and the bad samples derived from them.
 
     Attributes:
         dataset: the data.
         train: indices of training images, in random order.
-        test: indices of held-out images, which play a perfect model's samples.
+        test: indices of held-out images, which stand for samples of a perfect model.
     """
 
     dataset: Dataset
@@ -57,9 +57,9 @@ class KnownBad:
     test: np.ndarray
 
     def batches(self, kind: str, batch_size: int) -> Iterator[Tensor]:
-        """As many samples of one kind as there are of `test`, (B, C, H, W) uint8.
+        """Batches of one kind, (B, C, H, W) uint8, in total as many samples as `test`.
 
-        The same for the same data, whatever the batch size.
+        Deterministic, and independent of the batch size.
         """
         n = len(self.test)
         if kind in (MEAN, REPEATED):
@@ -75,7 +75,7 @@ class KnownBad:
             yield _to_bytes(make(x, noise))
 
     def _makers(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-        """From training images and noise to bad samples, all in [0, 255]."""
+        """Functions from training images and noise to bad samples, all in [0, 255]."""
         mean, std = self._mean_and_std
         return {
             UNIFORM: lambda x, noise: noise,
@@ -89,7 +89,7 @@ class KnownBad:
 
     @cached_property
     def _mean_and_std(self) -> tuple[Tensor, Tensor]:
-        """Of every pixel over the training images that are looked at, (C, H, W) each."""
+        """Mean and deviation of every pixel over the selected training images, (C, H, W) each."""
         total = torch.zeros(self.dataset.shape, dtype=torch.float64)
         squares = total.clone()
         for start in range(0, len(self.train), 100):
@@ -102,7 +102,7 @@ class KnownBad:
 
 
 def known_bad(dataset: Dataset) -> KnownBad | None:
-    """Choose the images of a data set; None for points, and where there are too few images.
+    """Select images of a data set; None for points, and if there are too few images.
 
     Args:
         dataset: the data.
@@ -123,19 +123,19 @@ def score_known_bad(
     device: torch.device | str = "cpu",
     batch_size: int = 250,
 ) -> Tensor:
-    """Score known bad samples, and held-out images as a perfect model's, by one extractor.
+    """Score known bad samples, and held-out images for comparison, with one extractor.
 
     Args:
         extractor: already on the device.
         chosen: the images and bad samples.
-        train: features of the whole train split.
+        train: features of the whole training split.
         test: features of the whole test split.
-        device: where features are extracted.
-        batch_size: samples made and extracted at a time.
+        device: device of the extractor.
+        batch_size: samples generated and extracted at a time.
 
     Returns:
-        (kinds, metrics) float64, in the order of `KINDS` with held-out images as one row more, and
-        of `ASKED`. Metrics that are not asked of a kind, or not defined, are NaN.
+        (kinds, metrics) float64, in the order of `KINDS` followed by a row of held-out images, and
+        of `ASKED`. Metrics that are not checked for a kind, or undefined, are NaN.
     """
     reference = Features(train.features[chosen.train])
     held_out = Features(test.features[chosen.test[len(chosen.test) // 2 :]])
@@ -153,7 +153,7 @@ def score_known_bad(
 
 
 def by_kind(scores: Tensor) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Name what `score_known_bad` returned: of bad samples by kind and metric, and of real data."""
+    """Scores of `score_known_bad` by kind and metric, and those of real data by metric."""
     rows = [dict(zip(ASKED, row, strict=True)) for row in scores.tolist()]
     return dict(zip(KINDS, rows[:-1], strict=True)), rows[-1]
 
@@ -173,7 +173,7 @@ def _averages(size: int, sigma: float) -> Tensor:
 
 
 def _noise(shape: torch.Size, generator: torch.Generator, kind: str) -> Tensor:
-    """Noise of one image, sampled one by one so that batches do not matter."""
+    """Noise sampled image by image, so that it does not depend on batches."""
     if kind == UNIFORM:
         return torch.randint(0, 256, shape, generator=generator).float()
     return torch.randn(shape, generator=generator)
@@ -186,7 +186,7 @@ def _to_bytes(images: Tensor) -> Tensor:
 def _features(
     extractor: Extractor, batches: Iterator[Tensor], device: torch.device | str
 ) -> Features:
-    """Features of batches; of one image repeated, a zero stride tells, once."""
+    """Features of batches; a repeated image, recognised by a zero stride, is extracted once."""
     parts = []
     for batch in batches:
         if len(batch) > 1 and batch.stride(0) == 0:
@@ -202,7 +202,7 @@ def _features(
 
 
 def _scores(train: Features, held_out: Features, fake: Features, kind: str | None) -> list[float]:
-    """The metrics of `ASKED` of one set of samples; of real data (None) all of them."""
+    """The metrics of `ASKED` for one kind of samples; all of them for real data (None)."""
     asked = {metric for metric, kinds in ASKED.items() if kind is None or kind in kinds}
     scores: dict[str, float] = {}
     if asked & {"fid", "precision", "recall"}:

@@ -1,4 +1,4 @@
-"""Features learnt from the images alone: how their patches resemble a few typical ones."""
+"""Features learned from images without labels: similarity of patches to k-means centres."""
 
 import math
 from pathlib import Path
@@ -15,20 +15,20 @@ from bench.runtime.atomic_files import locked
 
 NAME = "patches"
 VERSION = 1
-"""Raise it when anything changes about how the features are learnt or computed."""
+"""Increment it when learning or computing the features changes."""
 
 SIDE = 6
-"""Of a patch, in pixels."""
+"""Side of a patch in pixels."""
 
 CENTRES = 15
-"""Typical patches: with their mean distance they make 16 numbers in each of 4 quarters, so 64
-features, as many as the domain classifier has."""
+"""Number of centres: with their mean distance 16 numbers in each of 4 quarters, so 64 features, as
+many as the domain classifier has."""
 
 QUARTERS = 2
 MIN_SIDE = 8
 NOMINAL_SIDE = 32
 LEARNT_FROM, PATCHES_OF_EACH = 1000, 50
-"""Training images, and patches of each, that the typical patches are learnt from."""
+"""Numbers of training images, and of patches per image, from which centres are learned."""
 
 ROUNDS = 25
 SEED = 2020
@@ -41,12 +41,12 @@ class PatchNetwork(nn.Module):
     """Distances of whitened patches to k-means centres, pooled over quarters (Coates et al. 2011).
 
     As in their "triangle" coding a centre's activation is max(0, mean distance - its distance). The
-    mean distance is a feature as well, which tells how usual a patch is at all, and patches are
-    not normalised one by one, so that brightness and contrast are seen. Distances are divided by
-    the square root of D, which brings them to about 1.
+    mean distance is a feature as well, which measures how typical a patch is, and patches are not
+    normalised individually, so that features depend on brightness and contrast. Distances are
+    divided by the square root of D and thus are about 1.
 
     Args:
-        shape: (C, H, W) of the images; those larger than 63 pixels are averaged to about 32.
+        shape: (C, H, W) of the images; images larger than 63 pixels are averaged to about 32.
         tensors: "mean" (D,), "whitening" (D, D) and "centres" (K, D), float32, D = 36 C.
     """
 
@@ -72,7 +72,7 @@ class PatchNetwork(nn.Module):
 
 
 class PatchExtractor(Extractor):
-    """The patches of one data set as features, without logits.
+    """Patch features of one data set, without logits.
 
     Args:
         shape: (C, H, W) of the images.
@@ -102,7 +102,7 @@ class PatchExtractor(Extractor):
 def build_patches(
     name: str, dataset: Dataset, device: torch.device | str, cache_dir: Path, weights: Path | None
 ) -> Extractor:
-    """The extractor of this data set, learnt from its training images once and cached.
+    """The patch extractor of a data set, learned once from its training images and cached.
 
     Raises:
         ValueError: weights are given, or the images are smaller than 8 pixels.
@@ -110,7 +110,7 @@ def build_patches(
     del device
     if weights is not None:
         raise ValueError(
-            f"evaluator.weights.{name}={weights}: {name} are learnt from the data; leave it out"
+            f"evaluator.weights.{name}={weights}: {name} are learned from the data; leave it out"
         )
     if min(dataset.shape[1:]) < MIN_SIDE:
         raise ValueError(
@@ -141,7 +141,7 @@ def learn_patches(images: np.ndarray) -> dict[str, Tensor]:
     whitening = vectors * (values.clamp(min=0) + least).rsqrt()  # (D, D)
     z = (patches - mean) @ whitening
     centres = z[torch.randperm(len(z), generator=generator)[:CENTRES]]
-    for _ in range(ROUNDS):  # Lloyd's algorithm; an empty centre stays where it is
+    for _ in range(ROUNDS):  # Lloyd's algorithm; an empty centre is not moved
         nearest = F.one_hot(torch.cdist(z, centres).argmin(1), len(centres)).double()  # (P, K)
         counts = nearest.sum(0)[:, None]
         centres = torch.where(counts > 0, nearest.T @ z / counts.clamp(min=1), centres)
@@ -157,16 +157,16 @@ def patches_of(images: Tensor, factor: int) -> Tensor:
 
 
 def averaged_by(shape: tuple[int, ...]) -> int:
-    """By how much images of this shape are made smaller, a power of two."""
+    """Downscaling factor for images of this shape, a power of two."""
     return 2 ** max(0, int(math.log2(min(shape[1:]) / NOMINAL_SIDE)))
 
 
 def _some_patches(images: np.ndarray, generator: torch.Generator) -> Tensor:
-    """Patches at random places of random images, (P, D)."""
+    """Patches at random positions of random images, (P, D)."""
     factor = averaged_by(images.shape[1:])
     chosen = torch.randperm(len(images), generator=generator)[:LEARNT_FROM].numpy()
     found = []
-    for index in chosen:  # one by one: all patches of all images would fill the memory
+    for index in chosen:  # image by image: all patches of all images would fill the memory
         patches = patches_of(torch.from_numpy(np.array(images[index : index + 1])), factor)[0]
         at = torch.randint(0, len(patches), (PATCHES_OF_EACH,), generator=generator)
         found.append(patches[at])

@@ -1,4 +1,4 @@
-"""The extractors by name, and those that suit a data set."""
+"""Extractors by name, and the default choice for a data set."""
 
 import logging
 from collections.abc import Callable
@@ -23,20 +23,20 @@ def build_extractor(
     cache_dir: Path,
     weights: Path | None = None,
 ) -> Extractor:
-    """Build the extractor of this name for a dataset.
+    """Build an extractor by name for a dataset.
 
     Args:
         name: for points "identity"; for images "domain", the dataset's own classifier: shipped, or
-            trained once and cached; "efficientnet-lite0", in an optional package; "patches", learnt
-            from the images without classes; or one of torch-fidelity's, such as "inception".
-        dataset: what it will see.
-        device: where it will run.
-        cache_dir: where a classifier trained here is kept.
+            trained once and cached; "efficientnet-lite0", from an optional package; "patches",
+            learned from images without labels; or one of torch-fidelity's, such as "inception".
+        dataset: the data to score.
+        device: the device of the extractor.
+        cache_dir: folder of classifiers trained here.
         weights: local path of the weights; None for the shipped or published ones.
 
     Raises:
-        ValueError: no such extractor, or it does not fit the dataset or the weights.
-        FileNotFoundError: the weights cannot be had; the message says how to get them.
+        ValueError: there is no such extractor, or it does not fit the dataset or the weights.
+        FileNotFoundError: the weights are not available; the message says how to get them.
     """
     known = POINT_BUILDERS | IMAGE_BUILDERS
     if name not in known:
@@ -56,11 +56,11 @@ def build_extractor(
 
 
 def default_extractors(dataset: Dataset) -> tuple[str, ...]:
-    """Names of the extractors that suit a dataset; the first one's FID ranks the models.
+    """Default extractors of a dataset; the FID of the first one ranks the models.
 
-    Points are their own features. Labelled images have their own classifier; colour pictures are
-    seen by ImageNet features too, where the optional packages are installed. Stacked digits are no
-    pictures. Unlabelled images without those packages are seen by features learnt from them.
+    Points are their own features. Labelled images use their own classifier; colour images also use
+    ImageNet features if the optional packages are installed, except stacked digits. Unlabelled
+    images use ImageNet features or, without these packages, patches.
     """
     if _is_points(dataset):
         return ("identity",)
@@ -97,20 +97,20 @@ IMAGE_BUILDERS: dict[str, Builder] = {
 log = logging.getLogger(__name__)
 
 Check = Callable[[str], tuple[BlindSpot, ...] | None]
-"""The blind spots of the extractor of this name; None where there are too few images to tell."""
+"""Maps the name of an extractor to its blind spots; None if there are too few images."""
 
 
 def suited_extractors(dataset: Dataset, check: Check) -> tuple[str, ...]:
-    """Names of the extractors that suit a data set; the first one's FID ranks the models.
+    """Extractors chosen for a data set; the FID of the first one ranks the models.
 
-    Standard data sets have their default ones, so that all numbers of one data set can be compared.
-    For a user's own images the default ones are checked, and, where the first of them is blind to
-    something, features learnt from the images without their classes. The one with the fewest blind
-    spots comes first, and among equals the default order holds. Copies do not count, since signs of
-    copying rank nothing. All default ones are kept: a classifier also counts classes.
+    Standard data sets use the default, so that all results on one data set are comparable. For a
+    user's own images the default extractors are checked and, if the first has a blind spot, also
+    `patches`. The one with the fewest blind spots comes first, ties in default order. Blind spots
+    for copies are ignored, because copying metrics rank nothing. All default extractors are kept,
+    because a classifier also counts classes.
 
     Args:
-        dataset: what they will see.
+        dataset: the data to score.
         check: finds the blind spots of an extractor.
     """
     names = default_extractors(dataset)
@@ -118,13 +118,13 @@ def suited_extractors(dataset: Dataset, check: Check) -> tuple[str, ...]:
         return names
     counts = {names[0]: _count(check(names[0]))}
     if not counts[names[0]]:
-        return names  # it sees everything, or cannot be checked
+        return names  # no blind spot, or cannot be checked
     for name in dict.fromkeys((*names[1:], PATCHES)):
         counts[name] = _count(check(name))
-    first = min(counts, key=lambda name: counts[name])  # the earliest of several
+    first = min(counts, key=lambda name: counts[name])  # the first of several
     log.info(
-        "%s is seen by %s first: of the known bad samples, extractors do not tell from held-out "
-        "images (pairs of metric and kind): %s",
+        "%s: models are ranked by %s; numbers of blind spots (pairs of metric and known bad "
+        "samples): %s",
         dataset.name,
         first,
         ", ".join(f"{name} {count}" for name, count in counts.items()),

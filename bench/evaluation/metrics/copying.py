@@ -1,4 +1,4 @@
-"""Whether samples are copies: a test of how near they lie to single training images."""
+"""Test for copied training images, from distances of samples to single real images."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from torch import Tensor
 from bench.evaluation.metrics.inner_products import TILE, Cloud, clouds, distance_tiles, rounding
 
 LEVEL = 1e-3
-"""Probability with which a generator that knows nothing of the training images is said to copy, at
-most; each of the two tests keeps to it by itself."""
+"""Significance level of each of the two tests: the largest probability of a false alarm for a
+generator that is independent of the training images."""
 
 
 @dataclass(frozen=True)
 class Copying:
-    """How many samples look like copies, and how sure that is.
+    """Share of copies among the samples, and its significance.
 
     Attributes:
-        share: share of the samples that are copies, or nearly.
-        held_out: share of held-out images that would count as such.
-        p: p-value of `copying`, corrected for the bounds that were tried.
+        share: share of samples that are copies or near-copies.
+        held_out: share of held-out images that would count as copies.
+        p: p-value of `copying`, corrected for the number of bounds tried.
     """
 
     share: float
@@ -29,19 +29,19 @@ class Copying:
 
     @property
     def found(self) -> bool:
-        """Whether this is more than chance, at `LEVEL`."""
+        """Whether the result is significant at `LEVEL`."""
         return self.p < LEVEL
 
 
 @dataclass(frozen=True, eq=False)
 class Closest:
-    """How near samples lie to one real image, training or held out.
+    """Closeness of samples to single real images, training or held out.
 
     Attributes:
-        closeness: distance to the nearest image, over that to the nearest one that is farther away
-            (copies of one image are equally far), (M,) float64 in [0, 1]: 0 for a copy.
-        index: the nearest image, (M,): i < N is a training image, N + j a held-out one, which also
-            stands for two equally near.
+        closeness: distance to the nearest image divided by that to the next farther one (duplicates
+            of an image are equally far), (M,) float64 in [0, 1]: 0 for a copy.
+        index: the nearest image, (M,): i < N is a training image, N + j a held-out one, also in
+            case of a tie.
     """
 
     closeness: Tensor
@@ -51,11 +51,11 @@ class Closest:
 def held_out_closeness(train: Tensor, test: Tensor, *, tile: int = TILE) -> Tensor:
     """Closeness of each held-out image to the training and the other held-out images.
 
-    What the samples of a generator are compared with that follows the data and copies nothing.
+    The baseline for samples: what a perfect generator that copies nothing would show.
 
     Args:
         train: features of the training images, (N, D).
-        test: of the held-out ones, (T, D).
+        test: features of the held-out images, (T, D).
         tile: samples compared at a time.
 
     Returns:
@@ -73,10 +73,10 @@ def held_out_closeness(train: Tensor, test: Tensor, *, tile: int = TILE) -> Tens
 
 
 def closest(train: Tensor, test: Tensor, fake: Tensor, *, tile: int = TILE) -> Closest:
-    """How near each sample lies to one image; features (N, D), (T, D) and (M, D)."""
+    """Closeness of each sample to its nearest image; features (N, D), (T, D) and (M, D)."""
     trained, held_out, sampled = clouds(train, test, fake)
     nearest = _Two(sampled)
-    for each in distance_tiles(held_out, sampled, size=tile):  # first, as a tie is held out
+    for each in distance_tiles(held_out, sampled, size=tile):  # first: ties count as held out
         nearest.add(each.columns, each.squared, len(train) + each.rows.start)
     for each in distance_tiles(trained, sampled, size=tile):
         nearest.add(each.columns, each.squared, each.rows.start)
@@ -93,34 +93,32 @@ def copying(
 ) -> Copying:
     """Test whether samples copy training images, against held-out images of the same data.
 
-    A sample is close if it is nearer to one image than r of the T held-out images are to theirs
-    (`Closest`). Two things are tested, and both must be beyond chance:
+    A sample is close if its closeness (`Closest`) is below that of r of the T held-out images. Two
+    hypotheses are tested, and both must be rejected:
 
-    - More samples are close than held-out images are: samples that are as independent of the
-      training images as held-out ones rank among these at random.
-    - The images that close samples are nearest to, each counted once, are training images more
-      often than N / (N + T): for a generator that does not know which images were held out, they
-      are a random part of all images, whatever else is wrong with its samples.
+    - Samples are close no more often than held-out images: samples that are independent of the
+      training images are exchangeable with held-out ones.
+    - The images nearest to close samples, each counted once, are training images no more often than
+      N / (N + T): for a generator that does not know the split they are a random subset of all
+      images, however bad its samples are.
 
-    The first alone would take samples from where the data has few dimensions for copies, the second
-    alone any memory of the training images, however faint. Where samples coincide with training
-    images there is no doubt of that kind, and the first test decides alone, on the number of images
-    that were copied.
+    The first test alone would mistake samples from low-dimensional parts of the data for copies,
+    the second alone the faintest memory of training images. If samples coincide with training
+    images, the first test decides alone, on the number of copied images.
 
-    Bounds r = 1, 2, 4, … are tried, and p-values multiplied by their number (Bonferroni). Images
-    that lie on both sides of the split count as held out: data of which most held-out images are
-    copies of training images tells nothing, and neither do a few held-out images; then nothing is
-    found.
+    Bounds r = 1, 2, 4, … are tried, and p-values multiplied by their number (Bonferroni). Images on
+    both sides of the split count as held out. If most held-out images are copies of training
+    images, or there are only a few, the test cannot decide and nothing is found.
 
     Args:
         train: features of the training images, (N, D).
         test: of the held-out ones, (T, D).
-        fake: of the samples, (M, D).
-        held_out: `held_out_closeness(train, test)`, if it is at hand.
+        fake: features of the samples, (M, D).
+        held_out: `held_out_closeness(train, test)`, if already computed.
         tile: samples compared at a time; it changes no result beyond rounding.
 
     Returns:
-        What is found at the bound where it is clearest.
+        The result at the most significant bound.
     """
     if held_out is None:
         held_out = held_out_closeness(train, test, tile=tile)
@@ -156,7 +154,7 @@ def _at_most(x: int, population: int, marked: int, taken: int) -> float:
 
 
 class _Two:
-    """The nearest image of each sample, and the nearest one that is farther away."""
+    """Running distances from each sample to the nearest image and to the next farther one."""
 
     def __init__(self, samples: Cloud) -> None:
         self._tolerance = rounding(samples)  # (M,)
@@ -165,12 +163,12 @@ class _Two:
         self.index = torch.zeros_like(samples.norms, dtype=torch.int64)
 
     def add(self, samples: slice, squared: Tensor, start: int) -> None:
-        """Take in squared distances, (R, C), of images from `start` on to these samples."""
+        """Add squared distances, (R, C), from images starting at index `start` to these samples."""
         first, second = self._first[samples], self._second[samples]  # (C,)
         tolerance = self._tolerance[samples]
         nearest, index = squared.min(0)  # (C,)
         apart = torch.where(squared > nearest + tolerance, squared, torch.inf).amin(0)
-        closer = nearest < first - tolerance  # strictly: a tie keeps what came before
+        closer = nearest < first - tolerance  # strictly: a tie keeps the earlier image
         self.index[samples] = torch.where(closer, index + start, self.index[samples])
         both = torch.minimum(first, nearest)
         rest = torch.stack([first, second, nearest, apart])  # (4, C)
@@ -178,7 +176,7 @@ class _Two:
         self._first[samples], self._second[samples] = both, rest.amin(0)
 
     def closeness(self) -> Tensor:
-        """As of `Closest`, (M,) float64; 1 where no image is farther away."""
+        """`Closest.closeness`, (M,) float64; 1 if no image is farther away."""
         first = torch.where(self._first <= self._tolerance, 0, self._first)
         ratio = (first.double() / self._second.double()).sqrt()
         return torch.where(torch.isfinite(self._second), ratio, 1.0)

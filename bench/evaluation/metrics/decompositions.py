@@ -1,8 +1,7 @@
-"""Decompositions of finite real matrices that also succeed where torch's fast drivers do not.
+"""Matrix decompositions that fall back to QR iteration if torch's fast drivers fail.
 
-Divide and conquer, which torch calls, now and then fails to converge on a finite matrix of low rank
-(github.com/pytorch/pytorch/issues/145801). QR iteration, which is slower, then takes its place;
-what torch computes is returned as it is.
+Divide and conquer, which torch uses, occasionally fails to converge on a finite matrix of low rank
+(github.com/pytorch/pytorch/issues/145801). Slower QR iteration is used in this case only.
 """
 
 import math
@@ -57,9 +56,9 @@ def svdvals(matrix: Tensor) -> Tensor:
 
 
 def to_unit(matrix: Tensor) -> tuple[Tensor, float]:
-    """The matrix with its largest number between 1 and 4, and what it was divided by.
+    """Scale a matrix so that its largest element is between 1 and 4; also returns the divisor.
 
-    The divisor is a power of 4, so that dividing rounds nothing.
+    The divisor is a power of 4, so the division is exact.
     """
     largest = max(map(abs, torch.aminmax(matrix))).item() if matrix.numel() else 0.0
     if largest == 0.0:

@@ -1,4 +1,4 @@
-"""Owns what metrics compare: a set of samples as an extractor sees it."""
+"""Features of a set of samples, the input of all metrics."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """A set of samples as an extractor sees it.
+    """Features and logits of a set of samples, from one extractor.
 
     Attributes:
         features: (N, D) float32 on the CPU.

@@ -1,4 +1,4 @@
-"""Fréchet distance of Gaussians fitted to features (Heusel et al. 2017), and what biases it."""
+"""Fréchet distance of Gaussians fitted to features (Heusel et al. 2017), and its bias."""
 
 import math
 
@@ -21,7 +21,7 @@ INFINITY_SIZES = 15
 EPS = np.finfo(np.float64).eps
 
 TOLERANCE = 1e-7
-"""Relative error of the Fréchet distance up to which eigenvalues stand for singular values."""
+"""Relative error of the Fréchet distance up to which eigenvalues replace singular values."""
 
 
 def statistics(features: Tensor) -> tuple[Array, Array]:
@@ -34,13 +34,13 @@ def statistics(features: Tensor) -> tuple[Array, Array]:
         The mean, (D,), and the unbiased covariance, (D, D), both float64.
 
     Raises:
-        ValueError: features that are not two-dimensional, fewer than two of them, or not finite.
+        ValueError: features are not two-dimensional, fewer than two, or not finite.
     """
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"features have shape {tuple(features.shape)}; must be (N, D) with N ≥ 2")
     blocks = [block.detach().cpu().numpy() for block in features.split(BLOCK)]
     mu = np.stack([block.sum(axis=0, dtype=np.float64) for block in blocks]).sum(0) / len(features)
-    if not np.isfinite(mu).all():  # one value that is not makes its mean so
+    if not np.isfinite(mu).all():  # one value that is not finite makes the mean so
         raise ValueError("features hold values that are not finite")
     sigma = np.zeros((len(mu), len(mu)))
     for block in blocks:
@@ -53,8 +53,8 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
     """Squared Fréchet distance of two Gaussians (Dowson & Landau 1982, Eq. 4).
 
     |μ₁ - μ₂|² + Tr Σ₁ + Tr Σ₂ - 2 Tr (Σ₁Σ₂)^½. With factors Σ₁ = L₁L₁ᵀ and Σ₂ = L₂L₂ᵀ the last
-    trace is the sum of the singular values of L₁ᵀL₂. No direction is left out for being of small
-    variance, and covariances may be singular (fewer samples than dimensions).
+    trace is the sum of the singular values of L₁ᵀL₂. No direction of small variance is dropped, and
+    covariances may be singular (fewer samples than dimensions).
 
     Args:
         mu1: mean of the first, (D,).
@@ -67,7 +67,7 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
         identical pair slightly below zero.
 
     Raises:
-        ValueError: shapes that do not agree.
+        ValueError: shapes do not agree.
     """
     d = len(mu1)
     shapes = (np.shape(mu1), np.shape(sigma1), np.shape(mu2), np.shape(sigma2))
@@ -87,7 +87,7 @@ def frechet_distance(mu1: Array, sigma1: Array, mu2: Array, sigma2: Array) -> fl
 
 
 def _lower_gram(matrix: Tensor) -> Tensor:
-    """M Mᵀ, (D, D), but for the upper right quarter, which is not computed."""
+    """M Mᵀ, (D, D), without its upper right quarter, which is not computed."""
     gram, half = torch.zeros_like(matrix), len(matrix) // 2
     torch.mm(matrix[half:], matrix.T, out=gram[half:])
     torch.mm(matrix[:half], matrix[:half].T, out=gram[:half, :half])
@@ -97,9 +97,9 @@ def _lower_gram(matrix: Tensor) -> Tensor:
 def _sum_of_roots(matrix: Tensor, log_determinant: float) -> tuple[float, float]:
     """Sum of the roots of a matrix's eigenvalues, and an estimate of its rounding error.
 
-    It takes a third of the time of singular values, but each eigenvalue has an error of the size of
-    the largest one's rounding. By how much is seen in the product of all eigenvalues, in which the
-    smallest count as much as the largest.
+    Takes a third of the time of singular values, but each eigenvalue has a rounding error relative
+    to the largest one. This error is estimated from the product of all eigenvalues, to which the
+    smallest contribute as much as the largest.
 
     Args:
         matrix: symmetric, (D, D); its lower triangle is read.
@@ -110,7 +110,7 @@ def _sum_of_roots(matrix: Tensor, log_determinant: float) -> tuple[float, float]
     """
     eigenvalues = eigvalsh(matrix)
     mismatch = abs(float(eigenvalues.log().sum()) - log_determinant) + len(matrix) * EPS
-    rounding = mismatch / (1 / eigenvalues).sum()  # of each, if all are rounded alike
+    rounding = mismatch / (1 / eigenvalues).sum()  # of each, if all have equal rounding
     roots = eigenvalues.sqrt()
     return float(roots.sum()), float((rounding / (2 * roots)).sum())
 
@@ -129,10 +129,10 @@ def fid_infinity(
     Args:
         real: the reference, N samples.
         fake: generated samples, at least four.
-        seed: of the subsets.
+        seed: seed of the subsets.
 
     Raises:
-        ValueError: too few samples, or features that are not finite.
+        ValueError: too few samples, or features are not finite.
     """
     x, y = (each.features if isinstance(each, Features) else each for each in (real, fake))
     if len(y) < 4:
@@ -148,12 +148,12 @@ def fid_infinity(
 
 
 def influences(mu: Array, sigma: Array, fake: Tensor) -> Tensor:
-    """How much the Fréchet distance changes per unit of weight moved onto each fake sample.
+    """Change of the Fréchet distance per unit of weight moved onto each fake sample.
 
     To first order a sample x moves the mean by (x - μ₂) / n and the covariance by
-    (x - μ₂)(x - μ₂)ᵀ / (n - 1), less its share of what is there. The gradient of the distance in μ₂
-    is 2 (μ₂ - μ₁), in Σ₂ it is 1 - L (Lᵀ Σ₂ L)^-½ Lᵀ, where Σ₁ = L Lᵀ. Directions that the fake
-    samples do not span are left out.
+    (x - μ₂)(x - μ₂)ᵀ / (n - 1), minus its share of the current value. The gradient of the distance
+    in μ₂ is 2 (μ₂ - μ₁), in Σ₂ it is 1 - L (Lᵀ Σ₂ L)^-½ Lᵀ, where Σ₁ = L Lᵀ. Directions that the
+    fake samples do not span are dropped.
 
     Args:
         mu: mean of the real features, (D,).
@@ -162,7 +162,7 @@ def influences(mu: Array, sigma: Array, fake: Tensor) -> Tensor:
 
     Returns:
         (N,) float64 with mean zero. The distance of the samples resampled with weights w is the
-        distance plus Σ w_i influence_i / N, but for terms of second order.
+        distance plus Σ w_i influence_i / N, up to second order.
     """
     mean, covariance = statistics(fake)
     factor = _factor(torch.from_numpy(sigma))  # (D, R)
@@ -181,10 +181,10 @@ def influences(mu: Array, sigma: Array, fake: Tensor) -> Tensor:
 
 
 def _factor(sigma: Tensor) -> Tensor:
-    """A factor L, (D, rank), of a covariance L Lᵀ, without the directions that are rounding.
+    """A factor L, (D, rank), of a covariance L Lᵀ, without directions within rounding error.
 
-    What is rounding is decided for columns divided by their standard deviations, so that those of
-    small scale count as much as the others.
+    Rounding is judged for columns divided by their standard deviations, so that columns of small
+    scale are treated like the others.
     """
     least = len(sigma) * EPS
     factor, failed = torch.linalg.cholesky_ex(sigma)

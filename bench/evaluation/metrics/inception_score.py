@@ -16,7 +16,7 @@ def inception_score(logits: Tensor, *, seed: int) -> tuple[float, float]:
 
     Args:
         logits: (N, K) floating point.
-        seed: of the order in which samples are dealt to splits.
+        seed: seed of the order in which samples are assigned to splits.
 
     Raises:
         ValueError: fewer samples than splits.
@@ -30,7 +30,7 @@ def inception_score_replicates(
 ) -> Tensor:
     """Bootstrap replicates of the mean over splits, (resamples,) float64.
 
-    Each split is resampled within itself, so that none is ever empty.
+    Each split is resampled separately, so that none is empty.
     """
     scores = [
         _scores(split, bootstrap_weights(len(split), resamples, rng))

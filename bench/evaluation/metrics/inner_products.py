@@ -1,4 +1,4 @@
-"""Distances between all pairs of two sets of features, tile by tile: no N × N matrix is held."""
+"""Distances between all pairs of two sets of features, tile by tile without an N × N matrix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ TILE = 2048
 """Samples along each side of a tile. It changes no result beyond rounding."""
 
 FEW_DIMENSIONS = 32
-"""Up to here products are taken in float64: in few dimensions neighbours are so much closer to each
-other than to the centre that float32 would leave their distances no digits, and D costs little."""
+"""Largest D whose products are computed in float64: in few dimensions neighbours are so much closer
+to each other than to the centre that float32 would cancel all digits, and the cost is small."""
 
 ROUNDING_STEPS = 64
 

@@ -11,14 +11,14 @@ KID_SUBSET_SIZE = 1000
 
 
 class KernelDistance:
-    """KID over the subsets that torch-fidelity draws, from tiles of inner products.
+    """KID over the subsets of torch-fidelity, from tiles of inner products.
 
     With the subsets as columns of 0 and 1, M (N, S), the sums over their pairs are diag(Mᵀ K M):
-    one product K M per tile in place of S kernels. Not scaled.
+    one product K M per tile instead of S kernels. Not scaled.
 
     Of the kernel k(x, y) = (x · y / D + 1)³ the part k(x, c) + k(c, y) - k(c, c), where c is the
-    common centre, is left out. What depends on one sample alone drops out of the unbiased estimate
-    and would only cost it digits: nearly all where features lie far from zero.
+    common centre, is omitted. Terms that depend on one sample alone cancel in the unbiased estimate
+    and would only lose digits, nearly all of them if features are far from zero.
 
     Args:
         real: N samples.
@@ -54,15 +54,15 @@ class KernelDistance:
         self._towards_real = torch.zeros_like(fake.norms, dtype=torch.float64)  # (M,)
 
     def add_real(self, tile: Tile) -> None:
-        """Take in a tile of real × real."""
+        """Add a tile of real × real."""
         self._real_real += self._within(tile, self._clouds[0], self._real)
 
     def add_fake(self, tile: Tile) -> None:
-        """Take in a tile of fake × fake."""
+        """Add a tile of fake × fake."""
         self._fake_fake += self._within(tile, self._clouds[1], self._columns)
 
     def add_cross(self, tile: Tile) -> None:
-        """Take in a tile of real (rows) × fake (columns)."""
+        """Add a tile of real (rows) × fake (columns)."""
         kernel = self._kernel(tile, *self._clouds)
         self._real_fake += _forms(self._real[tile.rows], kernel, self._fake[tile.columns])
         if self._weights is not None:
@@ -78,11 +78,11 @@ class KernelDistance:
         """Bootstrap replicates of the mean over subsets, up to a constant, (resamples,) float64.
 
         The fake samples' weights enter the estimate over all samples, where a pair counts with the
-        product of its weights, a sample and itself never; the real samples are held fixed. What
-        the choice of subsets adds is drawn with replacement from the subsets' distances.
+        product of its weights, a sample and itself never; the real samples are held fixed. The
+        contribution of the choice of subsets is resampled from the subsets' distances.
 
         Raises:
-            ValueError: the object was made without weights.
+            ValueError: the object was constructed without weights.
         """
         if self._weights is None:
             raise ValueError("weights is None; replicates need bootstrap weights")
@@ -103,11 +103,11 @@ class KernelDistance:
         return forms if tile.diagonal else 2 * forms
 
     def _kernel(self, tile: Tile, first: Cloud, second: Cloud) -> Tensor:
-        """k(x, y) - k(x, c) - k(c, y) + k(c, c), (R, C); 0 where a sample would meet itself.
+        """k(x, y) - k(x, c) - k(c, y) + k(c, c), (R, C); 0 for pairs of a sample with itself.
 
         With p = c · c / D + 1, s = c · (x - c) / D, t = c · (y - c) / D, q = p + s + t and
-        w = (x - c) · (y - c) / D this is (q + w)³ - q³ + 3 s t (2 p + s + t), which takes no
-        difference of large numbers.
+        w = (x - c) · (y - c) / D this is (q + w)³ - q³ + 3 s t (2 p + s + t), which subtracts no
+        large numbers.
         """
         p, like, dimensions = self._at_centre, tile.squared, self._dimensions
         s = (first.along[tile.rows] / dimensions).to(like)  # (R,)
@@ -127,7 +127,7 @@ def _forms(left: Tensor, kernel: Tensor, right: Tensor) -> Tensor:
 
 
 def _subsets(real: int, fake: int, size: int, seed: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns of 0 and 1, (N, S) and (M, S): torch-fidelity's subsets, fake drawn first."""
+    """Columns of 0 and 1, (N, S) and (M, S): torch-fidelity's subsets, fake ones sampled first."""
     rng = np.random.RandomState(seed)
     masks = np.zeros((real, KID_SUBSETS), np.float32), np.zeros((fake, KID_SUBSETS), np.float32)
     for s in range(KID_SUBSETS):

@@ -1,4 +1,4 @@
-"""Signs of copying: how close generated samples lie to those that their model was trained on."""
+"""Copying metrics from the distances of generated samples to training samples."""
 
 import math
 
@@ -19,16 +19,16 @@ from bench.evaluation.metrics.neighbours import Nearest
 from bench.evaluation.metrics.resampling import METRIC_SEED, subset
 
 COSINE_BOUND = 0.1
-"""Mean cosine distances from here on are no sign of copying and leave MiFID at FID (Bai et al.)."""
+"""Mean cosine distance from which MiFID equals FID (Bai et al.)."""
 
 BASELINE_SIZE = 2000
-"""Training samples from which the distance to held-out ones is measured."""
+"""Number of training samples from which the distance to held-out ones is measured."""
 
 MIFID_FLOOR = 1e-14
 """Added to the cosine distance, as torchmetrics does: a copy's MiFID is huge, not infinite."""
 
 FID_FLOOR = 1e-8
-"""Where FID is not above this, torchmetrics calls MiFID 0."""
+"""FID up to which torchmetrics returns MiFID 0."""
 
 
 def memorisation(
@@ -41,26 +41,27 @@ def memorisation(
     seed: int = METRIC_SEED,
     tile: int = TILE,
 ) -> dict[str, float]:
-    """Compare how near fake samples lie to the training data with what to expect without copying.
+    """Compare distances from fake samples to training data with those expected without copying.
 
     - authpct: Alaa et al. 2022 (dgm-eval's definition), percentage of fake samples farther from
-      their nearest training sample than that one is from its nearest other training sample. Low
-      where the model copies; held-out samples score about 50 in many dimensions, 38 in two.
+      their nearest training sample than that one is from its nearest other training sample. Low if
+      the model copies; held-out samples score about 50 in many dimensions, 38 in two.
     - nn_ratio: see `_nn_ratio`. 1 without copying; 0 if most samples are copies.
     - mifid: Bai et al. 2021, FID of all training against fake features divided by the mean cosine
       distance from a training sample to its nearest fake one, if that is below 0.1 (torchmetrics).
-      NaN where already held-out samples are that close: features of which any two point the same
-      way, such as a small classifier's, would be punished without copying.
+      NaN if held-out samples are already that close: otherwise features that all point in similar
+      directions, such as those of a small classifier, would be penalised without copying.
 
     Memory beyond the features: a few tiles of at most tile × tile or tile × D numbers, whatever N.
 
     Args:
-        train: what the model was trained on, N samples.
+        train: the training data, N samples.
         test: held-out samples of the same data.
         fake: generated samples.
-        nearest: `nearest_distances(train.features)`, (N,), if it is at hand: it takes N² / 2 pairs.
-        fid: Fréchet distance of train and fake, if it is at hand.
-        seed: of the parts into which the test samples are split.
+        nearest: `nearest_distances(train.features)`, (N,), if already computed: it takes N² / 2
+            pairs.
+        fid: Fréchet distance of train and fake, if already computed.
+        seed: seed of the split of the test samples.
         tile: samples compared at a time; it changes no result beyond rounding.
 
     Returns:
@@ -80,9 +81,9 @@ def memorisation(
             "each training sample"
         )
     parted = _parts(test.features, len(train), seed)
-    trained, drawn, *parts = clouds(train.features, fake.features, *parted)
-    to_train = _Towards(trained, drawn)
-    for each in distance_tiles(trained, drawn, size=tile):
+    trained, sampled, *parts = clouds(train.features, fake.features, *parted)
+    to_train = _Towards(trained, sampled)
+    for each in distance_tiles(trained, sampled, size=tile):
         to_train.add(each)
     distances = to_train.distances()  # (M,)
     authentic = distances > nearest.to(distances)[to_train.index]
@@ -91,7 +92,7 @@ def memorisation(
     close_by_nature = _mean_cosine_distance(train.features, test.features, seed) < COSINE_BOUND
     return {
         "authpct": 100 * float(authentic.double().mean()),
-        "nn_ratio": _nn_ratio(distances, (parts[0], parts[1]), drawn, tile),
+        "nn_ratio": _nn_ratio(distances, (parts[0], parts[1]), sampled, tile),
         "mifid": math.nan if close_by_nature else _mifid(fid, to_train.cosine_distances()),
     }
 
@@ -111,7 +112,7 @@ def nearest_distances(features: Tensor, *, tile: int = TILE) -> Tensor:
 
 
 class _Towards:
-    """The nearest of one set (rows) for each sample of another (columns), and the angles back."""
+    """Nearest row for each column, and smallest cosine distance from each row to the columns."""
 
     def __init__(self, rows: Cloud, columns: Cloud) -> None:
         self._columns = columns
@@ -132,33 +133,33 @@ class _Towards:
         self._cosines[tile.rows] = torch.maximum(self._cosines[tile.rows], cosines)
 
     def distances(self) -> Tensor:
-        """From each column to its nearest row, (M,)."""
+        """Distance from each column to its nearest row, (M,)."""
         return _distances(self._squared, self._columns)
 
     def cosine_distances(self) -> Tensor:
-        """From each row that is not zero to its nearest column, float64, within [0, 1]."""
+        """Cosine distance from each non-zero row to its nearest column, float64 in [0, 1]."""
         rows, _ = self._inverse
         return (1 - self._cosines[rows > 0].double()).clamp(min=0)
 
 
 def _nn_ratio(train: Tensor, parts: tuple[Cloud, Cloud], fake: Cloud, tile: int) -> float:
-    """How much nearer fake samples lie to the training than to the test data, in the median.
+    """Median ratio of distances from fake samples to training and to test data, normalised.
 
-    Even without copying the ratio of the two distances is below 1 where there are more training
-    samples than test samples. What their numbers alone do is measured on the test samples, split
-    into parts whose sizes have the same ratio, and divided out. (Equally many training samples
-    would need no correction, but would not hold the originals of most copies.)
+    Even without copying the ratio is below 1 if there are more training than test samples. This
+    effect of the sizes is measured on the test samples, split into parts with equal ratio of sizes,
+    and divided out. (Using equally many training samples would need no correction, but would miss
+    the originals of most copies.)
 
-    Two distances of zero say nothing, and their ratio counts as 1.
+    If both distances are zero, the ratio is 1.
 
     Args:
         train: distance from each fake sample to its nearest training sample, (M,).
-        parts: the test samples, in two parts; the first to the second as train set to test set.
+        parts: the test samples, in two parts; their sizes have the ratio of training to test set.
         fake: the fake samples.
         tile: samples compared at a time.
 
     Returns:
-        The ratio, 1 without copying; NaN where most fake samples are test samples.
+        The ratio, 1 without copying; NaN if most fake samples are test samples.
     """
     first, second = (_nearest_between(part, fake, tile) for part in parts)  # (M,) each
     by_size = _median_ratio(first, second)
@@ -178,7 +179,7 @@ def _nearest_between(rows: Cloud, columns: Cloud, tile: int) -> Tensor:
 
 
 def _parts(features: Tensor, training: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Split test features at random into parts of sizes as `training` to their own number."""
+    """Split test features randomly into parts with the sizes in the ratio `training` to N."""
     n = len(features)
     size = min(max(round(n * training / (n + training)), 1), n - 1)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(features.device)
@@ -191,7 +192,7 @@ def _median_ratio(above: Tensor, below: Tensor) -> float:
 
 
 def _mean_cosine_distance(train: Tensor, test: Tensor, seed: int) -> float:
-    """From training samples, up to 2000 of them, to the nearest of the test samples, on average."""
+    """Mean distance from up to 2000 training samples to the nearest test sample."""
     some = torch.nn.functional.normalize(subset(train, BASELINE_SIZE, seed).float(), dim=1)
     others = torch.nn.functional.normalize(test.float(), dim=1)
     closest = torch.stack([(rows @ others.T).abs().amax(1).mean() for rows in some.split(100)])
@@ -206,7 +207,7 @@ def _mifid(fid: float, cosine_distances: Tensor) -> float:
 
 
 def _distances(squared: Tensor, cloud: Cloud) -> Tensor:
-    """Roots of squared distances from a set's samples, (N,); 0 where they are rounding."""
+    """Roots of squared distances from a set's samples, (N,); 0 if within rounding error."""
     return torch.where(coincide(squared, cloud), 0, squared).sqrt()
 
 

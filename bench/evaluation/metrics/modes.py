@@ -1,4 +1,4 @@
-"""Which classes or modes a generator draws, and what a perfect sampler would score."""
+"""Coverage of classes or modes, and the scores of a perfect sampler."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 HIGH_QUALITY_SIGMAS = 3.0
-"""A point within so many standard deviations of its mode's centre is of high quality."""
+"""Points within this number of standard deviations of their mode's centre are of high quality."""
 
 
 def class_histogram(logits: Tensor, reference: Tensor | Sequence[int | float]) -> dict[str, float]:
@@ -16,15 +16,15 @@ def class_histogram(logits: Tensor, reference: Tensor | Sequence[int | float]) -
 
     Args:
         logits: of the samples under the domain classifier, (N, K).
-        reference: how often each class occurs in the data, (K,), each above 0; any scale.
+        reference: frequency of each class in the data, (K,), positive, on any scale.
 
     Returns:
         modes, the number of classes predicted for at least one sample; class_kl, KL(samples ‖
         reference) in nats; class_tv, the total variation distance, in [0, 1]; reverse_kl,
-        KL(samples ‖ uniform) in nats, what stacked MNIST is scored by (Lin et al. 2018).
+        KL(samples ‖ uniform) in nats, the score of stacked MNIST (Lin et al. 2018).
 
     Raises:
-        ValueError: no samples, or a reference that is not K positive numbers.
+        ValueError: no samples, or the reference is not K positive numbers.
     """
     if logits.ndim != 2 or len(logits) == 0:
         raise ValueError(f"logits have shape {tuple(logits.shape)}; must be (N, K) with N ≥ 1")
@@ -60,10 +60,10 @@ def conditional_accuracy(logits: Tensor, classes: Tensor) -> float:
 
 
 def mixture_modes(points: Tensor, centres: Tensor, sigma: float) -> dict[str, float]:
-    """Which Gaussians of a mixture the samples hit (Lin et al. 2018, Sec. 4.1).
+    """Coverage of the Gaussians of a mixture (Lin et al. 2018, Sec. 4.1).
 
-    Every point counts for the mode whose centre is nearest, however far. The components are taken
-    to be equally likely.
+    Every point is assigned to the nearest mode, however far away. Components are assumed to be
+    equally probable.
 
     Args:
         points: samples, (N, D).
@@ -71,12 +71,12 @@ def mixture_modes(points: Tensor, centres: Tensor, sigma: float) -> dict[str, fl
         sigma: their common standard deviation along every axis.
 
     Returns:
-        modes, those with at least one point of high quality; high_quality, the share of points
-        within 3 sigma of their mode's centre; class_kl and reverse_kl, both KL(samples ‖ uniform)
-        over the modes in nats; class_tv, the total variation distance, in [0, 1].
+        modes, the number of modes with at least one point of high quality; high_quality, the share
+        of points within 3 sigma of their mode's centre; class_kl and reverse_kl, both KL(samples ‖
+        uniform) over the modes in nats; class_tv, the total variation distance, in [0, 1].
 
     Raises:
-        ValueError: no points, or of other dimensions than the centres.
+        ValueError: no points, or dimensions differ from those of the centres.
     """
     if points.ndim != 2 or len(points) == 0 or points.shape[1:] != centres.shape[1:]:
         raise ValueError(
@@ -97,10 +97,10 @@ def mixture_modes(points: Tensor, centres: Tensor, sigma: float) -> dict[str, fl
 def perfect_sampler(
     frequencies: np.ndarray, samples: int, *, dimensions: int | None = None
 ) -> dict[str, float]:
-    """Expected scores of independent draws from the data's own distribution.
+    """Expected scores of independent samples from the distribution of the data.
 
-    No estimate: reverse KL is the exact mean of the plug-in entropy over binomial counts, which is
-    above KL(frequencies ‖ uniform) because n is finite, to first order by (K - 1) / 2n.
+    Exact, not simulated: reverse KL is the mean of the plug-in entropy over binomial counts, which
+    is above KL(frequencies ‖ uniform) because n is finite, to first order by (K - 1) / 2n.
 
     Args:
         frequencies: probability of each mode, (K,).
@@ -127,14 +127,14 @@ def perfect_sampler(
 
 
 def _within_sphere(dimensions: int) -> float:
-    """P(|z| ≤ 3) for z ~ N(0, I) in so many dimensions: the chi-square distribution function."""
+    """P(|z| ≤ 3) for z ~ N(0, I) in D dimensions: the chi-square distribution function."""
     half = torch.tensor(dimensions / 2, dtype=torch.float64)
     squared = torch.tensor(HIGH_QUALITY_SIGMAS**2 / 2, dtype=torch.float64)
     return float(torch.special.gammainc(half, squared))
 
 
 def _mean_of_c_log_c(n: int, p: float) -> float:
-    """E[c ln c] for a binomial count c of n draws with probability p."""
+    """E[c ln c] for a binomial count c of n trials with probability p."""
     c = torch.arange(1, n + 1, dtype=torch.float64)  # (n,); c = 0 adds nothing
     log_pmf = (
         math.lgamma(n + 1)
@@ -147,10 +147,10 @@ def _mean_of_c_log_c(n: int, p: float) -> float:
 
 
 def _divergences(counts: Tensor, target: Tensor) -> dict[str, float]:
-    """Histogram of samples, (K,), against the data's frequencies, (K,) of any scale."""
-    drawn, target = counts.double() / counts.sum(), target / target.sum()
+    """Compare a histogram of samples, (K,), with the data's frequencies, (K,) on any scale."""
+    sampled, target = counts.double() / counts.sum(), target / target.sum()
     return {
-        "class_kl": float(torch.xlogy(drawn, drawn / target).sum()),
-        "class_tv": float((drawn - target).abs().sum() / 2),
-        "reverse_kl": float(torch.xlogy(drawn, drawn * len(target)).sum()),
+        "class_kl": float(torch.xlogy(sampled, sampled / target).sum()),
+        "class_tv": float((sampled - target).abs().sum() / 2),
+        "reverse_kl": float(torch.xlogy(sampled, sampled * len(target)).sum()),
     }

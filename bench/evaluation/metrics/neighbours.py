@@ -15,10 +15,10 @@ from bench.evaluation.metrics.inner_products import (
 )
 
 NEIGHBOURHOOD = 3
-"""k of precision and recall, as Kynkäänniemi et al. and torch-fidelity have it."""
+"""k of precision and recall, as in Kynkäänniemi et al. and torch-fidelity."""
 
 DENSITY_NEIGHBOURHOOD = 5
-"""k of density and coverage, as Naeem et al. and prdc have it."""
+"""k of density and coverage, as in Naeem et al. and prdc."""
 
 DUPLICATE_SHARE = 0.01
 GROUP = 16
@@ -35,7 +35,7 @@ class Nearest:
         self.squared = cloud.norms.new_full((len(cloud), k), torch.inf)
 
     def add(self, tile: Tile) -> None:
-        """Take in a tile of the set compared with itself."""
+        """Add a tile of the set compared with itself."""
         self._merge(tile.rows, tile.squared)
         if not tile.diagonal:
             self._merge(tile.columns, tile.squared.T)
@@ -47,10 +47,10 @@ class Nearest:
 
 
 def smallest(values: Tensor, k: int) -> Tensor:
-    """The k smallest of each row of (R, C), or all C if there are fewer, in no certain order.
+    """The k smallest of each row of (R, C), or all C if there are fewer, unordered.
 
-    The k smallest lie in the k groups of columns with the smallest minima, so that the slow search
-    sees 1/16 of the row, and the k groups afterwards.
+    The k smallest lie in the k groups of columns with the smallest minima, so the slow search
+    covers 1/16 of the row, and then the k groups.
     """
     width = values.shape[1] // GROUP
     if width <= k:
@@ -64,10 +64,10 @@ def smallest(values: Tensor, k: int) -> Tensor:
 
 
 class Neighbourhoods:
-    """Which samples lie in whose neighbourhoods, from the tiles of real (rows) × fake (columns).
+    """Membership of samples in neighbourhoods, from tiles of real (rows) × fake (columns).
 
     A neighbourhood reaches to the k-th nearest other sample of the same set. Precision and recall
-    count its border (torch-fidelity), density and coverage do not (prdc).
+    include its border (torch-fidelity), density and coverage do not (prdc).
 
     Args:
         real: nearest real neighbours of the real samples.
@@ -84,7 +84,7 @@ class Neighbourhoods:
         self._nearest_fake = torch.full_like(self._real_radii, torch.inf)
 
     def add(self, tile: Tile) -> None:
-        """Take in a tile of real × fake."""
+        """Add a tile of real × fake."""
         real, fake = tile.rows, tile.columns
         self._in_real[fake] |= (tile.squared <= self._real_radii[real, None]).any(0)
         self._in_fake[real] |= (tile.squared <= self._fake_radii[fake]).any(1)
@@ -94,7 +94,7 @@ class Neighbourhoods:
         torch.minimum(nearest, tile.squared.amin(1), out=nearest)
 
     def shares(self) -> dict[str, Tensor]:
-        """What each sample adds to a metric, float64: the metric is the mean.
+        """Contribution of each sample to each metric, float64; the metric is the mean.
 
         Returns:
             precision and density over the fake samples, (N,); recall and coverage over the real
@@ -109,12 +109,12 @@ class Neighbourhoods:
 
 
 def duplicate_share(real: Nearest, fake: Nearest, fake_cloud: Cloud) -> float:
-    """Share of fake samples with another one as close as only 1 % of real samples have.
+    """Share of fake samples whose nearest other one is closer than for 99 % of real samples.
 
-    The bound is the quantile of the distances from real samples to their nearest other real one
-    that as many fresh real samples as there are fake ones would undercut with 1 %: the first
-    percentile for sets of equal size and, because the chance of so close a pair grows in proportion
-    to the number of others, less for more fakes. Samples equal to within rounding count always.
+    The threshold is a quantile of the distances from real samples to their nearest other one,
+    chosen so that 1 % of equally many independent real samples would be below it: the first
+    percentile for sets of equal size, and less for more fake samples, because the chance of a close
+    pair is proportional to their number. Samples that are equal up to rounding always count.
 
     Args:
         real: nearest neighbours among the real samples.
@@ -122,7 +122,7 @@ def duplicate_share(real: Nearest, fake: Nearest, fake_cloud: Cloud) -> float:
         fake_cloud: the fake samples.
 
     Returns:
-        About 0.01 for fresh samples of the data, 1 for a constant generator.
+        About 0.01 for independent samples of the data, 1 for a constant generator.
     """
     closest = fake.squared[:, 0]
     share = min(1.0, DUPLICATE_SHARE * (len(real.squared) - 1) / (len(fake.squared) - 1))
@@ -141,7 +141,7 @@ class Manifolds:
 
 
 def manifolds(real: Tensor, fake: Tensor, *, tile: int = TILE) -> Manifolds:
-    """Share of fake samples near real ones and of real near fake, and how near.
+    """Precision, recall, density and coverage of fake samples.
 
     Precision and recall are those of Kynkäänniemi et al. 2019 (third neighbours), density and
     coverage those of Naeem et al. 2020 (fifth). A generator that collapses to a few good images

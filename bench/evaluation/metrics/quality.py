@@ -1,4 +1,4 @@
-"""The metrics of one extractor: how near fake features are to real ones, and how certainly."""
+"""Quality metrics of one extractor, with bootstrap intervals."""
 
 import math
 
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 OVER_REAL = frozenset({"recall", "coverage"})
-"""Metrics that are shares of the real samples."""
+"""Metrics that are shares of real samples."""
 
 
 def quality(
@@ -50,26 +50,26 @@ def quality(
 ) -> dict[str, float]:
     """Compare two sets of features.
 
-    FID uses every real feature. The others compare sets of equal size: when there are more real
-    features than fake ones, a subset of the real ones, drawn with the seed, the same for all. One
-    pass over the pairs of samples serves KID, the neighbourhoods and duplicates. The global random
-    states are neither read nor changed.
+    FID uses every real feature. The others compare sets of equal size: if there are more real
+    features than fake ones, they use one random subset of the real features. One pass over the
+    pairs of samples serves KID, neighbourhoods and duplicates. The global random state is neither
+    read nor changed.
 
     - fid: Heusel et al. 2017, unbiased covariances, float64.
     - kid, kid_std: Bińkowski et al. 2018, cubic kernel, mean and standard deviation over 100
       subsets of min(1000, n / 2). Not scaled.
     - is, is_std: Salimans et al. 2016, mean and standard deviation over 10 splits of the fake
-      logits in an order drawn with the seed.
+      logits in a random order.
     - precision, recall: Kynkäänniemi et al. 2019, third nearest neighbours. A generator that
       collapses to a few good images has high precision and low recall.
     - density, coverage: Naeem et al. 2020, fifth nearest neighbours.
     - duplicates: share of fake samples as close to another one as 1 % of real samples are.
 
     Intervals hold the reference fixed and resample the fake samples; those of recall and coverage,
-    which are shares of real samples, resample the real ones instead and leave out the chance in
-    the fake ones. Neighbourhoods are held fixed. FID's replicates are of first order in the
-    weights, which keeps their spread where covariances are singular (a resample would have lost
-    rank). See `interval` for what becomes of bias.
+    which are shares of real samples, resample the real ones instead and exclude the randomness of
+    the fake ones. Neighbourhoods are held fixed. FID's replicates are linearised in the weights,
+    which preserves their spread if covariances are singular (a resample would lose rank). See
+    `interval` for the bias.
 
     Memory beyond the features, the subset of the real ones and a dozen D × D matrices for FID: 206
     MiB were measured at 10,000 samples of 2048 dimensions. No array holds N × N numbers; what grows
@@ -77,8 +77,8 @@ def quality(
 
     Args:
         real: the reference.
-        fake: generated samples, seen by the same extractor.
-        seed: of the real subset, the splits, the subsets and the resamples.
+        fake: generated samples, with features of the same extractor.
+        seed: seed of the real subset, the splits, the subsets and the resamples.
         resamples: bootstrap replicates for the intervals; 0 for no intervals.
         tile: samples compared at a time; it changes no result beyond rounding.
 
@@ -88,7 +88,7 @@ def quality(
         NaN without logits.
 
     Raises:
-        ValueError: too few samples, other dimensions, or features that are not finite.
+        ValueError: too few samples, other dimensions, or features are not finite.
     """
     _check(real, fake)
     scores, replicates = _inception(fake, seed, resamples)
@@ -132,7 +132,7 @@ def _inception(
 def _pairs(
     real: Tensor, fake: Tensor, seed: int, weights: Tensor | None, tile: int
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """All that needs pairs of samples, in one pass, and replicates if there are weights (R, N)."""
+    """All metrics of pairs of samples, in one pass, and replicates if weights (R, N) are given."""
     real_cloud, fake_cloud = clouds(real, fake)
     kid = KernelDistance(real_cloud, fake_cloud, seed=seed, weights=weights)
     nearest = Nearest(real_cloud), Nearest(fake_cloud)

@@ -1,15 +1,15 @@
-"""Seeded subsets, bootstrap weights and the intervals that they give."""
+"""Seeded subsets, bootstrap weights and bootstrap intervals."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 METRICS_VERSION = 1
-"""Raise it when the definition of any metric changes: rows of two versions share no table, and
-what was computed before is not read again."""
+"""Increment it when the definition of any metric changes: rows of two versions share no table, and
+cached values of older versions are not used."""
 
 METRIC_SEED = 2020
-"""torch-fidelity's default. One for all runs, so that their spread is not that of the metrics."""
+"""torch-fidelity's default; equal for all runs, so that it does not add to their spread."""
 
 CONFIDENCE = 0.95
 
@@ -23,7 +23,7 @@ def subset(features: Tensor, n: int, seed: int) -> Tensor:
 
 
 def bootstrap_weights(n: int, resamples: int, rng: np.random.Generator) -> Tensor:
-    """How often each of n samples is drawn when n are drawn with replacement (Efron 1979).
+    """Counts of each of n samples in bootstrap resamples of size n (Efron 1979).
 
     Returns:
         (resamples, n) float64 on the CPU; every row sums to n.
@@ -33,11 +33,11 @@ def bootstrap_weights(n: int, resamples: int, rng: np.random.Generator) -> Tenso
 
 
 def interval(point: float, replicates: Tensor) -> tuple[float, float]:
-    """The central 95 % of bootstrap replicates, moved so that their mean is the point.
+    """The central 95 % of bootstrap replicates, shifted so that their mean is the point estimate.
 
-    Resampling lays its own bias on top of a biased statistic: replicates of FID lie above the FID
-    that they replicate, as drawing again loses samples. Their spread is kept and their shift is
-    not, so the interval is about the metric at this number of samples, its bias included.
+    Resampling adds its own bias to a biased statistic: replicates of FID lie above the FID that
+    they replicate, because resamples contain fewer distinct samples. Their spread is kept and their
+    shift removed, so the interval is for the metric at this number of samples, including its bias.
 
     Args:
         point: the metric.

@@ -1,10 +1,10 @@
 """The convolutional generator and discriminator of DCGAN (Radford et al. 2016), for any image size.
 
 The discriminator's 4x4 convolutions of stride 2 halve the image, rounding down, until its shorter
-side is 4 to 7 pixels (28 -> 14 -> 7, 64 -> 32 -> 16 -> 8 -> 4); the generator retraces the same
-sizes upwards, with output padding where the size is odd. As in the paper, both are batch
-normalised except in the generator's output and the discriminator's input layer. At 64x64 and
-width 128 the generator has the paper's sizes; its kernels are 5x5 in the authors' code.
+side is 4 to 7 pixels (28 -> 14 -> 7, 64 -> 32 -> 16 -> 8 -> 4); the generator uses these sizes in
+reverse, with output padding for odd sizes. As in the paper, both use batch norm except in the
+generator's output and the discriminator's input layer. At 64x64 and width 128 the generator has the
+sizes of the paper; the authors' code has 5x5 kernels.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ class Discriminator(nn.Module):
     Args:
         data_shape: (C, H, W), H and W at least 8.
         width: channels of the first layer; they double with every halving of the image.
-        norm: "batch", as in the paper; "layer", of one sample over all its values, for critics with
+        norm: "batch", as in the paper; "layer", over all values of one sample, for critics with
             gradient penalties; or "none".
         outputs: logits per image; 1 gives (B,).
 
@@ -100,12 +100,12 @@ class Discriminator(nn.Module):
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images, (B, C, H, W), to logits of being real, (B,), or several, (B, outputs)."""
+        """Map images, (B, C, H, W), to logits of "real", (B,), or (B, outputs)."""
         h = self.layers(x)  # (B, width * 2^(L-1), H / 2^L, W / 2^L)
         return self.output(h).squeeze(1)  # (B,)
 
     def features(self, x: Tensor) -> Tensor:
-        """Map images, (B, C, H, W), to what the last layer sees, (B, D)."""
+        """Map images, (B, C, H, W), to the inputs of the last layer, (B, D)."""
         return self.layers(x).flatten(1)
 
 
@@ -114,7 +114,7 @@ def halvings(data_shape: tuple[int, ...], **widths: int) -> list[tuple[int, int]
 
     Args:
         data_shape: (C, H, W).
-        widths: numbers of channels by the name of their setting, which are checked as well.
+        widths: numbers of channels by the name of their setting, to be checked as well.
 
     Raises:
         ValueError: if data_shape is not (C, H, W) with H and W at least 8, or a width is below 1.
@@ -144,7 +144,7 @@ def upsample(
         before: input channels.
         after: output channels.
         target: (H, W) of the output; the input is (H // 2, W // 2).
-        bias: whether to add a bias; needless before batch normalisation.
+        bias: whether to add a bias; unnecessary before batch norm.
     """
     odd = (target[0] % 2, target[1] % 2)
     return nn.ConvTranspose2d(
@@ -153,9 +153,9 @@ def upsample(
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw weights from N(0, 0.02) (Radford et al. 2016, Section 4).
+    """Initialise weights from N(0, 0.02) (Radford et al. 2016, Section 4).
 
-    Batch normalisation scales are drawn from N(1, 0.02), as in the authors' code; biases are zero.
+    Batch norm scales are from N(1, 0.02), as in the authors' code; biases are zero.
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)

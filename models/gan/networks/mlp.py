@@ -1,9 +1,9 @@
 """Fully connected generator and discriminator for data of any shape, points included.
 
-The document that they follow does not say how weights are initialised. torch's default for linear
-layers shrinks the signal at each of them, so that at first all latents give nearly the same sample;
-trained that way the discriminator wins at once and samples stay near-identical. He initialisation
-keeps the signal's variance, and the same game learns.
+The source document does not specify the initialisation of weights. torch's default for linear
+layers reduces the signal in each layer, so that initially all latents give nearly identical
+samples; the discriminator then wins at once and samples stay nearly identical. He initialisation
+preserves the variance of the signal, and training succeeds.
 """
 
 import math
@@ -48,8 +48,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Samples to logits through LeakyReLU(0.2) units.
 
-    The sketch that this follows ends in a sigmoid and uses BCELoss. Here the sigmoid belongs to the
-    loss (see `models.gan.objectives`), which is mathematically identical and does not overflow.
+    The source ends in a sigmoid and uses BCELoss. Here the sigmoid is part of the loss (see
+    `models.gan.objectives`), which is mathematically identical and does not overflow.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class Discriminator(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map samples, (B, *data_shape), to logits of being real, (B,)."""
+        """Map samples, (B, *data_shape), to logits of "real", (B,)."""
         return self.layers(x).squeeze(1)  # (B,)
 
 
 def _stack(widths: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
-    """Linear layers between these widths, with an activation after each but the last."""
+    """Linear layers between these widths, with an activation after each except the last."""
     if min(widths) < 1:
         raise ValueError(f"hidden layers must have at least 1 unit each, got {widths[1:-1]}")
     layers: list[nn.Module] = []
@@ -85,7 +85,7 @@ def _stack(widths: Sequence[int], activation: Callable[[], nn.Module]) -> list[n
 
 
 def initialise(network: nn.Module) -> None:
-    """Draw weights from N(0, 2 / fan-in) and set biases to zero (He et al. 2015, Eq. 10)."""
+    """Initialise weights from N(0, 2 / fan-in) and set biases to zero (He et al. 2015, Eq. 10)."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -2,8 +2,8 @@
 
 Equalised learning rates, pixel norm in the generator, minibatch standard deviation in the
 discriminator. Sizes are those of `models.gan.networks.dcgan.halvings`; level 0 is the smallest. At
-1024x1024 and width 16 the networks are the paper's (Table 2). As in the paper's text, and unlike
-its later code, which takes groups of four, the standard deviation is over the whole batch.
+1024x1024 and width 16 the networks are those of the paper (Table 2). The standard deviation is over
+the whole batch, as in the text of the paper; its later code uses groups of four.
 """
 
 import math
@@ -19,17 +19,17 @@ from models.gan.networks.dcgan import halvings
 
 SLOPE = 0.2
 FIRST_GAIN = math.sqrt(2.0) / 4
-"""Of the latents' layer, as in the authors' code; pixel norm undoes it, Adam's steps keep it."""
+"""Gain of the latents' layer, as in the authors' code; pixel norm cancels it, but not in Adam."""
 LAST_LENGTH = 3.0
-"""How long the last level is trained once it is in; fading in, and every other level, takes 1."""
+"""Length of training at the last level; a fade-in, and every other level, has length 1."""
 
 
 class Place(NamedTuple):
-    """Where growing stands.
+    """A stage of growing.
 
     Attributes:
-        level: of the images that are drawn and judged.
-        alpha: weight of this level, in [0, 1]; the rest is the level's below. 1 once it is in.
+        level: level of generated and discriminated images.
+        alpha: weight of this level, in [0, 1]; the level below has the rest. 1 after the fade-in.
     """
 
     level: int
@@ -37,11 +37,12 @@ class Place(NamedTuple):
 
 
 def place_at(progress: float, levels: int, last_length: float = LAST_LENGTH) -> Place:
-    """Where growing stands at a share of the budget.
+    """The stage of growing at a share of the budget.
 
     Level 0 is trained for one unit; each further level fades in linearly over one unit and is then
     trained for one, the last for `last_length`: with 4 levels the units are 1, 1 + 1, 1 + 1 and
-    1 + 3. The paper's unit is 800 thousand images; 400 thousand on CIFAR-10, 44 units for the last.
+    1 + 3. The paper's unit is 800 thousand images; 400 thousand on CIFAR-10, with 44 units for the
+    last.
 
     Args:
         progress: share of the budget, in [0, 1].
@@ -73,7 +74,7 @@ class Generator(nn.Module):
             latent_dim: length of z.
             data_shape: (C, H, W), H and W at least 8.
             width: channels at the full size; they double with every halving.
-            max_width: most channels.
+            max_width: maximum number of channels.
 
         Raises:
             ValueError: if data_shape is not an image of at least 8x8.
@@ -98,7 +99,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor, place: Place) -> Tensor:
-        """Map latents, (B, latent_dim), to images of the level's size, which are not bounded."""
+        """Map latents, (B, latent_dim), to unbounded images of the level's size."""
         height, breadth = self.sizes[0]
         h = self.project(pixel_norm(z)).unflatten(1, (-1, height, breadth))
         h = pixel_norm(F.leaky_relu(h, SLOPE))  # (B, W_0, h, w)
@@ -122,7 +123,7 @@ class Discriminator(nn.Module):
     def __init__(
         self, data_shape: tuple[int, ...], width: int = 64, *, max_width: int = 512
     ) -> None:
-        """Build all levels; arguments and errors are the generator's."""
+        """Build all levels; for arguments and errors see `Generator`."""
         super().__init__()
         self.sizes = halvings(data_shape, width=width, max_width=max_width)[::-1]
         widths = _widths(width, max_width, len(self.sizes))
@@ -159,7 +160,7 @@ class Discriminator(nn.Module):
 
 
 class Equalised(nn.Module):
-    """A layer with weights from N(0, 1), scaled to He's variance as they are used (Sec. 4.1)."""
+    """A layer with weights from N(0, 1), scaled to He's variance in the forward pass (Sec. 4.1)."""
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2.0)) -> None:
         super().__init__()
@@ -175,7 +176,7 @@ class Equalised(nn.Module):
 
 
 def pixel_norm(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Scale each pixel's channels to unit mean square (Sec. 4.2): (B, W, …) to the same."""
+    """Scale each pixel's channels to unit mean square (Sec. 4.2); x and result are (B, W, …)."""
     x = x.float()
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 

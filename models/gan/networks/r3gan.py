@@ -5,9 +5,10 @@ bottlenecks with grouped 3x3 convolutions, Fixup initialisation, and a learned b
 size. The discriminator mirrors the generator. Sizes are those of
 `models.gan.networks.dcgan.halvings`.
 
-Departures: the coarsest size may be other than 4x4, and images are resampled by centred triangle
-filters ([1, 3, 3, 1] at a factor of 2, where the authors' code has [1, 2, 1]), which fit odd sizes.
-As in the paper no tanh bounds the generator's output: it is clamped only where it is drawn.
+Departures: the coarsest size may be other than 4x4, and images are resampled with centred triangle
+    filters ([1, 3, 3, 1] at a factor of 2, where the authors' code has [1, 2, 1]), which fit odd
+    sizes.
+As in the paper the generator has no output tanh: images are clamped only when sampling.
 """
 
 from collections.abc import Sequence
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 from models.gan.networks.dcgan import halvings
 
 SLOPE = 0.2
-"""Of the LeakyReLU on negative values."""
+"""Slope of the LeakyReLU for negative values."""
 GAIN = (2 / (1 + SLOPE**2)) ** 0.5
-"""Keeps the second moment through a LeakyReLU (He et al. 2015, Eq. 15)."""
+"""Gain that preserves the second moment through a LeakyReLU (He et al. 2015, Eq. 15)."""
 
 
 class Generator(nn.Module):
@@ -45,10 +46,10 @@ class Generator(nn.Module):
             latent_dim: length of z, and of a class's embedding.
             data_shape: (C, H, W), H and W at least 8.
             width: channels of the coarsest stages.
-            full_stages: how many stages have them; the channels of finer ones halve with each.
+            full_stages: number of stages with this width; it halves with each finer stage.
             blocks: residual blocks per stage.
             group_width: channels of each group of the 3x3 convolutions; divides twice the width.
-            num_classes: K of the classes that are embedded and joined to z; 0 for none.
+            num_classes: K; class embeddings are concatenated to z. 0 for an unconditional network.
 
         Raises:
             ValueError: data_shape is not an image of at least 8x8, or group_width does not divide.
@@ -58,7 +59,7 @@ class Generator(nn.Module):
         self.sizes = sizes[::-1]  # coarsest first
         widths = stage_widths(width, len(self.sizes), full_stages, group_width)
         self.classes = nn.Embedding(num_classes, latent_dim) if num_classes else None
-        if self.classes is not None:  # as the authors' linear layer of one-hot classes
+        if self.classes is not None:  # equivalent to the authors' linear layer of one-hot classes
             nn.init.normal_(self.classes.weight, 0.0, num_classes**-0.5)
         inputs = latent_dim * (2 if num_classes else 1)
         self.weights = _linear(inputs, widths[0])
@@ -95,7 +96,7 @@ class Discriminator(nn.Module):
     ) -> None:
         """Build the network; the arguments are those of `Generator`.
 
-        With classes the logit is the inner product of width values and the class's embedding.
+        With classes the logit is the inner product of the features and the class embedding.
 
         Raises:
             ValueError: data_shape is not an image of at least 8x8, or group_width does not divide.
@@ -116,7 +117,7 @@ class Discriminator(nn.Module):
             nn.init.normal_(self.classes.weight, 0.0, (num_classes * widths[-1]) ** -0.5)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map images, (B, C, H, W), and classes, (B,), to logits of being real, (B,)."""
+        """Map images, (B, C, H, W), and classes, (B,), to logits of "real", (B,)."""
         h = self.input(x)  # (B, W_0, H, W)
         for size, transition, stage in zip(
             self.sizes[1:], self.transitions, self.stages[:-1], strict=True
@@ -132,7 +133,8 @@ class Discriminator(nn.Module):
 class Block(nn.Module):
     """x + f(x), f an inverted bottleneck: 1x1 to twice the channels, grouped 3x3, 1x1 back.
 
-    Fixup (Zhang et al. 2019): the last convolution starts at zero, so that f does, and the other
+    Fixup (Zhang et al. 2019): the last convolution starts at zero, so that f = 0 initially, and the
+        other
     m - 1 = 2 are scaled by L^(-1 / (2m - 2)), with L the number of blocks of the network.
 
     Args:
@@ -173,7 +175,7 @@ def resample(x: Tensor, size: tuple[int, int]) -> Tensor:
     shrinks = size[0] < x.shape[2]
     if not shrinks:
         return F.interpolate(x, size, mode="bilinear")
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # the CPU has no filter in bfloat16
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # not implemented in bfloat16 on CPUs
     return F.interpolate(wide, size, mode="bilinear", antialias=True).to(x.dtype)
 
 

@@ -2,11 +2,10 @@
 
 Miyato et al. 2018, App. B.4, Table 4 (32x32) and, with `doubling`, Table 5's generator (48x48, and
 64x64 in the authors' code), and Miyato & Koyama 2018 for classes: conditional batch norm in the
-generator, a projection in the discriminator. The doubling discriminator halves to 4 to 7 pixels,
-once less than theirs: at 48x48 it lacks Table 5's block of 1024 channels, at 64x64 its last block
-does not halve. Spectral normalisation is added around the discriminator by
-`models.gan.networks.spectral`.
-Sizes are those of `models.gan.networks.dcgan.halvings`.
+generator, a projection in the discriminator. The doubling discriminator downsamples to 4 to 7
+pixels, once less than theirs: at 48x48 it lacks the block of 1024 channels in Table 5, at 64x64 its
+last block does not downsample. Spectral normalisation is added to the discriminator by
+`models.gan.networks.spectral`. Sizes are those of `models.gan.networks.dcgan.halvings`.
 """
 
 import torch
@@ -33,9 +32,9 @@ class Generator(nn.Module):
         Args:
             latent_dim: length of z.
             data_shape: (C, H, W), H and W at least 8.
-            width: channels; 256 is the paper's at 32x32.
+            width: channels; 256 in the paper at 32x32.
             doubling: whether they double with every halving of the image, as at 64x64.
-            num_classes: K of the classes that scale and shift its batch norms; 0 for none.
+            num_classes: K for conditional batch norm; 0 for an unconditional network.
 
         Raises:
             ValueError: if data_shape is not an image of at least 8x8.
@@ -80,10 +79,11 @@ class Discriminator(nn.Module):
 
         Args:
             data_shape: (C, H, W), H and W at least 8.
-            width: channels; 128 is the paper's at 32x32.
-            doubling: whether they double from block to block, as at 64x64; then all halvings are
-                made and one block follows, else all but one, and two blocks follow.
-            num_classes: K of the classes that the logits depend on; 0 for none.
+            width: channels; 128 in the paper at 32x32.
+            doubling: whether they double with every block, as at 64x64. With doubling all
+                downsampling blocks are followed by one further block; otherwise there is one
+                downsampling block less, followed by two.
+            num_classes: K for the projection; 0 for an unconditional network.
 
         Raises:
             ValueError: if data_shape is not an image of at least 8x8.
@@ -103,7 +103,7 @@ class Discriminator(nn.Module):
         _initialise(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Map images, (B, C, H, W), and classes, (B,), to logits of being real, (B,).
+        """Map images, (B, C, H, W), and classes, (B,), to logits of "real", (B,).
 
         Raises:
             ValueError: there are classes, and y is None.
@@ -139,9 +139,9 @@ class GeneratorBlock(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """ReLU and convolution, twice, then average pooling; so the shortcut.
+    """ReLU and convolution, twice, then average pooling, also in the shortcut.
 
-    The first block of all has no ReLU at its input and pools the image before its shortcut.
+    The first block has no ReLU at its input and pools the image before its shortcut.
     """
 
     def __init__(self, width_in: int, width_out: int, *, down: bool, first: bool) -> None:
@@ -162,7 +162,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class ClassBatchNorm(nn.Module):
-    """Batch norm, scaled and shifted by class where there are classes (de Vries et al. 2017)."""
+    """Batch norm, with scale and shift per class if there are classes (de Vries et al. 2017)."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()

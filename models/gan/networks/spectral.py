@@ -1,4 +1,4 @@
-"""Spectral normalisation of any network: each weight matrix over its largest singular value."""
+"""Spectral normalisation: weight matrices divided by their largest singular value."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ def spectrally_normalised(
     none in eval mode. Convolutions are normalised as matrices of their output channels.
 
     Args:
-        *arguments: of the network.
+        *arguments: arguments of the network.
         build: builds the network.
         **options: further arguments of the network.
 

@@ -1,4 +1,4 @@
-"""What the earlier evaluation points say: the best FID along the run, and the collapse watch."""
+"""Earlier evaluation points: the best FID along a run, and signs of collapse."""
 
 import pytest
 from synthetic_runs import scores

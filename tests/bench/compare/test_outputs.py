@@ -1,4 +1,4 @@
-"""What a comparison writes: every table in every form, all or nothing, and nowhere else."""
+"""Outputs of a comparison: every table in every format, all or nothing, and nothing else."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Bad inputs of the comparison: one sentence that names the file."""
+"""Reading of runs: damaged or impossible files give one message that names the file."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Calls of one draw are counted per network, and each network is run alone with its arguments."""
+"""Network calls of a sampler are counted per network, and each network is run alone."""
 
 from collections.abc import Callable
 

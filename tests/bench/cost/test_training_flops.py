@@ -1,4 +1,4 @@
-"""FLOPs of training: one count per kind of step, and the sums of what was counted."""
+"""FLOPs of training: one count per kind of step, and their sums."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is read off folders of other people, assumed of their images, and said."""
+"""Assumptions about folders of images: what is inferred, and that it is reported."""
 
 import csv
 import io
@@ -495,7 +495,7 @@ def test_copies_in_given_splits_are_said_and_stay(tmp_path):
     assert (len(data.train), len(data.test)) == (10, 5)
     assert data.notes == (
         "3 of 15 images are exact copies of others; 3 of the 5 held-out images are also trained "
-        "on, which flatters every score: remove them from one side",
+        "on, which biases every score: remove them from one side",
     )
 
 

@@ -1,4 +1,4 @@
-"""Bounds of what is decoded: pixels of a file, pixels at once, bytes of a file, sides of images."""
+"""Limits of decoding: pixels per file, pixels in parallel, bytes per file, sides of images."""
 
 import io
 import threading

@@ -1,4 +1,4 @@
-"""The cache of decoded data: never trusted unseen, never in the way, clean after a kill."""
+"""The cache of decoded data: always verified, never an obstacle, clean after a kill."""
 
 import errno
 import json

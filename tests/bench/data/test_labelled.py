@@ -1,4 +1,4 @@
-"""The few labelled samples that a model may learn from, of the train split alone."""
+"""Labelled samples for semi-supervised models come from the training split alone."""
 
 from itertools import pairwise
 from pathlib import Path

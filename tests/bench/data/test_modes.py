@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.data.batches import BatchStream
-from bench.data.dataset import as_drawn, as_stored
+from bench.data.dataset import as_stored, from_stored
 from bench.data.mixtures import load_grid25, load_ring8
 from bench.data.sources import load_digits
 from bench.data.stacked import load_stacked_digits
@@ -63,7 +63,7 @@ def test_batches_and_held_out_points_are_the_stored_values():
 
 def test_points_are_stored_as_they_are_drawn():
     points = torch.randn(10, 2)
-    assert torch.equal(as_drawn(as_stored(points)), points)
+    assert torch.equal(from_stored(as_stored(points)), points)
 
 
 def test_stacks_are_digits_in_the_channels(tmp_path):

@@ -1,4 +1,4 @@
-"""Quantisation as mathematics: range, order, inverse, and what has no pixel value."""
+"""Properties of quantisation: range, order, inverse, and values without a pixel value."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Files of samples: what other readers find in them, and that they are whole or absent."""
+"""Exported files of samples: other readers agree, and files are complete or absent."""
 
 import errno
 import hashlib
@@ -138,7 +138,9 @@ def test_what_no_manifest_lists_is_never_deleted(tmp_path):
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "000000.png").write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match=r"holds 000000.png, which no export wrote, and no"):
+    with pytest.raises(
+        FileExistsError, match=r"holds 000000.png, which is not part of an export, and no"
+    ):
         check_target(foreign, replace=True)
     with pytest.raises(FileExistsError, match=r"000000.png"):
         write_samples(foreign, batches(images()), N, ABOUT)
@@ -147,7 +149,7 @@ def test_what_no_manifest_lists_is_never_deleted(tmp_path):
     path = tmp_path / "out"
     write_samples(path, batches(images()), N, ABOUT)
     (path / "000007.png").write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match=r"holds 000007.png, which no export wrote:"):
+    with pytest.raises(FileExistsError, match=r"holds 000007.png, which is not part of an export:"):
         check_target(path, replace=True)
     (path / "000007.png").unlink()
     (path / "000003.png").write_bytes(b"edited")
@@ -178,7 +180,7 @@ def test_a_file_that_no_export_wrote_is_never_replaced(tmp_path, name):
     path = tmp_path / name
     FOREIGN[name](path)
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match=rf"{name} is no file of samples that an export"):
+    with pytest.raises(FileExistsError, match=rf"{name} is not an exported file of samples"):
         check_target(path, replace=True)
     with pytest.raises(FileExistsError, match=r"choose another --out, or delete it yourself"):
         write_samples(path, batches(images()), N, ABOUT)
@@ -192,7 +194,7 @@ def test_a_picture_added_to_an_exported_zip_is_not_deleted(tmp_path):
     foreign_zip(tmp_path / "mine.zip")
     with zipfile.ZipFile(path, "a") as archive, zipfile.ZipFile(tmp_path / "mine.zip") as mine:
         archive.writestr("cat.png", mine.read("000000.png"))
-    with pytest.raises(FileExistsError, match=r"a.zip is no file of samples that an export"):
+    with pytest.raises(FileExistsError, match=r"a.zip is not an exported file of samples"):
         check_target(path, replace=True)
 
 
@@ -310,7 +312,7 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=r"out cannot be written \(No space left on device\): make"):
+    with pytest.raises(OSError, match=r"out cannot be written \(No space left on device\): free"):
         write_samples(tmp_path / "out", batches(images()), N, ABOUT)
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""Samples made elsewhere: what is read, in which order, and what is refused in one sentence."""
+"""Samples of other systems: what is read, in which order, and what is refused."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""Which scores count as blind, and the text that says so."""
+"""Blind spots: the rule and its text form."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Each sign of collapse and of copying by itself, and none where there is nothing to see."""
+"""Signs of collapse and copying, each alone, and none for healthy samples."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Columns of held-out data are means over samples, of models that say something about them."""
+"""Held-out columns are means over samples, for models that provide them."""
 
 import csv
 from collections.abc import Callable

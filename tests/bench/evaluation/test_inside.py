@@ -1,4 +1,4 @@
-"""bench.evaluation.held_out: what a model does step by step, and that looking changes nothing."""
+"""Curves and trajectories of models; computing them changes nothing."""
 
 import math
 from functools import partial

@@ -1,4 +1,4 @@
-"""The reference computes every part once, and knows what a perfect sampler would score."""
+"""The reference computes every part once, and the scores of a perfect sampler."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a recorded configuration may call, and with what."""
+"""Which functions a recorded configuration may call, and with which arguments."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Records as mathematics: what is written is read, whenever the writing was cut off."""
+"""Properties of records: what is written is read back, wherever writing was interrupted."""
 
 import math
 import tempfile

@@ -1,4 +1,4 @@
-"""Who may open a run directory together, what readers leave, file systems without locks."""
+"""Concurrent readers of a run directory, and file systems without locks."""
 
 import errno
 import fcntl

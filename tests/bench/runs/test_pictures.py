@@ -1,4 +1,4 @@
-"""Points are shown over their modes, images as a grid."""
+"""Pictures: points over their modes, images as a grid."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Models of earlier runs as parts of larger ones: their weights, and what cannot be used."""
+"""Recorded models as parts of other models: their weights, and unusable runs."""
 
 import copy
 from functools import partial

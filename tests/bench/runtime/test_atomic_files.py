@@ -1,4 +1,4 @@
-"""Files on a disk without room: which is named, and that nothing is left or lost."""
+"""Full disks: the message names the file, and nothing is left over or lost."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from bench.runtime.atomic_files import (
     write_atomically,
 )
 
-SAID = "make room and give the same command again, which goes on from what is saved"
+SAID = "free some space and repeat the command, which resumes from what is saved"
 
 
 def full(code: int):

@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next tensor, where the allocator can be told so."""
+"""The allocator keeps freed memory for the next tensor, if it supports that."""
 
 import platform
 import subprocess

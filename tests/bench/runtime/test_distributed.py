@@ -1,4 +1,4 @@
-"""Two processes under torchrun give what one gives with the joint batch."""
+"""Two processes under torchrun equal one process with the joint batch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is missing says how to install it, from this repository."""
+"""Messages about missing packages say how to install them from this repository."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""Settings that cannot fit or end are refused with what they would take; large runs are not."""
+"""Settings that exceed memory or range are refused with the limit; large valid ones are not."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""YAML and JSON from elsewhere: plain values within bounds, and nothing that takes for ever."""
+"""Untrusted YAML and JSON: plain values within limits, in bounded time."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What programs print: nothing steers a terminal, and who stops reading ends the words alone."""
+"""Safe printing: no terminal control sequences, and a closed pipe stops only the output."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""The training clock: what is a pause and what is not, and a process that is really stopped."""
+"""The training clock: detection of pauses, also with a process that is really stopped."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The documents' two denoisers, `simple_unet` and `staged`, and the embedding that mends them."""
+"""The documents' two denoisers, `simple_unet` and `staged`, and the embedding that fixes them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Growing as a model: what it is shown, what it draws, what a step costs, and kills mid-fade."""
+"""Progressive growing as a model: inputs, samples, cost of a step, and kills mid-fade."""
 
 from functools import partial
 from pathlib import Path

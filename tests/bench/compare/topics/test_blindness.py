@@ -1,4 +1,4 @@
-"""What a page says, and does not mark, where an extractor does not see known bad samples."""
+"""Blind spots on a page: they are stated, and nothing in such a column is marked best."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""What a page says about matched budgets: which headings, and when a sentence stands in."""
+"""Matched budgets on a page: headings, and sentences that replace missing tables."""
 
 import pytest
 from synthetic_runs import costs, scores

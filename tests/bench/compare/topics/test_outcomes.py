@@ -1,4 +1,4 @@
-"""The share of runs that failed or collapsed: a result, not an omission."""
+"""The share of runs that failed or collapsed is reported, not omitted."""
 
 from typing import Any
 

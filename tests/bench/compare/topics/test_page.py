@@ -1,4 +1,4 @@
-"""Sections of a page about seeds: what stands in them, and what they say of too few."""
+"""Sections of a page about seeds: content, and messages for too few seeds."""
 
 import math
 

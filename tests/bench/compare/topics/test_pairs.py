@@ -1,4 +1,4 @@
-"""Which models differ: who is compared with whom, by what, and how many comparisons count."""
+"""Differences between models: pairs, tests, and correction for their number."""
 
 import math
 import time

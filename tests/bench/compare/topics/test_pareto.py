@@ -1,4 +1,4 @@
-"""Pareto fronts against brute force, and how surely an entry is on one."""
+"""Pareto fronts against brute force, and bootstrap shares of their entries."""
 
 from dataclasses import replace
 from itertools import product

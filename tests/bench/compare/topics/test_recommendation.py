@@ -1,4 +1,4 @@
-"""The recommendation: what is taken, what it costs, and how sure it is, from known numbers."""
+"""The recommendation from known numbers: choice, cost and certainty."""
 
 from typing import Any
 

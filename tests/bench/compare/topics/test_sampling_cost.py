@@ -1,4 +1,4 @@
-"""Break-even: totals are equal at n*, and nothing is cheaper than the cheapest."""
+"""Break-even: total costs are equal at n*, and the cheapest entry is found."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Which extractor ranks models on a user's own images."""
+"""Choice of the extractor that ranks models on a user's own images."""
 
 from dataclasses import replace
 
@@ -74,5 +74,5 @@ def test_unlabelled_images_without_packages_are_seen_by_their_patches(counts, mo
 def test_what_was_chosen_is_said(counts, caplog):
     with caplog.at_level("INFO"):
         suited_extractors(OWN_GREY, counts({"domain": 5, "patches": 1}))
-    assert "tiny is seen by patches first" in caplog.text
+    assert "tiny: models are ranked by patches" in caplog.text
     assert "domain 5, patches 1" in caplog.text

@@ -1,4 +1,4 @@
-"""Known bad samples, and extractors that see them or do not."""
+"""Known bad samples, and extractors that detect them or do not."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Features learnt from patches of the images: what they see, and that they are always the same."""
+"""Patch features: sensitivity and determinism."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_data_of_one_value_is_learnt_from_without_dividing_by_zero():
 
 def test_weights_small_images_and_other_images_are_refused(tmp_path):
     data = unlabelled(1)
-    with pytest.raises(ValueError, match="patches are learnt from the data; leave it out"):
+    with pytest.raises(ValueError, match="patches are learned from the data; leave it out"):
         build_patches("patches", data, "cpu", tmp_path, Path("weights"))
     small = Split(np.zeros((10, 1, 7, 7), np.uint8))
     with pytest.raises(ValueError, match="need sides of at least 8"):

@@ -1,4 +1,4 @@
-"""The test of copying: it fires for copies, and rarely for whatever else a generator does."""
+"""The test for copying detects copies and rarely raises a false alarm."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Weights that diffusers saved, read back: the same function, or a sentence that says why not."""
+"""Weights saved by diffusers: equal outputs, or a message with the reason."""
 
 import json
 

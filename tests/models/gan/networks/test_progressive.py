@@ -1,4 +1,4 @@
-"""The growing networks against numpy, the paper's parameter counts, and at the seams of growing."""
+"""The growing networks against numpy, the paper's parameter counts, and at transitions."""
 
 import math
 

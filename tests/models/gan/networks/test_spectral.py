@@ -1,4 +1,4 @@
-"""Networks whose weights are divided by their largest singular values."""
+"""Spectral normalisation of networks."""
 
 from copy import deepcopy
 from functools import partial
