@@ -1,4 +1,4 @@
-"""Settings → objects; below this module the benchmark takes typed values."""
+"""Builds objects (data set, model, trainer, evaluator) from settings."""
 
 import math
 from functools import partial

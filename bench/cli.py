@@ -240,7 +240,7 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
 
 
 def _part() -> None:
-    """Part from the other processes of torchrun, if this one had any."""
+    """Shut down torch.distributed, if it was initialised."""
     if _under_torchrun():
         from bench.runtime.distributed import leave
 

@@ -1,4 +1,4 @@
-"""What a command line asks of Hydra, read by Hydra's own parsers: a sweep, values of overrides."""
+"""Parsing of the command line with Hydra's own parsers: overrides, sweeps, grids of experiment=."""
 
 import os
 from collections.abc import Mapping, Sequence

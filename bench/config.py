@@ -1,4 +1,4 @@
-"""The settings of a run, typed and checked before any work; and which run they make.
+"""Settings of a run: types, ranges and checks, and the run directory that they determine.
 
 A setting is one field here and one line in conf/. Its annotation says all that is asked of it: its
 kind, whether it may be null, and the rules that its value has to keep.
@@ -265,8 +265,8 @@ class EvaluatorSettings(Section):
     """How models are evaluated, whatever they are.
 
     Attributes:
-        samples: how many samples are drawn from each sampler; None for as many as are held out.
-        batch_size: how many are drawn at a time.
+        samples: number of samples of each sampler; None for the size of the test split.
+        batch_size: number of samples generated at a time.
         seed: seed of the samples.
         precision: for drawing; features are always extracted in fp32.
         cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
@@ -485,7 +485,7 @@ def recipe_hash(model: Mapping[str, Any], *, flip: bool) -> str:
     """Hash of all that decides what is learned: the model's whole configuration and the flips.
 
     Variants name what the command line changed; this also changes when a YAML file does, but not by
-    a setting that was added, where that has the value of before (`bench.former`).
+    a setting that was added, where that has its former value (`bench.former`).
     """
     text = json.dumps(
         {"model": without_former(model, "model"), "flip": flip}, sort_keys=True, default=str

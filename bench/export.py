@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sampler", help="which sampler, if the model has several")
     made.add_argument("--seed", type=int, help="seed of the samples (default: the evaluator's)")
     made.add_argument(
-        "--batch-size", type=int, help="samples drawn at a time (default: the evaluator's)"
+        "--batch-size", type=int, help="samples generated at a time (default: the evaluator's)"
     )
     made.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     made.add_argument("--data-root", type=Path, help="where data sets lie, if they were moved")

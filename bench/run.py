@@ -146,7 +146,7 @@ def _directory(
 
 
 def _classes_make_no_difference(settings: Settings, config: Mapping[str, Any], path: Path) -> bool:
-    """Whether a run of before evaluator.class_labels does not depend on it.
+    """Whether a run made before evaluator.class_labels existed does not depend on it.
 
     That is so where the data has no classes or is balanced, or no sampler takes a class.
     """

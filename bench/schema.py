@@ -69,7 +69,7 @@ class Column:
             point, in <name>_low_<extractor> and <name>_high_<extractor>.
         names_extractor: whether it means little without the extractor, which its heading names.
         exact: whether it is a property of the model: shown without ± unless the seeds differ.
-        training: whether it says nothing of a model that is not trained.
+        training: whether it is empty for a model that is not trained.
         explained: whether pages print the meaning below the table.
         perfect: what a perfect model scores, for docs/protocol.md.
         source: of the definition, for docs/protocol.md.
@@ -121,7 +121,7 @@ COLUMNS = (
     Column("seed", "identity", meaning="The seed of the run."),
     Column("sampler", "identity", meaning="The sampler; its name says all that it does."),
     Column("weights", "identity",
-           meaning="Which weights samples are drawn from: ema (averaged) or raw."),
+           meaning="Weights of the evaluated model: ema (averaged) or raw."),
 
     Column("checkpoint", "point", range=Range(1), meaning="The evaluation point, from 1."),
     Column("checkpoints", "point", range=Range(1),
@@ -265,7 +265,7 @@ COLUMNS = (
            meaning="Evaluations of all networks per sample, as declared and checked by counting."),
     Column("latency_ms", "cost", "latency", "ms", "lower", ratio=True, range=NOT_NEGATIVE,
            tables={"quality": 12, "cost": 2}, short="ms per\nsample ↓",
-           meaning="Time of one sample drawn alone; median."),
+           meaning="Time to generate a single sample; median."),
     Column("latency_iqr_ms", "cost", range=NOT_NEGATIVE,
            meaning="Interquartile range of the latency, in ms."),
     Column("images_per_second", "cost", "sampling", "samples/s", "higher", ratio=True,
@@ -299,7 +299,7 @@ COLUMNS = (
     Column("reference", "protocol", "reference split", meaning="The split compared with."),
     Column("reference_size", "protocol", "reference samples", meaning="Its size."),
     Column("samples", "protocol", "samples per model",
-           meaning="Samples drawn from each sampler (n)."),
+           meaning="Number of samples per sampler (n)."),
     Column("class_labels", "protocol", "classes asked for", added=True,
            meaning="How the classes that a class-conditional model was asked for were "
                    "distributed: data, or uniform, also where the data is balanced; empty for "
@@ -447,7 +447,7 @@ def is_later(column: str) -> bool:
 
 
 def class_labels_of_before(conditional_accuracy: str) -> str:
-    """What the column class_labels would hold in a row of before it was recorded.
+    """Value of class_labels in a row written before the column existed.
 
     Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
     which a classifier of the data's classes measures; without one nothing can be told, and an empty

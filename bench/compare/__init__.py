@@ -1,1 +1,1 @@
-"""Runs on disk → statistics over seeds → one table per data set. Needs no torch."""
+"""Recorded runs → statistics over seeds → tables, verdicts on claims and a report; no torch."""

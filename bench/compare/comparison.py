@@ -343,7 +343,7 @@ OF_MODEL = re.compile(r"[+~]*model[.]")
 """How overrides of the model begin."""
 
 ASIDE = "model.build.samplers="
-"""An override of the model that says how it is drawn from, not what it is."""
+"""An override that changes how the model is sampled, not what it is."""
 
 OTHER_RUNS = ("draft_run=", "refine_run=")
 """Overrides that name another run, and so differ between seeds."""

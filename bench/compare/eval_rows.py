@@ -154,7 +154,7 @@ def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
 
 
 def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> tuple[str, ...]:
-    """What the column class_labels would hold in a file of before it was recorded.
+    """Values of class_labels in a file written before the column existed.
 
     Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
     which a classifier of the data's classes measures; where no classifier saw the samples, in the
@@ -167,7 +167,7 @@ def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> t
 
 
 def _took_classes(run: Path) -> bool:
-    """Whether the configuration of a run of before says that its model is class-conditional."""
+    """Whether the configuration of a run of an earlier version has a class-conditional model."""
     path = run / "config.yaml"
     try:
         config = yaml_value(read_text(path, MAX_BYTES))

@@ -22,7 +22,8 @@ MIN_SEEDS = 3
 """Seeds below which there is neither interval nor verdict."""
 
 ENUMERATED = 7
-"""Up to so many seeds every bootstrap sample is enumerated; above, `RESAMPLES` are drawn."""
+"""Largest number of seeds for which all bootstrap samples are enumerated; above it, `RESAMPLES` are
+drawn."""
 
 RESAMPLES = 10_000
 
@@ -146,7 +147,7 @@ def paired_differences(x: np.ndarray, y: np.ndarray, *, ratio: bool = False) -> 
 
     Args:
         x: values of A by seed, NaN where there is none, (P, S).
-        y: values of B, likewise; (1, S) stands for every pair.
+        y: values of B, shaped as x; (1, S) stands for every pair.
         ratio: whether logarithms are compared, of positive values.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Data sets: loaded once as uint8 arrays, served as seeded batches."""
+"""Data sets: loaded once as arrays (uint8 images or float32 points), served as seeded batches."""

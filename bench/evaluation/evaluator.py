@@ -160,7 +160,8 @@ class Evaluator:
             model: any model, trained or not.
             last: whether this is the evaluation that tables show, with intervals, memorisation and
                 costs as well.
-            on_draw: told of every batch: the sampler's name and how many samples it has drawn.
+            on_draw: called after every batch with the name of the sampler and its number of samples
+                so far.
 
         Returns:
             One evaluation per sampler, in the model's order.

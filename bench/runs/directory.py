@@ -407,7 +407,7 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
-    """A row with the columns that it lacks: what is known of before, and otherwise empty."""
+    """A row completed with the columns that it lacks: their former values if known, else empty."""
     known = {"class_labels": class_labels_of_before(row["conditional_accuracy"])}
     return {**row, **{name: known.get(name, "") for name in lacking}}
 

@@ -1,4 +1,4 @@
-"""What a run has spent of its training budget."""
+"""What a run has spent of its budget: counted by the trainer, limited by `bench.config.Budget`."""
 
 from dataclasses import asdict, dataclass
 

@@ -20,7 +20,7 @@ Loss = Callable[[Batch], dict[str, Tensor]]
 class LatentDiffusion(GenerativeModel):
     """An autoencoder and a generative model of its standardised latents.
 
-    With averaged weights the decoder that is drawn from is the average too; it has caught up with
+    With averaged weights the decoder used for sampling is the average too; it has caught up with
     the encoder that the latents come from soon after the autoencoder's phase.
     """
 
@@ -133,7 +133,7 @@ class Standardise(nn.Module):
     The statistics are those of all latents seen while these are few, then an exponential average
     over about a hundred batches. (Rombach et al. 2022, App. G, divide by the deviation of the first
     batch.) Under torchrun each process averages over its own batches, and the average of the first
-    is what is saved and drawn with.
+    is what is saved and used for sampling.
 
     Args:
         channels: of the latents.

@@ -103,7 +103,7 @@ class Group:
 def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group | None:
     """The runs that a selection means, of the first comparison that has some.
 
-    Of several variants that fit (the same model drawn from by other samplers), the one with most
+    Of several variants that fit (the same model with other samplers), the one with most
     seeds is taken.
 
     Args:

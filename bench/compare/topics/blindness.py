@@ -15,8 +15,8 @@ from bench.evaluation.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
 from bench.schema import BLIND, Column
 
 BLIND_SENTENCE = (
-    "In the eyes of {extractor}, {metric} does not tell {kinds} from held-out images ({real}): a "
-    "good value is no sign of quality here, and none is bold."
+    "In the features of {extractor}, {metric} does not separate {kinds} from held-out images "
+    "({real}): a good value is no sign of quality here, and none is bold."
 )
 ERROR_SENTENCE = (
     "The features of {extractor} are those of a classifier of the data's own classes, which is "

@@ -26,7 +26,7 @@ NO_CURVES = (
 
 
 TRAINING_SENTENCE = (
-    "FID ({extractor}) of every model, drawn by the sampler that is best at the end: mean ± "
+    "FID ({extractor}) of every model, with the sampler that is best at the end: mean ± "
     "standard deviation over seeds, interpolated between evaluation points on logarithmic scales,"
     " never beyond them. –: most seeds were not evaluated so early, or not trained so long. In "
     "brackets how many of the finished seeds have a value, where not all do."

@@ -25,7 +25,7 @@ PERFECT_LABEL = "perfect sampler (computed)"
 
 
 def mode_table(comparison: Comparison) -> Table:
-    """Modes, high quality and reverse KL; below them the computed floor and published figures."""
+    """Modes, high quality and reverse KL, a perfect sampler's values and published figures."""
     table = build(comparison, measures("modes"))
     rows, blank = list(table.rows), Cell(NOTHING)
     perfect = perfect_scores(comparison)

@@ -120,7 +120,9 @@ def _topics(section: Section) -> Iterator[Topic]:
         yield Topic("Notes", listed(sentences), prominent=len(sentences) <= FEW_NOTES)
     if section.grids:
         gallery = Gallery(tuple(section.grids))
-        yield Topic("Samples", ("Drawn one after the other, not chosen.", gallery), prominent=True)
+        yield Topic(
+            "Samples", ("The first samples of each run, not selected.", gallery), prominent=True
+        )
     yield Topic("Protocol", (protocol_table(comparison),))
 
 

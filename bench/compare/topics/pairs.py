@@ -27,12 +27,12 @@ FEW = 8
 as they are configured, and if these are still more, the pairs with the lowest FID are shown."""
 
 PAIRS_SENTENCE = (
-    "Every model is drawn by the first sampler that it lists, so that none is picked by its score. "
-    "A pair is compared seed by seed, by Student's paired t on {scale}; where fewer than three "
-    "seeds are shared, by Welch's t. The effect size is the mean difference over its standard "
-    "deviation over seeds, with Hedges' correction. p is adjusted for the number of pairs with "
-    "enough seeds, here {family} (Holm); below 0.05 two models are called different. Intervals "
-    "hold for each pair by itself."
+    "Every model is represented by the first sampler that it lists, so that none is picked by its "
+    "score. A pair is compared seed by seed, by Student's paired t on {scale}; where fewer than "
+    "three seeds are shared, by Welch's t. The effect size is the mean difference over its "
+    "standard deviation over seeds, with Hedges' correction. p is adjusted for the number of pairs "
+    "with enough seeds, here {family} (Holm); below 0.05 two models are called different. "
+    "Intervals hold for each pair by itself."
 )
 SCALES = {True: "logarithms of FID", False: "FID, some of which is not positive"}
 POWER_SENTENCE = (

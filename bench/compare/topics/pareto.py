@@ -122,7 +122,7 @@ def judged(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Say of every candidate whether it is on the front, and in what share of resamples.
 
     Seeds are resampled model by model, together for all samplers and evaluation points of a model,
-    which are drawn from the same weights.
+    which use the same weights.
     """
     if not candidates:
         return []

@@ -36,7 +36,7 @@ def main_table(comparison: Comparison) -> Table:
 
 
 def quality_table(comparison: Comparison, extractor: str) -> Table:
-    """How good the samples are in the eyes of one extractor."""
+    """Sample quality in the features of one extractor."""
     shown = measures("quality", extractor)
     return build(comparison, [m for m in shown if m.column.per_extractor])
 
@@ -111,7 +111,7 @@ def build(comparison: Comparison, measures: Sequence[Measure], *, weights: bool 
     Args:
         comparison: the entries, in order.
         measures: the measured columns; those without any value are left out.
-        weights: whether to show which weights were drawn from.
+        weights: whether to show which weights were evaluated.
     """
     labels = ("model", "sampler", "weights", "seeds") if weights else ("model", "sampler", "seeds")
     measures = with_values(comparison, measures) or [NO_RESULT]

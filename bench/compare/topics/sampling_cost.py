@@ -19,7 +19,7 @@ class Offer:
     """What an entry costs at a quality: `train` once and `per_sample` for every sample.
 
     Attributes:
-        entry: what is trained and drawn from.
+        entry: the trained model and its sampler.
         train: until the quality is reached; seconds or FLOPs.
         per_sample: in the same unit.
         at_most: whether `train` is an upper bound, the first evaluation point.
@@ -145,7 +145,7 @@ def break_even_table(
                 names = (currency.name, comparison.label(offer.entry), offer.entry.sampler)
                 samples = Cell(_samples(start, end), key=start)
                 rows.append((quality, *map(Cell, names), samples, *_prices(offer, currency)))
-    headings = ("quality", "counted in", "cheapest", "sampler", "samples drawn")
+    headings = ("quality", "counted in", "cheapest", "sampler", "samples generated")
     headings += ("training", "per sample")
     return Table(headings, tuple(rows), labels=4) if rows else None
 

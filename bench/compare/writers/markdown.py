@@ -67,7 +67,7 @@ def introduction(comparisons: Sequence[Comparison]) -> str:
         names = ", ".join(map(inline, dict.fromkeys(e.model for e in untrained)))
         text += f" Last, not trained here and never marked best: {names}."
     if any(e.mean["nfe"] == 0 for e in untrained):
-        text += " Held-out data (NFE 0) is the floor of every metric."
+        text += " Held-out data (NFE 0) is the real-data baseline of every metric."
     if any(math.isnan(e.mean["nfe"]) for e in untrained):
         text += " Samples without NFE were made elsewhere, at a cost that is not known."
     return text

@@ -1,7 +1,7 @@
 """The small denoiser that source document C prints (seeds/002): strided convolutions down and up.
 
 Kept as printed: 4x4 convolutions of stride 2 to 64, 128 and 256 channels, transposed ones back,
-ReLUs, no skip connections. Mended, because it could not work otherwise:
+ReLUs, no skip connections. Departures, because it could not work otherwise:
 
 - The timestep is an input. As printed the network cannot know how much noise there is. Its
   embedding is added to the 256 channels in the middle.

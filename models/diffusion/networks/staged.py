@@ -2,7 +2,7 @@
 
 Kept as printed: a 3x3 convolution to 64 channels with ReLU and max pooling by two; a stack of 10
 stages of the inverse process, each 64 → 32 → 16 channels with ReLUs; upsampling by two and a 3x3
-convolution to the image. Mended, because the printed shapes do not fit and there is no timestep:
+convolution to the image. Departures (the printed shapes do not fit, and there is no timestep):
 
 - A printed stage ends in 3 channels, enlarges the image eightfold and cannot be followed by the
   next one, which wants 64. Here a stage returns to 64 channels at the same size, by 3x3

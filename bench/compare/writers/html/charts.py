@@ -162,7 +162,7 @@ def learning_figure(
     followed = [of for of in best_samplers(curves) if of.points > 1]
     views = [view for name in AXES if (view := _along(comparison, followed, styles, name))]
     reading = (
-        "How fast each model falls, drawn by the sampler that is best at the end: lines are means "
+        "FID during training, each model with the sampler that is best at the end: lines are means "
         "over seeds, small markers are seeds. A line that still falls at its end would gain from a "
         "larger budget; one that rises has begun to forget or to collapse."
     )

@@ -21,8 +21,9 @@ NOISE = (
     "precision of Gaussian noise 0.97, of real data 0.919"
 )
 SENTENCE = (
-    "In the eyes of domain, precision does not tell uniform noise (0.92) and Gaussian noise (0.97) "
-    "from held-out images (0.919): a good value is no sign of quality here, and none is bold."
+    "In the features of domain, precision does not separate uniform noise (0.92) and Gaussian "
+    "noise (0.97) from held-out images (0.919): a good value is no sign of quality here, and none "
+    "is bold."
 )
 
 
@@ -66,7 +67,7 @@ def test_nothing_is_bold_where_noise_looks_real(compare):
 def test_what_an_extractor_sees_is_bold(compare):
     text = text_of(compare("none"))
     assert bold(text, "precision") == {"0.950 ± –"}
-    assert "In the eyes of" not in text
+    assert "does not separate" not in text
 
 
 def test_how_often_the_classifier_errs_is_on_the_page(compare):
@@ -96,12 +97,12 @@ def test_runs_say_which_metrics_are_blind_to_what(compare):
 def test_kid_is_said_in_the_units_of_the_tables(compare):
     comparison = compare("kid of Gaussian noise 0.0021, of real data 0.002")
     (sentence,) = blind_sentences(comparison, "domain", shown_in("quality"))
-    assert "KID does not tell Gaussian noise (2.1) from held-out images (2)" in sentence
+    assert "KID does not separate Gaussian noise (2.1) from held-out images (2)" in sentence
 
 
 def test_the_terminal_says_it(compare, capsys):
     show(make_console(), compare(NOISE))
-    assert "does not tell uniform noise (0.92)" in " ".join(capsys.readouterr().out.split())
+    assert "does not separate uniform noise (0.92)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_table_for_machines_holds_it(compare):
@@ -129,5 +130,5 @@ def test_a_text_that_is_none_of_ours_is_refused(compare):
 def test_the_answer_does_not_recommend_by_a_blind_fid(compare):
     said = recommendation(compare("fid of uniform noise 0.2, of real data 0.1"))
     assert BLIND_RANKING in said
-    assert any("FID does not tell uniform noise" in sentence for sentence in said)
+    assert any("FID does not separate uniform noise" in sentence for sentence in said)
     assert BLIND_RANKING not in recommendation(compare(NOISE))

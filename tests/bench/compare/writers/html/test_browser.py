@@ -198,10 +198,10 @@ def test_printed_nothing_is_wider_than_the_paper(page):
 
 def test_cells_with_units_and_words_sort_by_their_size(page):
     table = page.locator(".table", has=page.locator("th", has_text="per sample")).filter(
-        has=page.locator("th", has_text="samples drawn")
+        has=page.locator("th", has_text="samples generated")
     )
     page.evaluate("document.querySelectorAll('main details').forEach(fold => (fold.open = true))")
-    for heading in ("quality", "samples drawn", "training", "per sample"):
+    for heading in ("quality", "samples generated", "training", "per sample"):
         table.locator("thead button", has_text=heading).click()
         keys = sort_keys(table, heading)
         assert len(set(keys)) > 1
