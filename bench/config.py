@@ -67,8 +67,7 @@ MAX_CHECKPOINTS = 10_000
 """Most evaluation points of a run."""
 
 _SPENT = "cannot be spent by any machine"
-"""The largest budgets are 10 million images a second for three years, and more operations than any
-model was trained with; a larger number is a slip of the pen."""
+"""Largest budgets: 10 million images a second for three years, more FLOPs than any training."""
 
 _EVALUATED = "would evaluate the model as many times, with all its samplers"
 
@@ -376,10 +375,18 @@ def _read(section: type[S], config: Mapping[str, Any], recorded: bool) -> S:
                 remedy = "bring the file back, or do not use this run"
             raise ValueError(f"{key} is missing: {remedy}")
         values[setting.name] = Path(value) if Path in kinds and isinstance(value, str) else value
-    name = section.prefix.rstrip(".")
-    if name in CLOSED and not recorded and (unknown := config[name].keys() - values.keys()):
-        raise ValueError(f"{name}.{min(unknown, key=str)} is no setting: see conf/")
+    if (name := section.prefix.rstrip(".")) in CLOSED and not recorded:
+        _check_names(section, config[name])
     return section(**values)
+
+
+def _check_names(section: type[Section], given: Mapping[str, Any]) -> None:
+    """Refuse what is no setting of a closed section, or is one of the whole run."""
+    own = [f.name for f in fields(section) if _key(section, f) != f.name]
+    for wrong in sorted(given.keys() - own, key=str):
+        if wrong in (f.name for f in fields(section)):
+            raise ValueError(f"{section.prefix}{wrong} is set for the whole run: give {wrong}=…")
+        raise ValueError(f"{section.prefix}{wrong} is no setting: there are {', '.join(own)}")
 
 
 def _key(section: type[Section], setting: Any) -> str:

@@ -87,7 +87,7 @@ def run(
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
-    with one_sentence(), trusting(_trusted(cfg), "trust=[{}]"):
+    with one_sentence(), trusting(_trusted(cfg, overrides), "trust=[{}]"):
         OmegaConf.resolve(cfg)
         config = plain(cfg)
         settings = read_settings(config)
@@ -110,18 +110,24 @@ def run(
                 return _Job(settings, config, path, origin, device, world).train(records)
 
 
-def _trusted(cfg: DictConfig) -> list[str]:
+def _trusted(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
     """Take `trust` out of the configuration: it is the command's, and no run's.
 
     Raises:
-        ValueError: it is no list of names.
+        ValueError: it is no list of names, or a file gives it.
     """
     with open_dict(cfg):
         trust = cfg.pop("trust", None)
-    names = list(trust) if isinstance(trust, ListConfig) else [trust]
-    if trust is None or all(isinstance(name, str) for name in names):
-        return [] if trust is None else names
-    raise ValueError(f"trust must be a list of packages, got {trust}: write trust=[my_models]")
+    names = list(trust) if isinstance(trust, ListConfig) else [] if trust is None else [trust]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"trust must be a list of packages, got {trust}: write trust=[my_models]")
+    given = (override.lstrip("+").partition("=")[0] for override in overrides)
+    if names and "trust" not in given:
+        raise ValueError(
+            f"trust is [{', '.join(names)}] in a configuration file: only the command line can "
+            f"name packages to trust, give trust=[{','.join(names)}]"
+        )
+    return names
 
 
 def _directory(

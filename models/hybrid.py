@@ -6,6 +6,7 @@ composition of the GAN, at a cost between those of both models; with all steps t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -81,13 +82,7 @@ class Hybrid(GenerativeModel):
     def phases(self) -> tuple[Phase, ...]:
         """Phases of both models, except of those trained before."""
         return tuple(
-            Phase(
-                phase.name,
-                phase.module,
-                partial(self._loss, parent, phase.loss),
-                phase.repeats,
-                phase.span,
-            )
+            replace(phase, loss=partial(self._loss, parent, phase.loss))
             for parent in (self.draft, self.refine)
             if not parent.trained
             for phase in parent.phases

@@ -150,7 +150,7 @@ def _recorded(run: Path) -> DictConfig:
 
 
 def _read(run: Path) -> dict[str, Any]:
-    """What stands in config.yaml of a run; all that it would call is one of our constructors."""
+    """The content of config.yaml of a run; all that it would call is listed or trusted."""
     path = run / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(

@@ -1,7 +1,7 @@
 """Packages of the user's own that a command trusts: a recorded configuration may call these too.
 
 Whoever gives a command names them, for this command alone. What a run directory holds is never
-asked, and the names are recorded in no run.
+asked. The names stand in the recorded command, for its reader, and are never read back.
 """
 
 import sys

@@ -75,9 +75,13 @@ def winograd(model: nn.Module) -> Iterator[None]:
 
 
 def qualifies(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a layer is a wide 3x3 convolution that keeps the size of what it is given."""
+    """Whether a layer is a wide 3x3 convolution that keeps the size of what it is given.
+
+    A class of its own may make its weights as it likes, but not replace the convolution itself.
+    """
     return (
         isinstance(layer, nn.Conv2d)
+        and type(layer)._conv_forward is nn.Conv2d._conv_forward
         and layer.kernel_size == (3, 3)
         and layer.stride == layer.dilation == (1, 1)
         and layer.padding in ((1, 1), "same")

@@ -6,6 +6,7 @@ none: `GaussianDiffusion` with clip=false.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -60,12 +61,10 @@ class LatentDiffusion(GenerativeModel):
         return (
             first,
             *(
-                Phase(
-                    phase.name,
-                    phase.module,
-                    partial(self._latent_loss, phase.loss),
-                    phase.repeats,
-                    (self._after(phase.span[0]), self._after(phase.span[1])),
+                replace(
+                    phase,
+                    loss=partial(self._latent_loss, phase.loss),
+                    span=(self._after(phase.span[0]), self._after(phase.span[1])),
                 )
                 for phase in self.diffusion.phases
             ),

@@ -370,14 +370,14 @@ MACHINE = (
 
 COMMAND_LINE = (
     Case(
-        "a model that there is not",
+        "an unknown model",
         ("In 'config': Could not find 'model/gpt' Available options in 'model': cgan cgan_small …"),
         ("model=gpt",),
         exit_code=1,
         own_process=True,
     ),
     Case(
-        "a setting that there is not",
+        "an unknown setting",
         (
             "Could not override 'budget.image'. To append to your config use "
             "+budget.image=5 Key 'image' is not in struct …"

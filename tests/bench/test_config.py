@@ -61,7 +61,12 @@ def test_the_configuration_and_the_fields_are_the_same_settings():
         ("evaluator.weights.domain", 5, "evaluator.weights.domain must be text or null, got 5"),
         ("model.build", None, "model.build must be a group of settings, got None"),
         ("model.training", "adam", "model.training must be a group of settings, got 'adam'"),
-        ("evaluator.sample", 5, "evaluator.sample is no setting: see conf/"),
+        (
+            "evaluator.sample",
+            5,
+            "evaluator.sample is no setting: there are samples, ",
+        ),
+        ("trainer.seed", 5, "trainer.seed is set for the whole run: give seed=…"),
         ("budget", None, "budget.images is missing: it must be a number or null"),
         ("evaluator.resamples", True, "evaluator.resamples must be a whole number, got True"),
     ],

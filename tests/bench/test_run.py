@@ -48,7 +48,7 @@ def compose(*overrides: str) -> DictConfig:
         ("threads=two", "threads must be a whole number or null, got 'two'"),
         ("~trainer.log_every", "trainer.log_every is missing: it must be a whole number"),
         ("trainer.compile=1", "trainer.compile must be true or false, got 1"),
-        ("+trainer.speed=9", "trainer.speed is no setting: see conf/"),
+        ("+trainer.speed=9", "trainer.speed is no setting: there are log_every, "),
         ("+model.build.speed=9", "model.build: .*speed"),
         ("trainer.log_every=0", "trainer.log_every must be at least 1"),
         (
@@ -121,3 +121,10 @@ def test_an_experiment_decides_what_it_names(file: Path) -> None:
     wanted = OmegaConf.load(file)
     wanted.pop("defaults", None)  # which other files it takes
     assert OmegaConf.merge(cfg, wanted) == cfg
+
+
+def test_only_the_command_line_can_name_what_is_trusted(tmp_path: Path) -> None:
+    cfg = compose("trust=[my_models]", f"results_root={tmp_path}")
+    with pytest.raises(RunError, match=r"trust is \[my_models\] in a configuration file"):
+        run(cfg, ["seed=1"])
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -262,3 +263,17 @@ def test_its_configurations_are_made_of_the_parents_own(name):
 def test_a_gan_cannot_refine():
     with pytest.raises(ValueError, match="refines by a diffusion model, got GAN: exchange"):
         Hybrid(DATA, draft, draft)
+
+
+def test_what_follows_an_update_of_a_parent_still_does(monkeypatch):
+    called = []
+    model = Hybrid(DATA, draft, refine, sampler="ddim-5", steps=[2])
+    phases = tuple(
+        replace(phase, after_update=partial(called.append, phase.name))
+        for phase in model.refine.phases
+    )
+    monkeypatch.setattr(type(model.refine), "phases", phases)
+    for phase in model.phases:
+        if phase.after_update is not None:
+            phase.after_update()
+    assert called == ["denoiser"]

@@ -36,10 +36,10 @@ class Offer:
 
 
 def break_even(a: Offer, b: Offer) -> float | None:
-    """The number of samples at which both cost the same; None where one is never the dearer.
+    """The number of samples at which both cost the same; None if one option dominates.
 
     With total T + n s, n* = (T_b - T_a) / (s_a - s_b): positive only where one of the two is
-    cheaper to train and the other cheaper to draw from.
+    cheaper to train and the other cheaper to sample from.
     """
     train, per_sample = b.train - a.train, a.per_sample - b.per_sample
     return train / per_sample if (train > 0 < per_sample) or (train < 0 > per_sample) else None

@@ -121,3 +121,16 @@ def test_its_flops_are_the_convolutions(convolved):
         counts.append(counter.get_total_flops())
     assert len(convolved) == 1
     assert counts == [2 * 10 * 9 * 12 * 9 * WIDE * (WIDE + 4)] * 2
+
+
+def test_a_layer_with_a_convolution_of_its_own_keeps_it():
+    class Standardised(nn.Conv2d):
+        def _conv_forward(self, input, weight, bias):  # torch's name
+            return super()._conv_forward(input, weight - weight.mean(), bias)
+
+    layer = Standardised(WIDE, WIDE, 3, padding=1)
+    assert not qualifies(layer)
+    x = torch.randn(4, WIDE, 16, 16)
+    with torch.inference_mode(), winograd(layer):
+        expected = F.conv2d(x, layer.weight - layer.weight.mean(), layer.bias, padding=1)
+        assert torch.equal(layer(x), expected)

@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -175,3 +176,17 @@ def test_any_model_can_stand_in_for_diffusion():
 def test_a_split_that_leaves_a_phase_nothing_is_refused(split):
     with pytest.raises(ValueError, match=rf"split must be in \(0, 1\), got {split}"):
         make(split=split)
+
+
+def test_what_follows_an_update_of_the_denoiser_still_does(monkeypatch):
+    called = []
+    model = make()
+    phases = tuple(
+        replace(phase, after_update=partial(called.append, phase.name))
+        for phase in model.diffusion.phases
+    )
+    monkeypatch.setattr(type(model.diffusion), "phases", phases)
+    for phase in model.phases:
+        if phase.after_update is not None:
+            phase.after_update()
+    assert called == ["denoiser"]

@@ -26,7 +26,7 @@ def render(name: str, **values: object) -> str:
 
     Raises:
         ValueError: plotly is not installed, or a figure has a number that is not finite.
-        jinja2.UndefinedError: the template asks for a value that there is none of.
+        jinja2.UndefinedError: the template uses an undefined value.
     """
     return environment().get_template(name).render(values)
 
