@@ -3,9 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import InstantiationException
-from omegaconf.errors import OmegaConfBaseException
-
 from bench.runtime.printing import printable
 
 
@@ -39,6 +36,9 @@ def type_errors_name(key: str) -> Iterator[None]:
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn errors that users can fix into a `RunError`; anything else is a bug."""
+    from hydra.errors import InstantiationException  # what does not call this starts faster
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         yield
     except InstantiationException as error:
