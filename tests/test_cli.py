@@ -282,8 +282,9 @@ def test_an_interrupt_ends_everything_in_one_line(
 
     code, lines = interrupted(command(*more, *LONG), tmp_path, number, ready)
     assert code == 128 + number
-    assert lines == [f"bench: {said}: {GOES_ON}"]
-    assert not list(tmp_path.rglob(".*.partial"))
+    assert lines == [f"bench: {said}: {GOES_ON}"], "\n".join(lines)
+    if "hydra/launcher=joblib" not in more:  # whose processes are killed; the next start cleans up
+        assert not list(tmp_path.rglob(".*.partial"))
     if number is signal.SIGTERM:  # what is there can be resumed, and is not begun anew
         before = steps(tmp_path)
         code, lines = interrupted(

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra_plugins.hydra_joblib_launcher._core import execute_job
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from bench.runtime.jobs import Outcome, at_once, cores, tell
@@ -104,7 +106,13 @@ def _killed(overrides: Sequence[str], error: TerminatedWorkerError) -> JobReturn
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back; processes that are started here never hear of it, and are ended by us."""
+    """Hold Ctrl-C back; processes that are started here never hear of it, and are ended by us.
+
+    The resource trackers of multiprocessing and loky are started with the first process and let
+    Ctrl-C through again, for that process as well: they are started before.
+    """
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
