@@ -136,7 +136,7 @@ def _directory(
     """The run's directory and the overrides that name it.
 
     Where an override asks for what an earlier version did by default, the run that this version
-    made is gone on with, whose directory is named by the other overrides.
+    made is continued, whose directory is named by the other overrides.
     """
 
     def directory(named: Sequence[str]) -> Path:

@@ -260,7 +260,7 @@ class RunDirectory:
             changed = _changes({key: differing[key] for key in settable(tuple(differing))})
             raise ValueError(
                 f"run {self.path} was made by an earlier version, whose default was another one "
-                f"({changed}): give the command with {overrides} to go on with it, or keep it and "
+                f"({changed}): give the command with {overrides} to continue it, or keep it and "
                 "set another results_root"
             )
         if all(value_at(recorded, key) is ABSENT for key in differing):

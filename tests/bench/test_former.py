@@ -124,7 +124,7 @@ def test_a_class_conditional_run_of_before_goes_on_by_its_former_setting(tmp_pat
     assert str(refused.value) == (
         f"run {path} was made by an earlier version, whose default was another one "
         '(evaluator.class_labels: "uniform" → "data"): give the command with '
-        "evaluator.class_labels=uniform to go on with it, or keep it and set another results_root"
+        "evaluator.class_labels=uniform to continue it, or keep it and set another results_root"
     )
     whole = fids(path)
     interrupt(path)
@@ -155,11 +155,11 @@ def test_every_former_setting_is_one_of_today() -> None:
     [
         ({"dataset": {"flip": True, "load": {"flip": True}}},
          {"dataset": {"flip": False, "load": {"flip": False}}},
-         "(dataset.flip: true → false): give the command with dataset.flip=true to go on"),
+         "(dataset.flip: true → false): give the command with dataset.flip=true to continue"),
         ({"dataset": {"channels": 3}},
          {"dataset": {"channels": None, "fit": "pad"}},
          'dataset.channels: 3 → null; dataset.fit: "crop" → "pad"): give the command with '
-         "dataset.channels=3 dataset.fit=crop to go on"),
+         "dataset.channels=3 dataset.fit=crop to continue"),
         ({"dataset": {"flip": False}}, {"dataset": {"flip": True}},
          "made with another configuration (dataset.flip: false → true): delete"),
         ({"model": {"build": {"lr": 1}}},

@@ -106,13 +106,13 @@ def _views(
         if not shown:
             continue
         on = sorted((each for each in shown if each[1].on_front), key=lambda each: each[0].x)
-        drawn = traces(list(series.values()), between=[_front_line([dot for dot, _ in on])])
+        plotted = traces(list(series.values()), between=[_front_line([dot for dot, _ in on])])
         layout = {
             "xaxis": axis(title, [dot.x for dot, _ in shown]),
             "yaxis": _fid_axis(comparison, [dot.y for dot, _ in shown]),
         }
         reading = _front_sentence(comparison, [candidate for _, candidate in on])
-        views.append(View(label, drawn, layout, reading))
+        views.append(View(label, plotted, layout, reading))
     return views
 
 
@@ -256,9 +256,9 @@ def seeds_figure(comparison: Comparison, styles: Styles) -> Figure | None:
         return None
     shown = found[:MAX_ROWS]
     rows = [plain(f"{comparison.label(entry)}, {entry.sampler}") for entry in shown]
-    drawn = []
+    plotted = []
     for row, entry in zip(rows, shown, strict=True):
-        drawn += _row(row, entry, styles[entry.model, entry.variant], fid)
+        plotted += _row(row, entry, styles[entry.model, entry.variant], fid)
     layout = {
         "xaxis": _fid_axis(comparison, [v for e in shown for v in e.values(fid).values()]),
         "yaxis": {
@@ -277,7 +277,7 @@ def seeds_figure(comparison: Comparison, styles: Styles) -> Figure | None:
         f"interval of the mean, from three seeds on. Overlapping clouds are no verdict.{left}"
     )
     height = 110 + ROW_HEIGHT * len(rows)
-    return Figure("Seeds", reading, [View("FID", drawn, layout)], height, wide=True)
+    return Figure("Seeds", reading, [View("FID", plotted, layout)], height, wide=True)
 
 
 def _row(row: str, entry: Entry, style: Style, fid: str) -> list[Trace]:
@@ -349,11 +349,11 @@ def _curve_figure(
         means = [Dot(*xy, text) for xy in zip(mean["x"], mean["mean"], strict=True)]
         seeds = [Dot(*xy, f"{text}, one seed") for xy in zip(rows["x"], rows["mean"], strict=True)]
         series.append(Series(styles[key], means, seeds))
-    drawn = _hovering(traces(series, joined=True), "%{text}<br>%{x:.3~g}: %{y:.3~g}")
+    plotted = _hovering(traces(series, joined=True), "%{text}<br>%{x:.3~g}: %{y:.3~g}")
     shown = [dot.y for each in series for dot in each.means]
     layout = {"xaxis": {"title": {"text": x_title}}, "yaxis": axis(y_title, shown)}
     reading = f"{reading} Lines are means over seeds.".strip()
-    return Figure(title, reading, [View("", drawn, layout)])
+    return Figure(title, reading, [View("", plotted, layout)])
 
 
 def _fid_axis(comparison: Comparison, values: Sequence[float]) -> dict[str, object]:
@@ -366,6 +366,6 @@ def _text(style: Style, sampler: str) -> str:
     return f"<b>{style.name}</b>, {plain(sampler)}"
 
 
-def _hovering(drawn: list[Trace], template: str) -> list[Trace]:
+def _hovering(plotted: list[Trace], template: str) -> list[Trace]:
     """Traces that show something else beside the pointer."""
-    return [trace | {"hovertemplate": f"{template}<extra></extra>"} for trace in drawn]
+    return [trace | {"hovertemplate": f"{template}<extra></extra>"} for trace in plotted]
