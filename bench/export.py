@@ -104,12 +104,12 @@ def export(options: argparse.Namespace) -> None:
         run = rebuild(options.run, options.device, options.data_root)
     check_target(options.out, run.shape, replace=options.force)
     if options.rgb and len(run.shape) != 3:
-        raise ValueError(f"--rgb is for images, {run.name} draws points")
+        raise ValueError(f"--rgb is for images, {run.name} generates points")
     sampler = _choose_sampler(run, options.sampler)
     total = options.samples or run.options.samples
     seed = run.options.seed if options.seed is None else options.seed
     about = _about(run, sampler, seed)
-    batches = _draw(run, sampler, total, seed, options.batch_size or run.options.batch_size)
+    batches = _generate(run, sampler, total, seed, options.batch_size or run.options.batch_size)
     if options.rgb and run.shape[0] == 1:
         batches = (batch.repeat(3, axis=3) for batch in batches)
     write_samples(options.out, batches, total, about)
@@ -130,7 +130,7 @@ def _choose_sampler(run: "RecordedRun", name: str | None) -> str:
     return name
 
 
-def _draw(
+def _generate(
     run: "RecordedRun", name: str, total: int, seed: int, batch_size: int
 ) -> Iterator["np.ndarray"]:
     """Yield batches of images (B, H, W, C) uint8 or points (B, D) float32, `total` in all.
@@ -138,14 +138,14 @@ def _draw(
     Raises:
         ValueError: there are not so many, or they are not finite.
     """
-    from bench.evaluation.sampling import SamplesNotFiniteError, batch_sizes, draw
+    from bench.evaluation.sampling import SamplesNotFiniteError, batch_sizes, generate
     from bench.runtime.isolation import evaluating
     from bench.runtime.progress import shown_progress
 
     sampler = run.model.samplers[name]
     if sampler.limit is not None and total > sampler.limit:
         raise ValueError(f"--samples={total}, but {name} has only {sampler.limit}")
-    drawn = draw(
+    batches = generate(
         name,
         sampler,
         batch_sizes(total, run.options.samples, batch_size),
@@ -156,10 +156,10 @@ def _draw(
         device=run.model.progress.device,
     )
     missing = total
-    progress = shown_progress(f"drawing {name}", total)
+    progress = shown_progress(f"generating {name}", total)
     with progress as advance, evaluating(run.model):
         try:
-            for batch in drawn:
+            for batch in batches:
                 kept = batch.stored[:missing].numpy()
                 missing -= len(kept)
                 advance(len(kept))

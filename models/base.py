@@ -102,20 +102,20 @@ class Sampler:
     """One way of sampling from a model, with its declared cost.
 
     Attributes:
-        draw: (n, generator, y) -> (n, *data_shape) float32 in [-1, 1]. Every random number comes
-            from the generator, which lives on the model's device; y is (n,) int64 or None. A
+        generate: (n, generator, y) -> (n, *data_shape) float32 in [-1, 1]. Every random number
+            comes from the generator, which lives on the model's device; y is (n,) int64 or None. A
             class-conditional model without y samples uniform classes from the generator.
-        calls: number of forward calls of each network per call of draw, for any n; empty if there
-            are none, None if unknown (samples of other systems).
+        calls: number of forward calls of each network per call of generate, for any n; empty if
+            there are none, None if unknown (samples of other systems).
         limit: maximum number of samples; None for unlimited.
         ordered: whether samples come from a stored list in its own order, so that only all of them
             are a fair sample.
         classes: K if samples have the requested class y; 0 if y has no effect.
-        trajectory: like draw, but returns at most ten intermediate states for display; the last is
-            the result of draw. None if there are no intermediate states.
+        trajectory: like generate, but returns at most ten intermediate states for display; the last
+            is the result of generate. None if there are no intermediate states.
     """
 
-    draw: Callable[[int, Generator, Tensor | None], Tensor]
+    generate: Callable[[int, Generator, Tensor | None], Tensor]
     calls: Mapping[nn.Module, int] | None
     limit: int | None = None
     ordered: bool = False

@@ -97,7 +97,7 @@ class Hybrid(GenerativeModel):
         for steps in self.steps:
             calls = {**(draft.calls or {}), self.refine.network: spec.evaluations(steps)}
             samplers[f"hybrid-{self.sampler}-last-{steps}"] = Sampler(
-                partial(self._draw, draft, steps),
+                partial(self._generate, draft, steps),
                 calls,
                 classes=draft.classes,
                 trajectory=partial(self._trajectory, draft, steps),
@@ -115,7 +115,7 @@ class Hybrid(GenerativeModel):
         """The cheapest sampler of the model that drafts."""
         return min(self.draft.samplers.values(), key=lambda sampler: sampler.nfe or 0)
 
-    def _draw(
+    def _generate(
         self,
         draft: Sampler,
         steps: int,
@@ -128,7 +128,7 @@ class Hybrid(GenerativeModel):
             y = None  # the class of the draft is unknown
         elif y is None:  # both models generate one class
             y = torch.randint(draft.classes, (n,), generator=generator, device=generator.device)
-        x = draft.draw(n, generator, y)  # (n, *data_shape)
+        x = draft.generate(n, generator, y)  # (n, *data_shape)
         if on_state is not None:
             on_state(x)
         return self.refine.refine(x, self.sampler, steps, generator, y, on_state)
@@ -137,7 +137,7 @@ class Hybrid(GenerativeModel):
         self, draft: Sampler, steps: int, n: int, generator: Generator, y: Tensor | None = None
     ) -> list[Tensor]:
         states: list[Tensor] = []  # the draft, then the inputs of the denoiser
-        result = self._draw(draft, steps, n, generator, y, states.append)
+        result = self._generate(draft, steps, n, generator, y, states.append)
         return shown_states(states, result)
 
     def _loss(self, parent: GenerativeModel, loss: Loss, batch: Batch) -> dict[str, Tensor]:

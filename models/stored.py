@@ -38,9 +38,9 @@ class StoredPass:
         self._stored = stored
         self._device = device
         self._order = None if shuffle else torch.arange(stored.size)  # (N,)
-        self._drawn = 0
+        self._returned = 0
 
-    def draw(self, n: int, generator: Generator, y: Tensor | None = None) -> Tensor:
+    def generate(self, n: int, generator: Generator, y: Tensor | None = None) -> Tensor:
         """Return the next n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
 
         Args:
@@ -52,15 +52,15 @@ class StoredPass:
             ValueError: the pass would need more samples than are stored.
         """
         size = self._stored.size
-        if self._drawn + n > size:
+        if self._returned + n > size:
             raise ValueError(
-                f"there are only {size} samples, {self._drawn + n} were asked for; set "
+                f"there are only {size} samples, {self._returned + n} were asked for; set "
                 f"evaluator.samples to at most {size}"
             )
         if self._order is None:
             self._order = torch.randperm(size, generator=generator, device=generator.device).cpu()
-        indices = self._order[self._drawn : self._drawn + n]  # (n,)
-        self._drawn += n
+        indices = self._order[self._returned : self._returned + n]  # (n,)
+        self._returned += n
         return self._stored.gather(indices).to(self._device)
 
 
@@ -79,7 +79,7 @@ class RealData(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """A new shuffled pass over the held-out split at every access."""
         held_out_pass = StoredPass(self.held_out, self.progress.device, shuffle=True)
-        return {"held-out": Sampler(held_out_pass.draw, {}, limit=self.held_out.size)}
+        return {"held-out": Sampler(held_out_pass.generate, {}, limit=self.held_out.size)}
 
 
 class StoredSamples(GenerativeModel):
@@ -117,4 +117,4 @@ class StoredSamples(GenerativeModel):
         stored_pass = StoredPass(self.stored, self.progress.device, shuffle=at_random)
         name = "-".join(filter(None, ("stored", self.stored.hash[:8], self.take)))
         size = self.stored.size
-        return {name: Sampler(stored_pass.draw, calls=None, limit=size, ordered=not at_random)}
+        return {name: Sampler(stored_pass.generate, calls=None, limit=size, ordered=not at_random)}

@@ -112,23 +112,23 @@ def sampling_cost(
         return SamplingCost(nfe=sampler.nfe)
     generator = Generator(device=device).manual_seed(0)
 
-    def draw(n: int) -> Tensor:
-        return sampler.draw(n, generator, None)
+    def generate(n: int) -> Tensor:
+        return sampler.generate(n, generator, None)
 
     with evaluating(model):
-        calls = capture_calls(sampler.calls, lambda: draw(1))
+        calls = capture_calls(sampler.calls, lambda: generate(1))
         gflops = sum(call.times * call.gflops_of_one_more() for call in calls)
-        latency = _repeat(lambda: draw(1), device, seconds / 2, at_least=3)
+        latency = _repeat(lambda: generate(1), device, seconds / 2, at_least=3)
         batch_size, calls_seconds = _best_batch_size(calls, seconds, device)
-        draws = [calls_seconds]
+        batches = [calls_seconds]
         if calls_seconds <= seconds:
-            draws = _repeat(lambda: draw(batch_size), device, seconds / 2, at_least=1)
+            batches = _repeat(lambda: generate(batch_size), device, seconds / 2, at_least=1)
         memory = PeakMemory(device)
         for call in calls:
             call.run(MEMORY_BATCH)
         memory_mib = memory.mib()
     latency_ms = [1000 * t for t in latency]
-    images_per_second = [batch_size / t for t in draws]
+    images_per_second = [batch_size / t for t in batches]
     return SamplingCost(
         nfe=sampler.nfe,
         latency_ms=statistics.median(latency_ms),

@@ -52,13 +52,13 @@ class NetworkCall:
 
 
 def capture_calls(
-    declared: Mapping[nn.Module, int], draw: Callable[[], Tensor]
+    declared: Mapping[nn.Module, int], generate: Callable[[], Tensor]
 ) -> list[NetworkCall]:
     """Generate one sample, verify the numbers of network calls and keep the first arguments.
 
     Args:
         declared: number of calls of each network per sample.
-        draw: generates one sample.
+        generate: generates one sample.
 
     Raises:
         ValueError: a network is not called as often as declared, or not at all.
@@ -76,15 +76,15 @@ def capture_calls(
 
     handles = [network.register_forward_pre_hook(hook, with_kwargs=True) for network in declared]
     try:
-        draw()
+        generate()
     finally:
         for handle in handles:
             handle.remove()
     for network, times in declared.items():
         if counted[network] != times or not times:
             raise ValueError(
-                f"the sampler declares {times} calls of its {type(network).__name__}, but a draw "
-                f"called it {counted[network]} times"
+                f"the sampler declares {times} calls of its {type(network).__name__}, but called "
+                f"it {counted[network]} times"
             )
     return list(first.values())
 

@@ -1,4 +1,4 @@
-"""Scoring any model: every sampler × every metric, plus what drawing costs."""
+"""Scoring any model: every sampler × every metric, plus what sampling costs."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from bench.evaluation.metrics.memorisation import memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
 from bench.evaluation.reference import Reference
-from bench.evaluation.sampling import SampleBatch, batch_sizes, draw, label_frequencies
+from bench.evaluation.sampling import SampleBatch, batch_sizes, generate, label_frequencies
 from bench.runtime.device import autocast
 from bench.runtime.isolation import evaluating
 from bench.runtime.memory import check_fits
@@ -42,10 +42,10 @@ class Evaluation:
         values: scores and costs, by column of eval.csv.
         shown: the first samples, up to 64 images (N, C, H, W) or 5000 points (N, D), float32 in
             [-1, 1].
-        class_labels: distribution of the classes that the sampler was asked for, see
-            `bench.schema`; empty where it takes none.
-        copying: whether the samples are copies as the first extractor sees them; None before the
-            last evaluation point.
+        class_labels: distribution of the requested classes, see `bench.schema`; empty if the
+            sampler takes none.
+        copying: result of the test for copies with the first extractor; None before the last
+            evaluation point.
     """
 
     sampler: str
@@ -57,7 +57,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluatorOptions(EvaluatorSettings):
-    """The settings for one data set, which has said how many samples to draw where they did not."""
+    """The settings for one data set; `samples` is the size of its test split if it was not set."""
 
     samples: int = MIN_SAMPLES
 
@@ -66,12 +66,12 @@ def check_size(samples: int, resamples: int, sample_bytes: int = 0) -> None:
     """Refuse an evaluation that cannot fit into memory.
 
     Args:
-        samples: how many are scored.
-        resamples: replicates behind the bootstrap intervals.
-        sample_bytes: of one sample as stored; 0 where that is not known yet.
+        samples: number of samples scored.
+        resamples: number of bootstrap replicates.
+        sample_bytes: size of one stored sample; 0 if not known yet.
 
     Raises:
-        ValueError: saying what it would take and what fits.
+        ValueError: it does not fit; the message names both sizes.
     """
     resampled = RESAMPLED_BYTES * samples
     check_fits("evaluator.resamples", resamples, resampled, f"one over {samples} samples")
@@ -80,10 +80,10 @@ def check_size(samples: int, resamples: int, sample_bytes: int = 0) -> None:
 
 
 def check_data(dataset: Dataset) -> None:
-    """Refuse data that nothing could be scored against, before extractors look at it.
+    """Refuse data that samples cannot be scored against.
 
     Raises:
-        ValueError: there are too few images, or the training images are all the same.
+        ValueError: there are too few images, or all training images are equal.
     """
     train, test = len(dataset.train), len(dataset.test)
     if train <= DENSITY_NEIGHBOURHOOD:
@@ -97,7 +97,7 @@ def check_data(dataset: Dataset) -> None:
             f"{MIN_HELD_OUT}, add images"
         )
     images = dataset.train.images
-    if all(np.array_equal(image, images[0]) for image in images[1:]):  # ends at the first other one
+    if all(np.array_equal(image, images[0]) for image in images[1:]):  # stops early
         raise ValueError(
             f"{dataset.name} has {train} training images that are all the same: there is no "
             "distribution to score, give images that differ"
@@ -105,11 +105,11 @@ def check_data(dataset: Dataset) -> None:
 
 
 def check_limits(model: GenerativeModel, samples: int) -> None:
-    """Refuse a model that cannot draw as many samples, before it is trained.
+    """Refuse a model that holds another number of samples than are to be scored.
 
     Raises:
-        ValueError: a sampler holds fewer samples, or stored ones of which only a part would be
-            scored.
+        ValueError: a sampler has fewer samples, or more but in a stored order, of which a part is
+            no fair sample.
     """
     for name, sampler in model.samplers.items():
         limit = sampler.limit
@@ -130,16 +130,15 @@ def check_limits(model: GenerativeModel, samples: int) -> None:
 
 
 class Evaluator:
-    """Evaluates models against one data set, always in the same way.
+    """Evaluates models against one data set.
 
     The same seed gives the same latents at every evaluation point and for every model of the same
     shape. Training state is left untouched: the global random state is restored, the model returns
-    to the mode that it was in, and no weight or buffer is written.
+    to its former mode, and no weight or buffer is written.
 
     Args:
-        reference: the data that samples are compared with, as the extractors see it; metrics are
-            computed once for each extractor.
-        options: how to evaluate.
+        reference: features of the data; metrics are computed for each of its extractors.
+        options: the settings.
     """
 
     def __init__(self, reference: Reference, options: EvaluatorOptions) -> None:
@@ -152,36 +151,36 @@ class Evaluator:
         model: GenerativeModel,
         *,
         last: bool,
-        on_draw: Callable[[str, int], None] = lambda sampler, drawn: None,
+        on_batch: Callable[[str, int], None] = lambda sampler, samples: None,
     ) -> list[Evaluation]:
-        """Draw from every sampler of the model and score the samples.
+        """Generate and score samples with every sampler of the model.
 
         Args:
             model: any model, trained or not.
             last: whether this is the evaluation that tables show, with intervals, memorisation and
                 costs as well.
-            on_draw: called after every batch with the name of the sampler and its number of samples
-                so far.
+            on_batch: called after every batch with the name of the sampler and its number of
+                samples so far.
 
         Returns:
             One evaluation per sampler, in the model's order.
 
         Raises:
-            SamplesNotFiniteError: a sampler drew NaN or infinity.
-            ValueError: a sampler drew the wrong shape.
+            SamplesNotFiniteError: a sampler returned NaN or infinity.
+            ValueError: a sampler returned samples of the wrong shape.
         """
         with evaluating(model):
             evaluations = [
-                self._evaluate_sampler(model, name, sampler, last=last, on_draw=on_draw)
+                self._evaluate_sampler(model, name, sampler, last=last, on_batch=on_batch)
                 for name, sampler in model.samplers.items()
             ]
-            said = self._held_out_scores(model) if last else {}
+            held_out = self._held_out_scores(model) if last else {}
         for evaluation in evaluations:
-            evaluation.values.update(said)
+            evaluation.values.update(held_out)
         return evaluations
 
     def look_inside(self, model: GenerativeModel) -> Inside:
-        """What the model does step by step, for figures."""
+        """Curves and trajectories of the model, for figures."""
         options = self.options
         return look_inside(
             model,
@@ -193,7 +192,7 @@ class Evaluator:
         )
 
     def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
-        """What the model says about the test split; the same in the rows of all its samplers."""
+        """The model's scores on the test split, equal for all its samplers."""
         options = self.options
         return held_out_scores(
             model,
@@ -210,15 +209,15 @@ class Evaluator:
         sampler: Sampler,
         *,
         last: bool,
-        on_draw: Callable[[str, int], None],
+        on_batch: Callable[[str, int], None],
     ) -> Evaluation:
         device = model.progress.device
         options = self.options
         batches, asked = [], []
-        for batch in self._draw(name, sampler, device):
+        for batch in self._generate(name, sampler, device):
             batches.append(batch.stored)
             asked += [] if batch.classes is None else [batch.classes]
-            on_draw(name, sum(map(len, batches)))
+            on_batch(name, sum(map(len, batches)))
         stored = torch.cat(batches)  # (N, C, H, W) uint8, or points (N, D) float32
         classes = torch.cat(asked) if asked else None  # (N,)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
@@ -258,7 +257,7 @@ class Evaluator:
         return scores
 
     def _copying(self, extractor: Extractor, fake: Features) -> Copying:
-        """Whether the samples are copies of training images, as one extractor sees them."""
+        """Test for copies of training images with the features of one extractor."""
         reference = self.reference
         train, test = (split(extractor).features for split in (reference.train, reference.test))
         return copying(train, test, fake.features, held_out=reference.closeness(extractor))
@@ -266,7 +265,7 @@ class Evaluator:
     def _classes(
         self, extractor: Extractor, fake: Features, asked: Tensor | None
     ) -> dict[str, float]:
-        """Which of the data's own classes the samples show, if this extractor knows them."""
+        """Scores of the samples' classes; none if this extractor does not classify them."""
         if not extractor.names_classes or fake.logits is None:
             return {}
         dataset = self.reference.dataset
@@ -278,10 +277,10 @@ class Evaluator:
             scores["conditional_accuracy"] = conditional_accuracy(fake.logits, asked)
         return scores
 
-    def _draw(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[SampleBatch]:
+    def _generate(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[SampleBatch]:
         """Batches of samples as stored."""
         options = self.options
-        return draw(
+        return generate(
             name,
             sampler,
             batch_sizes(options.samples, options.samples, options.batch_size),

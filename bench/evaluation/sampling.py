@@ -89,7 +89,7 @@ def sample_labels(
     return torch.multinomial(weights, n, replacement=True, generator=generator)
 
 
-def draw(
+def generate(
     name: str,
     sampler: Sampler,
     sizes: Iterable[int],
@@ -125,9 +125,9 @@ def draw(
         if sampler.classes:
             y = sample_labels(n, sampler.classes, frequencies, generator)
         with autocast(device, precision):
-            x = sampler.draw(n, generator, y)  # (n, *shape)
+            x = sampler.generate(n, generator, y)  # (n, *shape)
         if x.shape != (n, *shape):
-            raise ValueError(f"sampler {name} drew shape {tuple(x.shape)}, not {(n, *shape)}")
+            raise ValueError(f"sampler {name} returned shape {tuple(x.shape)}, not {(n, *shape)}")
         if not torch.isfinite(x).all():
-            raise SamplesNotFiniteError(f"sampler {name} drew values that are not finite")
+            raise SamplesNotFiniteError(f"sampler {name} returned values that are not finite")
         yield SampleBatch(as_stored(x), None if y is None else y.cpu())

@@ -113,7 +113,7 @@ class Recorder:
         evaluations = self.evaluator.evaluate(
             self.trainer.evaluated,
             last=last,
-            on_draw=lambda name, n: self.progress.evaluation(name, n, samples),
+            on_batch=lambda name, n: self.progress.evaluation(name, n, samples),
         )
         self._save_pictures(evaluations, spent)
         if last:

@@ -69,7 +69,7 @@ class VAE(GenerativeModel):
     @property
     def samplers(self) -> Mapping[str, Sampler]:
         """The decoder, applied to latents from the prior, N(0, I)."""
-        return {"decoder": Sampler(self.draw, {self.decoder: 1})}
+        return {"decoder": Sampler(self.generate, {self.decoder: 1})}
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The negative bound per dimension of the data, with one latent per image (Eq. 10).
@@ -96,7 +96,7 @@ class VAE(GenerativeModel):
             "kl": kl.detach(),
         }
 
-    def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+    def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
 
         The model should be in eval mode. The latents come from `generator`, which lives on the

@@ -95,7 +95,7 @@ class DDGAN(GenerativeModel):
         """All T steps, from pure noise."""
         steps = self.num_timesteps
         calls = {self.generator: steps}
-        return {f"ddgan-{steps}": Sampler(self.draw, calls, trajectory=self.trajectory)}
+        return {f"ddgan-{steps}": Sampler(self.generate, calls, trajectory=self.trajectory)}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Loss of telling diffused from generated x_{t-1}, given x_t (Xiao et al. 2022, Eq. 5).
@@ -172,7 +172,7 @@ class DDGAN(GenerativeModel):
         """One of the clean images that x_t may come from, (B, *data_shape) float32 in [-1, 1]."""
         return self.generator(x_t, t, z=z).float().tanh()
 
-    def draw(self, n: int, generator: Generator, y: Tensor | None = None) -> Tensor:
+    def generate(self, n: int, generator: Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored.
 
         The model should be in eval mode. Every random number comes from `generator`, which lives on
@@ -182,7 +182,7 @@ class DDGAN(GenerativeModel):
         return x_0.clamp(-1.0, 1.0)
 
     def trajectory(self, n: int, generator: Generator, y: Tensor | None = None) -> list[Tensor]:
-        """The states of `draw`, from noise to its result, each (n, *data_shape); y is ignored."""
+        """The states of `generate` from noise to result, each (n, *data_shape); y is ignored."""
         *states, x_0 = self._states(n, generator)
         return shown_states(states, x_0.clamp(-1.0, 1.0))
 

@@ -1,8 +1,8 @@
 """Latent diffusion (Rombach et al. 2022): a diffusion model of the latents of an autoencoder.
 
 The autoencoder is trained in the first part of the budget; after it the diffusion model, on the
-latents that the autoencoder then gives. What models them must draw without bounds, since they have
-none: `GaussianDiffusion` with clip=false.
+latents that the autoencoder then gives. The model of the latents must sample without bounds, since
+they have none: `GaussianDiffusion` with clip=false.
 """
 
 from collections.abc import Callable, Mapping
@@ -75,7 +75,7 @@ class LatentDiffusion(GenerativeModel):
         """The samplers of the model of latents, each followed by one pass through the decoder."""
         return {
             name: Sampler(
-                partial(self._draw, sampler),
+                partial(self._generate, sampler),
                 None if sampler.calls is None else {**sampler.calls, self.autoencoder.decoder: 1},
                 classes=sampler.classes,
                 trajectory=sampler.trajectory and partial(self._trajectory, sampler.trajectory),
@@ -97,7 +97,7 @@ class LatentDiffusion(GenerativeModel):
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Draw standardised latents of images, (B, *latent_shape) float32, with no gradient."""
+        """Sample standardised latents of images, (B, *latent_shape) float32, with no gradient."""
         return self.standardise(reparameterise(*self.autoencoder.encoder(x)))
 
     def decode(self, z: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ class LatentDiffusion(GenerativeModel):
         self._pass_progress_on()
         return loss(Batch(self.encode(batch.x), batch.y))
 
-    def _draw(self, sampler: Sampler, n: int, generator: Generator, y: Tensor | None) -> Tensor:
-        return self.decode(sampler.draw(n, generator, y))
+    def _generate(self, sampler: Sampler, n: int, generator: Generator, y: Tensor | None) -> Tensor:
+        return self.decode(sampler.generate(n, generator, y))
 
     def _trajectory(
         self, trajectory: Trajectory, n: int, generator: Generator, y: Tensor | None = None

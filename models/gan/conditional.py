@@ -66,11 +66,11 @@ class ConditionalGAN(GAN):
     @property
     def samplers(self) -> Mapping[str, Sampler]:
         """One: the class-conditional generator."""
-        return {"generator": Sampler(self.draw, {self.generator: 1}, classes=self.num_classes)}
+        return {"generator": Sampler(self.generate, {self.generator: 1}, classes=self.num_classes)}
 
-    def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+    def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples of classes y, (n,), or of uniform classes."""
         if y is None:
             device = self.progress.device
             y = torch.randint(self.num_classes, (n,), generator=generator, device=device)
-        return super().draw(n, generator, y)
+        return super().generate(n, generator, y)

@@ -18,7 +18,7 @@ class GAN(GenerativeModel):
     discriminator processes real and fake samples in separate batches, each with its own statistics,
     as DCGAN's authors did. Sampling requires eval mode with running statistics, so that a sample
     does not depend on its batch. Class labels are ignored here; a conditional model overrides
-    `fake`, `judge` and `draw`.
+    `fake`, `judge` and `generate`.
 
     Args:
         data: shape of the data.
@@ -77,7 +77,7 @@ class GAN(GenerativeModel):
     @property
     def samplers(self) -> Mapping[str, Sampler]:
         """One pass through the generator."""
-        return {"generator": Sampler(self.draw, {self.generator: 1})}
+        return {"generator": Sampler(self.generate, {self.generator: 1})}
 
     def fake(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Generated samples, (B, *data_shape), of latents (B, latent_dim); y is ignored here."""
@@ -133,7 +133,7 @@ class GAN(GenerativeModel):
             "fake_logit": fake_logits.detach().mean(),
         }
 
-    def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+    def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored here.
 
         The model should be in eval mode. The latents come from `generator`, which lives on the

@@ -98,8 +98,8 @@ class ProGAN(GAN):
         self._place = self.place()
         return super().generator_loss(batch)
 
-    def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+    def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, C, H, W) float32 in [-1, 1], enlarged before the last level."""
         self._place = self.place()
-        x = super().draw(n, generator, y)
+        x = super().generate(n, generator, y)
         return F.interpolate(x, self.data_shape[1:])  # nearest neighbour

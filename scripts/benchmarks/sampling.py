@@ -70,11 +70,11 @@ def ours(options: argparse.Namespace, generator: torch.Generator) -> Callable[[]
     data = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 1)
     model = GaussianDiffusion(data, network, betas=linear_betas(1000, 1e-4, 0.02), samplers=[name])
 
-    def draw() -> object:
+    def sample() -> object:
         with evaluating(model):
-            return model.samplers[name].draw(options.batch, generator, None)
+            return model.samplers[name].generate(options.batch, generator, None)
 
-    return draw
+    return sample
 
 
 def work(side: str, options: argparse.Namespace, connection: Connection) -> None:
@@ -82,12 +82,12 @@ def work(side: str, options: argparse.Namespace, connection: Connection) -> None
     torch.set_num_threads(options.threads)
     if side != "theirs":
         keep_freed_memory()
-    draw = (theirs if side.startswith("theirs") else ours)(options, torch.Generator())
+    sample = (theirs if side.startswith("theirs") else ours)(options, torch.Generator())
     bf16 = torch.autocast("cpu", torch.bfloat16, enabled=side == "ours bf16")
     with torch.no_grad(), bf16:
         while connection.recv():
             start = time.perf_counter()
-            draw()
+            sample()
             connection.send(time.perf_counter() - start)
 
 

@@ -48,7 +48,7 @@ def measure(name: str, batch_size: int, repeats: int, clock: Clock) -> None:
     times: dict[bool, list[float]] = {False: [], True: []}
     with eval_mode(model), torch.inference_mode():
         generator = torch.Generator().manual_seed(0)
-        calls = capture_calls(sampler.calls or {}, lambda: sampler.draw(1, generator, None))
+        calls = capture_calls(sampler.calls or {}, lambda: sampler.generate(1, generator, None))
         for repeat in range(-1, repeats):  # the first round warms up
             for fast in (False, True) if repeat % 2 else (True, False):
                 with winograd(model) if fast else nullcontext():

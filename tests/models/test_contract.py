@@ -138,7 +138,7 @@ def draw(model: GenerativeModel, num_classes: int) -> torch.Tensor:
     sampler = min(model.samplers.values(), key=lambda sampler: sampler.nfe)
     model.eval()
     with torch.inference_mode():
-        return sampler.draw(2, torch.Generator().manual_seed(7), labels(2, num_classes))
+        return sampler.generate(2, torch.Generator().manual_seed(7), labels(2, num_classes))
 
 
 def test_a_model_is_named_after_its_file_and_has_a_name_of_its_own(file):
@@ -185,7 +185,7 @@ def test_declared_nfe_is_counted(model, case):
             for network in sampler.calls or {}
         ]
         with torch.inference_mode():
-            sampler.draw(1, torch.Generator().manual_seed(0), labels(1, CASES[case[1]][1]))
+            sampler.generate(1, torch.Generator().manual_seed(0), labels(1, CASES[case[1]][1]))
         for handle in handles:
             handle.remove()
         assert Counter(calls) == (sampler.calls or {}), name
@@ -309,7 +309,7 @@ def test_trajectories_end_in_what_is_drawn(model, case):
     state = torch.get_rng_state()
     with torch.inference_mode():
         states = sampler.trajectory(2, torch.Generator().manual_seed(7), asked)
-        drawn = sampler.draw(2, torch.Generator().manual_seed(7), asked)
+        drawn = sampler.generate(2, torch.Generator().manual_seed(7), asked)
     assert torch.equal(state, torch.get_rng_state())
     assert 2 <= len(states) <= MOST_STATES
     assert all(x.shape == drawn.shape and torch.isfinite(x).all() for x in states)
@@ -359,7 +359,7 @@ def test_wide_convolutions_of_every_model_have_the_same_kernel(model, case, monk
     for network in sampler.calls or {}:
         monkeypatch.setattr(network, "forward", cache_first(network.forward))
     with evaluating(model), DirectConvolutions() as direct:
-        sampler.draw(1, torch.Generator().manual_seed(7), labels(1, CASES[case[1]][1]))
+        sampler.generate(1, torch.Generator().manual_seed(7), labels(1, CASES[case[1]][1]))
     assert direct.weights == []
 
 

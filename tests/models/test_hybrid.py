@@ -53,7 +53,7 @@ def make(data: DataSpec = DATA, **settings) -> Hybrid:
 
 def drawn(model: GenerativeModel, name: str, n: int = 4) -> Tensor:
     with torch.inference_mode():
-        return model.samplers[name].draw(n, torch.Generator().manual_seed(5), None)
+        return model.samplers[name].generate(n, torch.Generator().manual_seed(5), None)
 
 
 def test_rows_are_the_draft_the_refined_drafts_and_the_sampler_alone():
@@ -78,7 +78,7 @@ def test_a_refined_draft_is_sdedit_of_the_draft():
     model = make()
     generator = torch.Generator().manual_seed(5)
     with torch.inference_mode():
-        x = model.draft.samplers["generator"].draw(4, generator, None)
+        x = model.draft.samplers["generator"].generate(4, generator, None)
         x = model.refine.refine(x, "ddim-10", 3, generator)
     assert torch.equal(drawn(model, "hybrid-ddim-10-last-3"), x)
 
@@ -169,12 +169,12 @@ def test_both_parents_draw_the_same_classes():
     class Conditional(GAN):
         @property
         def samplers(self) -> dict[str, Sampler]:
-            return {"generator": Sampler(self.draw, {self.generator: 1}, classes=3)}
+            return {"generator": Sampler(self.generate, {self.generator: 1}, classes=3)}
 
-        def draw(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
+        def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
             assert y is not None
             classes.append(y)
-            return super().draw(n, generator, y)
+            return super().generate(n, generator, y)
 
     class Refining(GaussianDiffusion):
         def refine(
@@ -218,7 +218,7 @@ def test_a_draft_of_unknown_class_is_refined_without_a_class():
     assert model.samplers[name].classes == 0
     generator = torch.Generator().manual_seed(5)
     with torch.inference_mode():
-        x = model.draft.samplers["generator"].draw(4, generator, None)
+        x = model.draft.samplers["generator"].generate(4, generator, None)
         x = model.refine.refine(x, "ddim-10", 3, generator, None)
     assert torch.equal(drawn(model, name), x)
 

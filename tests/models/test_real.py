@@ -20,14 +20,14 @@ def test_nothing_is_trained_and_nothing_is_called(model):
 def test_successive_draws_are_one_pass_without_replacement(model):
     generator = torch.Generator().manual_seed(0)
     sampler = model.samplers["held-out"]
-    x = torch.cat([sampler.draw(n, generator, None) for n in (3, 3, 1)])
+    x = torch.cat([sampler.generate(n, generator, None) for n in (3, 3, 1)])
     assert torch.equal(x.flatten().sort().values, torch.linspace(-1, 1, 7))
 
 
 def test_the_generator_shuffles_and_the_chunks_do_not_matter(model):
     def draw(seed: int, *sizes: int) -> list[float]:
         generator, sampler = torch.Generator().manual_seed(seed), model.samplers["held-out"]
-        return torch.cat([sampler.draw(n, generator, None) for n in sizes]).flatten().tolist()
+        return torch.cat([sampler.generate(n, generator, None) for n in sizes]).flatten().tolist()
 
     assert draw(0, 7) == draw(0, 2, 5)
     assert draw(0, 7) != draw(1, 7)
@@ -35,13 +35,13 @@ def test_the_generator_shuffles_and_the_chunks_do_not_matter(model):
 
 def test_every_access_of_samplers_starts_a_fresh_pass(model):
     for _ in range(2):
-        model.samplers["held-out"].draw(7, torch.Generator().manual_seed(0), None)
+        model.samplers["held-out"].generate(7, torch.Generator().manual_seed(0), None)
 
 
 def test_more_than_is_held_out_is_refused(model):
     sampler = model.samplers["held-out"]
-    sampler.draw(5, torch.Generator().manual_seed(0), None)
+    sampler.generate(5, torch.Generator().manual_seed(0), None)
     with pytest.raises(
         ValueError, match=r"only 7 samples, 8 were.*set evaluator\.samples to at most 7"
     ):
-        sampler.draw(3, torch.Generator().manual_seed(0), None)
+        sampler.generate(3, torch.Generator().manual_seed(0), None)

@@ -36,13 +36,13 @@ def test_nothing_is_trained_and_the_cost_is_unknown(model):
 def test_samples_are_dealt_out_as_stored(model, sizes, seed):
     generator, sampler = torch.Generator().manual_seed(seed), model.samplers["stored-abc"]
     state = generator.get_state()
-    assert torch.equal(torch.cat([sampler.draw(n, generator, None) for n in sizes]), VALUES)
+    assert torch.equal(torch.cat([sampler.generate(n, generator, None) for n in sizes]), VALUES)
     assert torch.equal(generator.get_state(), state)
 
 
 def test_every_access_of_samplers_starts_a_fresh_pass(model):
     for _ in range(2):
-        first = model.samplers["stored-abc"].draw(2, torch.Generator(), None)
+        first = model.samplers["stored-abc"].generate(2, torch.Generator(), None)
         assert torch.equal(first, VALUES[:2])
 
 
@@ -52,12 +52,12 @@ def test_a_copy_shares_the_samples(model):
 
 def test_more_than_is_stored_is_refused(model):
     with pytest.raises(ValueError, match=r"only 7 samples, 8 were.*samples to at most 7"):
-        model.samplers["stored-abc"].draw(8, torch.Generator(), None)
+        model.samplers["stored-abc"].generate(8, torch.Generator(), None)
 
 
 def part(n: int, seed: int) -> list[float]:
     sampler = make("random").samplers["stored-abc-random"]
-    return sampler.draw(n, torch.Generator().manual_seed(seed), None).flatten().tolist()
+    return sampler.generate(n, torch.Generator().manual_seed(seed), None).flatten().tolist()
 
 
 def test_a_random_part_is_chosen_by_the_seed_without_replacement():

@@ -34,10 +34,10 @@ class Two(GenerativeModel):
 
     @property
     def samplers(self) -> dict[str, Sampler]:
-        def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+        def generate(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
             return torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1
 
-        return {"noise": Sampler(draw, {})}
+        return {"noise": Sampler(generate, {})}
 
     def first_loss(self, batch: Batch) -> dict[str, Tensor]:
         self.calls.append("first")

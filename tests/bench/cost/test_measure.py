@@ -34,12 +34,12 @@ class Linear(GenerativeModel):
 
     @property
     def samplers(self) -> dict[str, Sampler]:
-        return {"linear": Sampler(self.draw, {self.a: self.declared_nfe})}
+        return {"linear": Sampler(self.generate, {self.a: self.declared_nfe})}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         return {"loss": self.b(self.a(batch.x)).sum()}
 
-    def draw(self, n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+    def generate(self, n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
         x = torch.randn(n, D, generator=generator)
         for _ in range(3):
             x = self.a(x).clamp(-1, 1)
@@ -135,7 +135,7 @@ def test_sampling_costs_are_measured():
 
 
 def test_throughput_of_a_slow_sampler_is_that_of_its_network_calls():
-    """The best batch size does not depend on how many calls a draw takes."""
+    """The best batch size does not depend on how many calls a sample takes."""
 
     class Slow(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -144,14 +144,14 @@ def test_throughput_of_a_slow_sampler_is_that_of_its_network_calls():
 
     network, drawn = Slow(), []
 
-    def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+    def generate(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
         drawn.append(n)
         x = torch.ones(n, D)
         for _ in range(50):
             x = network(x)
         return x
 
-    cost = sampling_cost(Linear(), Sampler(draw, {network: 50}), seconds=0.05, device=CPU)
+    cost = sampling_cost(Linear(), Sampler(generate, {network: 50}), seconds=0.05, device=CPU)
     assert set(drawn) == {1}
     assert cost.best_batch_size is not None
     assert cost.best_batch_size > 1
@@ -168,9 +168,7 @@ def test_real_data_costs_nothing():
 
 def test_a_wrong_declaration_of_nfe_is_refused():
     model = Linear(declared_nfe=2)
-    with pytest.raises(
-        ValueError, match="declares 2 calls of its Linear, but a draw called it 3 times"
-    ):
+    with pytest.raises(ValueError, match="declares 2 calls of its Linear, but called it 3 times"):
         sampling_cost(model, model.samplers["linear"], device=CPU)
 
 

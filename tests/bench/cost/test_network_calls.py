@@ -29,7 +29,7 @@ class Denoiser(nn.Module):
 
 
 class Latent(GenerativeModel):
-    """Five calls of a denoiser in a small space, one of a decoder; a critic that no draw calls."""
+    """Five calls of a denoiser in a small space and one of a decoder; an unused critic."""
 
     def __init__(self) -> None:
         super().__init__((D,))
@@ -39,9 +39,9 @@ class Latent(GenerativeModel):
 
     @property
     def samplers(self) -> dict[str, Sampler]:
-        return {"latent": Sampler(self.draw, {self.denoiser: 5, self.decoder: 1})}
+        return {"latent": Sampler(self.generate, {self.denoiser: 5, self.decoder: 1})}
 
-    def draw(self, n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+    def generate(self, n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
         z = torch.randn(n, LATENT, generator=generator)
         for step in range(5):
             t = torch.full((n,), float(step))
@@ -49,14 +49,14 @@ class Latent(GenerativeModel):
         return self.decoder(z).clamp(-1, 1)
 
 
-def draw_one(model: Latent) -> Callable[[], Tensor]:
-    return lambda: model.draw(1, torch.Generator().manual_seed(0), None)
+def sample_once(model: Latent) -> Callable[[], Tensor]:
+    return lambda: model.generate(1, torch.Generator().manual_seed(0), None)
 
 
 @torch.inference_mode()
 def captured(model: Latent, **declared: int) -> list[NetworkCall]:
     networks = dict(model.named_children())
-    return capture_calls({networks[name]: n for name, n in declared.items()}, draw_one(model))
+    return capture_calls({networks[name]: n for name, n in declared.items()}, sample_once(model))
 
 
 def test_every_network_has_its_own_number_of_calls():
@@ -101,7 +101,7 @@ def test_a_draw_that_fails_leaves_no_hooks():
 
 
 def test_the_arguments_kept_are_those_of_the_first_call():
-    """The draw overwrites its state in place."""
+    """The sampler overwrites its state in place."""
     model = Latent()
     denoiser, _ = captured(model, denoiser=5, decoder=1)
     start = torch.randn(1, LATENT, generator=torch.Generator().manual_seed(0))

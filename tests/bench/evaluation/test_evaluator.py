@@ -126,9 +126,9 @@ def test_samples_that_are_not_finite_or_of_another_shape_are_refused(
             return {"broken": Sampler(lambda n, generator, y: self.value.expand(n, -1, -1, -1), {})}
 
     evaluator = make_evaluator(digits, tmp_path)
-    with pytest.raises(SamplesNotFiniteError, match="sampler broken drew values"):
+    with pytest.raises(SamplesNotFiniteError, match="sampler broken returned values"):
         evaluator.evaluate(Broken(torch.full((1, 1, 8, 8), float("nan"))), last=False)
-    with pytest.raises(ValueError, match=r"drew shape \(25, 1, 9, 8\), not \(25, 1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"returned shape \(25, 1, 9, 8\), not \(25, 1, 8, 8\)"):
         evaluator.evaluate(Broken(torch.zeros(1, 1, 9, 8)), last=False)
 
 
@@ -241,11 +241,11 @@ class Oracle(RealData):
     def samplers(self) -> dict[str, Sampler]:
         dealt = [itertools.cycle(indices) for indices in self.of_class]
 
-        def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+        def generate(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
             assert y is not None
             return gather(self.split.images, np.array([next(dealt[k]) for k in y.tolist()]))
 
-        return {"oracle": Sampler(draw, {}, classes=len(self.of_class))}
+        return {"oracle": Sampler(generate, {}, classes=len(self.of_class))}
 
 
 def rare_class(counts: tuple[int, int] = (1800, 200)) -> Dataset:

@@ -33,10 +33,10 @@ class Says(GenerativeModel):
 
     @property
     def samplers(self) -> dict[str, Sampler]:
-        def draw(n: int, generator: Generator, y: Tensor | None) -> Tensor:
+        def generate(n: int, generator: Generator, y: Tensor | None) -> Tensor:
             return torch.rand(n, 2, generator=generator) * 2 - 1
 
-        return {"one": Sampler(draw, {}), "two": Sampler(draw, {})}
+        return {"one": Sampler(generate, {}), "two": Sampler(generate, {})}
 
     def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         self.batches.append(batch)

@@ -91,7 +91,7 @@ def test_diffusion_shows_curves_and_the_way_of_its_samples(digits, build):
         assert rows.shape == (SHOWN * states, 1, 8, 8)
         generator = torch.Generator().manual_seed(3)
         with torch.inference_mode():
-            drawn = model.eval().samplers[name].draw(SHOWN, generator, None)
+            drawn = model.eval().samplers[name].generate(SHOWN, generator, None)
         assert torch.equal(rows.unflatten(0, (SHOWN, states))[:, -1], drawn)
 
 

@@ -133,7 +133,7 @@ def test_a_loaded_model_draws_what_the_run_drew(tmp_path):
     model = trained_or(never, str(tmp_path / "run"))(data().spec())
     with torch.inference_mode():
         one, other = (
-            m.eval().samplers["ddim-2"].draw(3, torch.Generator().manual_seed(0), None)
+            m.eval().samplers["ddim-2"].generate(3, torch.Generator().manual_seed(0), None)
             for m in (model, trainer.evaluated)
         )
     assert torch.equal(one, other)

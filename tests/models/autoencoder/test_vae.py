@@ -87,7 +87,7 @@ def test_samples_are_the_decoded_prior():
     vae = make().eval()
     z = torch.randn(5, 3, generator=torch.Generator().manual_seed(4))
     with torch.inference_mode():
-        x = vae.draw(5, torch.Generator().manual_seed(4))
+        x = vae.generate(5, torch.Generator().manual_seed(4))
         torch.testing.assert_close(x, vae.decoder(z))
 
 
@@ -103,7 +103,7 @@ def test_it_learns_two_points():
     vae.eval()
     with torch.inference_mode():
         decoded = vae.decoder(vae.encoder(x)[0])
-        drawn = vae.draw(256, torch.Generator().manual_seed(0)).mean((1, 2, 3))
+        drawn = vae.generate(256, torch.Generator().manual_seed(0)).mean((1, 2, 3))
     assert (decoded - x).abs().mean() < 0.2
     assert drawn.abs().median() > 0.5
     assert 0.2 < (drawn > 0).float().mean() < 0.8

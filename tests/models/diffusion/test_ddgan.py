@@ -139,7 +139,7 @@ def test_one_step_is_a_plain_conditional_gan():
 def test_sampling_ends_on_the_generators_clean_image():
     ddgan = make_constant(0.3)
     with torch.inference_mode():
-        x = ddgan.draw(4, torch.Generator().manual_seed(0))
+        x = ddgan.generate(4, torch.Generator().manual_seed(0))
     torch.testing.assert_close(x, torch.full_like(x, 0.3))
     assert list(ddgan.samplers) == ["ddgan-4"]
     assert ddgan.samplers["ddgan-4"].nfe == 4
@@ -160,7 +160,7 @@ def test_steps_of_sampling_are_the_steps_that_fakes_are_trained_on():
         discriminator=lambda shape, T: Recorder(),
     )
     with torch.inference_mode():
-        ddgan.draw(20_000, torch.Generator().manual_seed(0))
+        ddgan.generate(20_000, torch.Generator().manual_seed(0))
     alpha_bar = cumulative_alphas(vp_betas(4)).flip(0).float()
     for x, power in zip(seen, alpha_bar, strict=True):
         assert x.mean().item() == pytest.approx(0.7 * power.sqrt().item(), abs=0.03)

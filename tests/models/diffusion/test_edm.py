@@ -88,7 +88,7 @@ def test_noise_levels_are_log_normal(monkeypatch):
 def test_the_optimal_denoiser_draws_the_data(name):
     edm = model(lambda shape: Optimal(shape, std=0.2), samplers=[name]).eval()
     with torch.inference_mode():
-        x = edm.samplers[name].draw(2000, torch.Generator().manual_seed(0), None)
+        x = edm.samplers[name].generate(2000, torch.Generator().manual_seed(0), None)
     assert x.std().item() == pytest.approx(0.2, rel=0.05)
     assert x.mean().item() == pytest.approx(0.0, abs=0.01)
 
@@ -120,7 +120,7 @@ def test_samples_match_diffusers(name, scheduler):
     scheduler.set_timesteps(12)
     x = 80 * torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours = edm.samplers[name].draw(3, torch.Generator().manual_seed(0), None)
+        ours = edm.samplers[name].generate(3, torch.Generator().manual_seed(0), None)
         for t in scheduler.timesteps:
             scaled = scheduler.scale_model_input(x, t)
             output = edm.network(scaled, 4 * TIME_SCALE * t.expand(3))
@@ -134,7 +134,7 @@ def test_a_network_of_half_precision_gives_float32():
     x = 0.5 * torch.ones(4, *SHAPE)
     assert edm.predict(x, torch.full((4,), 1.0)).x_0.dtype == torch.float32
     assert edm.denoiser_loss(Batch(x))["loss"].dtype == torch.float32
-    assert edm.sampler("dpmpp-4").draw(2, torch.Generator(), None).dtype == torch.float32
+    assert edm.sampler("dpmpp-4").generate(2, torch.Generator(), None).dtype == torch.float32
 
 
 def test_churn_acts_where_the_model_says():
@@ -143,7 +143,7 @@ def test_churn_acts_where_the_model_says():
     everywhere = model(Smooth)
 
     def drawn(edm, name):
-        return edm.sampler(name).draw(2, torch.Generator().manual_seed(0), None)
+        return edm.sampler(name).generate(2, torch.Generator().manual_seed(0), None)
 
     assert torch.equal(drawn(nowhere, "heun-6-churn3"), drawn(everywhere, "heun-6"))
     assert not torch.equal(drawn(everywhere, "heun-6-churn3"), drawn(everywhere, "heun-6"))
@@ -154,7 +154,7 @@ def test_evaluations_are_counted(name, nfe):
     edm = model(Smooth, samplers=[name])
     calls = []
     edm.network.register_forward_hook(lambda *_: calls.append(1))
-    edm.samplers[name].draw(2, torch.Generator(), None)
+    edm.samplers[name].generate(2, torch.Generator(), None)
     assert len(calls) == edm.samplers[name].nfe == nfe
 
 

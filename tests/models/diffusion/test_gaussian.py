@@ -91,7 +91,7 @@ def test_samplers_keep_their_promises(model, name, calls):
     counted = []
     handle = model.network.register_forward_hook(lambda *_: counted.append(1))
     state = torch.get_rng_state()
-    x = sampler.draw(3, seeded(), None)
+    x = sampler.generate(3, seeded(), None)
     assert len(counted) == sampler.nfe == calls
     handle.remove()
     assert x.shape == (3, 3, 8, 8)
@@ -100,20 +100,20 @@ def test_samplers_keep_their_promises(model, name, calls):
     assert x.max() <= 1
     assert not x.requires_grad
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(x, sampler.draw(3, seeded(), None))
-    assert not torch.equal(x, sampler.draw(3, seeded(1), None))
+    assert torch.equal(x, sampler.generate(3, seeded(), None))
+    assert not torch.equal(x, sampler.generate(3, seeded(1), None))
 
 
 @pytest.mark.parametrize("name", ["ddpm-1000", "ddim-500", "dpmpp-200", "heun-200"])
 def test_samples_of_the_exact_denoiser_have_the_datas_moments(name):
-    x = exact(samplers=[name]).samplers[name].draw(500, seeded(), None)
+    x = exact(samplers=[name]).samplers[name].generate(500, seeded(), None)
     assert x.mean().item() == pytest.approx(0.1, abs=0.01)
     assert x.std().item() == pytest.approx(0.2, rel=0.04)
 
 
 def test_one_denoiser_draws_alike_whatever_it_predicts():
     draws = [
-        exact(predicts).samplers["ddim-50"].draw(4, seeded(), None)
+        exact(predicts).samplers["ddim-50"].generate(4, seeded(), None)
         for predicts in PARAMETERISATIONS
     ]
     torch.testing.assert_close(draws[1], draws[0], rtol=0, atol=1e-4)
@@ -127,7 +127,7 @@ def test_a_deep_copy_trains_and_draws_from_its_own_network(model):
     with torch.no_grad():
         for parameter in clone.parameters():
             parameter.add_(0.1)
-    draws = [m.eval().samplers["dpmpp-5"].draw(2, seeded(), None) for m in (model, clone)]
+    draws = [m.eval().samplers["dpmpp-5"].generate(2, seeded(), None) for m in (model, clone)]
     assert not torch.equal(*draws)
 
 
@@ -135,7 +135,7 @@ def test_half_precision_outputs_are_raised_before_any_maths():
     model = recorded(betas=SHORT, samplers=["ddpm-20", "heun-3"], dtype=torch.bfloat16)
     assert model.denoiser_loss(Batch(torch.zeros(4, 2)))["loss"].dtype == torch.float32
     for sampler in model.samplers.values():
-        assert sampler.draw(2, seeded(), None).dtype == torch.float32
+        assert sampler.generate(2, seeded(), None).dtype == torch.float32
 
 
 def test_state_holds_weights_only(model):
@@ -160,7 +160,7 @@ def test_learns_a_point_mass():
         model.denoiser_loss(Batch(point.expand(256, 2)))["loss"].backward()
         optimizer.step()
     for sampler in model.samplers.values():
-        x = sampler.draw(64, seeded(), None)
+        x = sampler.generate(64, seeded(), None)
         assert (x - point).abs().mean() < 0.1
 
 
@@ -215,7 +215,7 @@ def test_a_cosine_schedules_end_is_no_obstacle():
         spec(100), network, betas=cosine_betas(1000), samplers=["ddim-100", "dpmpp-20"]
     )
     for sampler in model.samplers.values():
-        x = sampler.draw(200, seeded(), None)
+        x = sampler.generate(200, seeded(), None)
         assert x.std().item() == pytest.approx(0.2, rel=0.1)
 
 
@@ -282,7 +282,7 @@ def test_heun_stays_on_levels_where_a_network_can_be_right():
     assert sigmas[0] == pytest.approx(80)
     least = model.process.alpha_bar[0]
     assert sigmas[-2] == pytest.approx(((1 - least) / least).sqrt().item())
-    x = model.samplers["heun-18"].draw(500, seeded(), None)
+    x = model.samplers["heun-18"].generate(500, seeded(), None)
     assert x.mean().item() == pytest.approx(0.1, abs=0.1)
     assert x.std().item() == pytest.approx(0.2, rel=0.2)
 

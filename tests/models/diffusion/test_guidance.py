@@ -94,14 +94,14 @@ def test_the_guided_prediction_is_what_is_clipped():
 def test_guided_samplers_count_both_calls(make, name, calls):
     model = make(samplers=[name], num_classes=4)
     assert model.samplers[name].calls == {model.network: calls}
-    model.samplers[name].draw(2, seeded(), None)
+    model.samplers[name].generate(2, seeded(), None)
     assert len(model.network.calls) == calls
 
 
 @BOTH
 def test_classes_are_those_asked_for_or_uniform_ones_of_the_generator(make):
     model = make(samplers=["ddim-1"], num_classes=4)
-    draw = model.samplers["ddim-1"].draw
+    draw = model.samplers["ddim-1"].generate
     asked = torch.tensor([3, 3, 0])
     draw(3, seeded(), asked)
     for seed in (0, 0, 1):
@@ -135,5 +135,5 @@ def test_a_learned_variance_is_not_guided():
 def test_labels_of_an_unconditional_model_are_ignored():
     model = unet("dpmpp-5")
     model.eval()
-    draw = model.samplers["dpmpp-5"].draw
+    draw = model.samplers["dpmpp-5"].generate
     assert torch.equal(draw(2, seeded(), torch.tensor([0, 1])), draw(2, seeded(), None))

@@ -111,8 +111,8 @@ def test_samples_are_decoded_latents_of_the_inner_sampler():
     model = make().eval()
     model.standardise.update(4.0 + torch.randn(8, 2, 4, 4), torch.zeros(8, 2, 4, 4))
     with torch.inference_mode():
-        x = model.samplers["ddim-5"].draw(3, torch.Generator().manual_seed(1), None)
-        z = model.diffusion.samplers["ddim-5"].draw(3, torch.Generator().manual_seed(1), None)
+        x = model.samplers["ddim-5"].generate(3, torch.Generator().manual_seed(1), None)
+        z = model.diffusion.samplers["ddim-5"].generate(3, torch.Generator().manual_seed(1), None)
         deviation = (model.standardise.square - model.standardise.mean.square()).sqrt()
         raw = z * deviation.view(2, 1, 1) + model.standardise.mean.view(2, 1, 1)
         torch.testing.assert_close(x, model.autoencoder.decoder(raw))
@@ -134,7 +134,9 @@ def test_labels_reach_a_conditional_model_of_latents():
     model.eval()
     with torch.inference_mode():
         drawn = [
-            model.samplers["ddim-5"].draw(2, torch.Generator().manual_seed(1), torch.full((2,), y))
+            model.samplers["ddim-5"].generate(
+                2, torch.Generator().manual_seed(1), torch.full((2,), y)
+            )
             for y in (0, 1)
         ]
     assert not torch.equal(*drawn)
@@ -168,7 +170,7 @@ def test_any_model_can_stand_in_for_diffusion():
     )
     model = LatentDiffusion(data, outer, inner).eval()
     with torch.inference_mode():
-        x = model.samplers["decoder"].draw(2, torch.Generator().manual_seed(0), None)
+        x = model.samplers["decoder"].generate(2, torch.Generator().manual_seed(0), None)
     assert x.shape == (2, *shape)
 
 

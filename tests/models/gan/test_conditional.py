@@ -84,7 +84,7 @@ def test_penalties_see_the_classes():
 def test_classes_that_are_not_given_are_uniform_and_come_from_the_generator():
     gan = ConditionalGAN(data(4), Table, Quadratic, hinge(), latent_dim=1)
     gan.generator.values.data = torch.tensor([-0.75, -0.25, 0.25, 0.75])
-    x, again = (gan.draw(4000, torch.Generator().manual_seed(5)) for _ in range(2))
+    x, again = (gan.generate(4000, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(x, again)
     counts = x[:, 0, 0, 0].unique(return_counts=True)[1]
     assert len(counts) == 4
@@ -96,10 +96,10 @@ def test_classes_that_are_given_are_drawn(gan):
     gan.generator.blocks[0].norm1.shifts.weight.data.normal_()
     gan.eval()
     with torch.inference_mode():
-        x = gan.draw(3, torch.Generator().manual_seed(0), y)
+        x = gan.generate(3, torch.Generator().manual_seed(0), y)
         z = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(x, gan.generator(z, y))
-        assert not torch.equal(x, gan.draw(3, torch.Generator().manual_seed(0), 1 - y))
+        assert not torch.equal(x, gan.generate(3, torch.Generator().manual_seed(0), 1 - y))
 
 
 def test_it_learns_which_class_looks_how():

@@ -109,7 +109,7 @@ def test_the_hooks_alone_decide_what_classes_do():
     y = torch.tensor([2, 0, 1])
     gan.discriminator_loss(Batch(torch.rand(3, *SHAPE), y))
     gan.generator_loss(Batch(torch.rand(3, *SHAPE), y))
-    gan.draw(3, torch.Generator().manual_seed(0), y)
+    gan.generate(3, torch.Generator().manual_seed(0), y)
     assert [name for name, _ in seen] == [
         *("fake", "judge", "judge"),
         *("fake", "judge", "judge"),
@@ -145,7 +145,7 @@ def test_in_eval_mode_a_sample_does_not_depend_on_its_batch(gan):
 def test_samples_are_float32_under_autocast(gan):
     gan.eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        x = gan.draw(3, torch.Generator().manual_seed(0))
+        x = gan.generate(3, torch.Generator().manual_seed(0))
     assert x.dtype == torch.float32
     assert x.abs().max() <= 1
 
@@ -166,5 +166,5 @@ def test_it_learns_the_mean_of_its_data(gan):
             optimizer.step()
     gan.eval()
     with torch.inference_mode():
-        x = gan.draw(64, torch.Generator().manual_seed(0))
+        x = gan.generate(64, torch.Generator().manual_seed(0))
     assert x.mean().item() == pytest.approx(0.5, abs=0.2)

@@ -86,7 +86,7 @@ def test_samples_are_of_full_size_and_blocks_while_the_level_is_low():
     for units, factor in {0.5: 4, 2.5: 2}.items():
         model = at(make(), units).eval()
         with torch.inference_mode():
-            x = model.draw(3, torch.Generator().manual_seed(0))
+            x = model.generate(3, torch.Generator().manual_seed(0))
         assert x.shape == (3, *SHAPE)
         block = pooled(x, factor).repeat(factor, axis=2).repeat(factor, axis=3)
         np.testing.assert_allclose(x.numpy(), block, atol=1e-6)
@@ -97,7 +97,7 @@ def test_samples_are_continuous_where_a_level_begins():
     draws = []
     for units in (1 - 1e-6, 1 + 1e-6, 1.3):
         with torch.inference_mode():
-            draws.append(at(model, units).draw(3, torch.Generator().manual_seed(0)))
+            draws.append(at(model, units).generate(3, torch.Generator().manual_seed(0)))
     torch.testing.assert_close(draws[0], draws[1], atol=1e-4, rtol=0)
     assert not torch.allclose(draws[0], draws[2], atol=1e-2)
 
@@ -214,5 +214,5 @@ def test_it_learns_the_mean_of_its_data_while_it_grows():
             optimizer.step()
     model.progress.fill_(1.0)
     with torch.inference_mode():
-        x = model.eval().draw(64, torch.Generator().manual_seed(0))
+        x = model.eval().generate(64, torch.Generator().manual_seed(0))
     assert F.mse_loss(x, torch.full_like(x, 0.5)) < 0.05

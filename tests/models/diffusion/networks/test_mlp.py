@@ -56,7 +56,7 @@ def test_it_learns_one_gaussian():
         model.denoiser_loss(Batch(x))["loss"].backward()
         adam.step()
     with torch.inference_mode():
-        drawn = model.samplers["ddim-50"].draw(2000, torch.Generator().manual_seed(1), None)
+        drawn = model.samplers["ddim-50"].generate(2000, torch.Generator().manual_seed(1), None)
     assert float(drawn.mean()) == pytest.approx(0.3, abs=0.03)
     assert math.isclose(float(drawn.std()), 0.1, rel_tol=0.3)
 
