@@ -1,1 +1,1 @@
-"""Recorded runs → statistics over seeds → tables, verdicts on claims and a report; no torch."""
+"""Recorded runs → statistics over seeds → tables, verdicts and a report; does not need torch."""

@@ -1,4 +1,4 @@
-"""Measured numbers → text with as many digits as their spread supports."""
+"""Table cells, and numbers as text with as many digits as their spread supports."""
 
 import math
 import re
@@ -10,9 +10,9 @@ class Cell:
     """One value.
 
     Attributes:
-        text: as readers see it.
+        text: the text shown.
         best: whether it is the best of its column.
-        key: what to sort it by; None where its text begins with the number.
+        key: sort key; None if the text begins with the number.
     """
 
     text: str
@@ -30,40 +30,40 @@ class Table:
 
 
 Passage = Table | str
-"""A table, or a sentence beside it."""
+"""A table or a sentence."""
 
 
 NOTHING = "–"
-"""Shown where there is no value: not measured, not applicable, or no spread with one seed."""
+"""Text of a missing value: not measured, not applicable, or the spread of a single seed."""
 
 SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-"""Steps of numbers too large to be written out."""
+"""Suffixes of large numbers."""
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-"""Of units, in steps of a thousand."""
+"""Prefixes of units, in steps of a thousand."""
 
 LARGE = 1e4
-"""From here on numbers are scaled."""
+"""Threshold from which numbers are scaled."""
 
 DIGITS = 3
 """Significant digits of a number whose spread is unknown or zero."""
 
 MAX_DIGITS = 4
-"""Most significant digits of a mean: two nearly equal seeds do not make a precise measurement."""
+"""Maximum significant digits of a mean: two nearly equal seeds are no precise measurement."""
 
 MAX_DECIMALS = 4
-"""Most decimal places of a mean."""
+"""Maximum decimal places of a mean."""
 
 
 def decimals(value: float, digits: int) -> int:
-    """Decimal places that show a number to so many significant digits; never negative."""
+    """Decimal places that show a number to `digits` significant digits; never negative."""
     if value == 0:
         return 0
     return max(0, digits - 1 - math.floor(math.log10(abs(value))))
 
 
 def exact(value: float) -> str:
-    """Show a number that has no spread: a small count in full, anything else to `DIGITS` digits."""
+    """Format a number without spread: small integers in full, others to `DIGITS` digits."""
     if not math.isfinite(value):
         return _not_finite(value)
     if abs(value) < LARGE and value == int(value):
@@ -75,12 +75,12 @@ def exact(value: float) -> str:
 
 
 def spread(mean: float, std: float) -> str:
-    """Show mean ± standard deviation: two digits of the deviation, the mean to the same place."""
+    """Format mean ± standard deviation, to the place of the deviation's second digit."""
     if not math.isfinite(mean):
         return _not_finite(mean)
     scale, suffix = _scale(mean)
     mean, std = mean / scale, std / scale
-    if std > 1e-9 * abs(mean) and math.isfinite(std):  # less is rounding
+    if std > 1e-9 * abs(mean) and math.isfinite(std):  # less is rounding error
         places = min(MAX_DECIMALS, decimals(mean, MAX_DIGITS), decimals(std, 2))
     else:
         places = 0 if mean == int(mean) else min(MAX_DECIMALS, decimals(mean, DIGITS))
@@ -89,7 +89,7 @@ def spread(mean: float, std: float) -> str:
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """Show mean [low, high]: two digits of half the interval's length, everything to that place."""
+    """Format mean [low, high], to the place of the second digit of half the interval's length."""
     if not all(map(math.isfinite, (mean, low, high))):
         return NOTHING
     scale, suffix = _scale(mean)
@@ -101,25 +101,25 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def prefixed(value: float, unit: str) -> str:
-    """Show a number that is not negative with its unit and the prefix that suits: 2.24 TFLOP."""
+    """Format a non-negative number with a prefixed unit, such as 2.24 TFLOP."""
     power = max(0, min(len(PREFIXES) - 1, math.floor(math.log10(value) / 3))) if value > 0 else 0
     return f"{exact(value / 1000**power)} {PREFIXES[power]}{unit}"
 
 
 def computed(value: float) -> str:
-    """Show a number that is computed, not measured, to four significant digits."""
+    """Format a number that is computed, not measured: four significant digits."""
     return f"{value:.4g}" if math.isfinite(value) else _not_finite(value)
 
 
 def p_value(p: float) -> str:
-    """Show a p value; NOTHING where there is none."""
+    """Format a p value; NOTHING for NaN."""
     if math.isnan(p):
         return NOTHING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts numbers within a text by size: seed 10 comes after seed 2."""
+    """Sort key that orders numbers within a text by value: seed 10 comes after seed 2."""
     parts = re.split(r"(\d+)", text)
     return tuple((int(part) if part.isdecimal() else -1, part) for part in parts)
 

@@ -1,4 +1,4 @@
-"""Command line of the comparison: reads runs, writes tables and the report, opens it."""
+"""Command line of `python -m bench.compare`."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ from bench.runtime.printing import printable, replace_what_cannot_be_shown, word
 from bench.schema import COLUMNS
 
 OUTPUT = "comparison"
-"""Name of the folder of pages where no other one is asked for."""
+"""Name of the default output folder."""
 
 RUNS = "runs"
 """Name of the folder below results_root that holds all runs."""
@@ -40,7 +40,7 @@ examples:
 """
 
 PAGE_NAME = re.compile(r"[\w-]+")
-"""What --page takes: no folder, no suffix."""
+"""Valid values of --page: a file name without folder and suffix."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,13 +62,13 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         action="version",
         version=columns_text(),
-        help="say what each column of an eval.csv means, and exit",
+        help="explain each column of eval.csv, and exit",
     )
     made.add_argument(
         "--out",
         type=Path,
         help="folder for <dataset>.md, .csv and .tex, claims.md (.csv, .tex) and "
-        f"report/index.html (default: {OUTPUT}/ beside the folder of the runs, such as "
+        f"report/index.html (default: {OUTPUT}/ next to the folder of the runs, such as "
         f"results/{OUTPUT})",
     )
     made.add_argument(
@@ -76,31 +76,31 @@ def parser() -> argparse.ArgumentParser:
         metavar="FIELD",
         action="append",
         default=[],
-        help="where runs differ in this protocol field, make one table for each of its values "
-        "instead of refusing; may be repeated",
+        help="if runs differ in this protocol field, make one table for each of its values "
+        "instead of stopping; may be repeated",
     )
     made.add_argument(
         "--page",
         metavar="NAME",
-        help="write one NAME.md, NAME.csv and NAME.tex with all data sets",
+        help="write all data sets to one page: NAME.md, NAME.csv and NAME.tex",
     )
     made.add_argument(
         "--no-report", action="store_true", help="write the tables without the HTML report"
     )
     made.add_argument(
-        "--open", action="store_true", help="then open the report, which is one file, in a browser"
+        "--open", action="store_true", help="open the report in a browser when it is written"
     )
     made.add_argument("--serve", nargs="?", const="", help=argparse.SUPPRESS)  # earlier versions
     made.add_argument(
         "--wandb",
         metavar="PROJECT",
-        help="then log tables and report to this W&B project, as one artifact",
+        help="log tables and report as one artifact to this W&B project",
     )
     return made
 
 
 def columns_text() -> str:
-    """What each column means, for readers of a terminal."""
+    """The explanation of every column, for the terminal."""
     lines = ["columns of eval.csv:"]
     for column in COLUMNS:
         name = f"{column.name}_<extractor>" if column.per_extractor else column.name
@@ -116,8 +116,8 @@ def main(arguments: Sequence[str]) -> int:
     """Compare runs.
 
     Returns:
-        The exit code: 2, after one sentence on standard error, if there is nothing to compare or
-        the runs must not share a table, or W&B takes nothing.
+        The exit code: 0, or 2 after one sentence on standard error if the runs cannot be compared,
+        files cannot be written, or W&B cannot be reached.
     """
     options = parser().parse_args(arguments)
     replace_what_cannot_be_shown()
@@ -127,9 +127,7 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError(f"{command} has a name that is not UTF-8: rename the file or folder")
         out = options.out or output_folder(options.runs)
         if options.serve is not None:
-            raise ValueError(
-                "--serve is gone, the report is one file and needs no server: open it with --open"
-            )
+            raise ValueError("--serve was removed: the report is one file, open it with --open")
         if options.open and options.no_report:
             raise ValueError("--open shows the report: leave out --no-report")
         files = compare(
@@ -153,11 +151,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def open_report(file: Path) -> None:
-    """Open the report in a browser if there is one with a window, and say where the report is.
+    """Open the report in a browser, if there is a graphical one, and print its path.
 
-    A browser of the terminal, which would take this terminal, is opened if $BROWSER names it.
+    A text browser, which would occupy this terminal, is opened only if $BROWSER names it.
     """
-    import webbrowser  # only who wants a browser waits
+    import webbrowser  # slow to import
 
     names = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     has_browser = sys.platform in ("darwin", "win32") or any(map(os.environ.get, names))
@@ -168,10 +166,9 @@ def open_report(file: Path) -> None:
 
 
 def output_folder(paths: Sequence[Path]) -> Path:
-    """Where pages go if nobody says so: beside the folder of the runs, never among others' results.
+    """The default output folder: next to the folder `runs` that contains all paths.
 
-    That is beside the folder `runs` that the paths are or lie in; without one, within the folder
-    that holds all of them.
+    If there is no such folder, it is in the folder that contains all paths.
 
     Args:
         paths: run directories, their eval.csv, or folders of runs; at least one.
@@ -186,7 +183,7 @@ def output_folder(paths: Sequence[Path]) -> Path:
     if len(set(places)) > 1:
         common = Path(os.path.commonpath([place.absolute() for place in places]))
     if (common / "eval.csv").exists() or (common / "status.json").exists():
-        common = common.parent  # a run's own folder holds nothing but the run
+        common = common.parent  # nothing is written into a run directory
     return common / OUTPUT
 
 
@@ -199,23 +196,23 @@ def compare(
     name: str | None = None,
     report: bool = True,
 ) -> list[Path]:
-    """Read runs, write pages with their sample grids, tables and the report, print the tables.
+    """Read runs, write pages, tables, sample grids and the report, and print the tables.
 
-    Nothing is written unless every data set can be.
+    Everything is computed before the first file is written.
 
     Args:
         paths: run directories, or folders searched for them.
-        out: folder of the pages.
-        command: the command line, for the pages.
-        mixed: protocol fields that split a data set's tables where runs differ in them.
-        name: of the one page for all data sets; None for a page each.
+        out: output folder.
+        command: the command line, to be shown on the pages.
+        mixed: protocol fields by which runs may be split into several tables.
+        name: name of one page for all data sets; None for one page per data set.
         report: whether to write the report.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError: there is no run, a file is damaged, or two protocols meet.
+        ValueError: there is no run, no run can be read, or runs differ in another protocol field.
     """
     check_fields(mixed)
     if name is not None and not PAGE_NAME.fullmatch(name):
@@ -237,7 +234,7 @@ def compare(
 def make_sections(
     runs: Sequence[Run], mixed: Collection[str], *, folder: str, one_data_set: bool
 ) -> list[Section]:
-    """The comparisons of one data set with their pictures, whose folder is below the pages'."""
+    """The comparisons of one data set, with their sample grids in `folder`."""
     sections = []
     for values, group in split_runs(runs, mixed):
         comparison = compare_runs(group, values)

@@ -19,7 +19,7 @@ from bench.evaluation.collapse import shows_collapse, shows_copying
 from bench.schema import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
 
 BEST_FID = "best_fid"
-"""Statistic beside the columns of eval.csv: the lowest FID at any evaluation point."""
+"""Name of a statistic that is no column of eval.csv: lowest FID at any evaluation point."""
 
 WARNING = "⚠"
 """Marks an entry whose samples show signs of collapse or copying."""
@@ -28,28 +28,28 @@ CONSUMED = ("step", "images", "train_seconds", "train_flops")
 """Columns of POINT that measure what training consumed."""
 
 KEY = ("model", "variant", "sampler", "weights")
-"""What one entry is about."""
+"""What identifies an entry, besides the data set."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a table: statistics over finished seeds, or one run that has no result.
+    """One row of a table: statistics over finished seeds, or one run without a result.
 
     Attributes:
         model: name of the model.
-        variant: names its other overrides.
-        sampler: name of the sampler; empty for a run without result.
-        weights: "ema" or "raw"; empty for a run without result.
-        status: a failed or unfinished run has no numbers.
-        seeds: seeds averaged over, or the one of a run without result.
-        reason: why a run failed, or how far an unfinished one has come.
+        variant: name of its other overrides.
+        sampler: name of the sampler; empty for a run without a result.
+        weights: "ema" or "raw"; empty for a run without a result.
+        status: failed and unfinished runs have no result.
+        seeds: seeds averaged over, or the seed of a run without a result.
+        reason: why a run failed, or the step that an unfinished one has reached.
         trained: whether it had a training budget; real data has none.
-        tables: the rows of every finished seed, by evaluation point; none without numbers.
-        mean: arithmetic means by column of eval.csv, NaN where nothing was measured.
+        tables: by seed, its rows ordered by evaluation point; empty without a result.
+        mean: means over seeds by column of eval.csv; NaN if not measured.
         std: sample standard deviations (n - 1), NaN for a single seed.
         protocol: values of `bench.schema.PROTOCOL`.
         commits: commits of the code that made the rows.
-        overrides: what the variant stands for; empty without numbers.
+        overrides: the overrides that the variant stands for; empty without a result.
     """
 
     model: str
@@ -69,12 +69,12 @@ class Entry:
 
     @property
     def finished(self) -> bool:
-        """Whether the entry has numbers."""
+        """Whether the entry has a result."""
         return self.status == "finished"
 
     @property
     def key(self) -> tuple[str, str]:
-        """Model and variant, which all samplers of a model share."""
+        """(model, variant), shared by all samplers of a model."""
         return self.model, self.variant
 
     def values(self, column: str) -> dict[str, float]:
@@ -83,18 +83,18 @@ class Entry:
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
     def summary(self, column: str) -> Summary:
-        """A column over the seeds that have a finite value of it."""
+        """Summary of a column over the seeds with a finite value."""
         return summarise(list(self.values(column).values()))
 
     @cached_property
     def warnings(self) -> dict[str, str]:
-        """What the collapse watch says at the last point, by seed; only seeds with warnings."""
-        said = {seed: table.texts("warning")[-1] for seed, table in self.tables.items()}
-        return {seed: words for seed, words in said.items() if words}
+        """Warnings of the last evaluation point by seed; only seeds that have one."""
+        found = {seed: table.texts("warning")[-1] for seed, table in self.tables.items()}
+        return {seed: words for seed, words in found.items() if words}
 
     @cached_property
     def warned_at(self) -> dict[str, list[int]]:
-        """Earlier evaluation points with warnings, by seed; only seeds that have some."""
+        """Earlier evaluation points with warnings by seed; only seeds that have some."""
         found = {}
         for seed, table in self.tables.items():
             points = zip(table.numbers("checkpoint"), table.texts("warning"), strict=True)
@@ -104,33 +104,34 @@ class Entry:
 
     @property
     def signs(self) -> tuple[str, ...]:
-        """What the warnings at the last point are about: "collapse", "copying" or both."""
+        """Kinds of the warnings at the last point: "collapse", "copying" or both."""
         kinds = {"collapse": shows_collapse, "copying": shows_copying}
         return tuple(k for k, shows in kinds.items() if any(map(shows, self.warnings.values())))
 
     @cached_property
     def best_at(self) -> list[int]:
-        """Evaluation points of each seed's lowest FID, ascending."""
+        """Evaluation point of each seed's lowest FID, ascending."""
         return sorted(int(at) for _, at in map(_best, self.tables.values()) if at)
 
     @cached_property
     def points(self) -> int:
-        """Evaluation points of a run; 0 without numbers."""
+        """Number of evaluation points of a run; 0 without a result."""
         ends = (table.numbers("checkpoints")[-1] for table in self.tables.values())
         return int(max(ends, default=0))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that one table shows.
+    """The runs that share a set of tables, as one entry per row.
 
     Attributes:
         dataset: name of the data set.
         extractors: feature extractors, in order; the first one's FID ranks the entries.
-        entries: trained models by FID, failed and unfinished runs, then what is not trained.
+        entries: trained models by FID, failed and unfinished runs, then models that are not
+            trained.
         commands: command lines that made the runs.
-        values: the protocol fields that split the data set's runs, with this table's values.
-        runs: what the entries were made from.
+        values: the protocol fields by which the data set's runs were split, with their values here.
+        runs: the runs behind the entries.
     """
 
     dataset: str
@@ -143,24 +144,24 @@ class Comparison:
 
     @property
     def fid(self) -> str:
-        """The column of the FID that ranks the entries; without extractors there is none."""
+        """The column of the FID that ranks the entries; "fid_" if there is no extractor."""
         return f"fid_{''.join(self.extractors[:1])}"
 
     @property
     def title(self) -> str:
-        """The data set, and what tells this table from the others of the same data set."""
+        """The data set, and the protocol fields by which its runs were split."""
         return ", ".join(filter(None, (self.dataset, split_title(self.values))))
 
     @cached_property
     def ambiguous_models(self) -> frozenset[str]:
-        """Models that occur in several variants, which have to be told apart."""
+        """Models with several variants."""
         variants = {(entry.model, entry.variant) for entry in self.entries}
         models = Counter(model for model, _ in variants)
         return frozenset(model for model, count in models.items() if count > 1)
 
     @property
     def overrides(self) -> dict[str, str]:
-        """What was overridden, by label, where not all entries were made with the same."""
+        """Overrides by label; empty if all entries have equal overrides."""
         named = {self.label(entry): entry.overrides for entry in self.entries if entry.finished}
         return {k: v for k, v in named.items() if v} if len(set(named.values())) > 1 else {}
 
@@ -170,13 +171,13 @@ class Comparison:
         return described(overrides)
 
     def label(self, entry: Entry) -> str:
-        """The model's name, with what tells it from its variants where there are several."""
+        """The model's name; if it has several variants, also what distinguishes this one."""
         if entry.model not in self.ambiguous_models or entry.variant in ("", "default"):
             return entry.model
         return self._labels.get((entry.model, entry.variant), f"{entry.model} ({entry.variant})")
 
     def marked(self, entry: Entry) -> str:
-        """The label, marked where a seed's last point shows signs of collapse or copying."""
+        """The label, with `WARNING` if a seed has warnings at its last point."""
         return f"{self.label(entry)} {WARNING}" if entry.warnings else self.label(entry)
 
 
@@ -187,34 +188,34 @@ T = TypeVar("T")
 def analysis(
     compute: Callable[Concatenate[Comparison, P], T],
 ) -> Callable[Concatenate[Comparison, P], T]:
-    """Compute an analysis of a comparison once: all who ask are handed the one value.
+    """Decorator that computes an analysis of a comparison once and keeps the result.
 
     Args:
-        compute: a pure function of a comparison, and of hashable arguments.
+        compute: a pure function of a comparison and hashable arguments.
     """
 
     @wraps(compute)
-    def handed(comparison: Comparison, *args: P.args, **kwargs: P.kwargs) -> T:
+    def cached(comparison: Comparison, *args: P.args, **kwargs: P.kwargs) -> T:
         kept, key = comparison._analyses, (compute, *args, *sorted(kwargs.items()))
         if key not in kept:
             kept[key] = compute(comparison, *args, **kwargs)
         return kept[key]
 
-    return handed
+    return cached
 
 
 def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -> Comparison:
     """Average the finished runs of one data set over their seeds.
 
-    Every failed or unfinished run keeps an entry of its own, without numbers, and so does one whose
-    recorded rows cannot be used.
+    Every failed, unfinished or unusable run has an entry of its own, without a result.
 
     Args:
         runs: at least one, all of one data set.
-        values: the protocol fields that these runs were picked by, with their values.
+        values: the protocol fields by which the runs were split, with their values.
 
     Raises:
-        ProtocolError: two runs were made by different protocols.
+        ProtocolError: two runs differ in a protocol field, or seeds of one model in its
+            configuration.
     """
     check_protocol(runs)
     runs = without_lacking(runs)
@@ -239,7 +240,7 @@ def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _best(table: EvalTable) -> tuple[float, int]:
-    """The lowest FID of the first extractor, and at which evaluation point; NaN and 0 for none."""
+    """Lowest FID of the first extractor and its evaluation point; NaN and 0 if there is none."""
     fids = table.numbers(f"fid_{table.layout.extractors[0]}").tolist()
     points = table.numbers("checkpoint").tolist()
     known = [(fid, int(at)) for fid, at in zip(fids, points, strict=True) if not math.isnan(fid)]
@@ -247,18 +248,18 @@ def _best(table: EvalTable) -> tuple[float, int]:
 
 
 def _last_values(table: EvalTable, columns: tuple[str, ...]) -> np.ndarray:
-    """Some columns at the last evaluation point, NaN for those that the table lacks, (C,)."""
+    """Columns at the last evaluation point, (C,); NaN for columns that the table lacks."""
     return np.append(table.values[:, -1], math.nan)[_places(table.layout, columns)]
 
 
 @lru_cache(maxsize=64)
 def _places(layout: Layout, columns: tuple[str, ...]) -> np.ndarray:
-    """The rows of `EvalTable.values` that hold some columns; -1 for those that it lacks, (C,)."""
+    """Rows of `EvalTable.values` with these columns, (C,); -1 for columns that it lacks."""
     return np.array([layout.measured.get(column, -1) for column in columns])
 
 
 def _check_recipe(name: str, tables: Mapping[str, EvalTable]) -> None:
-    """Refuse to average seeds whose model was configured differently, by a changed YAML file."""
+    """Refuse to average seeds whose models were configured differently."""
     by_recipe: dict[str, list[str]] = {}
     for seed, table in tables.items():
         by_recipe.setdefault(table.texts("recipe")[-1], []).append(seed)
@@ -275,7 +276,7 @@ def _check_recipe(name: str, tables: Mapping[str, EvalTable]) -> None:
 def _averaged(
     key: tuple[str, ...], tables: Mapping[str, EvalTable], columns: tuple[str, ...]
 ) -> Entry:
-    """The entry of some seeds' rows, in the order of the seeds."""
+    """The entry that averages the rows of several seeds."""
     _check_recipe(f"{key[0]} ({key[1]})", tables)
     values = np.stack([_last_values(table, columns) for table in tables.values()])  # (S, C)
     values[:, columns.index(BEST_FID)] = [_best(table)[0] for table in tables.values()]
@@ -305,7 +306,7 @@ def _averaged(
 
 
 def _without_numbers(run: Run) -> Entry:
-    """The entry of a run that has no result: it says why, and is never left out."""
+    """The entry of a run without a result, with the reason."""
     failed = run.state in ("failed", "unusable")
     return Entry(
         model=run.model,
@@ -339,39 +340,39 @@ def _rank(entry: Entry, extractors: tuple[str, ...]) -> tuple[object, ...]:
     )
 
 
-OF_MODEL = re.compile(r"[+~]*model[.]")
-"""How overrides of the model begin."""
+MODEL_PREFIX = re.compile(r"[+~]*model[.]")
+"""Prefix of overrides of the model."""
 
-ASIDE = "model.build.samplers="
+SAMPLERS_KEY = "model.build.samplers="
 """An override that changes how the model is sampled, not what it is."""
 
 OTHER_RUNS = ("draft_run=", "refine_run=")
-"""Overrides that name another run, and so differ between seeds."""
+"""Overrides that name another run, which differs between seeds."""
 
-FOLLOWS = re.compile(r"\$\\?\{")
-"""What an override holds that takes another one's value, as Hydra writes it: an interpolation."""
+INTERPOLATION = re.compile(r"\$\\?\{")
+"""An interpolation: the override takes the value of another one."""
 
-LONGEST = 60
-"""Letters of a short description; a longer one helps nobody."""
+MAX_LABEL = 60
+"""Maximum length of a short description, in characters."""
 
 
 def model_changes(overrides: Iterable[str]) -> list[str]:
-    """The overrides of the model itself, without the sign that adds a key.
+    """The overrides of the model itself, without the prefix that adds a key.
 
-    Left out are samplers, other runs, and what only follows another override.
+    Overrides of samplers, of other runs and by interpolation are left out.
     """
     return [
         word.lstrip("+~")
         for word in overrides
-        if OF_MODEL.match(word)
-        and not word.lstrip("+~").startswith(ASIDE)
+        if MODEL_PREFIX.match(word)
+        and not word.lstrip("+~").startswith(SAMPLERS_KEY)
         and not any(name in word for name in OTHER_RUNS)
-        and not FOLLOWS.search(word)
+        and not INTERPOLATION.search(word)
     ]
 
 
 def short(changes: Iterable[str]) -> str:
-    """The same for readers, such as "generator.lr=5e-5": the last two names of every key."""
+    """Overrides with only the last two names of every key, such as "generator.lr=5e-5"."""
     shown = []
     for change in changes:
         key, _, value = change.partition("=")
@@ -382,14 +383,14 @@ def short(changes: Iterable[str]) -> str:
 
 
 def described(overrides: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    """Name variants by what was changed of their model, where that tells them apart.
+    """Label variants by the overrides of their model, if that distinguishes them.
 
     Args:
-        overrides: as one text, by model and variant.
+        overrides: by model and variant, separated by spaces.
 
     Returns:
-        Labels such as "ddpm_small (denoiser.lr=5e-4)"; the model's own name where nothing was
-        changed. Variants that share a label, or would have a very long one, are left out.
+        Labels such as "ddpm_small (denoiser.lr=5e-4)"; the model's name if nothing was
+        changed. Variants with equal or very long labels are left out.
     """
     labels = {}
     for (model, variant), text in overrides.items():
@@ -397,5 +398,5 @@ def described(overrides: Mapping[tuple[str, str], str]) -> dict[tuple[str, str],
         labels[model, variant] = f"{model} ({changes})" if changes else model
     count = Counter(labels.values())
     return {
-        key: label for key, label in labels.items() if count[label] == 1 and len(label) <= LONGEST
+        key: label for key, label in labels.items() if count[label] == 1 and len(label) <= MAX_LABEL
     }

@@ -1,4 +1,4 @@
-"""eval.csv by columns: measurements as one array of numbers, everything else as text, checked."""
+"""Reading eval.csv: measurements as one array of numbers, other columns as text; with checks."""
 
 import csv
 import io
@@ -26,26 +26,26 @@ from bench.schema import (
 )
 
 REMEDY = "delete {} and run it again, or name other runs"
-"""What to do about a run whose files cannot be used."""
+"""Advice for a run whose files cannot be used."""
 
 CONDITIONAL_BEFORE = ("models.gan.conditional.ConditionalGAN",)
-"""Models that always took classes when eval.csv did not say which; a closed list, as later files
-do. Others were told by `conditional: true`."""
+"""Models that were always class-conditional when eval.csv did not record class labels. Later files
+record them, so this list is complete. Other models had the setting `conditional: true`."""
 
 MOST_POINTS = 1e9
-"""More evaluation points than any run has."""
+"""Upper bound on the number of evaluation points."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which columns an eval.csv has; shared by all files of the same header.
+    """The columns of an eval.csv, shared by all files with equal headers.
 
     Attributes:
         extractors: names of the feature extractors, in column order.
-        measured: columns of numbers, with their row in `EvalTable.values`.
-        texts: all other columns, with their place in `EvalTable.words`.
-        ranges: the values that the measured columns can have, in their order.
-        bounds: the same as numbers, low and high ends, (2, measured columns, 1).
+        measured: numeric columns, with their row in `EvalTable.values`.
+        texts: all other columns, with their row in `EvalTable.words`.
+        ranges: allowed ranges of the measured columns, in order.
+        bounds: lower and upper ends of these ranges, (2, measured columns, 1).
     """
 
     extractors: tuple[str, ...]
@@ -57,13 +57,14 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class EvalTable:
-    """The rows of an eval.csv, R of them; a table without rows has no columns either.
+    """The R rows of an eval.csv; a table without rows has no columns.
 
     Attributes:
         layout: its columns.
         values: measurements, float64, NaN where empty, (measured columns, R).
-        words: the other columns, texts, (other columns, R).
-        impossible: the first value that its column cannot have, in words; empty if there is none.
+        words: the other columns as text, (other columns, R).
+        impossible: message about the first value outside its column's range; empty if there is
+            none.
     """
 
     layout: Layout
@@ -75,35 +76,31 @@ class EvalTable:
         return self.values.shape[1]
 
     def numbers(self, column: str) -> np.ndarray:
-        """A measured column, float64, (R,); NaN throughout if the file has no such column."""
+        """A measured column, float64, (R,); all NaN if the file has no such column."""
         at = self.layout.measured.get(column)
         return np.full(len(self), np.nan) if at is None else self.values[at]
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """A column of text, R values; nothing if the file has no such column."""
+        """A text column, R values; empty if the file has no such column."""
         at = self.layout.texts.get(column)
         return () if at is None else tuple(self.words[at])
 
     def take(self, rows: np.ndarray) -> "EvalTable":
-        """The table with some of its rows.
-
-        Args:
-            rows: which: their positions, in order, or for every row whether it is kept.
-        """
+        """The table reduced to some of its rows, given as indices or as a boolean mask, (R,)."""
         return replace(self, values=self.values[:, rows], words=self.words[:, rows])
 
 
 NO_ROWS = EvalTable(
     Layout((), {}, {}, (), np.empty((2, 0, 1))), np.empty((0, 0)), np.empty((0, 0), dtype=object)
 )
-"""The table of a run that was not evaluated yet."""
+"""The table of a run without evaluations."""
 
 
 def read_eval(file: Path) -> EvalTable:
-    """Read an eval.csv; NO_ROWS if it has a header alone.
+    """Read an eval.csv; NO_ROWS if it holds only a header.
 
     Raises:
-        ValueError: the file is damaged, half-written, foreign or of another version.
+        ValueError: the file is damaged, half-written, no eval.csv, or of an unsupported version.
     """
     header, rows = _parse(file)
     layout, missing = _layout(header)
@@ -128,11 +125,11 @@ def read_eval(file: Path) -> EvalTable:
 
 
 def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
-    """The first value that its column cannot have, in words; empty if there is none.
+    """Message about the first value outside its column's range; empty if there is none.
 
     Args:
         table: the rows.
-        columns: the same as text, by name: only there an empty value differs from "nan".
+        columns: the rows as text, by column: only there an empty value differs from "nan".
     """
     layout = table.layout
     low, high = layout.bounds
@@ -156,9 +153,9 @@ def _impossible(table: EvalTable, columns: Mapping[str, Sequence[str]]) -> str:
 def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> tuple[str, ...]:
     """Values of class_labels in a file written before the column existed.
 
-    Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
-    which a classifier of the data's classes measures; where no classifier saw the samples, in the
-    run's configuration. Without that file nothing can be told, and an empty value agrees with any.
+    Class labels were uniform then. A sampler was class-conditional if it has a class-conditional
+    accuracy or, if no classifier scored the samples, if the run's configuration says so. Without
+    that file the value is empty, which matches anything.
     """
     accuracies = columns["conditional_accuracy"]
     if not any(accuracies) and not any(columns["class_kl"]) and _took_classes(file.parent):
@@ -167,7 +164,7 @@ def _earlier_class_labels(columns: Mapping[str, Sequence[str]], file: Path) -> t
 
 
 def _took_classes(run: Path) -> bool:
-    """Whether the configuration of a run of an earlier version has a class-conditional model."""
+    """Whether the recorded configuration of an earlier version has a class-conditional model."""
     path = run / "config.yaml"
     try:
         config = yaml_value(read_text(path, MAX_BYTES))
@@ -187,7 +184,7 @@ def _took_classes(run: Path) -> bool:
 
 @lru_cache(maxsize=64)
 def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
-    """The layout of a header, and the columns that it lacks."""
+    """The layout of a header, and the required columns that it lacks."""
     extractors = extractor_names(header)
     lacking = [name for name in eval_columns(extractors) if name not in header]
     missing = tuple(name for name in lacking if not is_later(name))
@@ -201,7 +198,7 @@ def _layout(header: tuple[str, ...]) -> tuple[Layout, tuple[str, ...]]:
 
 
 def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Header and rows as text, every row as long as the header."""
+    """Header and rows as text; every row has the length of the header."""
     remedy = REMEDY.format(file.parent)
     try:
         text = read_text(file)
@@ -232,19 +229,19 @@ def _parse(file: Path) -> tuple[tuple[str, ...], list[list[str]]]:
 
 @lru_cache(maxsize=64)
 def _present_names(header: tuple[str, ...]) -> tuple[str, ...]:
-    """A header, whose columns are named as they are today."""
+    """A header with earlier column names replaced by the current ones."""
     return tuple(FORMER.get(name, name) for name in header)
 
 
 def _check_points(table: EvalTable, file: Path) -> None:
-    """Every row names its evaluation point, and none stands there twice."""
+    """Check that every row has a valid evaluation point and that no row occurs twice."""
     points, ends = table.numbers("checkpoint"), table.numbers("checkpoints")
     if np.isnan([points, ends]).any():
         raise ValueError(f"{file} has a row without checkpoint: {REMEDY.format(file.parent)}")
     for point, end in zip(points.tolist(), ends.tolist(), strict=True):
         if not (1 <= point <= end < MOST_POINTS and point.is_integer() and end.is_integer()):
             raise ValueError(
-                f"{file} has a row of checkpoint {point:g} of {end:g}, which there cannot be: "
+                f"{file} has a row of checkpoint {point:g} of {end:g}, which is impossible: "
                 f"{REMEDY.format(file.parent)}"
             )
     checkpoint, *names = EVAL_KEY

@@ -1,4 +1,4 @@
-"""The files that a comparison leaves: pages, tables for machines, LaTeX, verdicts, the report."""
+"""The files that a comparison writes: pages, CSV, LaTeX, verdicts, the report."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ from bench.runtime.atomic_files import write_atomically
 from bench.runtime.printing import words
 
 REPORT = Path("report") / "index.html"
-"""The report, below the folder of the pages."""
+"""Path of the report, relative to the folder of the pages."""
 
 CLAIMS = "claims"
-"""Name of the page of verdicts, which no other page may have."""
+"""Name of the page of verdicts; reserved."""
 
 Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
@@ -32,7 +32,7 @@ Pages = Mapping[str, Sequence[Section]]
 def write_all(
     pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
 ) -> list[Path]:
-    """Write everything, then print the tables; nothing is written before all of it is made.
+    """Build all files, write them, then print the tables.
 
     Args:
         pages: the comparisons of every page, by its name.
@@ -42,7 +42,7 @@ def write_all(
         report: whether to write the report as well.
 
     Returns:
-        The files, pictures included.
+        Paths of the files written, pictures included.
     """
     measured = any(judgement.verdict != "not measured" for judgement in judgements)
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
@@ -70,7 +70,7 @@ def write_all(
 
 
 def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Path, str]:
-    """The files of a page: Markdown, everything for machines, and LaTeX."""
+    """The files of a page, by path: Markdown, CSV and LaTeX."""
     numbers = joined([section.comparison for section in sections])
     return {
         Path(f"{title}.md"): page(title, sections, command),
@@ -80,7 +80,7 @@ def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Pa
 
 
 def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, str]:
-    """The files of the verdicts: Markdown, one table as CSV, and LaTeX."""
+    """The files of the verdicts, by path: Markdown, CSV and LaTeX."""
     table = claims_table(judgements)
     return {
         Path(f"{CLAIMS}.md"): claims_page(judgements, command),
@@ -98,7 +98,7 @@ def report_text(pages: Pages, judgements: Sequence[Judgement], command: str) -> 
 
 
 def _part(section: Section) -> Part:
-    """A comparison as the report shows it."""
+    """A comparison as part of the report."""
     c = section.comparison
     trajectories = find_grids(c, c.runs, c.dataset, kind=TRAJECTORY)
     return Part(c.title, c, section.topics, figures(c), trajectories)
@@ -108,13 +108,13 @@ def _write(texts: Mapping[Path, str], out: Path) -> list[Path]:
     """Write files below a folder.
 
     Raises:
-        OSError: the folder is not one that this user may write; says what to do.
+        OSError: a file cannot be written.
     """
     for name, text in texts.items():
         try:
             write_atomically(out / name, text)
         except OSError as error:
-            if error.errno is None:  # it says what to do already
+            if error.errno is None:  # already a complete sentence
                 raise
             raise OSError(
                 f"{out / name} cannot be written ({os.strerror(error.errno)}): name another "

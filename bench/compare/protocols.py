@@ -1,4 +1,4 @@
-"""Which runs may share a table: protocol fields agree, or split the runs where that is allowed."""
+"""Which runs may share a table: their protocol fields agree, or split them into several tables."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,14 +11,14 @@ from bench.schema import FIELDS, PROTOCOL
 
 
 class ProtocolError(ValueError):
-    """Rows of different protocols would share a table."""
+    """Rows made under different protocols would share a table."""
 
 
 def check_fields(mixed: Iterable[str]) -> None:
-    """Refuse to split by what is no protocol field.
+    """Check that these are protocol fields.
 
     Raises:
-        ValueError: naming the field and those that there are.
+        ValueError: one is not; the message lists the fields.
     """
     for field in mixed:
         if field not in PROTOCOL:
@@ -28,7 +28,7 @@ def check_fields(mixed: Iterable[str]) -> None:
 
 
 def check_protocol(runs: Sequence[Run], mixed: Collection[str] = ()) -> None:
-    """Refuse to compare rows that were made differently; an empty value agrees with anything.
+    """Check that runs agree on all protocol fields; an empty value matches anything.
 
     Args:
         runs: the runs of one data set.
@@ -52,16 +52,16 @@ def check_protocol(runs: Sequence[Run], mixed: Collection[str] = ()) -> None:
 def split_runs(
     runs: Sequence[Run], mixed: Collection[str] = ()
 ) -> list[tuple[dict[str, str], list[Run]]]:
-    """Make a group of runs for each value of the fields that may differ.
+    """Split runs into one group for each value of the fields that may differ.
 
-    A row without value (of a model that is not trained) and a run without rows go into every group.
+    Rows with an empty value (models that are not trained) and runs without rows are in every group.
 
     Args:
         runs: the runs of one data set.
         mixed: fields that split the runs where they differ.
 
     Returns:
-        The groups, each with its values of the fields that differ; one group if none does.
+        The values of the fields that differ, and the runs, of each group.
 
     Raises:
         ProtocolError: the runs disagree on another field.
@@ -77,12 +77,12 @@ def split_runs(
 
 
 def split_title(values: Mapping[str, str]) -> str:
-    """What the runs of one group share, for readers: "training budget: 120 s"."""
+    """Title of a group, such as "training budget: 120 s"."""
     return ", ".join(f"{FIELDS[field].label}: {value}" for field, value in values.items())
 
 
 def _values(runs: Sequence[Run], field: str) -> dict[str, Run]:
-    """The values of a field that are not empty, each with the first run that has it."""
+    """The non-empty values of a field, each with the first run that has it."""
     seen: dict[str, Run] = {}
     for run in runs:
         for value in run.last.texts(field):
@@ -104,7 +104,7 @@ def _split(
 
 
 def _limited(run: Run, field: str, value: str) -> Run | None:
-    """The run with the rows that have this value or none; None if it has other rows only."""
+    """The run reduced to rows with this value or an empty one; None if no such row is left."""
     if not len(run.table):
         return run
     if not {"", value}.intersection(run.last.texts(field)):  # earlier points alone are no result

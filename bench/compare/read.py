@@ -21,10 +21,10 @@ SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
 """A seed as programs write it, such as 0, 00 or 0.0."""
 
 ENDED = ("finished", "failed")
-"""States of runs whose training came to an end, and whose results, if any, can be used."""
+"""States of runs that ended and whose files can be used."""
 
 SEED_FOLDER = "seed="
-"""How the name of a run directory begins."""
+"""Prefix of the name of a run directory."""
 
 RUN_FILES = frozenset({"status.json", "eval.csv"})
 """A folder with one of these is a run directory."""
@@ -32,19 +32,18 @@ RUN_FILES = frozenset({"status.json", "eval.csv"})
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run as it stands on disk.
+    """One recorded run.
 
     Attributes:
         path: the run directory.
         dataset: name of the data set.
         model: name of the model.
-        variant: names the run's other overrides; "default" if there are none.
-        seed: the run's seed, a whole number without leading zeros.
-        status: where the run stands.
+        variant: name of the run's other overrides; "default" if there are none.
+        seed: the run's seed, an integer without leading zeros.
+        status: content of status.json.
         extractors: names of the feature extractors, in column order.
         table: all rows of eval.csv, by columns.
-        fault: why the rows of a finished run, or files of any, cannot be used; empty where they
-            can.
+        fault: why the files of the run cannot be used; empty if they can.
     """
 
     path: Path
@@ -59,7 +58,7 @@ class Run:
 
     @property
     def state(self) -> Literal["running", "finished", "failed", "unusable"]:
-        """Where the run stands; one whose files cannot be used is unusable."""
+        """Its status, or unusable if its files cannot be used."""
         return "unusable" if self.fault else self.status.status
 
     @cached_property
@@ -69,9 +68,9 @@ class Run:
 
     @cached_property
     def samplers(self) -> dict[tuple[str, str], EvalTable]:
-        """The rows of each sampler and kind of weights, by evaluation point.
+        """The rows by (sampler, weights), each ordered by evaluation point.
 
-        Only of those that have a row at the last evaluated checkpoint, in its order.
+        Samplers without a row at the last evaluated checkpoint are left out.
         """
         at: dict[tuple[str, str], list[int]] = {}
         keys = _keys(self.table)
@@ -81,7 +80,7 @@ class Run:
 
 
 FEW = 5
-"""How many missing evaluation points are named."""
+"""Maximum number of missing evaluation points in a message."""
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -109,17 +108,17 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every folder at and below this one with its files; links to folders last, each folder once.
+    """Every folder at and below this one with its files, each once; linked folders come last.
 
     Raises:
-        ValueError: a folder cannot be listed, or what seems to be a run is a link to nothing.
+        ValueError: a folder cannot be listed, or the name of a run is a dangling link.
     """
     seen: set[tuple[int, int]] = set()
     left = [str(top)]
     while left:
         for at, folders, files in os.walk(left.pop(0), onerror=_refuse):
             status = os.stat(at)
-            if (status.st_dev, status.st_ino) in seen:  # by another link
+            if (status.st_dev, status.st_ino) in seen:  # reached by another link
                 folders.clear()
                 continue
             seen.add((status.st_dev, status.st_ino))
@@ -135,12 +134,12 @@ def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def is_utf_8(name: str) -> bool:
-    """Whether a name of the file system, or an argument, is text."""
+    """Whether a file name or command-line argument is valid UTF-8."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _refuse(error: OSError) -> None:
-    """Refuse a folder that cannot be listed: its runs would be missing without a word."""
+    """Refuse a folder that cannot be listed: its runs would be left out silently."""
     raise ValueError(
         f"{error.filename} cannot be listed ({os.strerror(error.errno or 0)}): make it readable, "
         "or name other folders"
@@ -148,11 +147,11 @@ def _refuse(error: OSError) -> None:
 
 
 def read_runs(paths: Iterable[Path]) -> list[Run]:
-    """Read every run at and below these paths; one that cannot be read is unusable.
+    """Read every run at and below these paths; unreadable runs get the state unusable.
 
     Raises:
-        ValueError: nothing to read, no run whose files are what their names say, one of which not
-            even its path says which run it is, or the same run twice.
+        ValueError: there is no run, no run can be read, an unreadable run cannot be identified by
+            its path, or one run is found in two places.
     """
     runs: dict[tuple[str, ...], Run] = {}
     damaged: dict[Path, ValueError] = {}
@@ -175,10 +174,10 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
 
 
 def _unreadable(path: Path, error: ValueError) -> Run:
-    """A run that cannot be read, as what its path says.
+    """An unreadable run, identified by its path.
 
     Raises:
-        ValueError: the error, where its path does not say which run it is.
+        ValueError: the error that was given, if the path does not identify the run.
     """
     try:
         dataset, model, variant, seed = _identity_from_path(path)
@@ -194,12 +193,12 @@ def read_run(path: Path) -> Run:
     """Read one run directory.
 
     Raises:
-        ValueError: its files are missing, half-written or foreign.
+        ValueError: its files are missing, half-written or no files of a run.
     """
     file = path / "eval.csv"
     status = read_status(path)
     table = read_eval(file) if file.exists() or file.is_symlink() else NO_ROWS
-    if status is None:  # a copied eval.csv alone: its rows say whether the budget was spent
+    if status is None:  # eval.csv without status.json: its rows show whether it is finished
         spent = table.numbers("checkpoint") == table.numbers("checkpoints")
         status = Status("finished" if spent.any() else "running")
     if status.status == "finished" and not len(table):
@@ -220,7 +219,7 @@ def read_run(path: Path) -> Run:
 
 
 def _canonical_seed(text: str, path: Path) -> str:
-    """The seed as a whole number: 0, 00 and 0.0 are the same."""
+    """The seed as an integer: 0, 00 and 0.0 are one seed."""
     if (match := SEED.fullmatch(text)) is None:
         raise ValueError(
             f"{path} names a seed {text!r}, which is no whole number: correct it in its eval.csv "
@@ -230,7 +229,7 @@ def _canonical_seed(text: str, path: Path) -> str:
 
 
 def _fault(table: EvalTable, file: Path) -> str:
-    """Why the rows of a finished run cannot be used; empty where they can."""
+    """Why the rows of a finished run cannot be used; empty if they can."""
     points = {int(point) for point in table.numbers("checkpoint").tolist()}
     end = int(table.numbers("checkpoints").max())
     at_end = table.numbers("checkpoint") == max(points)
@@ -256,9 +255,9 @@ def _fault(table: EvalTable, file: Path) -> str:
 
 
 def without_lacking(runs: Sequence[Run]) -> list[Run]:
-    """The runs, those unusable that lack a score which another seed of the same entry has.
+    """Mark runs as unusable that lack a score which other seeds of the same entry have.
 
-    Else a mean would be over fewer seeds than the table says.
+    Otherwise a mean would cover fewer seeds than the table states.
     """
     measured: dict[tuple[str, ...], set[str]] = {}
     scored = [(run, *scores) for run in runs if run.state == "finished" for scores in _scores(run)]
@@ -276,7 +275,7 @@ def without_lacking(runs: Sequence[Run]) -> list[Run]:
 
 
 def _scores(run: Run) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-    """The quality columns that have a value at the last point, by the key of an entry."""
+    """For each entry of a run its key and its quality columns with a value at the last point."""
     columns = [f"{metric}_{name}" for name in run.extractors for metric in QUALITY]
     known = ~np.isnan(np.array([run.last.numbers(column) for column in columns]))
     for key, there in zip(_keys(run.last), known.T, strict=True):
@@ -294,7 +293,7 @@ def _identity_from_rows(table: EvalTable, file: Path) -> tuple[str, str, str, st
 
 
 def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
-    """Take a run without rows at its path's word: <dataset>/<model>/<variant>/seed=<seed>."""
+    """Identify a run without rows by its path <dataset>/<model>/<variant>/seed=<seed>."""
     parts = path.resolve().parts[-4:]
     if len(parts) < 4 or not parts[3].startswith(SEED_FOLDER):
         raise ValueError(
@@ -310,7 +309,7 @@ COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
 
 
 def read_curves(run: Path) -> pd.DataFrame | None:
-    """Read a run's curves; None where its model has none.
+    """Read a run's curves.csv; None if there is none.
 
     Args:
         run: the run directory.
@@ -332,7 +331,7 @@ def read_curves(run: Path) -> pd.DataFrame | None:
 
 
 def last_point(table: EvalTable) -> EvalTable:
-    """Reduce the rows of a run to those of its last evaluation point; none if there are none."""
+    """The rows of a run at its last evaluation point."""
     if not len(table):
         return table
     checkpoints = table.numbers("checkpoint")

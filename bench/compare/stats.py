@@ -10,25 +10,25 @@ from typing import Literal
 import numpy as np
 
 Verdict = Literal["different", "not shown to differ", "too few seeds"]
-"""What a comparison of two models comes to."""
+"""Result of comparing two models."""
 
 SIGNIFICANCE = 0.05
-"""Adjusted p values below it call a difference real."""
+"""Threshold of adjusted p values below which two models are called different."""
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Nominal coverage of every interval."""
 
 MIN_SEEDS = 3
-"""Seeds below which there is neither interval nor verdict."""
+"""Minimum number of seeds for an interval or a verdict."""
 
 ENUMERATED = 7
 """Largest number of seeds for which all bootstrap samples are enumerated; above it, `RESAMPLES` are
-drawn."""
+generated."""
 
 RESAMPLES = 10_000
 
 ROUNDING = 1e-6
-"""Spreads below it, relative to the values, are rounding of numbers written to seven digits."""
+"""Relative spread up to which values count as equal: files hold about seven digits."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Summary:
     Attributes:
         n: number of seeds.
         mean: arithmetic mean.
-        median: of the seeds.
+        median: the median.
         std: sample standard deviation (n - 1); NaN for one seed.
         minimum: the smallest value.
         maximum: the largest value.
@@ -58,16 +58,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Difference:
-    """A against B over seeds.
+    """Difference between A and B over seeds.
 
     Attributes:
-        n: number of seeds, or of the smaller sample where seeds are not paired.
+        n: number of seeds; if they are not paired, of the smaller sample.
         mean: mean of A - B, or with `ratio` the ratio of geometric means A / B.
         low: lower end of Student's 95 % interval; NaN below `MIN_SEEDS`.
         high: its upper end.
         p: two-sided p value against no difference; NaN below `MIN_SEEDS`.
         effect: mean difference over its standard deviation over seeds, with Hedges' correction for
-            few seeds (of logarithms with `ratio`); infinite where nothing varies.
+            few seeds (of logarithms with `ratio`); infinite if nothing varies.
         ratio: whether mean, low and high are ratios.
     """
 
@@ -81,7 +81,7 @@ class Difference:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Summarise finite values, one for each seed; of none, everything is NaN."""
+    """Summarise finite values, one per seed; without values everything is NaN."""
     x = np.asarray(values, dtype=np.float64)
     if not len(x):
         return Summary(0, *[math.nan] * 7)
@@ -95,8 +95,8 @@ def summarise(values: Sequence[float]) -> Summary:
 def bootstrap_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of a mean (Efron & Tibshirani 1993, Sec. 13.3).
 
-    Of few values every resample is enumerated, so that it is exact. It is known to be short with
-    few values; docs/statistics.md says by how much. Verdicts rest on Student's interval.
+    With few values all resamples are enumerated, which is exact. The interval is too narrow for few
+    values (docs/statistics.md); verdicts rest on Student's t.
     """
     x = np.asarray(values, dtype=np.float64)
     if len(x) < MIN_SEEDS:
@@ -124,12 +124,12 @@ def _resamples(n: int) -> tuple[np.ndarray, np.ndarray]:
 def paired_difference(
     a: Mapping[str, float], b: Mapping[str, float], *, ratio: bool = False
 ) -> Difference:
-    """Compare two models over the seeds that both have, by Student's paired t.
+    """Compare two models over their common seeds by Student's paired t.
 
     Args:
         a: value by seed.
         b: value by seed.
-        ratio: whether logarithms are compared, of positive values.
+        ratio: whether to compare logarithms, of positive values.
 
     Raises:
         ValueError: a ratio of values that are not positive.
@@ -142,13 +142,13 @@ def paired_difference(
 def paired_differences(x: np.ndarray, y: np.ndarray, *, ratio: bool = False) -> list[Difference]:
     """`paired_difference` of many pairs at once.
 
-    Where all differences of a pair are equal, Student's t has nothing to divide by; the sign test's
-    p value, 2^(1 - n), stands instead, or 1 where they are all zero.
+    If all differences of a pair are equal, Student's t is undefined; the sign test's p value,
+    2^(1 - n), is used instead, or 1 if they are all zero.
 
     Args:
-        x: values of A by seed, NaN where there is none, (P, S).
-        y: values of B, shaped as x; (1, S) stands for every pair.
-        ratio: whether logarithms are compared, of positive values.
+        x: values of A by seed, (P, S); NaN if missing.
+        y: values of B, (P, S), or (1, S) for all pairs.
+        ratio: whether to compare logarithms, of positive values.
 
     Raises:
         ValueError: a ratio of values that are not positive.
@@ -181,9 +181,9 @@ def paired_differences(x: np.ndarray, y: np.ndarray, *, ratio: bool = False) -> 
 def unpaired_difference(
     a: Sequence[float], b: Sequence[float], *, ratio: bool = False
 ) -> Difference:
-    """Compare two models whose seeds do not pair, by Welch's t.
+    """Compare two models with different seeds by Welch's t.
 
-    Where neither varies, the p value is that of a permutation test instead.
+    If neither varies, the p value is that of a permutation test.
 
     Raises:
         ValueError: a ratio of values that are not positive.
@@ -219,7 +219,7 @@ def hedges(freedom: float) -> float:
 def holm(p: Sequence[float]) -> list[float]:
     """Adjust p values of a family of comparisons (Holm 1979), in the order given.
 
-    NaN, a comparison that could not be made, stays NaN and does not count.
+    NaN, a comparison that was not possible, stays NaN and is not counted.
     """
     order = sorted((k for k in range(len(p)) if not math.isnan(p[k])), key=lambda k: p[k])
     adjusted, largest = [math.nan] * len(p), 0.0
@@ -230,35 +230,30 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def verdict(adjusted_p: float, n: int) -> Verdict:
-    """What a comparison over n seeds comes to.
-
-    Args:
-        adjusted_p: adjusted over its family.
-        n: seeds; fewer than `MIN_SEEDS` give no verdict.
-    """
+    """The verdict of a comparison over n seeds with a p value adjusted over its family."""
     if n < MIN_SEEDS or math.isnan(adjusted_p):
         return "too few seeds"
     return "different" if adjusted_p < SIGNIFICANCE else "not shown to differ"
 
 
 def power(n: int, effect: float, level: float = SIGNIFICANCE) -> float:
-    """How often the paired t test over n seeds finds a difference; noncentral t distribution.
+    """Power of the paired t test over n seeds, from the noncentral t distribution.
 
     Args:
-        n: seeds, at least two.
+        n: number of seeds, at least two.
         effect: mean difference over its standard deviation over seeds.
-        level: p values below it count as found.
+        level: significance level.
     """
     from scipy.special import nctdtr, stdtrit
 
     critical, shift = stdtrit(n - 1, 1 - level / 2), abs(effect) * math.sqrt(n)
     tails = nctdtr(n - 1, shift, [critical, -critical])
-    missed, wrong_side = np.nan_to_num(tails).tolist()  # NaN where scipy cannot tell it from zero
+    missed, wrong_side = np.nan_to_num(tails).tolist()  # NaN if too close to zero
     return 1 - missed + wrong_side
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of k in n (Wilson 1927)."""
+    """The 95 % interval of a proportion of k in n (Wilson 1927)."""
     z = 1.959963984540054
     centre = (k + z**2 / 2) / (n + z**2)
     half = z / (n + z**2) * math.sqrt(k * (n - k) / n + z**2 / 4)
@@ -287,7 +282,7 @@ def _student(
 def _difference(
     n: int, mean: float, low: float, high: float, p: float, effect: float, ratio: bool
 ) -> Difference:
-    """What was found, with neither interval nor p value of too few seeds."""
+    """A `Difference`; interval and p value are NaN if there are too few seeds."""
     mean = mean if n else math.nan
     if n < MIN_SEEDS:
         low = high = p = effect = math.nan

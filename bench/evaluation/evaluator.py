@@ -57,7 +57,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluatorOptions(EvaluatorSettings):
-    """The settings for one data set; `samples` is the size of its test split if it was not set."""
+    """The settings for one data set, with the number of samples filled in."""
 
     samples: int = MIN_SAMPLES
 

@@ -1,9 +1,8 @@
-"""What the configuration of a run from elsewhere may call, and with which arguments.
+"""Checks of what a recorded configuration calls, and with which arguments.
 
-`python -m bench` calls what its user names. A run directory may come from somebody else, and its
-config.yaml names callables as well. Only those that conf/constructors.yaml lists are called, and
-those of packages that the user of the command trusts (bench.runs.trust), with plain values of the
-kinds that their signatures name.
+A run directory may come from somebody else, and its config.yaml names callables. Only those that
+conf/constructors.yaml lists and those of packages that the user trusts (`bench.runs.trust`) are
+called, with plain values of the types in their signatures.
 """
 
 import inspect
@@ -21,35 +20,35 @@ from hydra._internal.utils import _locate  # what `instantiate` finds a target b
 from bench.runs.trust import OURS, option_for, trusted
 
 CALLED = (("model", "build"), ("dataset", "load"))
-"""The parts of a recorded configuration that are called to build its model again."""
+"""Keys of a recorded configuration that are called to rebuild its model."""
 
 ROOTS = frozenset({"data_root", "cache_root", "download"})
-"""Arguments that every loader of a data set takes."""
+"""Arguments of every loader of a data set."""
 
 TARGET, PARTIAL = "_target_", "_partial_"
 
 LISTS = (list, tuple, Sequence, Iterable, Collection)
 SCALARS = {bool: (bool,), int: (int,), float: (int, float), str: (str,), Path: (str,)}
-"""Kinds of arguments, and those of the values that YAML has for them."""
+"""Types of arguments, each with the accepted types of YAML values."""
 
 
 @cache
 def constructors() -> frozenset[str]:
-    """Full names of all that any recorded configuration may call."""
+    """Full names of all callables that recorded configurations may call."""
     listed = yaml.safe_load((files("conf") / "constructors.yaml").read_text(encoding="utf-8"))
     return frozenset(f"{module}.{name}" for module, names in listed.items() for name in names)
 
 
 def check_targets(config: Mapping[str, Any], path: Path) -> None:
-    """Check what a recorded configuration would call, and with what, before anything is called.
+    """Check the calls of a recorded configuration and their arguments before anything is called.
 
     Args:
-        config: what stands in config.yaml. Of it `model.build` and `dataset.load` are called.
-        path: the file, for the message.
+        config: content of config.yaml, of which `model.build` and `dataset.load` are called.
+        path: the file, for messages.
 
     Raises:
-        ValueError: a value is taken from elsewhere, something that is not listed would be called,
-            or an argument is not one that it takes.
+        ValueError: there is an interpolation, a callable that is not listed, or an argument that
+            the callable does not take.
     """
     if any(isinstance(value, str) and "${" in value for value in _values(config)):
         raise ValueError(
@@ -70,7 +69,7 @@ def check_targets(config: Mapping[str, Any], path: Path) -> None:
 
 
 def parents(config: Mapping[str, Any], target: str, argument: str) -> Iterator[str]:
-    """What `model.build` gives for an argument wherever it calls this target; no nulls."""
+    """All string values of an argument in calls of this target within `model.build`."""
     pending = [config.get("model", {}).get("build")]
     while pending:
         tree = pending.pop()
@@ -83,7 +82,7 @@ def parents(config: Mapping[str, Any], target: str, argument: str) -> Iterator[s
 
 
 def _values(tree: object) -> Iterator[object]:
-    """Every value and key in nested mappings and lists."""
+    """All values and keys of nested mappings and lists."""
     if isinstance(tree, Mapping):
         for key, branch in tree.items():
             yield key
@@ -99,7 +98,7 @@ def _check(call: object, key: str, path: Path) -> None:
     """Check one call and those in its arguments.
 
     Raises:
-        ValueError: naming the file, the key and what is wrong with it.
+        ValueError: the call or an argument is not allowed.
     """
     target = call.get(TARGET) if isinstance(call, Mapping) else None
     if not isinstance(call, Mapping) or not isinstance(target, str):
@@ -125,7 +124,7 @@ def _check(call: object, key: str, path: Path) -> None:
 
 
 def _calls(value: object, key: str) -> Iterator[tuple[str, object]]:
-    """The calls within an argument, with their places: itself, or in its lists and mappings."""
+    """The calls in an argument (itself, or in its lists and mappings), each with its key."""
     if isinstance(value, Mapping):
         if TARGET in value:
             yield key, value
@@ -138,15 +137,15 @@ def _calls(value: object, key: str) -> Iterator[tuple[str, object]]:
 
 
 def _check_trusted(target: str, said: str) -> None:
-    """Check that a target is a class or function of a package that this command trusts.
+    """Check that a target is a class or function of a trusted package.
 
     Args:
-        target: its full name, which conf/constructors.yaml does not list.
-        said: how the message begins.
+        target: its full name, not listed in conf/constructors.yaml.
+        said: beginning of the message.
 
     Raises:
-        ValueError: the package is not trusted, or the target is none of its classes and functions,
-            as what it imports from elsewhere and methods are not.
+        ValueError: the package is not trusted, or the target is not one of its own classes and
+            functions (methods and imported names are not).
     """
     package = target.partition(".")[0]
     if not trusted(package) or not all(part.isidentifier() for part in target.split(".")):
@@ -171,12 +170,12 @@ def _check_trusted(target: str, said: str) -> None:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What can be given by name to a target.
+    """Keyword arguments of a target.
 
     Attributes:
-        kinds: the arguments in its signature, with their types.
-        more: whether it takes others as well.
-        foreign: whether it is code of a user's, which may name types that are not known here.
+        kinds: types by name of the arguments in its signature.
+        more: whether it takes arbitrary other arguments.
+        foreign: whether it is user code, whose type annotations may be unknown here.
     """
 
     kinds: Mapping[str, Any]
@@ -190,7 +189,7 @@ class Arguments:
 
 @cache
 def _taken(target: str) -> Arguments:
-    """The arguments of a target that may be called."""
+    """The keyword arguments of a listed or trusted target."""
     made: Callable[..., Any] = _locate(target)
     foreign = target not in constructors()
     try:
@@ -198,7 +197,7 @@ def _taken(target: str) -> Arguments:
     except (AttributeError, NameError, TypeError):
         if not foreign:
             raise
-        hints = {}  # names of types that are imported for type checkers only
+        hints = {}  # types imported only for type checkers
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(made).parameters.values()
     kinds = {p.name: hints.get(p.name, object) for p in parameters if p.kind in by_name}
@@ -207,12 +206,12 @@ def _taken(target: str) -> Arguments:
 
 
 def _fits(value: object, hint: Any, *, lenient: bool) -> bool:
-    """Whether a value of YAML is one of a type; calls give whatever is no plain value.
+    """Whether a YAML value fits a type annotation; a call fits any type that is not a scalar.
 
     Args:
-        value: of YAML.
-        hint: the type.
-        lenient: whether any value is one of a type that YAML has no values of.
+        value: the value.
+        hint: the annotation.
+        lenient: whether any value fits a type that YAML cannot express.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):

@@ -27,27 +27,27 @@ from bench.runtime.plain_files import MAX_BYTES, json_value, yaml_value
 from bench.schema import FORMER, class_labels_of_before, is_later
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
-"""What makes a row of eval.csv unique within its run."""
+"""Columns that identify a row of eval.csv within its run."""
 
 
 NO_STATUS = (
     "{} is not the status of a run ({}): delete this file and give the run's command again, which "
     "goes on from the last checkpoint"
 )
-"""What is said of a damaged status.json, with a remedy that keeps what was trained."""
+"""Message about a damaged status.json; the remedy keeps the checkpoints."""
 
 _REMEDY = "delete {} and run again"
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a file system says that has no locks."""
+"""Errors of file systems without locks."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come; status.json.
+    """Content of status.json.
 
     Attributes:
-        status: where the run stands.
+        status: state of the run.
         reason: why it failed; empty otherwise.
         step: training steps taken.
         phase: the phase that failed; empty otherwise.
@@ -62,7 +62,7 @@ class Status:
 
 
 def read_status(directory: Path) -> Status | None:
-    """Read status.json of a run directory, without locking it; None if there is none.
+    """Read status.json without locking the run; None if there is none.
 
     Raises:
         ValueError: the file is not a status.
@@ -86,17 +86,17 @@ def read_status(directory: Path) -> Status | None:
 
 
 def _remove_leftovers(*folders: Path) -> None:
-    """Remove what a kill left of files that were to replace others."""
+    """Remove temporary files of killed processes."""
     for folder in folders:
         for file in folder.glob(".*.tmp"):
             file.unlink(missing_ok=True)
 
 
 def _check_links(run: Path) -> None:
-    """Refuse links that lead nowhere: a run would begin anew beside what they stood for.
+    """Refuse dangling links, behind which an existing run would be hidden.
 
     Raises:
-        ValueError: naming the link, of the run's path or within it.
+        ValueError: a link in the run's path or directory is dangling.
     """
     inside = run.iterdir() if run.is_dir() else ()
     for path in (*reversed(run.parents), run, *sorted(inside)):
@@ -108,7 +108,7 @@ def _check_links(run: Path) -> None:
 
 
 def recorded_config(run: Path) -> dict[str, Any] | None:
-    """The configuration that a run was made with; None if it has none yet.
+    """The recorded configuration of a run; None if there is none.
 
     Raises:
         ValueError: config.yaml is damaged.
@@ -127,7 +127,7 @@ def recorded_config(run: Path) -> dict[str, Any] | None:
 
 
 def was_made_with(run: Path, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> bool:
-    """Whether there is a run of this configuration; args and errors as in `check_config`."""
+    """Whether a run with this configuration exists; args and errors as in `check_config`."""
     recorded = recorded_config(run)
     return recorded is not None and not _differences(recorded, config, may_differ)
 
@@ -135,7 +135,7 @@ def was_made_with(run: Path, config: Mapping[str, Any], may_differ: Collection[s
 def _differences(
     recorded: Mapping[str, Any], config: Mapping[str, Any], may_differ: Collection[str]
 ) -> dict[str, tuple[str, str]]:
-    """The settings that differ, with the value of the run and that of this call."""
+    """The settings that differ, each with the recorded and the given value."""
     present = yaml.safe_load(_yaml_text(config))
     old, new = _flatten(with_former(recorded, present)), _flatten(present)
     return {
@@ -151,13 +151,13 @@ def _changes(differing: Mapping[str, tuple[str, str]]) -> str:
 
 
 class RunDirectory:
-    """One run on disk, open for writing by this process alone, or for reading by several.
+    """One run on disk, locked for writing by this process or for reading by several.
 
     Use it as a context manager, or call `close`. Under torchrun only rank 0 opens it for writing.
 
     Args:
-        path: the run directory; it is created when missing.
-        reading: whether it is only read, which others may do at the same time; nothing is created.
+        path: the run directory; it is created if missing.
+        reading: whether it is only read: the lock is shared, and nothing is created.
 
     Attributes:
         path: the run directory.
@@ -166,7 +166,7 @@ class RunDirectory:
         train: the training log.
 
     Raises:
-        RunInUseError: another process has it open for writing, or, if it shall be written, at all.
+        RunInUseError: another process has it open for writing or, unless `reading`, for reading.
     """
 
     def __init__(self, path: Path, *, reading: bool = False) -> None:
@@ -182,7 +182,7 @@ class RunDirectory:
         self.train = TrainLog(path / "train.csv")
 
     def _acquire(self, reading: bool) -> int:
-        """The descriptor of the lock; -1 for a reader of a run that was copied without one."""
+        """The descriptor of the lock; -1 if a run without a lock file is read."""
         file = self.path / ".lock"
         if reading and not file.exists():
             return -1
@@ -214,7 +214,7 @@ class RunDirectory:
         return _REMEDY.format(self.path)
 
     def close(self) -> None:
-        """Write what is pending and let other processes open the run."""
+        """Write pending log rows and release the lock."""
         if self._lock < 0:
             return
         try:
@@ -230,7 +230,7 @@ class RunDirectory:
         self.close()
 
     def write_config(self, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Write config.yaml, or check that it is the same configuration; the first values stay.
+        """Write config.yaml or, if it exists, check that the configuration is equal.
 
         Args and errors are those of `check_config`.
         """
@@ -240,15 +240,14 @@ class RunDirectory:
             write_atomically(path, _yaml_text(config))
 
     def check_config(self, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> None:
-        """Check that the run, if there is one already, was made with the same configuration.
+        """Check that a recorded configuration, if any, equals this one.
 
         Args:
             config: the resolved configuration, of plain values.
-            may_differ: dotted keys, each with everything below it, that may change between a
-                run and its resumption, such as "logger".
+            may_differ: dotted keys that may differ, with everything below them, such as "logger".
 
         Raises:
-            ValueError: the run was made with another configuration.
+            ValueError: the configurations differ.
         """
         recorded = recorded_config(self.path)
         if recorded is None:
@@ -288,9 +287,7 @@ class RunDirectory:
         write_atomically(self.path / "status.json", text + "\n")
 
     def eval_rows(self) -> list[dict[str, str]]:
-        """The rows of eval.csv; an empty value stands for "not measured".
-
-        Columns that had another name in earlier versions have today's.
+        """The rows of eval.csv, with current column names; an empty value means "not measured".
 
         Raises:
             ValueError: the file is damaged.
@@ -304,15 +301,15 @@ class RunDirectory:
             rows = list(reader)
         except csv.Error as error:
             raise ValueError(f"{path} is damaged ({error}): {self._remedy}") from error
-        if any(None in row or None in row.values() for row in rows):  # a cut or a foreign line
+        if any(None in row or None in row.values() for row in rows):  # a line of another length
             raise ValueError(f"{path} has rows that are not whole: {self._remedy}")
         return rows
 
     def append_eval(self, rows: Iterable[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
-        """Add rows to eval.csv; a row with the key of an earlier one replaces it.
+        """Add rows to eval.csv; rows with equal `EVAL_KEY` are replaced.
 
         Args:
-            rows: values by column; None, NaN and left-out columns are written as empty.
+            rows: values by column; None, NaN and missing columns are written as empty.
             columns: all columns, in order, from `bench.schema.eval_columns`.
 
         Raises:
@@ -327,9 +324,9 @@ class RunDirectory:
         self._write_eval(table.values(), columns)
 
     def truncate_eval(self, checkpoint: int, columns: tuple[str, ...]) -> None:
-        """Drop the rows of later checkpoints, which will come again; call it on resume.
+        """Drop rows of later checkpoints, which are computed again; call it on resume.
 
-        Columns that earlier versions did not write are added to what they wrote.
+        Columns that earlier versions did not write are added.
 
         Raises:
             ValueError: the file has other columns.
@@ -349,16 +346,16 @@ class RunDirectory:
             self._write_eval([_widened(row, lacking) for row in kept], columns)
 
     def has_every_point(self) -> bool:
-        """Whether eval.csv has a row of every sampler at every evaluation point of the run.
+        """Whether eval.csv has a row of every sampler at every evaluation point.
 
-        How many points there are is what the rows say; a file without rows lacks some.
+        The number of points is taken from the rows; a file without rows is incomplete.
 
         Raises:
             ValueError: the file is damaged.
         """
         rows = self.eval_rows()
         if not rows or not {"checkpoint", "checkpoints", "sampler"} <= rows[0].keys():
-            return bool(rows)  # of another version, where there are rows
+            return bool(rows)  # rows of another version count as complete
         totals = {row["checkpoints"] for row in rows}
         if not all(total.isdecimal() for total in totals):
             return False
@@ -367,11 +364,11 @@ class RunDirectory:
         return {(k, row["sampler"]) for k in points for row in rows} <= there
 
     def check_points(self, before: int, samplers: Collection[str]) -> None:
-        """Check that no row of the points before one is missing: nothing can make them again.
+        """Check that no row of earlier evaluation points is missing, whose weights are not kept.
 
         Args:
-            before: the evaluation point that the run goes on from, whose rows can be made again.
-            samplers: names of the samplers that each point has a row of.
+            before: the evaluation point at which the run resumes.
+            samplers: names of the samplers that every point must have.
 
         Raises:
             ValueError: a row is missing.
@@ -391,10 +388,10 @@ class RunDirectory:
 
 
 class _TreeDumper(yaml.SafeDumper):
-    """Writes values that stand in two places twice, without aliases, which are not read."""
+    """A dumper without aliases, which the reader does not accept."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Asked before an alias is written."""
+        """Write every value in full."""
         return True
 
 
@@ -407,20 +404,20 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
-    """A row completed with the columns that it lacks: their former values if known, else empty."""
+    """A row with its missing columns filled in: their former values if known, otherwise empty."""
     known = {"class_labels": class_labels_of_before(row["conditional_accuracy"])}
     return {**row, **{name: known.get(name, "") for name in lacking}}
 
 
 def _cell(value: Any) -> str:
-    """Write a value of eval.csv: floats in full precision, nothing for None and NaN."""
-    if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's floats included
+    """Format a value of eval.csv: floats in full precision, None and NaN as empty."""
+    if isinstance(value, Real) and not isinstance(value, Integral):  # also NumPy's floats
         return "" if math.isnan(value) else repr(float(value))
     return "" if value is None else str(value)
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, str]:
-    """Map dotted keys to values, shown as YAML would write them on one line."""
+    """Map dotted keys to values, formatted as JSON."""
     if isinstance(tree, dict) and tree:
         pairs = (_flatten(value, f"{prefix}.{key}") for key, value in tree.items())
         return {key: value for pair in pairs for key, value in pair.items()}

@@ -1,4 +1,4 @@
-"""What made the numbers: the protocol and provenance columns of a run's rows."""
+"""The protocol and provenance columns of a run's rows."""
 
 import importlib.metadata
 import platform
@@ -20,9 +20,10 @@ from bench.training.trainer import Trainer
 
 
 def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
-    """The columns PROTOCOL, PROVENANCE, PERFECT and BLIND of `bench.schema`, alike in every row.
+    """The columns of the groups protocol, provenance and perfect, and the blind spots.
 
-    What is not trained leaves budget, precision and the machine out, and so agrees with any.
+    They are equal in all rows of a run. For models that are not trained, budget, precision and
+    machine are missing, which matches anything.
     """
     dataset, extractors = evaluator.reference.dataset, evaluator.reference.extractors
     columns: dict[str, Any] = {
@@ -54,7 +55,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
 
 
 def backend(resamples: int) -> str:
-    """Whose definitions the metrics follow, and their settings."""
+    """Definitions and settings of the metrics, as text."""
     return (
         f"bench metrics {METRICS_VERSION}; as torch-fidelity "
         f"{importlib.metadata.version('torch-fidelity')}: FID, KID ({KID_SUBSETS} subsets of "
@@ -65,7 +66,7 @@ def backend(resamples: int) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a reader would name it."""
+    """Name of the device, such as that of the GPU or CPU model."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -75,7 +76,7 @@ def device_name(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout, marked if files were changed; empty where there is none."""
+    """The commit of this checkout, with -dirty if files were changed; empty without git."""
     root = Path(bench.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return ""

@@ -1,4 +1,4 @@
-"""A recorded run, built again from its directory: the model with the weights that were scored."""
+"""Rebuilding the model of a recorded run, with the weights that were scored."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -26,23 +26,23 @@ from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.training import checkpoint
 from models.base import DataSpec, GenerativeModel
 
-MOST_GENERATIONS = 3
-"""How deep runs may be made of the models of other runs."""
+MAX_GENERATIONS = 3
+"""Maximum depth of runs whose models contain models of other runs."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """What a run directory holds, ready to draw from.
+    """A recorded run, ready for sampling.
 
     Attributes:
         name: <dataset>/<model>/<variant>/seed=<seed>.
         shape: shape of one sample.
         model: the model with the weights that its evaluator scored.
-        weights: which these are, "ema" or "raw".
-        step: the training step that they are from.
-        options: how the evaluator drew.
-        frequencies: how often it asked a class-conditional model for each class, (K,); None for
-            equally often.
+        weights: "ema" or "raw".
+        step: training step of the weights.
+        options: settings of the evaluator.
+        frequencies: probabilities of the class labels for a class-conditional model, (K,); None if
+            they are equal.
     """
 
     name: str
@@ -57,19 +57,18 @@ class RecordedRun:
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
-    The run may be from elsewhere: files that its configuration names are read and none is written.
-    A published data set that is missing is downloaded to a folder of whoever calls this alone, and
-    decoded data is kept in their cache.
+    The run need not be trusted: files that its configuration names are only read. Missing published
+    data sets are downloaded only to a data folder of the caller, and decoded data is kept in the
+    caller's cache.
 
     Args:
         run: the run directory.
-        device: where the model shall be, see `choose_device`.
-        data_root: where data sets lie; None for where they lay when the run was made or, if there
-            is no such folder, for $BENCH_DATA or "data".
+        device: device of the model, see `choose_device`.
+        data_root: folder of data sets; None for the recorded one or, if it does not exist,
+            $BENCH_DATA or "data".
 
     Raises:
-        FileNotFoundError: it is not a run directory, or a published data set is missing where the
-            run had it.
+        FileNotFoundError: it is not a run directory, or a published data set is missing.
         RunInUseError: the run is being trained.
         ValueError: there is no checkpoint yet, or it does not fit the model or the data.
     """
@@ -97,16 +96,16 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
 def trained_or(
     build: Callable[[DataSpec], GenerativeModel], run: str | None
 ) -> Callable[[DataSpec], GenerativeModel]:
-    """A model for a larger one to be made of: trained in an earlier run, or to be trained with it.
+    """A builder of a part of a larger model: taken from an earlier run, or new.
 
     Args:
-        build: makes the model with fresh weights.
-        run: a finished run's directory, whose model is taken with the weights that were scored;
-            None for the fresh one.
+        build: builds the part with initial weights.
+        run: directory of a finished run whose model is used with the weights that were scored;
+            None for `build`.
 
     Returns:
-        What makes the model; it raises as `rebuild` does where the run cannot be used, and
-        ValueError where it is in training, has not finished or its data was of another shape.
+        The builder. It raises the errors of `rebuild`, and ValueError if the run is being trained,
+        has not finished or has data of another shape.
     """
     if run is None:
         return build
@@ -118,7 +117,7 @@ def trained_or(
             with type_errors_name(f"{run}: model.build"):
                 model = instantiate(cfg.model.build, _convert_="all")(data)
             _load_evaluated(model, Path(run))
-        except RunInUseError as error:  # nobody is at the run that asks for it: it is not left
+        except RunInUseError as error:  # the run in use is not the one that is started
             raise ValueError(
                 f"{run} is in training: give this command again once it has finished, or name "
                 "another run"
@@ -130,7 +129,7 @@ def trained_or(
 
 
 def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the run has finished, on data of this shape."""
+    """Raise ValueError unless the run has finished and its data has this shape."""
     with RunDirectory(run, reading=True) as records:
         status, rows = read_status(run), records.eval_rows()
     if status is None or status.status != "finished":
@@ -143,14 +142,14 @@ def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
 
 
 def _recorded(run: Path) -> DictConfig:
-    """The configuration that a run was made with; it may be from elsewhere, and is checked."""
+    """The recorded configuration of a run, checked because it need not be trusted."""
     written = _read(run)
     _check_generations(run, written)
     return OmegaConf.create(written)
 
 
 def _read(run: Path) -> dict[str, Any]:
-    """The content of config.yaml of a run; all that it would call is listed or trusted."""
+    """The content of config.yaml; everything that it calls is listed or trusted."""
     path = run / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(
@@ -173,9 +172,9 @@ def _read(run: Path) -> dict[str, Any]:
 
 
 def _check_generations(run: Path, config: Mapping[str, Any]) -> None:
-    """Raise ValueError where runs are made of runs without end, as one that is made of itself."""
+    """Raise ValueError if runs contain runs too deeply, or a run contains itself."""
     configs = [config]
-    for _ in range(MOST_GENERATIONS):
+    for _ in range(MAX_GENERATIONS):
         named = {
             Path(parent).resolve()
             for one in configs
@@ -185,13 +184,13 @@ def _check_generations(run: Path, config: Mapping[str, Any]) -> None:
             return
         configs = [_read(parent) for parent in sorted(named)]
     raise ValueError(
-        f"{run} is made of runs that are made of runs, {MOST_GENERATIONS} times or without end: do "
+        f"{run} is made of runs that are made of runs, {MAX_GENERATIONS} times or without end: do "
         "not use this run"
     )
 
 
 def _settings(config: Mapping[str, Any], run: Path) -> Settings:
-    """The settings that are recorded; ValueError where they cannot be used."""
+    """The recorded settings; ValueError if they are invalid."""
     try:
         return read_settings(config, recorded=True)
     except ValueError as error:
@@ -199,18 +198,18 @@ def _settings(config: Mapping[str, Any], run: Path) -> Settings:
 
 
 def _data_root(settings: Settings) -> Path:
-    """Where the data lay when the run was made, if that is there; else where ours lies."""
+    """The recorded folder of data sets, if it exists, otherwise the caller's."""
     return settings.data_root if settings.data_root.is_dir() else _own_root()
 
 
 def _own_root() -> Path:
-    """Where data sets lie, and are downloaded to, unless somebody says otherwise."""
+    """The default folder of data sets and downloads."""
     return Path(os.environ.get("BENCH_DATA", "data"))
 
 
 def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
-    """Load the weights that `Trainer.evaluated` had: which they are, and their training step."""
-    with RunDirectory(run, reading=True) as records:  # nobody may be writing checkpoints meanwhile
+    """Load the weights that were scored; returns "ema" or "raw", and their training step."""
+    with RunDirectory(run, reading=True) as records:  # shared lock while reading
         state = checkpoint.load_latest(records.checkpoints, model.progress.device)
     if state is None:
         if model.phases:

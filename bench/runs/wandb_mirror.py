@@ -1,4 +1,4 @@
-"""The copy of a run in Weights & Biases; the CSV files of `bench.runs.directory` are the record."""
+"""Mirror of a run in Weights & Biases; the CSV files of `bench.runs.directory` are the record."""
 
 import logging
 import secrets
@@ -10,10 +10,10 @@ from bench.config import LoggerSettings
 from bench.runtime.atomic_files import write_atomically
 
 INIT_TIMEOUT_SECONDS = 30
-"""How long a run waits for W&B to answer before it goes on without."""
+"""Time limit for W&B to answer, after which the run continues without it."""
 
 FINISH_TIMEOUT_SECONDS = 120
-"""How long a finished run waits for its upload; what is missing stays in the run directory."""
+"""Time limit of the upload of a finished run; missing files stay in the run directory."""
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class WandbLogger:
         run_id = lasting_id(directory)
 
         def start() -> None:
-            import wandb  # over a second: only runs that want it pay
+            import wandb  # slow to import
 
             run = wandb.init(
                 mode=settings.wandb,

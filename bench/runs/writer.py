@@ -1,4 +1,4 @@
-"""What a run leaves behind as it trains: log rows, evaluation rows, pictures, a mirror."""
+"""Recording of a run: log rows, evaluation rows, pictures, and the W&B mirror."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Instruments:
-    """What shows and measures a run while it trains.
+    """Progress display, W&B mirror and memory meter of a run.
 
     Attributes:
         wandb: the mirror.
-        progress: the line on the terminal.
-        memory: peak memory beyond what was there before the model was built.
+        progress: the progress line on the terminal.
+        memory: peak memory since before the model was built.
     """
 
     wandb: WandbLogger
@@ -39,15 +39,15 @@ class Instruments:
 
 
 class Recorder:
-    """The trainer's observer on the main process: evaluates, and writes everything down.
+    """Training callbacks of the main process: evaluate the model and record the results.
 
     Args:
         records: the run directory, open for writing.
-        trainer: whose training is recorded.
+        trainer: the trainer to record.
         evaluator: scores the model at every evaluation point.
-        constants: values of eval.csv that are the same in every row: identity and protocol.
-        instruments: where else it is shown, and what measures it.
-        command: the command line, for the record.
+        constants: values of eval.csv that are equal in all rows: identity and protocol.
+        instruments: progress display, W&B mirror and memory meter.
+        command: the command line, for status.json.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Recorder:
         self._train_memory_mib: float | None = None
         records.truncate_eval(trainer.spent.point, self.columns)
         records.check_points(trainer.spent.point, trainer.model.samplers)
-        redone = None if self._is_evaluated(records.eval_rows()) else PREFIX  # rows not written
+        redone = None if self._is_evaluated(records.eval_rows()) else PREFIX
         records.train.truncate_after(trainer.spent.step, redone=redone)
         records.write_status(Status("running", step=trainer.spent.step, command=command))
 
     def on_step(self) -> None:
-        """Move the progress line."""
+        """Update the progress line."""
         spent = self.trainer.spent
         self.progress.step(self.trainer.progress, spent.images / max(spent.seconds, 1e-9))
 
@@ -96,13 +96,13 @@ class Recorder:
         self.wandb.log(values, images=spent.images)
 
     def on_save(self) -> None:
-        """Bring train.csv and the status up to the checkpoint that is about to be written."""
+        """Write pending log rows and the status before a checkpoint is written."""
         self.records.train.flush()
         step = self.trainer.spent.step
         self.records.write_status(Status("running", step=step, command=self.command))
 
     def on_point(self) -> None:
-        """Evaluate, unless that was done before a kill, and add rows to eval.csv."""
+        """Evaluate and add rows to eval.csv, unless this point already has its rows."""
         spent = self.trainer.spent
         earlier = self.records.eval_rows()
         if self._is_evaluated(earlier):
@@ -127,13 +127,13 @@ class Recorder:
         self.memory.restart()
 
     def _is_evaluated(self, rows: Sequence[Mapping[str, str]]) -> bool:
-        """Whether there is a row of every sampler at the evaluation point that training is at."""
+        """Whether there is a row of every sampler at the current evaluation point."""
         point = self.trainer.spent.point
         there = {row["sampler"] for row in rows if int(row["checkpoint"]) == point}
         return there >= self.trainer.model.samplers.keys()
 
     def _collapse(self, row: Mapping[str, Any], earlier: Sequence[Mapping[str, str]]) -> list[Sign]:
-        """Signs of collapse; none of data and others' samples, which are not in training."""
+        """Signs of collapse; none for models that are not trained."""
         if not self.trainer.phases:
             return []
         fid = f"fid_{self._ranked_by}"
@@ -150,7 +150,7 @@ class Recorder:
         )
 
     def _warn(self, row: dict[str, Any], signs: Sequence[Sign]) -> None:
-        """Write signs into the row, train.csv, the progress line and W&B."""
+        """Report signs in the row, train.csv, the progress line and W&B."""
         if not signs:
             return
         row["warning"] = SEPARATOR.join(sign.words for sign in signs)
@@ -164,14 +164,14 @@ class Recorder:
         log.warning("⚠ %s, %s: %s", self.records.path, row["sampler"], row["warning"])
 
     def close(self) -> None:
-        """Write what is pending, and let W&B finish its upload."""
+        """Write pending log rows and finish the W&B upload."""
         try:
             self.records.train.flush()
         finally:
             self.wandb.finish()
 
     def _read_memory(self) -> None:
-        """Take in the peak of the training since the last evaluation, which has its own."""
+        """Include the peak since the last evaluation in the peak memory of training."""
         peak = self.memory.mib()
         known = [mib for mib in (self._train_memory_mib, peak) if mib is not None]
         self._train_memory_mib = max(known, default=None)
@@ -209,7 +209,7 @@ class Recorder:
             self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
 
     def _save_inside(self, spent: Spent) -> None:
-        """Write what the model does step by step: curves.csv, pictures of how samples arise."""
+        """Write curves.csv and pictures of intermediate states of sampling."""
         inside = self.evaluator.look_inside(self.trainer.evaluated)
         if inside.curves:
             rows = [[str(value) for value in row] for row in inside.curves]

@@ -694,7 +694,7 @@ COMPARE = (
     compared(
         "an evaluation point that there cannot be",
         (
-            "<runs>/seed=0/eval.csv has a row of checkpoint 2 of 1, which there cannot be: delete "
+            "<runs>/seed=0/eval.csv has a row of checkpoint 2 of 1, which is impossible: delete "
             "<runs>/seed=0 and run it again, or name other runs"
         ),
         lambda root: nothing(write_run(root, checkpoint=2)),

@@ -1,5 +1,5 @@
-"""Claims of the source documents → verdicts, from the runs that decide them.
+"""Verdicts on the claims of the source documents.
 
-`selection` finds runs, `measurements` turns them into numbers by seed, `declaration` reads the
-claims of conf/claims, `verdicts` judges them; `bench.compare.writers.claims` writes the page.
+`declaration` reads conf/claims, `selection` finds runs, `measurements` computes numbers from them,
+`verdicts` tests these; `bench.compare.writers.claims` writes the page.
 """

@@ -1,7 +1,7 @@
-"""What each kind of test measures: a number for every seed or data set, or counts of runs.
+"""Kinds of tests of claims: functions from runs to one number per seed or data set, or to counts.
 
-A kind is a function of the runs on both `Sides` and of the options that a test in conf/claims has
-for it; `KINDS`, at the end, lists them with the scale on which they are compared.
+The arguments are the runs on both `Sides` and the options that the test has in conf/claims.
+`KINDS`, at the end, lists all kinds with the scale on which they are compared.
 """
 
 import math
@@ -34,9 +34,9 @@ class Sides:
     """The runs that a test compares.
 
     Attributes:
-        numerator: one group for each selection.
-        baseline: what they are compared with; empty for a comparison with a number.
-        scope: the comparisons that they were found in.
+        numerator: one group per selection.
+        baseline: the groups to compare with; empty for a comparison with a constant.
+        scope: the comparisons that contain them.
     """
 
     numerator: tuple[Group, ...]
@@ -45,19 +45,18 @@ class Sides:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Both sides."""
+        """The groups of both sides."""
         return (*self.numerator, *self.baseline)
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """One number for every seed, or for every data set.
+    """One number per seed or per data set.
 
     Attributes:
-        values: by seed or data set; logarithms where the kind compares by ratio.
-        lacking: why there are no numbers; empty where there are.
-        bounds: whether some values are only bounds on the side of 0, so that only their signs
-            count.
+        values: by seed or data set; logarithms if the kind compares by ratio.
+        lacking: why there are no numbers; empty if there are.
+        bounds: whether some values are only bounds towards 0, so that only signs are tested.
     """
 
     values: Mapping[str, float]
@@ -67,11 +66,11 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Counts:
-    """Shares of runs, by data set.
+    """Counts of runs by data set.
 
     Attributes:
-        numerator: (runs that are counted, all runs).
-        baseline: of the other side; empty where shares are compared with a number.
+        numerator: (runs with the property, all runs).
+        baseline: the same for the baseline; empty for a comparison with a constant.
     """
 
     numerator: tuple[tuple[int, int], ...]
@@ -79,46 +78,46 @@ class Counts:
 
 
 def ratio(sides: Sides, equal: str = "") -> Seeds | None:
-    """The numerator's value over the baseline's; values of several selections are multiplied.
+    """The numerator's value divided by the baseline's; several selections are multiplied.
 
     Args:
         sides: the runs.
-        equal: what both sides shall have consumed equally, such as "images"; empty for the ends of
+        equal: budget at which both sides are compared, such as "images"; empty for the ends of
             the runs.
     """
     return _ratios(sides, _at_equal(sides.groups, equal) if equal else by_seed(sides.groups))
 
 
 def difference(sides: Sides, factor: float = 1.0) -> Seeds | None:
-    """The numerator's value minus `factor` times the baseline's; those of several are added up.
+    """The numerator's value minus `factor` times the baseline's; several selections are added.
 
-    Values that may be zero need it.
+    Needed for columns that may be zero.
     """
     return _differences(sides, by_seed(sides.groups), factor)
 
 
 def share_at_least(sides: Sides, factor: float = 1.0) -> Counts | None:
-    """Seeds in which the numerator's value is at least `factor` times the baseline's.
+    """Number of seeds in which the numerator's value is at least `factor` times the baseline's.
 
-    Where all seeds are alike, Student's t of the difference has no spread to divide by.
+    Use it if all seeds may be equal, for which Student's t is undefined.
     """
     found = difference(sides, factor)
     return found and _share([value >= 0 for value in found.values.values()])
 
 
 def largest_rise_ratio(sides: Sides) -> Seeds | None:
-    """The largest rise of the metric along a run, numerator over baseline."""
+    """Ratio of the largest rises of the metric along a run, numerator over baseline."""
     found = []
     for group in sides.groups:
-        courses = {m.seed: column(m, group.selection.column) for m in group.finished}
-        found.append({seed: largest_rise(c) for seed, c in courses.items() if len(c) > 1})
+        series = {m.seed: column(m, group.selection.column) for m in group.finished}
+        found.append({seed: largest_rise(v) for seed, v in series.items() if len(v) > 1})
     return _ratios(sides, found)
 
 
 def largest_rise(values: np.ndarray) -> float:
-    """The largest value / best earlier value along a run, at least 1; lower values are better.
+    """Maximum of value / best earlier value along a run, at least 1; lower values are better.
 
-    NaN where a value is not positive or not known.
+    NaN if a value is not positive or unknown.
     """
     if not (np.isfinite(values) & (values > 0)).all():
         return math.nan
@@ -127,14 +126,14 @@ def largest_rise(values: np.ndarray) -> float:
 
 
 def cost_to_reach(sides: Sides, cost: str) -> Seeds | None:
-    """What it cost to reach the worse of both final FIDs, numerator over baseline.
+    """Ratio of the costs to reach the worse of both final FIDs, numerator over baseline.
 
-    A side that had it at its first evaluation point had it then or before. Such a seed counts only
-    where knowing more would make the ratio larger still, or smaller still: as a bound.
+    If a side had reached it at its first evaluation point, its cost is only an upper bound. Such a
+    seed is used if the ratio is then a bound towards 1, and left out otherwise.
 
     Args:
         sides: the runs.
-        cost: a column of eval.csv that training consumes.
+        cost: a unit of the training budget, as column of eval.csv.
     """
     ours, theirs = ({m.seed: _course(m, cost) for m in group.finished} for group in sides.groups)
     found, bounds = {}, False
@@ -151,31 +150,31 @@ def cost_to_reach(sides: Sides, cost: str) -> Seeds | None:
 
 
 def share_slower(sides: Sides, cost: str) -> Counts | None:
-    """Seeds in which the numerator's cost to reach that FID is higher, of those that tell."""
+    """Number of seeds in which the numerator's `cost_to_reach` is higher."""
     found = cost_to_reach(sides, cost)
     return found and _share([value > 0 for value in found.values.values()])
 
 
 def _course(member: Member, cost: str) -> Curve:
-    """The FID of a member along a cost, where both are known."""
+    """The FID of a member against a cost, at points where both are known."""
     x, y = column(member, cost), column(member, "fid")
     known = np.isfinite(x) & np.isfinite(y)
     return Curve(x[known], y[known])
 
 
 def _cost_ratio(a: Crossing, b: Crossing) -> float | None:
-    """log(a / b), or the bound of it that is nearer to 0; None where it may be on either side."""
+    """log(a / b), or its bound towards 0; None if the sign is unknown."""
     found = math.log(a.high / b.high)
     known = (a.low == a.high or found < 0) and (b.low == b.high or found > 0)
     return found if known else None
 
 
 def sensitivity(sides: Sides, settings: Sequence[str]) -> Seeds | None:
-    """How far settings move FID, numerator over baseline: root mean square of log(FID / default's).
+    """Ratio of sensitivities to settings: the root mean square of log(FID / FID of the default).
 
     Args:
         sides: the runs with default settings.
-        settings: last words of the keys of overrides; runs that override one of them count.
+        settings: last parts of override keys; runs that override one of them are used.
     """
     effects = _effects(sides, settings)
     failed = sum(int(np.isinf(frame).any().sum()) for frame in effects)
@@ -185,17 +184,17 @@ def sensitivity(sides: Sides, settings: Sequence[str]) -> Seeds | None:
 
 
 GOOD = 1.5
-"""A setting whose FID is at most this many times that of the default is good."""
+"""Maximum ratio of a good setting's FID to that of the default."""
 
 
 def good_settings(sides: Sides, settings: Sequence[str]) -> Seeds | None:
-    """Share of good settings, numerator minus baseline; one whose training failed is not good."""
+    """Share of good settings, numerator minus baseline; a failed setting is not good."""
     effects = _effects(sides, settings)
     return _differences(sides, [(frame <= math.log(GOOD)).mean().to_dict() for frame in effects])
 
 
 def _effects(sides: Sides, settings: Sequence[str]) -> list[pd.DataFrame]:
-    """The effects of both sides' settings; empty unless both have the same ones, at least two."""
+    """Effects of both sides' settings; empty unless both have the same settings, at least two."""
     found = [_effects_of(group, settings, sides.scope) for group in sides.groups]
     alike = len({tuple(sorted(frame.index)) for frame in found}) == 1 and len(found[0]) > 1
     return found if alike and not any(frame.empty for frame in found) else [pd.DataFrame()] * 2
@@ -204,9 +203,9 @@ def _effects(sides: Sides, settings: Sequence[str]) -> list[pd.DataFrame]:
 def _effects_of(
     default: Group, settings: Sequence[str], scope: Sequence[Comparison]
 ) -> pd.DataFrame:
-    """log(FID / default's) at the same number of images: a row a setting, a column a seed.
+    """log(FID / FID of the default) at equal images; one row per setting, one column per seed.
 
-    Infinite where training failed; only seeds that every setting has.
+    Infinite if training failed. Only seeds that all settings have are included.
     """
     model = default.members[0].run.model
     variants = {
@@ -237,11 +236,10 @@ def _log_ratio(a: float, b: float) -> float:
 
 
 def spread_over_seeds(sides: Sides) -> Seeds | None:
-    """Standard deviation of log FID over seeds, numerator over baseline: one number a data set.
+    """Ratio of standard deviations of log FID over seeds: one number per data set.
 
-    Over the seeds that both have, that number is symmetric about 0 if both spread alike, whatever
-    their distribution, where a test of variances on one data set takes one collapsed seed for a
-    difference.
+    Its logarithm is symmetric about 0 if both models have equal distributions, whatever these are.
+    An F test on one data set would take a single collapsed seed for a difference.
     """
     ours, theirs = (log_spread(list(values.values())) for values in by_seed(sides.groups))
     group = sides.numerator[0]
@@ -250,7 +248,7 @@ def spread_over_seeds(sides: Sides) -> Seeds | None:
 
 
 def log_spread(values: Sequence[float]) -> float:
-    """Logarithm of the standard deviation of logarithms; NaN of too few, or of equal ones."""
+    """Logarithm of the standard deviation of logarithms; NaN for too few or equal values."""
     if len(values) < MIN_SEEDS or min(values) <= 0:
         return math.nan
     deviation = float(np.std(np.log(values), ddof=1))
@@ -258,7 +256,7 @@ def log_spread(values: Sequence[float]) -> float:
 
 
 def failure_rate(sides: Sides) -> Counts | None:
-    """Runs that failed, or whose last samples show signs of collapse, of those that ended."""
+    """Number of ended runs that failed or whose last samples show signs of collapse."""
     counts = []
     for group in sides.groups:
         ended = [m for m in group.members if m.run.state in ENDED]
@@ -276,10 +274,10 @@ def _failed(member: Member) -> bool:
 
 
 def share_on_front(sides: Sides, cost: str) -> Counts | None:
-    """Seeds in which the numerator is on the Pareto front of FID against a cost.
+    """Number of seeds in which the numerator is on the Pareto front of FID against a cost.
 
-    The front is that of every sampler of the trained models whose configuration is the default,
-    without those whose samples show signs of collapse; an entry that does is not on it.
+    The front is over all samplers of trained models in their default configuration, without those
+    that show signs of collapse.
 
     Args:
         sides: the runs, of one side.
@@ -297,7 +295,7 @@ def share_on_front(sides: Sides, cost: str) -> Counts | None:
 def _points_by_seed(
     cost: str, scope: Sequence[Comparison]
 ) -> dict[str, dict[str, tuple[float, float]]]:
-    """(cost, FID) of every sampler of models as they are configured, by seed and name."""
+    """(cost, FID) of every sampler of models in default configuration, by seed and name."""
     points: dict[str, dict[str, tuple[float, float]]] = {}
     for comparison in scope:
         names = ((run.model, name) for run in comparison.runs for name in run.last.texts("sampler"))
@@ -312,15 +310,14 @@ def _points_by_seed(
 
 
 def _at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
-    """The selected columns by seed where all groups have consumed the same, between points.
+    """The selected columns by seed, interpolated at a budget that all groups have consumed.
 
-    For each seed that is the least that any group ended with; a seed without evaluation points
-    around it has NaN. This compares fairly what a busy machine let train more or less in equal
-    time.
+    For each seed this is the smallest final budget of any group; NaN if it is outside the evaluated
+    range. It makes runs of equal duration comparable if a busy machine slowed some of them.
 
     Args:
-        groups: of one data set.
-        axis: what is equal, such as "images".
+        groups: groups of one data set.
+        axis: the budget that is equal, such as "images".
     """
     members = [{m.seed: m for m in group.finished} for group in groups]
     found: list[dict[str, float]] = [{} for _ in groups]
@@ -334,10 +331,10 @@ def _at_equal(groups: Sequence[Group], axis: str) -> list[dict[str, float]]:
 
 
 def _ratios(sides: Sides, values: Sequence[Mapping[str, float]]) -> Seeds | None:
-    """Logarithms of ratios for every seed that all groups have; None where there is none.
+    """Logarithms of ratios for every seed that all groups have; None if there is no such seed.
 
-    A ratio of values that are not positive is none. Such seeds are not left out, which would leave
-    out those that collapsed: the whole measurement says what it lacks.
+    If a value is not positive, there is no measurement: leaving out its seed would leave out the
+    seeds that collapsed.
     """
     seeds = _common_seeds(values)
     bad = [seed for seed in seeds if any(group[seed] <= 0 for group in values)]
@@ -351,7 +348,7 @@ def _ratios(sides: Sides, values: Sequence[Mapping[str, float]]) -> Seeds | None
 def _differences(
     sides: Sides, values: Sequence[Mapping[str, float]], factor: float = 1.0
 ) -> Seeds | None:
-    """Sums minus `factor` times the baseline's, for every seed that all groups have."""
+    """Sums of the numerator minus `factor` times sums of the baseline, for all common seeds."""
     signs = [1.0] * len(sides.numerator) + [-factor] * len(sides.baseline)
     found = {
         seed: sum(sign * group[seed] for sign, group in zip(signs, values, strict=True))
@@ -361,7 +358,7 @@ def _differences(
 
 
 def _common_seeds(values: Sequence[Mapping[str, float]]) -> list[str]:
-    """Seeds that every group has a finite value of."""
+    """Seeds for which every group has a finite value."""
     return [s for s in values[0] if all(math.isfinite(g.get(s, math.nan)) for g in values)]
 
 
@@ -374,13 +371,13 @@ class Kind:
     """A kind of test.
 
     Attributes:
-        measure: from the runs and the options of the test; None where runs are there that lack what
-            it needs.
+        measure: computes the measurement from the runs and the options of the test; None if the
+            runs lack the required values.
         scale: whether the sides are compared by ratio or difference, or runs are counted.
-        per: what there is one number of. Five seeds of one data set cannot decide a share, or how
-            far seeds spread: anything but seeds is taken of all data sets together.
+        per: unit of one number. Five seeds of one data set cannot decide a share or a spread, so
+            anything but seeds is pooled over data sets.
         selections: 1 for a numerator, 2 for a numerator and a baseline, 0 for any number.
-        only_default: whether it can be compared with the default threshold only.
+        only_default: whether only the default threshold is allowed.
     """
 
     measure: Callable[..., Seeds | Counts | None]
@@ -391,7 +388,7 @@ class Kind:
 
     @property
     def threshold(self) -> float:
-        """What separates support from contradiction where a test does not say."""
+        """The default threshold between support and contradiction."""
         return {"ratio": 1.0, "difference": 0.0, "share": 0.5}[self.scale]
 
 
@@ -409,4 +406,4 @@ KINDS = {
     "failure_rate_difference": Kind(failure_rate, "difference", "run", 2, only_default=True),
     "share_on_front": Kind(share_on_front, "share", "run", selections=1),
 }
-"""Kinds of tests, by the names that conf/claims has for them; docs/claims.md explains them."""
+"""Kinds of tests by their names in conf/claims; docs/claims.md explains them."""

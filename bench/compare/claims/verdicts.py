@@ -1,4 +1,4 @@
-"""Measurements → findings → the verdict of a claim, with Holm's correction over its tests."""
+"""Verdicts on claims: tests of measurements, with Holm's correction over the tests of a claim."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
 VERDICTS: tuple[Verdict, ...] = ("supported", "contradicted", "inconclusive", "not measured")
 
 MARGIN = 1.1
-"""A ratio within [1 / MARGIN, MARGIN] is no difference that matters, where a claim expects one."""
+"""A ratio within [1 / MARGIN, MARGIN] counts as no difference for `expect: differs`."""
 
 Words = Literal["supports", "contradicts", "undecided", "too few"]
 
@@ -30,13 +30,13 @@ class Estimate:
     """A measured effect before its verdict.
 
     Attributes:
-        effect: on the scale that is compared: a ratio, a difference or a share.
+        effect: a ratio, a difference or a share.
         low: lower end of its 95 % interval.
         high: upper end.
-        p: two-sided p value against no effect; NaN where there is none.
-        n: seeds, data sets, or runs of the smaller side where runs are counted.
-        text: effect with its interval, for readers.
-        unit: what n counts.
+        p: two-sided p value against no effect; NaN if there is none.
+        n: number of seeds, data sets, or runs of the smaller side.
+        text: effect with its interval, formatted.
+        unit: unit of n.
     """
 
     effect: float
@@ -49,21 +49,21 @@ class Estimate:
 
     @property
     def size(self) -> str:
-        """How many of what it rests on, for readers."""
+        """The number n with its unit, such as "5 seeds"."""
         return f"{self.n} {self.unit if self.n != 1 else self.unit.removesuffix('s')}"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one test came to on one data set, or on several together.
+    """Result of one test on one data set, or on several together.
 
     Attributes:
         test: the test.
-        places: titles of the comparisons that it was measured on.
-        rows: the entries behind it.
+        places: titles of the comparisons in which it was measured.
+        rows: names of the entries behind it.
         estimate: the effect.
-        p: adjusted over the tests of the claim that decide; NaN where nothing is decided.
-        says: whether it speaks for the claim.
+        p: p value, adjusted over the deciding tests of the claim; NaN if there is none.
+        says: whether it supports or contradicts the claim.
     """
 
     test: Criterion
@@ -75,7 +75,7 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """Where it was measured, for readers."""
+        """The places, joined."""
         return ", ".join(self.places)
 
 
@@ -85,9 +85,9 @@ class Judgement:
 
     Attributes:
         claim: the claim.
-        verdict: what its findings come to together.
-        findings: one for each test and data set that was measured.
-        missing: tests that no run speaks to.
+        verdict: the verdict.
+        findings: one per test and data set that was measured.
+        missing: tests that were not measured.
     """
 
     claim: Claim
@@ -97,7 +97,7 @@ class Judgement:
 
     @property
     def sentence(self) -> str:
-        """What the verdict rests on."""
+        """The numbers of findings by what they say, such as "1 for, 2 undecided"."""
         decide = [f.says for f in self.findings if f.test.decides]
         aside = len(self.findings) - len(decide)
         parts = [
@@ -112,10 +112,10 @@ class Judgement:
 
 
 def judge(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> list[Judgement]:
-    """The verdict on every claim, from the runs that there are.
+    """The verdict on every claim.
 
-    A test speaks for a claim if a finding of it does and none speaks against it; one that must hold
-    everywhere, if all of them do. See `Claim.needs` for what tests come to together.
+    A test supports a claim if one of its findings does and none contradicts it; a test that must
+    hold everywhere, if all of its findings do. `Claim.needs` says how tests are combined.
     """
     return [_judged(claim, comparisons) for claim in claims]
 
@@ -139,14 +139,14 @@ def _judged(claim: Claim, comparisons: Sequence[Comparison]) -> Judgement:
 
 
 Measured = tuple[Seeds | Counts, tuple[Group, ...]]
-"""What was measured, and the groups behind it."""
+"""A measurement, and the groups behind it."""
 
 
 def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measured]:
-    """Everything that the runs say about a test, protocol by protocol.
+    """All measurements of a test, for each protocol.
 
-    Once for each data set and size of model, or once for all of them together where the kind has
-    no number of every seed. A test that names its data sets looks at all of them at once.
+    There is one per data set and size of model, or one for all of them together if the kind does
+    not give one number per seed. A test that names its data sets is measured over all of them.
     """
     sizes = range(max(len(selection.models) for selection in test.sides))
     split, across = len(test.numerator), all(selection.dataset for selection in test.sides)
@@ -165,12 +165,12 @@ def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measured
 
 
 def _protocol(comparison: Comparison) -> str:
-    """The values of the fields that tell a comparison from others of its data set."""
+    """A key of the protocol fields by which the comparison was split."""
     return repr(sorted(comparison.values.items()))
 
 
 def _pooled(found: Sequence[Measured]) -> list[Measured]:
-    """The numbers, or counts, of all data sets as one measurement; none of none."""
+    """Measurements of all data sets combined into one; empty if there are none."""
     groups = tuple(group for _, groups in found for group in groups)
     counts = [value for value, _ in found if isinstance(value, Counts)]
     if counts:
@@ -182,10 +182,10 @@ def _pooled(found: Sequence[Measured]) -> list[Measured]:
 
 
 def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
-    """What the findings of a claim come to together.
+    """The verdict of a claim from its findings.
 
-    Needing "all", a claim is supported if every test that decides speaks for it, and contradicted
-    if one speaks against it; needing "any", if one does and none speaks for the other side.
+    A claim with `needs: all` is supported if every deciding test supports it, and contradicted if
+    one contradicts it. With `needs: any` one test suffices, if none says the opposite.
     """
     tests = [test for test in claim.tests if test.decides]
     words = [_together([f for f in findings if f.test == test]) for test in tests]
@@ -202,7 +202,7 @@ def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
 
 
 def _together(findings: Sequence[Finding]) -> str:
-    """What one test says on all data sets: a word of `Words`, "disagrees", or nothing."""
+    """Result of one test over all data sets: one of `Words`, "disagrees", or empty."""
     says = {finding.says for finding in findings}
     everywhere = any(finding.test.everywhere for finding in findings)
     if "contradicts" in says:
@@ -213,7 +213,7 @@ def _together(findings: Sequence[Finding]) -> str:
 
 
 def _says(test: Criterion, e: Estimate, p: float) -> Words:
-    """Whether an estimate speaks for the claim or against it."""
+    """Whether an estimate supports or contradicts the claim."""
     if math.isnan(p):
         return "too few" if e.n < MIN_SEEDS else "undecided"
     if test.expect == "differs":
@@ -229,7 +229,7 @@ def _says(test: Criterion, e: Estimate, p: float) -> Words:
 
 
 def estimate(test: Criterion, value: Seeds | Counts) -> Estimate:
-    """The effect with its interval and p value."""
+    """The estimate of a measurement."""
     if isinstance(value, Seeds):
         return _of_seeds(test, value)
     return _of_two_shares(value) if value.baseline else _of_share(test, value)
@@ -259,10 +259,10 @@ def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
 
 
 def _of_bounds(values: Sequence[float], effect: float, unit: str) -> Estimate:
-    """The sign test of logarithms of ratios, of which some are bounds and know only their side."""
+    """The sign test of logarithms of ratios, some of which are bounds."""
     n, above = len(values), sum(value > 0 for value in values)
     text = f"{'at least' if effect > 1 else 'at most'} ×{effect:.3g}"
-    if 0 < above < n:  # bounds on both sides bound no mean
+    if 0 < above < n:  # bounds on both sides do not bound the mean
         text = f"above ×1 in {above} of {n}"
     return Estimate(effect, math.nan, math.nan, _binomial_p(above, n, 0.5), n, text, unit)
 
@@ -276,14 +276,14 @@ def _of_share(test: Criterion, m: Counts) -> Estimate:
 
 
 def _binomial_p(k: int, n: int, share: float) -> float:
-    """Two-sided p of the exact test that k of n have a share; NaN of too few."""
+    """Two-sided p of the exact binomial test of k in n against a share; NaN for too few."""
     from scipy import stats
 
     return float(stats.binomtest(k, n, share).pvalue) if n >= MIN_SEEDS else math.nan
 
 
 def _of_two_shares(counts: Counts) -> Estimate:
-    """The exact test of two shares within data sets: Fisher's, where there is one data set."""
+    """The exact test of two shares, stratified by data set; Fisher's test for one data set."""
     (k, n), (j, m) = _total(counts.numerator), _total(counts.baseline)
     low, high = _newcombe(k, n, j, m)
     p = stratified_p(counts.numerator, counts.baseline) if min(n, m) >= MIN_SEEDS else math.nan
@@ -297,17 +297,17 @@ Strata = Sequence[tuple[int, int]]
 
 
 def stratified_difference(a: Strata, b: Strata) -> float:
-    """The difference of two shares within strata, weighted by Mantel and Haenszel."""
+    """The difference of two shares within strata, with Mantel-Haenszel weights."""
     strata = [(k, n, j, m) for (k, n), (j, m) in zip(a, b, strict=True)]
     weight = sum(n * m / (n + m) for _, n, _, m in strata)
     return sum((k * m - j * n) / (n + m) for k, n, j, m in strata) / weight
 
 
 def stratified_p(a: Strata, b: Strata) -> float:
-    """Two-sided p of the exact conditional test that two shares are alike in every stratum.
+    """Two-sided p of the exact conditional test that two shares are equal in every stratum.
 
-    Given the successes of each stratum, those of one side are hypergeometric; their sum over strata
-    is distributed as the convolution (Cox 1970; Fisher's exact test where there is one stratum).
+    Given the successes of each stratum, those of one side are hypergeometric; the distribution of
+    their sum over strata is the convolution (Cox 1970; Fisher's exact test for one stratum).
     """
     from scipy import stats
 

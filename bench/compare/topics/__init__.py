@@ -1,1 +1,1 @@
-"""The topics of a comparison: each turns a comparison into tables and sentences."""
+"""Analyses of a comparison, and their tables and sentences."""

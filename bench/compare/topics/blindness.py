@@ -1,8 +1,4 @@
-"""Which metrics of a comparison rest on an extractor that does not tell bad samples from real data.
-
-`blind_to` gives them as values, for whatever marks or recommends by a metric; the rest is what
-readers are told.
-"""
+"""Blind spots of a comparison: metrics that do not separate known bad samples from real data."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,28 +12,28 @@ from bench.schema import BLIND, Column
 
 BLIND_SENTENCE = (
     "In the features of {extractor}, {metric} does not separate {kinds} from held-out images "
-    "({real}): a good value is no sign of quality here, and none is bold."
+    "({real}): a good value is no evidence of quality here, and none is bold."
 )
 ERROR_SENTENCE = (
-    "The features of {extractor} are those of a classifier of the data's own classes, which is "
-    "wrong on {error} % of held-out images."
+    "The features of {extractor} come from a classifier of the data's own classes, which "
+    "misclassifies {error} % of held-out images."
 )
 
 
 @analysis
 def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[BlindSpot, ...]]:
-    """The known bad samples that each metric of an extractor does not tell from real data.
+    """Known bad samples that each metric of an extractor does not separate from real data.
 
     Args:
         comparison: the runs.
         extractor: one of its extractors.
 
     Returns:
-        By metric, such as "precision" or "fid"; metrics without blind spots are left out, and so is
-        everything where no run was checked, as none was before the check existed.
+        Blind spots by metric, such as "precision" or "fid". Metrics without blind spots are left
+        out; the mapping is empty if no run was checked (as in earlier versions).
 
     Raises:
-        ValueError: a run records something else.
+        ValueError: a recorded text does not describe blind spots.
     """
     found: dict[tuple[str, str], BlindSpot] = {}
     for run in comparison.runs:
@@ -51,7 +47,7 @@ def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[Blind
 
 @analysis
 def blind_text(comparison: Comparison, extractor: str) -> str:
-    """The blind spots of an extractor as eval.csv has them; empty where no run was checked."""
+    """The blind spots of an extractor as text of eval.csv; empty if no run was checked."""
     if not any(text for run in comparison.runs for text in _texts(run, extractor)):
         return ""
     by_metric = blind_to(comparison, extractor)
@@ -60,7 +56,7 @@ def blind_text(comparison: Comparison, extractor: str) -> str:
 
 @analysis
 def blind_columns(comparison: Comparison) -> frozenset[str]:
-    """Columns of eval.csv in which nothing may be marked as best, such as "precision_domain"."""
+    """Columns of eval.csv in which no value is marked as best, such as "precision_domain"."""
     return frozenset(
         f"{metric}_{extractor}"
         for extractor in comparison.extractors
@@ -69,7 +65,7 @@ def blind_columns(comparison: Comparison) -> frozenset[str]:
 
 
 def blind_sentences(comparison: Comparison, extractor: str, columns: Iterable[Column]) -> list[str]:
-    """What readers of these columns have to know; nothing of metrics without blind spots."""
+    """One sentence per column that has blind spots."""
     spots = blind_to(comparison, extractor)
     return [
         BLIND_SENTENCE.format(
@@ -84,7 +80,7 @@ def blind_sentences(comparison: Comparison, extractor: str, columns: Iterable[Co
 
 
 def error_sentences(comparison: Comparison) -> list[str]:
-    """How often the classifier behind the domain extractor errs, where it is used."""
+    """A sentence with the error rate of the domain extractor's classifier, if it is used."""
     errors = [entry.mean["classifier_error"] for entry in comparison.entries if entry.finished]
     known = [error for error in errors if not math.isnan(error)]
     if "domain" not in comparison.extractors or not known:
@@ -110,7 +106,7 @@ def _texts(run: Run, extractor: str) -> tuple[str, ...]:
 
 
 def _number(score: float, column: Column) -> str:
-    """A score in the units of the tables."""
+    """A score in the unit of the tables."""
     return f"{score * column.factor:.3g}"
 
 

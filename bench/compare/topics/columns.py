@@ -1,4 +1,4 @@
-"""The measured columns of a table: headings, what a value looks like, and which one is best."""
+"""Measured columns of a table: headings, formatted values, and the best entries."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from bench.schema import INTERVAL_METRICS, MEASURED, Column, shown_in
 ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 
 HINDSIGHT = Column(BEST_FID, "quality", meaning="The lowest FID at any evaluation point of a run.")
-"""Like a column of eval.csv: never marked as best, since hindsight picked it."""
+"""Column of the best FID; never marked as best, because it is selected in hindsight."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Measure:
     """One measured column of a table.
 
     Attributes:
-        name: its column in eval.csv, or in the means of an entry.
-        heading: its title with extractor or unit and the arrow.
-        column: its row of the registry.
-        text: shows the value of a finished entry; NOTHING where there is none.
+        name: key in `Entry.mean`, usually a column of eval.csv.
+        heading: title with extractor or unit, and an arrow towards better values.
+        column: its entry in `bench.schema`.
+        text: formats the value of a finished entry; NOTHING if it has none.
         ranked: whether its best value is marked.
     """
 
@@ -38,7 +38,7 @@ def measures(table: str, extractor: str | None = None) -> list[Measure]:
 
     Args:
         table: its name in `bench.schema`.
-        extractor: whose metrics to show; without one only columns that no extractor enters.
+        extractor: whose metrics to show; None for columns that do not depend on an extractor only.
     """
     return [
         measure(column.name, extractor)
@@ -48,7 +48,7 @@ def measures(table: str, extractor: str | None = None) -> list[Measure]:
 
 
 def measure(name: str, extractor: str | None = None) -> Measure:
-    """A column, as the extractor sees it where it has one for each."""
+    """The measure of a column; for the given extractor if there is one column per extractor."""
     column = MEASURED[name]
     heading = _heading(column, extractor) + ARROWS[column.better]
     full = f"{name}_{extractor}" if column.per_extractor else name
@@ -56,7 +56,7 @@ def measure(name: str, extractor: str | None = None) -> Measure:
 
 
 def interval_measures(extractor: str) -> list[Measure]:
-    """Metrics beside their intervals over samples; nothing is best about them."""
+    """Metrics with their intervals over samples; no value is marked as best."""
     columns = [MEASURED[name] for name in INTERVAL_METRICS]
     return [
         Measure(f"{column.name}_{extractor}", _heading(column, extractor), column, _interval_text)
@@ -71,27 +71,27 @@ def best_fid_measure(extractor: str) -> Measure:
 
 
 def value_text(entry: Entry, m: Measure) -> str:
-    """One measured value of a finished entry: the mean over seeds and its spread."""
+    """Mean over seeds and standard deviation of a finished entry."""
     if m.column.training and not entry.trained:
         return NOTHING
     mean, std = entry.mean[m.name] * m.column.factor, entry.std[m.name] * m.column.factor
-    if m.column.exact and not std > 0:  # NaN, the spread of one seed, included
+    if m.column.exact and not std > 0:  # also NaN, for a single seed
         return exact(mean)
     return spread(mean, std)
 
 
 def is_shown(entry: Entry, m: Measure) -> bool:
-    """Whether an entry has this value."""
+    """Whether an entry has a value of this measure."""
     return entry.finished and m.text(entry, m) != NOTHING
 
 
 def with_values(comparison: Comparison, measures: Sequence[Measure]) -> list[Measure]:
-    """The measures that some entry has a value of."""
+    """The measures for which some entry has a value."""
     return [m for m in measures if any(is_shown(entry, m) for entry in comparison.entries)]
 
 
 def best_entries(entries: Sequence[Entry], m: Measure) -> frozenset[int]:
-    """Positions of the best trained entries, ties included; none where nothing is beaten."""
+    """Indices of the best trained entries, ties included; empty if all are equal."""
     if not m.ranked:
         return frozenset()
     means = {k: e.mean[m.name] for k, e in enumerate(entries) if e.finished and e.trained}
@@ -103,7 +103,7 @@ def best_entries(entries: Sequence[Entry], m: Measure) -> frozenset[int]:
 
 
 def _heading(column: Column, extractor: str | None) -> str:
-    """The title with extractor or unit in brackets, before a factor as in "KID (domain) ×10³"."""
+    """The title with extractor or unit, such as "KID (domain) ×10³" or "latency (ms)"."""
     if column.names_extractor:
         return f"{column.label} ({extractor}) {column.unit}".rstrip()
     return f"{column.label} ({column.unit})" if column.unit else column.label
@@ -116,7 +116,7 @@ def _interval_text(entry: Entry, m: Measure) -> str:
 
 
 def _best_fid_text(entry: Entry, m: Measure) -> str:
-    """The mean of the seeds' best, and at which evaluation points they were."""
+    """Mean of the seeds' best FIDs, and the evaluation points where they occurred."""
     if entry.points < 2 or not entry.best_at:
         return NOTHING
     first, last = min(entry.best_at), max(entry.best_at)

@@ -1,4 +1,4 @@
-"""Learning curves: a metric along what training consumed; its value at a budget, when it falls."""
+"""Learning curves: a metric against the budget consumed, its interpolation and crossings."""
 
 import math
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 from bench.compare.comparison import Comparison, Entry, analysis
 
 Axis = Literal["images", "train_seconds", "train_flops"]
-"""What training consumes, as columns of eval.csv."""
+"""Units of the training budget, as columns of eval.csv."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Curve:
     """A metric at the evaluation points of one run and sampler.
 
     Attributes:
-        x: what was consumed (images, seconds or FLOPs), (P,), positive and ascending.
+        x: budget consumed (images, seconds or FLOPs), (P,), positive and ascending.
         y: the metric, (P,).
     """
 
@@ -30,12 +30,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Crossing:
-    """When a curve first fell to a threshold: somewhere from `low` to `high`, both inclusive.
+    """Interval [low, high] of the budget at which a curve first fell to a threshold.
 
     Attributes:
-        low: equal to `high` where the moment lies between two evaluation points; 0 where the first
-            point is already below; the last point (censored) where none is.
-        high: infinite where the threshold was never reached.
+        low: equal to `high` if the crossing lies between two evaluation points; 0 if the first
+            point is already at or below the threshold; the last point if none is (censored).
+        high: infinite if the threshold was not reached.
     """
 
     low: float
@@ -43,22 +43,22 @@ class Crossing:
 
     @property
     def reached(self) -> bool:
-        """Whether the threshold was reached at all."""
+        """Whether the threshold was reached."""
         return math.isfinite(self.high)
 
 
 NEVER = Crossing(math.inf, math.inf)
-"""The crossing of a run that can never reach anything: it failed."""
+"""The crossing of a failed run."""
 
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """How the seeds of one trained entry came to their FID.
+    """Learning curves of the seeds of one trained entry.
 
     Attributes:
         entry: the entry, finished and trained.
         fid: column of the FID.
-        failed: how many more seeds of its model failed.
+        failed: number of failed seeds of its model and variant.
     """
 
     entry: Entry
@@ -67,7 +67,7 @@ class LearningCurves:
 
     @cached_property
     def points(self) -> int:
-        """Evaluation points that every seed has."""
+        """Number of evaluation points that all seeds have."""
         return min(map(len, self.entry.tables.values()))
 
     @cached_property
@@ -76,7 +76,7 @@ class LearningCurves:
         return [float(table.numbers(self.fid)[-1]) for table in self.entry.tables.values()]
 
     def stacked(self, column: str) -> np.ndarray:
-        """A column at the evaluation points that every seed has, (S, P)."""
+        """A column at the evaluation points that all seeds have, (S, P)."""
         tables = self.entry.tables.values()
         return np.stack([table.numbers(column)[: self.points] for table in tables])
 
@@ -93,13 +93,13 @@ class LearningCurves:
         return self._along[axis]
 
     def crossings(self, axis: Axis, threshold: float) -> list[Crossing]:
-        """When every seed first fell to a threshold; seeds that failed never did."""
+        """The crossing of every seed; `NEVER` for failed seeds."""
         return [*(crossing(c, threshold) for c in self.along(axis)), *[NEVER] * self.failed]
 
 
 @analysis
 def learning_curves(comparison: Comparison) -> list[LearningCurves]:
-    """The curves of all trained entries that have a FID, in the order of the comparison."""
+    """Learning curves of all finished trained entries, in the order of the comparison."""
     if not comparison.extractors:
         return []
     failed = Counter((run.model, run.variant) for run in comparison.runs if run.state == "failed")
@@ -111,22 +111,23 @@ def learning_curves(comparison: Comparison) -> list[LearningCurves]:
 
 
 def curve(x: np.ndarray, y: np.ndarray) -> Curve:
-    """A curve without the points that lack a value on either axis.
+    """A curve of the points with finite values on both axes.
 
     Args:
-        x: what was consumed at every evaluation point, not descending, (P,).
-        y: the metric there, (P,).
+        x: budget consumed at every evaluation point, not descending, (P,).
+        y: the metric, (P,).
     """
     known = np.isfinite(x) & np.isfinite(y) & (x > 0)
     x, y = x[known], y[known]
-    last = np.append(x[:-1] < x[1:], True)[: len(x)]  # of several points at one budget
+    last = np.append(x[:-1] < x[1:], True)[: len(x)]  # the last of points at equal budget
     return Curve(x[last], y[last])
 
 
 def at(curve: Curve, x: float) -> float:
     """The metric at a budget; NaN before the first evaluation point and after the last.
 
-    Interpolated along the logarithm of the budget, and of the metric where both ends are positive.
+    Linear interpolation over the logarithm of the budget, and in the logarithm of the metric if
+    both ends are positive.
     """
     if not len(curve.x) or not curve.x[0] <= x <= curve.x[-1]:
         return math.nan
@@ -137,7 +138,7 @@ def at(curve: Curve, x: float) -> float:
 
 
 def crossing(curve: Curve, threshold: float) -> Crossing:
-    """When the metric first fell to a threshold, interpolated as in `at`."""
+    """The budget at which the metric first fell to a threshold, interpolated as in `at`."""
     if not len(curve.x):
         return Crossing(0.0, math.inf)
     reached = np.flatnonzero(curve.y <= threshold)
@@ -155,10 +156,10 @@ def crossing(curve: Curve, threshold: float) -> Crossing:
 
 
 def median(crossings: Sequence[Crossing]) -> Crossing:
-    """What is known of the median moment: the medians of the lower and of the upper ends.
+    """Bounds of the median crossing: the medians of the lower and of the upper ends.
 
-    The median rises with every value, so the true one lies between these two, however the censored
-    runs would have gone on.
+    The median is monotone in every value, so the true one lies between them, whatever the censored
+    runs would have done.
     """
     lows, highs = (sorted(getattr(c, end) for c in crossings) for end in ("low", "high"))
     k = len(crossings)

@@ -1,4 +1,4 @@
-"""Models at equal budgets of training, and what training they need for equal quality."""
+"""Quality at equal training budgets, and training budget to equal quality."""
 
 import math
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from bench.compare.comparison import Comparison, Entry
 from bench.compare.topics.curves import Axis, Crossing, LearningCurves, at, median
 
 SHARES = (0.25, 0.5, 1.0)
-"""Of the largest budget that all models reach, where they are compared."""
+"""Shares of the largest budget that all models reach, at which they are compared."""
 
 FARTHER = 1.25
-"""The largest budget that two models reach has a column if it is so many times the others."""
+"""The largest budget that two models reach gets a column if larger than others by this factor."""
 
 MAX_BUDGETS = 6
-"""Most columns of a table at equal training."""
+"""Maximum number of columns of a table at equal training."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """One way to say how much was trained.
+    """A unit of the training budget.
 
     Attributes:
         axis: column of eval.csv.
-        heading: of its table.
-        unit: in tables.
-        size: of the unit, in that of the axis.
+        heading: heading of its table.
+        unit: unit in tables.
+        size: one such unit, in the unit of the axis.
     """
 
     axis: Axis
@@ -46,7 +46,7 @@ TRAININGS = (
 
 
 def best_samplers(curves: Sequence[LearningCurves]) -> list[LearningCurves]:
-    """Of every model and variant the curves of the sampler whose final FID is lowest, in order."""
+    """For each model and variant, the curves of the sampler with the lowest final FID."""
     best: dict[tuple[str, str], LearningCurves] = {}
     for of in curves:
         key = of.entry.key
@@ -56,16 +56,16 @@ def best_samplers(curves: Sequence[LearningCurves]) -> list[LearningCurves]:
 
 
 def final_fid(of: LearningCurves) -> float:
-    """Mean over seeds at the last evaluation point; infinite where it was not measured."""
+    """Mean FID over seeds at the last evaluation point; infinite if not measured."""
     fid = float(np.mean(of.final))
     return fid if math.isfinite(fid) else math.inf
 
 
 def budgets(curves: Sequence[LearningCurves], axis: Axis) -> list[float]:
-    """Where models are compared on an axis, ascending; at each, two of them or more have a value.
+    """Budgets at which models are compared, ascending; at least two models have a value at each.
 
-    Shares of the largest budget that all models reach; then, as long as that brings in a model, the
-    end of whichever brings in most; and the largest budget that two models reach.
+    These are `SHARES` of the largest budget that all models reach; then, while some model has no
+    value yet, the final budget that adds most models; and the largest budget that two models reach.
     """
     spans = [span for of in curves if (span := _span(of, axis))]
     ends = sorted(end for _, end in spans)
@@ -89,7 +89,7 @@ def budgets(curves: Sequence[LearningCurves], axis: Axis) -> list[float]:
 
 
 def _span(of: LearningCurves, axis: Axis) -> tuple[float, float] | None:
-    """From where to where every seed has a value; None where some seed has none at all."""
+    """The range in which every seed has a value; None if some seed has no point."""
     curves = of.along(axis)
     if not all(len(curve.x) for curve in curves):
         return None
@@ -99,21 +99,21 @@ def _span(of: LearningCurves, axis: Axis) -> tuple[float, float] | None:
 def training_table(
     comparison: Comparison, curves: Sequence[LearningCurves], training: Training
 ) -> tuple[Table | None, list[Entry]]:
-    """The metric of every entry at equal budgets.
+    """The FID of every entry at equal budgets.
 
     Args:
         comparison: names the entries.
-        curves: of the metric, one for each row.
-        training: what is equal.
+        curves: learning curves, one per row.
+        training: the budget that is equal.
 
     Returns:
-        The table, None where no two entries have a budget in common; and the entries that are not
-        in it, since they have a value at none of its budgets.
+        The table, or None if no two entries share a budget; and the entries without a value at any
+        of its budgets, which are not in the table.
     """
     columns = budgets(curves, training.axis)
     values = [[[at(c, x) for c in of.along(training.axis)] for x in columns] for of in curves]
     known = [[[v for v in cell if not math.isnan(v)] for cell in row] for row in values]
-    for row, of in zip(known, curves, strict=True):  # what few seeds say is not the entry's value
+    for row, of in zip(known, curves, strict=True):  # at most half of the seeds: no value
         row[:] = [cell if 2 * len(cell) > len(of.entry.seeds) else [] for cell in row]
     shown = [k for k, row in enumerate(known) if any(row)]
     absent = [of.entry for k, of in enumerate(curves) if k not in shown]
@@ -126,13 +126,11 @@ def training_table(
 
 
 def marked(column: Sequence[Sequence[float]], totals: Sequence[int]) -> list[Cell]:
-    """Mean ± standard deviation of each row's values.
-
-    The lowest mean of the rows that have all their values is marked, if it beats another.
+    """Cells with mean ± standard deviation; the lowest mean of complete rows is marked as best.
 
     Args:
-        column: the values of each row, none for a row without a value.
-        totals: how many values there could be.
+        column: the values of each row; may be empty.
+        totals: number of seeds of each row; a row is complete if all have a value.
     """
     means = [float(np.mean(values)) if values else math.nan for values in column]
     whole = {m for m, values, n in zip(means, column, totals, strict=True) if len(values) == n > 0}
@@ -148,10 +146,10 @@ def marked(column: Sequence[Sequence[float]], totals: Sequence[int]) -> list[Cel
 
 
 def thresholds(curves: Sequence[LearningCurves]) -> list[float]:
-    """Where the median seed of the worst, the median and the best model ends, descending.
+    """Final FIDs of the median seed of the worst, the median and the best model, descending.
 
-    Rounded up to three digits; of an even number of seeds or models the higher median, so that each
-    is reached by most seeds of some model.
+    They are rounded up to three digits. For an even number of seeds or models the higher median is
+    used, so that each threshold is reached by most seeds of some model.
     """
     finals = [of.final for of in curves]
     medians = [median_high(fids) for fids in finals if all(map(math.isfinite, fids))]
@@ -163,7 +161,7 @@ def thresholds(curves: Sequence[LearningCurves]) -> list[float]:
 
 
 def rounded_up(value: float, digits: int = 3) -> float:
-    """The smallest number of so many digits that is not below a positive value."""
+    """Round a positive value up to `digits` significant digits."""
     places = digits - 1 - math.floor(math.log10(value))
     nearest = round(value, places)
     return nearest if nearest >= value else round(nearest + 10.0**-places, places)
@@ -175,12 +173,12 @@ def time_table(
     training: Training,
     fids: Sequence[float],
 ) -> Table:
-    """How long every entry trained until its FID fell to each threshold.
+    """Training budget of every entry until its FID first fell to each threshold.
 
     Args:
         comparison: names the entries.
-        curves: of the FID, one for each row.
-        training: what is counted.
+        curves: learning curves, one per row.
+        training: unit of the budget.
         fids: the thresholds.
     """
     columns = [[of.crossings(training.axis, fid) for of in curves] for fid in fids]
@@ -190,11 +188,11 @@ def time_table(
 
 
 def _time_cells(column: Sequence[Sequence[Crossing]], size: float) -> list[Cell]:
-    """The median of each row; marked where none is earlier and some other may be later.
+    """Cells with the median crossing of each row; marked as best if no other can be earlier.
 
     Args:
-        column: the seeds of each row.
-        size: of the unit that is shown.
+        column: crossings of the seeds of each row.
+        size: unit of the text, in the unit of the axis.
     """
     medians = [median(crossings) for crossings in column]
     cells = []
@@ -208,7 +206,7 @@ def _time_cells(column: Sequence[Sequence[Crossing]], size: float) -> list[Cell]
 
 
 def when_text(when: Crossing, size: float = 1.0) -> str:
-    """A moment of training in a unit of this size, or what is known of it."""
+    """Text of a crossing: a number, a bound, a range, or "never"."""
     if when.low == when.high and not when.reached:
         return "never"
     low, high = (exact(end / size) for end in (when.low, when.high))
@@ -225,7 +223,7 @@ def _laid_out(
     headings: Sequence[str],
     columns: Sequence[Sequence[Cell]],
 ) -> Table:
-    """Columns beside the names of their entries."""
+    """A table of these columns, with the names of their entries in front."""
     names = [(Cell(comparison.label(e)), Cell(e.sampler), Cell(str(len(e.seeds)))) for e in entries]
     rows = tuple(
         (*name, *cells) for name, cells in zip(names, zip(*columns, strict=True), strict=True)

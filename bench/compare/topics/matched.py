@@ -1,4 +1,4 @@
-"""What stands on a page about models at matched budgets: headings, sentences and tables."""
+"""Page blocks on models at matched budgets: headings, sentences and tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,52 +19,52 @@ from bench.compare.topics.pareto import front_table, sampling_front, training_fr
 from bench.compare.topics.sampling_cost import PRICES, break_even_table, sampling_table
 
 NO_CURVES = (
-    "Every run was evaluated once, at its end, so that nothing is known of smaller budgets: train "
-    "with budget.checkpoints=5 for tables at equal training and for the time to an FID."
+    "Every run was evaluated only once, at its end. Train with budget.checkpoints=5 for tables at "
+    "equal training and for the time to an FID."
 )
-"""Stands where tables along training would."""
+"""Replaces the tables that need several evaluation points."""
 
 
 TRAINING_SENTENCE = (
-    "FID ({extractor}) of every model, with the sampler that is best at the end: mean ± "
-    "standard deviation over seeds, interpolated between evaluation points on logarithmic scales,"
-    " never beyond them. –: most seeds were not evaluated so early, or not trained so long. In "
-    "brackets how many of the finished seeds have a value, where not all do."
+    "FID ({extractor}) of every model with the sampler that is best at the end: mean ± standard "
+    "deviation over seeds, interpolated on logarithmic scales between evaluation points, never "
+    "extrapolated. –: outside the evaluated range of most seeds. If not all finished seeds have a "
+    "value, their number is in brackets."
 )
 APART_SENTENCE = (
-    "Evaluated at none of these budgets, but only before or after them: {}. A larger "
-    "budget.checkpoints would show more."
+    "Not in the table, because evaluated only before or after these budgets: {}. Increase "
+    "budget.checkpoints to include them."
 )
-ONCE_SENTENCE = "Evaluated only once, and so left out: {}."
-FEW_SENTENCE = f"Fewer than {MIN_SEEDS} seeds of {{}}: no share."
+ONCE_SENTENCE = "Left out, because evaluated only once: {}."
+FEW_SENTENCE = f"No share for models with fewer than {MIN_SEEDS} seeds: {{}}."
 TIME_SENTENCE = (
-    "Training until the FID ({extractor}) first falls so low, median over seeds, in brackets how "
-    "many seeds came there; >: not within the budget, ≤: before the first evaluation point. Seeds"
-    " that failed count as never. The thresholds are what the median seed of the worst, the "
-    "median and the best model ends at."
+    "Training until the FID ({extractor}) first falls to the threshold: median over seeds, and in "
+    "brackets the number of seeds that reached it. >: not within the budget; ≤: before the first "
+    "evaluation point. Failed seeds count as never. The thresholds are the final FIDs of the "
+    "median seed of the worst, the median and the best model."
 )
 BREAK_EVEN_SENTENCE = (
-    "Training until the FID ({extractor}) is reached in the median seed, once, and drawing so "
-    "many samples: who is cheapest in total. Two entries cost the same where the one hands over "
-    "to the other; one that is cheapest for any number of samples is the cheapest both to train "
-    "and to draw from, of those that reach the FID. Seconds per sample are those of the fastest "
-    "batch size."
+    "The cheapest entry by total cost: training until the median seed reaches the FID "
+    "({extractor}), plus generating the samples. Where one row ends and the next begins, both cost "
+    "the same. An entry that is cheapest for any number of samples is the cheapest both to train "
+    "and to sample from, among those that reach the FID. Seconds per sample are measured at the "
+    "fastest batch size."
 )
 SAMPLING_SENTENCE = (
-    "The lowest FID ({extractor}) of each model among its samplers that cost at most so much per "
-    "sample, mean ± standard deviation over seeds; the sampler was chosen by this FID."
+    "The lowest FID ({extractor}) of each model among its samplers within the cost limit per "
+    "sample: mean ± standard deviation over seeds. The sampler was selected by this FID."
 )
 FRONT_SENTENCE = (
-    "Entries that no other one beats in both, by means over seeds, with costs to two digits; and "
-    "in what share of bootstrap samples of the seeds they stand there. All that is on the front in "
-    "fewer than 5 % of them is left out."
+    "Non-dominated entries by means over seeds, with costs rounded to two digits, and the share of "
+    "bootstrap resamples of the seeds in which an entry is on the front. Entries off the front are "
+    "shown if they are on it in at least 5 % of resamples."
 )
 
 
 def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
-    """Headings of a comparison, each with the sentences and tables below it.
+    """Headings, each with the sentences and tables below it.
 
-    Nothing for a comparison without a trained and finished entry.
+    There are none for a comparison without a trained and finished entry.
     """
     is_blind = comparison.fid in blind_columns(comparison)
     for heading, *found in _marked_blocks(comparison):
@@ -72,7 +72,7 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
 
 
 def _unmarked(passage: Passage) -> Passage:
-    """A table of an FID that does not tell bad samples from real data, without best values."""
+    """A table without marks of best values; other passages are unchanged."""
     if isinstance(passage, str):
         return passage
     rows = (tuple(replace(cell, best=False) for cell in row) for row in passage.rows)
@@ -96,7 +96,7 @@ def _marked_blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage
 def _along_training(
     comparison: Comparison, curves: Sequence[LearningCurves]
 ) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
-    """What needs learning curves: only entries that were evaluated more than once."""
+    """Tables from learning curves, of entries that were evaluated more than once."""
     followed = [of for of in curves if of.points > 1]
     once = [of.entry for of in best_samplers(curves) if of.points < 2]
     alone = _sentence(ONCE_SENTENCE, comparison, once)
@@ -120,12 +120,12 @@ def _along_training(
 
 
 def _named(text: str, comparison: Comparison) -> str:
-    """A sentence with the extractor whose FID it speaks of."""
+    """A sentence completed with the name of the extractor."""
     return text.format(extractor=comparison.extractors[0])
 
 
 def _sentence(text: str, comparison: Comparison, entries: Sequence[Entry]) -> list[str]:
-    """A sentence about some entries; nothing about none."""
+    """A sentence that lists entries; empty if there are none."""
     names = dict.fromkeys(comparison.label(entry) for entry in entries)
     return [text.format(", ".join(names))] if names else []
 
@@ -133,7 +133,7 @@ def _sentence(text: str, comparison: Comparison, entries: Sequence[Entry]) -> li
 def _fronts(
     comparison: Comparison, curves: Sequence[LearningCurves]
 ) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
-    """Pareto fronts of FID against what sampling and training cost."""
+    """Pareto fronts of FID against the costs of sampling and of training."""
     few = [of.entry for of in curves if len(of.entry.seeds) < MIN_SEEDS]
     unsure = _sentence(FEW_SENTENCE, comparison, few)
     fronts = (

@@ -1,4 +1,4 @@
-"""The table of modes: measured, computed for a perfect sampler, and published, kept apart."""
+"""The table of mode coverage: measured, of a perfect sampler, and published."""
 
 import csv
 import math
@@ -11,8 +11,7 @@ from bench.compare.topics.quality import build
 from bench.schema import shown_in
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-"""Figures of others by data set and number of samples, as they print them; high quality in
-percent, KL in nats."""
+"""Published figures by data set and number of samples; high quality in percent, KL in nats."""
 
 PUBLISHED_COLUMNS = {
     "modes": "published: modes",
@@ -25,7 +24,7 @@ PERFECT_LABEL = "perfect sampler (computed)"
 
 
 def mode_table(comparison: Comparison) -> Table:
-    """Modes, high quality and reverse KL, a perfect sampler's values and published figures."""
+    """Modes, high quality and reverse KL: measured, of a perfect sampler, and published."""
     table = build(comparison, measures("modes"))
     rows, blank = list(table.rows), Cell(NOTHING)
     perfect = perfect_scores(comparison)
@@ -50,25 +49,25 @@ def mode_sentences(comparison: Comparison) -> list[str]:
     sentences = []
     if "high_quality" in perfect:
         sentences.append(
-            f"High quality above the perfect sampler's {perfect['high_quality']} % means shrunken "
-            "variance, not a better model."
+            f"High quality above the perfect sampler's {perfect['high_quality']} % means too "
+            "little variance, not a better model."
         )
     error = _computed_mean(comparison, "classifier_error")
     if not math.isnan(error):
         sentences.append(
-            f"The classifier that counts modes misreads {computed(100 * error)} % of held-out "
+            f"The classifier that counts modes misclassifies {computed(100 * error)} % of held-out "
             "samples."
         )
     if published(comparison):
         sentences.append(
-            "Published figures are of other networks and budgets, and for images of another "
-            "classifier: to be read beside the measured ones, not ranked with them."
+            "Published figures come from other networks and budgets, and for images from another "
+            "classifier. They are context and are not ranked."
         )
     return sentences
 
 
 def perfect_scores(comparison: Comparison) -> dict[str, str]:
-    """What a perfect sampler would score, by measured column, in the table's units."""
+    """Formatted scores of a perfect sampler, by column, in the table's units."""
     means = {c: _computed_mean(comparison, f"{c.name}_perfect") for c in shown_in("modes")}
     return {
         column.name: computed(mean * column.factor)
@@ -78,7 +77,7 @@ def perfect_scores(comparison: Comparison) -> dict[str, str]:
 
 
 def published(comparison: Comparison) -> list[dict[str, str]]:
-    """The published figures of a data set from as many samples, in the order of the file."""
+    """Published figures for this data set and number of samples, in the order of the file."""
     counts = {entry.protocol["samples"] for entry in comparison.entries if entry.finished}
     with PUBLISHED.open(encoding="utf-8", newline="") as file:
         figures = [row for row in csv.DictReader(file) if row["dataset"] == comparison.dataset]
@@ -86,6 +85,6 @@ def published(comparison: Comparison) -> list[dict[str, str]]:
 
 
 def _computed_mean(comparison: Comparison, column: str) -> float:
-    """A value that depends on data and protocol alone, and so is the same for all entries."""
+    """A value that depends on data and protocol only; NaN if no entry has it."""
     means = (entry.mean.get(column, math.nan) for entry in comparison.entries if entry.finished)
     return next((mean for mean in means if not math.isnan(mean)), math.nan)

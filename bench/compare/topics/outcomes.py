@@ -1,4 +1,4 @@
-"""How training ended: which share of a model's runs failed or collapsed."""
+"""Outcomes of training: the share of a model's runs that failed or collapsed."""
 
 from dataclasses import dataclass
 
@@ -9,23 +9,23 @@ from bench.compare.stats import wilson
 from bench.evaluation.collapse import shows_collapse
 
 OUTCOMES_SENTENCE = (
-    "Runs that ended, by model. A run has failed if its training stopped on an error, such as a "
-    "loss that is not finite; it has collapsed if the samples of the first sampler that it lists "
-    "show signs of collapse at the last evaluation point. In brackets: 95 % interval of the share "
-    "(Wilson). Failed runs have no scores, so that means are over the runs that did not fail."
+    "Runs that ended, by model. A run failed if its training stopped with an error, such as a loss "
+    "that is not finite. It collapsed if samples of the first sampler that it lists show signs of "
+    "collapse at the last evaluation point. In brackets: 95 % interval of the share (Wilson). "
+    "Failed runs have no scores, so means are over the other runs."
 )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the runs of one model and variant ended.
+    """Counts of how the runs of one model and variant ended.
 
     Attributes:
         model: name of the model.
-        variant: names its other overrides.
-        runs: runs that ended, in success or not.
-        failed: those whose training failed.
-        collapsed: those that finished with signs of collapse.
+        variant: name of its other overrides.
+        runs: number of runs that finished or failed.
+        failed: number of runs that failed.
+        collapsed: number of runs that finished with signs of collapse.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Outcome:
 
 @analysis
 def outcomes(comparison: Comparison) -> list[Outcome]:
-    """The outcome of every trained model and variant with a run that ended, by name."""
+    """The outcome of every trained model and variant with a run that ended, sorted by name."""
     counts: dict[tuple[str, str], list[int]] = {}
     for run in comparison.runs:
         if run.state in ENDED and is_trained(run):
@@ -55,22 +55,17 @@ def outcomes(comparison: Comparison) -> list[Outcome]:
 
 
 def is_trained(run: Run) -> bool:
-    """Whether the run had a training budget; one without rows had."""
+    """Whether the run had a training budget; assumed for a run without rows."""
     return not len(run.last) or any(run.last.texts("budget"))
 
 
 def collapsed(run: Run) -> bool:
-    """Whether the run finished with signs of collapse of the first sampler that it lists."""
+    """Whether the run finished and its first listed sampler shows signs of collapse."""
     return run.state == "finished" and shows_collapse(run.last.texts("warning")[0])
 
 
 def outcomes_table(comparison: Comparison, found: list[Outcome]) -> Table:
-    """One row for each model: counts, and the share with its interval.
-
-    Args:
-        comparison: names the models.
-        found: at least one.
-    """
+    """One row per model: counts, and the share with its interval."""
     labels = {(e.model, e.variant): comparison.label(e) for e in comparison.entries}
     rows = []
     for outcome in found:

@@ -1,4 +1,4 @@
-"""What stands on the page of a comparison, in order, whatever it is written in."""
+"""The content of a comparison's page, independent of the output format."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,19 +27,18 @@ from bench.compare.topics.quality import (
 from bench.schema import FIELDS, PROTOCOL, shown_in
 
 HINDSIGHT_SENTENCE = (
-    "Best FID in hindsight is the lowest at any evaluation point of the run, and at which: not for "
-    "ranking, since no one knows it in advance."
+    "Best FID in hindsight is the lowest FID at any evaluation point of a run, with that point. It "
+    "is not used for ranking, because the best point is not known in advance."
 )
-"""What the best FID along a run is."""
 
 INTERVAL_SENTENCE = (
-    "Mean over seeds of the score and of both ends of its 95 % bootstrap interval over samples: "
-    "how far a score may be off because samples are finite, not how far seeds differ."
+    "Mean over seeds of the score and of both ends of its 95 % bootstrap interval over samples. "
+    "The interval is the uncertainty from a finite number of samples, not the spread over seeds."
 )
 
 
 FEW_NOTES = 8
-"""More notes than these are folded away."""
+"""Largest number of notes that is shown unfolded."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Section:
     """One comparison on a page.
 
     Attributes:
-        comparison: what to show.
+        comparison: the comparison.
         grids: pictures of samples.
-        heading: tells it from the other sections; empty where it has the page to itself.
+        heading: its title; empty if it is the only section of the page.
     """
 
     comparison: Comparison
@@ -58,37 +57,37 @@ class Section:
 
     @cached_property
     def topics(self) -> "tuple[Topic, ...]":
-        """What stands on its page, the most important first and the protocol last."""
+        """Its topics, the most important first and the protocol last."""
         return tuple(_topics(self))
 
 
 @dataclass(frozen=True)
 class Notes:
-    """Sentences that stand as a list."""
+    """A list of sentences."""
 
     sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side."""
+    """Pictures, shown side by side."""
 
     grids: tuple[Grid, ...]
 
 
 Block = Passage | Notes | Gallery
-"""A table, a list, pictures, or a sentence."""
+"""A table, a sentence, a list of sentences, or pictures."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A heading and what stands below it.
+    """A heading and the blocks below it.
 
     Attributes:
         heading: the heading.
-        blocks: in order.
-        ranked: whether rows of its tables are the entries of the comparison, in their order.
-        prominent: whether a reader who has little time should see it.
+        blocks: tables, sentences and pictures, in order.
+        ranked: whether the rows of its tables are the entries of the comparison, in order.
+        prominent: whether it is shown unfolded.
     """
 
     heading: str
@@ -115,7 +114,7 @@ def _topics(section: Section) -> Iterator[Topic]:
     yield Topic("Cost", (cost_table(comparison), *below), ranked=True)
     if table := held_out_table(comparison):
         yield Topic("Held-out data", (table, *listed(_explained(comparison, "held-out"))))
-    yield from _small_print(comparison)
+    yield from _reliability(comparison)
     if sentences := notes(comparison):
         yield Topic("Notes", listed(sentences), prominent=len(sentences) <= FEW_NOTES)
     if section.grids:
@@ -127,12 +126,12 @@ def _topics(section: Section) -> Iterator[Topic]:
 
 
 def listed(sentences: list[str]) -> tuple[Notes, ...]:
-    """The sentences as one list, or nothing if there is none."""
+    """The sentences as one list; empty if there are none."""
     return (Notes(tuple(sentences)),) if sentences else ()
 
 
 def _explained(comparison: Comparison, table: str, extractor: str | None = None) -> list[str]:
-    """What the columns of a table mean, where they say so, and which of them are blind to what."""
+    """Explanations of a table's columns, and their blind spots."""
     shown = with_values(comparison, measures(table, extractor))
     meanings = [m.column.meaning for m in shown if m.column.explained]
     blind = blind_sentences(comparison, extractor, shown_in(table)) if extractor else []
@@ -144,13 +143,13 @@ def _quality(comparison: Comparison) -> Topic:
     followed = any("hindsight" in heading for heading in table.headings)
     sentences = [HINDSIGHT_SENTENCE] if followed else []
     sentences += _explained(comparison, "quality", *comparison.extractors[:1])
-    if not counts_modes(comparison):  # whose sentences say it
+    if not counts_modes(comparison):  # otherwise stated there
         sentences += error_sentences(comparison)
     return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
 
 
-def _small_print(comparison: Comparison) -> Iterator[Topic]:
-    """What each extractor says of bias, memorisation and finite samples."""
+def _reliability(comparison: Comparison) -> Iterator[Topic]:
+    """Bias, memorisation and sampling intervals, by extractor."""
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
         if table := bias_table(comparison, extractor):
@@ -161,7 +160,7 @@ def _small_print(comparison: Comparison) -> Iterator[Topic]:
 
 
 def protocol_table(comparison: Comparison) -> Table:
-    """The fields on which all entries agree."""
+    """The protocol fields, on which all entries agree."""
     rows = []
     for field in PROTOCOL:
         values = dict.fromkeys(entry.protocol.get(field, "") for entry in comparison.entries)
@@ -171,15 +170,14 @@ def protocol_table(comparison: Comparison) -> Table:
 
 
 SEEDS_SENTENCE = (
-    "FID ({extractor}) over seeds. The interval is that of the mean: a 95 % percentile bootstrap "
-    "over seeds, which is too short where seeds are few (docs/statistics.md says by how much); "
-    "verdicts do not rest on it."
+    "FID ({extractor}) over seeds. The interval of the mean is a 95 % percentile bootstrap over "
+    "seeds. It is too narrow for few seeds (docs/statistics.md), and verdicts do not rest on it."
 )
-FEW_SENTENCE = "Fewer than {limit} seeds for {names}: neither interval nor verdict."
+FEW_SENTENCE = "No interval and no verdict with fewer than {limit} seeds: {names}."
 
 
 def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
-    """Headings of a comparison, each with the sentences and tables below it."""
+    """Headings of the statistics over seeds, each with the sentences and tables below it."""
     if table := seeds_table(comparison):
         sentence = SEEDS_SENTENCE.format(extractor=comparison.extractors[0])
         yield "Over seeds", sentence, *few_seeds(comparison), table
@@ -193,7 +191,7 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
 
 
 def few_seeds(comparison: Comparison) -> list[str]:
-    """A sentence that names the trained entries with too few seeds, if there are any."""
+    """A sentence that lists trained entries with too few seeds; empty if there are none."""
     names = _with_few_seeds(comparison)
     return [FEW_SENTENCE.format(limit=MIN_SEEDS, names=names)] if names else []
 
@@ -204,7 +202,7 @@ def _with_few_seeds(comparison: Comparison) -> str:
 
 
 def seeds_table(comparison: Comparison) -> Table | None:
-    """The FID that ranks the entries, summarised over seeds; None where there is none."""
+    """The ranking FID, summarised over seeds; None if there is none."""
     rows = []
     for entry in comparison.entries:
         s = entry.summary(comparison.fid)
@@ -220,17 +218,18 @@ def seeds_table(comparison: Comparison) -> Table | None:
 
 @analysis
 def notes(comparison: Comparison) -> list[str]:
-    """Sentences for below the tables."""
+    """The notes: overrides, warnings, few seeds, runs without a result."""
     found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
     for entry in comparison.entries:
         found += collapse_notes(comparison, entry)
     if names := _with_few_seeds(comparison):
         found.append(
-            f"Fewer than {MIN_SEEDS} seeds for {names}: the spread says little, no verdict."
+            f"Fewer than {MIN_SEEDS} seeds for {names}: the spread is uncertain, and there is no "
+            "verdict."
         )
     if on_cpu(comparison):
         found.append(
-            "Peak memory is in the CSV only: on a CPU it depends on what the process did before."
+            "Peak memory is only in the CSV: on a CPU it depends on earlier work of the process."
         )
     for entry in comparison.entries:
         run = f"{comparison.label(entry)} seed {entry.seeds[0]}"
@@ -238,14 +237,14 @@ def notes(comparison: Comparison) -> list[str]:
             found.append(f"{run} failed and has no result: {entry.reason}.")
         elif entry.status == "unfinished":
             found.append(
-                f"{run} is unfinished ({entry.reason}) and left out of every mean; "
+                f"{run} is unfinished ({entry.reason}) and not included in any mean; "
                 "its command resumes it."
             )
     return found
 
 
 def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:
-    """Which seeds show signs of collapse or copying, or did along the run; means keep them all."""
+    """Notes on seeds with warnings, at the last evaluation point or only earlier."""
     name = f"{comparison.label(entry)}, {entry.sampler}"
     before = {
         seed: f"at point {', '.join(map(str, at))} of {entry.points}"
@@ -262,7 +261,7 @@ def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:
     if warned:
         found.append(
             f"{WARNING} {name}: signs of {' and '.join(entry.signs)} at the last evaluation point "
-            f"in {warned}. Such seeds stay in the means."
+            f"in {warned}. These seeds are included in the means."
         )
     if recovered:
         found.append(f"{name}: signs of collapse at earlier evaluation points only in {recovered}.")

@@ -1,4 +1,4 @@
-"""Which models differ: every pair of a comparison over seeds, adjusted for their number."""
+"""Differences between models: tests of every pair over seeds, with Holm's correction."""
 
 import math
 from collections.abc import Sequence
@@ -23,41 +23,43 @@ from bench.compare.stats import (
 from bench.schema import MEASURED
 
 FEW = 8
-"""Up to so many models and variants every pair is compared and shown. Of more, models are compared
-as they are configured, and if these are still more, the pairs with the lowest FID are shown."""
+"""Up to this number of models and variants all pairs are compared and shown. With more, variants
+with model overrides are excluded; with still more, only pairs with the best model are shown."""
 
 PAIRS_SENTENCE = (
-    "Every model is represented by the first sampler that it lists, so that none is picked by its "
-    "score. A pair is compared seed by seed, by Student's paired t on {scale}; where fewer than "
-    "three seeds are shared, by Welch's t. The effect size is the mean difference over its "
-    "standard deviation over seeds, with Hedges' correction. p is adjusted for the number of pairs "
-    "with enough seeds, here {family} (Holm); below 0.05 two models are called different. "
-    "Intervals hold for each pair by itself."
+    "Every model is represented by the first sampler that it lists, so that no sampler is selected "
+    "by its score. Pairs are compared over common seeds by Student's paired t on {scale}, or by "
+    "Welch's t if fewer than three seeds are shared. The effect size is the mean difference over "
+    "its standard deviation over seeds, with Hedges' correction. p is adjusted for the "
+    "number of pairs with enough seeds, here {family} (Holm); below 0.05 two models are called "
+    "different. Intervals are not adjusted."
 )
-SCALES = {True: "logarithms of FID", False: "FID, some of which is not positive"}
+SCALES = {True: "logarithms of FID", False: "FID, because some are not positive"}
 POWER_SENTENCE = (
-    "Not shown to differ does not mean equal: over {n} seeds, a difference as large as its "
-    "standard deviation is found in {alone:.0%} of cases by a single comparison{strictest}."
+    "Not shown to differ does not mean equal: with {n} seeds, a difference of one standard "
+    "deviation is found in {alone:.0%} of cases by a single comparison{strictest}."
 )
-STRICTEST = ", in {share:.1%} at the strictest step for {family}"
-TOO_FEW = "No two models have three seeds in common or three each: no verdict on which is better."
-LOWEST_SENTENCE = "Shown are the pairs with the model of the lowest mean FID; all of them count."
+STRICTEST = ", and in {share:.1%} at the strictest step of Holm's correction for {family} pairs"
+TOO_FEW = "No verdict: no two models have three common seeds, or three seeds each."
+LOWEST_SENTENCE = (
+    "Only pairs with the model of the lowest mean FID are shown; p is adjusted for all pairs."
+)
 CONFIGURED_SENTENCE = (
-    "Of so many models and variants, those are compared here that are as they were configured, "
-    "without overrides of the model: name the runs to compare for a family of their own."
+    "Variants with overrides of the model are not compared here, because there are too many: name "
+    "the runs on the command line to compare them as a family of their own."
 )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models and what the seeds say of their FIDs.
+    """Two models, and the difference of their FIDs over seeds.
 
     Attributes:
         a: the one with the lower mean FID.
         b: the other one.
         difference: A against B, by ratio where all FIDs are positive.
         p: adjusted over all pairs of the comparison; NaN with too few seeds.
-        verdict: what it comes to.
+        verdict: the verdict.
     """
 
     a: Entry
@@ -68,7 +70,7 @@ class Pair:
 
 
 def first_listed(comparison: Comparison) -> dict[tuple[str, str], tuple[str, str]]:
-    """The sampler and weights that stand first in the runs of each model and variant."""
+    """The first listed (sampler, weights) of each model and variant."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
     for run in sorted(comparison.runs, key=lambda run: natural(run.seed)):
         if run.state == "finished":
@@ -78,10 +80,10 @@ def first_listed(comparison: Comparison) -> dict[tuple[str, str], tuple[str, str
 
 @analysis
 def contestants(comparison: Comparison) -> list[Entry]:
-    """One entry for each trained model and variant that is compared, in the order of the table.
+    """The entries that are compared: one per trained model and variant, in the order of the table.
 
-    Variants with overrides of the model are left out where there are more than `FEW` entries and
-    at least two models without: a sweep of settings would drown the models in comparisons.
+    If there are more than `FEW` entries, variants with overrides of the model are left out (as long
+    as two others remain): a sweep over settings would dominate the number of comparisons.
     """
     entries = eligible(comparison)
     configured = [entry for entry in entries if not model_changes(entry.overrides.split())]
@@ -90,7 +92,7 @@ def contestants(comparison: Comparison) -> list[Entry]:
 
 @analysis
 def eligible(comparison: Comparison) -> list[Entry]:
-    """The entry of the first listed sampler of each trained model and variant that has a FID."""
+    """The entry of the first listed sampler of each trained model and variant, if it has a FID."""
     if not comparison.extractors:
         return []
     first = first_listed(comparison)
@@ -122,7 +124,7 @@ def all_differences(samples: Sequence[dict[str, float]]) -> list[Difference]:
     """Compare all pairs of samples, in the order of `itertools.combinations`.
 
     Args:
-        samples: FIDs by seed; compared by ratio where all are positive.
+        samples: FIDs by seed; compared by ratio if all are positive.
     """
     ratio = MEASURED["fid"].by_ratio(value for sample in samples for value in sample.values())
     seeds = list(dict.fromkeys(seed for sample in samples for seed in sample))
@@ -139,11 +141,11 @@ def all_differences(samples: Sequence[dict[str, float]]) -> list[Difference]:
 
 
 def pairs_table(comparison: Comparison, pairs: Sequence[Pair]) -> Table:
-    """Lay pairs out: those with the first contestant alone where there are very many.
+    """The table of pairs.
 
     Args:
         comparison: names the entries.
-        pairs: all of them, at least one.
+        pairs: all pairs, at least one.
     """
     extractor = comparison.extractors[0]
     sign = "/" if pairs[0].difference.ratio else "−"
@@ -159,18 +161,18 @@ def pairs_table(comparison: Comparison, pairs: Sequence[Pair]) -> Table:
 
 
 def shown(pairs: Sequence[Pair]) -> list[Pair]:
-    """All pairs of few models; of many, those with the first."""
+    """All pairs, or with more than `FEW` models the pairs with the first model."""
     if len(pairs) <= math.comb(FEW, 2):
         return list(pairs)
     return [pair for pair in pairs if pair.a is pairs[0].a]
 
 
 def pairs_sentences(comparison: Comparison, pairs: Sequence[Pair]) -> list[str]:
-    """How to read the table of pairs, and how much it can find.
+    """Explanation of the table of pairs, and the power of its tests.
 
     Args:
-        comparison: where they are from.
-        pairs: all of them, at least one.
+        comparison: the comparison.
+        pairs: all pairs, at least one.
     """
     decided = [pair.difference for pair in pairs if pair.verdict != "too few seeds"]
     if not decided:
@@ -193,7 +195,7 @@ def _name(comparison: Comparison, entry: Entry) -> str:
 
 
 def _words(comparison: Comparison, pair: Pair) -> str:
-    """The verdict, and which of the two is lower where they differ."""
+    """The verdict; if the models differ, also which one has the lower FID."""
     if pair.verdict != "different":
         return pair.verdict
     none = 1.0 if pair.difference.ratio else 0.0

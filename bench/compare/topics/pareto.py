@@ -1,4 +1,4 @@
-"""Pareto fronts: which entries no other one beats in both cost and quality, and how surely."""
+"""Pareto fronts of cost and FID, and how often an entry is on them in resamples of the seeds."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.curves import learning_curves
 
 RESAMPLES = 1000
-"""Bootstrap samples of the seeds, for how often an entry is on a front."""
+"""Number of bootstrap resamples of the seeds."""
 
 DIGITS = 2
 """Significant digits to which costs are compared: seconds of equal budgets differ by their last
-step, and latencies by the machine's mood."""
+step, and latencies vary from run to run."""
 
 SHOWN_SHARE = 0.05
-"""An entry off the front is shown if it is on the front in so many of the resamples."""
+"""Share of resamples from which an entry that is not on the front is shown."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Candidate:
     """One point that may be on a front.
 
     Attributes:
-        entry: whose.
+        entry: its entry.
         point: evaluation point, from 1.
-        points: evaluation points of the run.
-        costs: by seed, (S,).
-        fids: by seed, (S,).
-        on_front: whether no other one beats its means.
-        share: of the bootstrap samples over seeds in which it is on the front; NaN for fewer than
-            three seeds.
+        points: number of evaluation points of the run.
+        costs: cost of each seed, (S,).
+        fids: FID of each seed, (S,).
+        on_front: whether its means are non-dominated.
+        share: share of the bootstrap resamples of the seeds in which it is on the front; NaN for
+            fewer than three seeds.
     """
 
     entry: Entry
@@ -47,10 +47,11 @@ class Candidate:
 
 
 def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """Mark the points that no other one dominates; both axes are better when lower.
+    """Mask of the non-dominated points; lower is better on both axes.
 
     A point dominates another if it is at most as large on both axes and smaller on one; equal
-    points are on the front together. A point that is not finite is on no front and dominates none.
+    points are on the front together. A point that is not finite is not on the front and dominates
+    no other.
 
     Args:
         cost: (..., N); every row is a front of its own.
@@ -63,9 +64,9 @@ def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
     cost, loss = np.where(known, cost, np.inf), np.where(known, loss, np.inf)
     order = np.lexsort((loss, cost), axis=-1)
     cost, loss = (np.take_along_axis(v, order, -1) for v in (cost, loss))
-    before = np.full_like(loss, np.inf)  # the lowest loss of those that cost at most as much
+    before = np.full_like(loss, np.inf)  # lowest loss of points with at most this cost
     before[..., 1:] = np.minimum.accumulate(loss, axis=-1)[..., :-1]
-    first = np.ones(cost.shape, dtype=bool)  # of a run of equal points
+    first = np.ones(cost.shape, dtype=bool)  # first of several equal points
     first[..., 1:] = (cost[..., 1:] != cost[..., :-1]) | (loss[..., 1:] != loss[..., :-1])
     positions = np.broadcast_to(np.arange(cost.shape[-1]), cost.shape)
     firsts = np.maximum.accumulate(np.where(first, positions, 0), axis=-1)
@@ -76,7 +77,7 @@ def front(cost: np.ndarray, loss: np.ndarray) -> np.ndarray:
 
 
 def rounded(cost: np.ndarray) -> np.ndarray:
-    """Costs to `DIGITS` significant digits; those that are not positive stay."""
+    """Costs rounded to `DIGITS` significant digits; costs that are not positive are unchanged."""
     cost = np.asarray(cost, dtype=np.float64)
     positive = np.isfinite(cost) & (cost > 0)
     unit = 10.0 ** (np.floor(np.log10(cost, where=positive, out=np.ones_like(cost))) - DIGITS + 1)
@@ -85,7 +86,7 @@ def rounded(cost: np.ndarray) -> np.ndarray:
 
 @analysis
 def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
-    """FID against what a sample costs, at the last evaluation point of every trained entry.
+    """Candidates for the front of FID and cost per sample, at the last evaluation point.
 
     Args:
         comparison: the entries.
@@ -104,7 +105,7 @@ def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
 
 @analysis
 def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
-    """FID against what training cost, at every evaluation point of every trained entry.
+    """Candidates for the front of FID and training cost, at every evaluation point.
 
     Args:
         comparison: the entries.
@@ -119,10 +120,9 @@ def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
 
 
 def judged(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Say of every candidate whether it is on the front, and in what share of resamples.
+    """Fill in `on_front` and `share` of every candidate.
 
-    Seeds are resampled model by model, together for all samplers and evaluation points of a model,
-    which use the same weights.
+    Seeds are resampled per model, jointly for all samplers and evaluation points of a model.
     """
     if not candidates:
         return []
@@ -136,7 +136,7 @@ def judged(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _shares(candidates: Sequence[Candidate]) -> np.ndarray:
-    """In what share of bootstrap samples over seeds each candidate is on the front, (N,)."""
+    """Share of the bootstrap resamples in which each candidate is on the front, (N,)."""
     shares = np.zeros(len(candidates))
     able = np.flatnonzero(_able(candidates)).tolist()
     rng = np.random.default_rng(0)
@@ -155,11 +155,11 @@ def _shares(candidates: Sequence[Candidate]) -> np.ndarray:
 
 
 def _able(candidates: Sequence[Candidate]) -> np.ndarray:
-    """Which candidates are on the front in some resample, perhaps, (N,) bool.
+    """Mask of the candidates that can be on the front in some resample, (N,) bool.
 
-    A mean of resampled seeds lies between the least and the greatest seed. A candidate whose least
-    values are dominated by the greatest ones of another is off the front in every resample, and so
-    is all that it dominates: leaving it out changes nothing, and saves nearly all of the work.
+    A mean of resampled seeds lies between their minimum and maximum. A candidate whose minima are
+    dominated by the maxima of another one is dominated in every resample. Leaving it out changes no
+    result and saves most of the work.
     """
     low, high = (
         [np.array([end(getattr(c, name)) for c in candidates]) for name in ("costs", "fids")]
@@ -168,20 +168,20 @@ def _able(candidates: Sequence[Candidate]) -> np.ndarray:
     order = np.argsort(rounded(high[0]), kind="stable")
     ends = np.minimum.accumulate(np.fmin(high[1][order], np.inf))
     cheaper = np.searchsorted(rounded(high[0])[order], rounded(low[0]), side="right")
-    beaten_by = np.append(np.inf, ends)[cheaper]  # the least of those that never cost more
+    beaten_by = np.append(np.inf, ends)[cheaper]  # lowest FID of those that never cost more
     return np.isfinite(low[0]) & np.isfinite(low[1]) & ~(beaten_by < low[1])
 
 
 def front_table(
     comparison: Comparison, candidates: Sequence[Candidate], heading: str, size: float = 1.0
 ) -> Table | None:
-    """The candidates on the front, and those nearly so, by cost; None where nothing has a cost.
+    """The candidates on or near the front, by cost; None if there are none.
 
     Args:
         comparison: names the entries.
-        candidates: as judged.
-        heading: what the costs are, with their unit.
-        size: of that unit, in the one of the costs.
+        candidates: as returned by `judged`.
+        heading: heading of the cost column, with its unit.
+        size: this unit, in the unit of the costs.
     """
     shown = [c for c in candidates if c.on_front or c.share >= SHOWN_SHARE]
     if not shown:

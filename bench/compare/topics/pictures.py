@@ -1,4 +1,4 @@
-"""Pictures of samples beside the tables: the last ones of every sampler, of one seed for all."""
+"""Sample grids of a page: the last grid of every sampler, of one common seed."""
 
 import shutil
 from collections import Counter
@@ -11,7 +11,7 @@ from bench.compare.comparison import Comparison, Entry
 from bench.compare.read import Run
 
 TRAJECTORY = "_trajectory"
-"""Ends the names of pictures that show samples on their way from noise."""
+"""Suffix of the names of pictures that show intermediate states of sampling."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Grid:
     """One picture of samples.
 
     Attributes:
-        title: what drew it.
+        title: model, sampler and seed.
         source: the picture in the run directory.
-        name: its path below the folder of the tables.
+        name: path of its copy, relative to the output folder.
     """
 
     title: str
@@ -37,17 +37,16 @@ def find_grids(
     one_data_set: bool = True,
     kind: str = "",
 ) -> list[Grid]:
-    """The grids of a comparison in the order of its entries; runs without pictures have none.
+    """The grids of a comparison, in the order of its entries; runs without pictures have none.
 
-    All are of one seed where all entries have it: samplers that draw from the same latents then
-    start from the same ones.
+    If possible all grids are of one seed, so that comparable samplers start from equal latents.
 
     Args:
-        comparison: whose samples are wanted.
-        runs: the runs that it compares.
-        folder: of the pictures, below the folder of the tables.
-        one_data_set: whether the folder holds the pictures of this data set alone.
-        kind: ends the names of the files; empty for samples, TRAJECTORY for their way from noise.
+        comparison: the comparison.
+        runs: its runs.
+        folder: folder of the pictures, relative to the output folder.
+        one_data_set: whether the folder is only for this data set.
+        kind: suffix of the file names; empty for samples, or TRAJECTORY.
     """
     found = {(run.model, run.variant, run.seed): run for run in runs}
     entries = [entry for entry in comparison.entries if entry.finished]
@@ -59,7 +58,7 @@ def find_grids(
         if source is None:
             continue
         words = [entry.model, entry.sampler]
-        if comparison.values:  # the other tables have the same model, from other runs
+        if comparison.values:  # other tables may have the same model
             words += [entry.variant, f"seed={seed}"]
         elif entry.model in comparison.ambiguous_models:
             words.insert(1, entry.variant)
@@ -71,13 +70,13 @@ def find_grids(
 
 
 def common_seed(entries: Sequence[Entry]) -> str:
-    """The seed that most entries have, of several the lowest; empty without entries."""
+    """The seed that most entries have, the lowest if there are several; empty without entries."""
     count = Counter(seed for entry in entries for seed in entry.seeds)
     return min(count, key=lambda seed: (-count[seed], natural(seed)), default="")
 
 
 def copy_grids(grids: Sequence[Grid], out: Path) -> list[Path]:
-    """Put the pictures beside the tables; the copies."""
+    """Copy the pictures to the output folder; returns the copies."""
     copies = [out / grid.name for grid in grids]
     for grid, copy in zip(grids, copies, strict=True):
         copy.parent.mkdir(parents=True, exist_ok=True)

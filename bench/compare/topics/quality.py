@@ -1,4 +1,4 @@
-"""Statistics → tables of text: which columns stand in which table."""
+"""Tables of entries: quality, cost, bias, sampling intervals and held-out scores."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,15 +18,15 @@ from bench.compare.topics.columns import (
 )
 from bench.schema import Column
 
-_RESULT = Column("result", "watch", meaning="What a run came to.")
+_RESULT = Column("result", "watch", meaning="Outcome of a run.")
 NO_RESULT = Measure("", "result", _RESULT, lambda entry, m: NOTHING)
-"""Stands where nothing was measured, so that a run can say there that it failed."""
+"""The only measure of a table without values; shows the status of runs."""
 
 
 def main_table(comparison: Comparison) -> Table:
-    """How good the samples are and what they cost; a run without result says so instead.
+    """Quality of samples and main costs; runs without a result show their status.
 
-    A data set with a protocol for modes has a table of its own for them.
+    Modes are left out if the data set has a table of mode coverage.
     """
     extractor = next(iter(comparison.extractors), None)
     hidden = "modes" if counts_modes(comparison) else ""
@@ -42,22 +42,21 @@ def quality_table(comparison: Comparison, extractor: str) -> Table:
 
 
 def cost_table(comparison: Comparison) -> Table:
-    """What drawing one sample and training cost.
+    """Costs of sampling and training.
 
-    Memory is left to the CSV on CPUs: how far a process's resident memory rises depends on what ran
-    in it before.
+    On CPUs memory is only in the CSV: resident memory depends on earlier work of the process.
     """
     hidden = "MiB" if on_cpu(comparison) else None
     return build(comparison, [m for m in measures("cost") if m.column.unit != hidden])
 
 
 def table_of(comparison: Comparison, shown: Sequence[Measure]) -> Table | None:
-    """Lay entries out; None where nothing was measured."""
+    """The table of these measures; None if no entry has a value."""
     return build(comparison, shown) if with_values(comparison, shown) else None
 
 
 def bias_table(comparison: Comparison, extractor: str) -> Table | None:
-    """FID without its bias and signs of copying."""
+    """FID without its bias, and metrics of copying."""
     return table_of(comparison, measures("bias", extractor))
 
 
@@ -67,29 +66,29 @@ def interval_table(comparison: Comparison, extractor: str) -> Table | None:
 
 
 def held_out_table(comparison: Comparison) -> Table | None:
-    """What models say about held-out data; None where none says anything.
+    """Scores on held-out data; None if no model has any.
 
-    Models that only draw are left out; of runs without result it is not known.
+    Finished models without such scores are left out.
     """
     shown = measures("held-out")
-    speaking = tuple(
+    scored = tuple(
         entry
         for entry in comparison.entries
         if not entry.finished or any(is_shown(entry, m) for m in shown)
     )
-    if not any(entry.finished for entry in speaking):
+    if not any(entry.finished for entry in scored):
         return None
-    return build(replace(comparison, entries=speaking), shown)
+    return build(replace(comparison, entries=scored), shown)
 
 
 @analysis
 def counts_modes(comparison: Comparison) -> bool:
-    """Whether the data set has a protocol for modes, beyond the classes of labelled data."""
+    """Whether mode coverage is measured (beyond the classes of labelled data)."""
     return bool(with_values(comparison, [measure("high_quality"), measure("reverse_kl")]))
 
 
 def on_cpu(comparison: Comparison) -> bool:
-    """Whether nothing ran on an accelerator, whose allocator counts memory exactly."""
+    """Whether all entries ran on a CPU."""
     devices = {entry.protocol.get("device", "") for entry in comparison.entries} - {""}
     return all(device.startswith("cpu") for device in devices)
 
@@ -97,7 +96,7 @@ def on_cpu(comparison: Comparison) -> bool:
 def best_by_column(
     comparison: Comparison, measures: Sequence[Measure]
 ) -> dict[str, frozenset[int]]:
-    """Positions of the best trained entries; none in columns that do not tell bad from real."""
+    """Indices of the best trained entries by measure; empty for columns with blind spots."""
     blind = blind_columns(comparison)
     return {
         m.name: frozenset() if m.name in blind else best_entries(comparison.entries, m)
@@ -106,11 +105,11 @@ def best_by_column(
 
 
 def build(comparison: Comparison, measures: Sequence[Measure], *, weights: bool = False) -> Table:
-    """Lay entries out, labels first, the best trained value of each column marked.
+    """A table with one row per entry; the best trained value of each column is marked.
 
     Args:
         comparison: the entries, in order.
-        measures: the measured columns; those without any value are left out.
+        measures: the columns; those without any value are left out.
         weights: whether to show which weights were evaluated.
     """
     labels = ("model", "sampler", "weights", "seeds") if weights else ("model", "sampler", "seeds")

@@ -1,4 +1,4 @@
-"""Which sampler to take for these images at this budget, what it costs, and how sure that is."""
+"""The recommended sampler for this data and budget, its cost, and how certain the answer is."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -23,11 +23,10 @@ from bench.evaluation.collapse import shows_copying
 from bench.schema import MEASURED
 
 UNITS = {"seconds": "{} s", "images": "{} images", "flops": "{} FLOP"}
-"""How the limits of a budget are shown, by name."""
+"""Formats of the limits of a budget, by name."""
 
 FEW = (
-    "With fewer than {limit} seeds each this is what happened once, not a recommendation: run it "
-    "with seed=0,1,2."
+    "With fewer than {limit} seeds per model this is not a recommendation: run it with seed=0,1,2."
 )
 MORE_SEEDS = "It is not shown to differ from {names}: more seeds would tell."
 MORE_BUDGET = (
@@ -37,11 +36,11 @@ MORE_BUDGET = (
 STEEP_SENTENCE = (
     "The FID of {steep} still fell steeply where training ended: more budget may change the answer."
 )
-ALONE = "It was the only model trained: nothing is known of others at this budget."
-LEFT_OUT = "Not compared, for want of {limit} finished seeds: {names}."
-COLLAPSED = "A lower FID, with signs of {signs}, is that of {names}."
-FAR = "A lower FID, but no sample near real data (precision and coverage 0), is that of {names}."
-NONE_FIT = "But every model {faults}: none of them is to be recommended."
+ALONE = "It is the only trained model: nothing is known about others at this budget."
+LEFT_OUT = "Not compared, because of fewer than {limit} finished seeds: {names}."
+COLLAPSED = "A lower FID, but signs of {signs}: {names}."
+FAR = "A lower FID, but no sample near real data (precision and coverage 0): {names}."
+NONE_FIT = "But every model {faults}: none is recommended."
 NOT_NEAR = "has no sample near real data"
 SOME_SEEDS = "{warned} of {seeds} seeds of {name} {show} signs of {signs}"
 TOO_SMALL = (
@@ -50,31 +49,31 @@ TOO_SMALL = (
     "answer"
 )
 FOREIGN = "Not trained here, and so not ranked: {}."
-BLIND_RANKING = "What is ranked by such a FID is no recommendation."
-COPIES = ", with signs of copying, which no FID shows"
-TRADED = "No other sampler is cheaper and worth its FID: nothing is traded away."
+BLIND_RANKING = "A ranking by this FID is no recommendation."
+COPIES = ", with signs of copying, which FID does not detect"
+TRADED = "No cheaper sampler is on the Pareto front."
 
 NEAR = ("precision", "coverage")
-"""Metrics that are 0 where no sample is near real data."""
+"""Metrics that are 0 if no sample is near real data."""
 
 STEEP = 1.0
-"""A FID that falls at least as fast as the budget grows, as in half the FID for twice the budget,
-is falling steeply: power of the budget."""
+"""Threshold of p in FID ~ budget^-p from which the FID falls steeply: at 1, twice the budget halves
+the FID."""
 
 MOST_WARNED = 0.5
 """Share of an entry's seeds with signs of collapse or copying from which it is not recommended."""
 
 LEAST_GROWTH = 1.2
-"""Ratio of the budgets of seeds from which they say how the FID falls with it."""
+"""Minimum ratio of the budgets of seeds from which the slope of the FID is estimated."""
 
 
 @analysis
 def recommendation(comparison: Comparison) -> list[str]:
-    """Say in sentences which sampler to take, and name every row that was scored.
+    """The recommended sampler in sentences, followed by every scored row.
 
-    The entry of the lowest mean FID that is fit to be recommended is compared with the best sampler
-    of every other model, seed by seed, with Holm's correction for their number. It was picked by
-    its score, which favours it a little; a difference that is shown stands far beyond that.
+    The eligible entry with the lowest mean FID is compared with the best sampler of every other
+    model over seeds, with Holm's correction. It was selected by its score, which favours it
+    slightly.
     """
     ranked = _ranked(comparison)
     if not ranked:
@@ -83,8 +82,7 @@ def recommendation(comparison: Comparison) -> list[str]:
     first = _too_small(comparison, best) if _is_far(comparison, best) else _lowest(comparison, best)
     if missing := _missing(comparison, ranked):
         have = "has" if len(missing) == 1 else "have"
-        first += f"; {_and(missing)} {have} no finished run and nothing is known of"
-        first += " it" if len(missing) == 1 else " them"
+        first += f"; {_and(missing)} {have} no finished run"
     sentences = [f"{first}."]
     if failed := sum(_is_failed(e, best) for e in comparison.entries):
         unusable = any(_is_unusable(run, best) for run in comparison.runs)
@@ -96,7 +94,7 @@ def recommendation(comparison: Comparison) -> list[str]:
 
 
 def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
-    """What follows from the ranking; nothing where the budget was too small for any answer."""
+    """Sentences that follow from the ranking; none if the budget was too small."""
     best = ranked[0]
     if _is_far(comparison, best):
         return []
@@ -114,7 +112,7 @@ def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
 
 
 def _lowest(comparison: Comparison, best: Entry) -> str:
-    """The entry that is recommended, or, where none is fit, that of the lowest FID."""
+    """The entry that is recommended or, if none is eligible, the one with the lowest FID."""
     lower = [e for e in _ranked(comparison) if _mean(comparison, e) < _mean(comparison, best)]
     kinds = dict.fromkeys(kind for signs in _by_signs(lower) for kind in signs)
     where = f" without signs of {' or '.join(sorted(kinds))}" if kinds else ""
@@ -128,7 +126,7 @@ def _lowest(comparison: Comparison, best: Entry) -> str:
 
 
 def _too_small(comparison: Comparison, best: Entry) -> str:
-    """That nobody's samples are near real data."""
+    """The answer if no model has samples near real data."""
     extractor = comparison.extractors[0]
     metrics = ("precision", "recall", "coverage")
     return TOO_SMALL.format(
@@ -143,7 +141,7 @@ def _too_small(comparison: Comparison, best: Entry) -> str:
 
 
 def _without_answer(comparison: Comparison) -> list[str]:
-    """What is said where nothing trained has a FID; nothing where nothing was scored at all."""
+    """The answer if no trained entry has a FID; empty if nothing was scored."""
     rows = _every_row(comparison, [])
     if missing := _missing(comparison, []):
         return [f"On {comparison.title}, no model has a result: {_and(missing)}.", *rows]
@@ -151,12 +149,12 @@ def _without_answer(comparison: Comparison) -> list[str]:
 
 
 def _missing(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
-    """Models of the comparison without a finished run that has a FID, by name."""
+    """Trained models without a finished run that has a FID, sorted."""
     return sorted({e.model for e in comparison.entries if e.trained} - {e.model for e in ranked})
 
 
 def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
-    """Every row that was scored with its FID, those that were not trained here as such."""
+    """Sentences with the FID of every scored row, separately for models not trained here."""
     by_label: dict[str, list[str]] = {}
     for entry in sorted(ranked, key=lambda e: _mean(comparison, e)):
         value = f"{entry.sampler} {exact(_mean(comparison, entry))}"
@@ -172,7 +170,7 @@ def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
 
 
 def _origin(entry: Entry) -> str:
-    """Where samples come from that no model trained here made: a call of no network is a copy."""
+    """Origin of samples of an untrained entry: without network calls they are held-out data."""
     return "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
 
 
@@ -183,7 +181,7 @@ def _foreign_fid(comparison: Comparison, entry: Entry) -> str:
 
 @analysis
 def _ranked(comparison: Comparison) -> list[Entry]:
-    """Trained entries with a FID, the lowest mean first; those unfit to be recommended are last."""
+    """Trained entries with a FID by mean FID; ineligible ones come last."""
     if not comparison.extractors:
         return []
     fid = comparison.fid
@@ -192,17 +190,17 @@ def _ranked(comparison: Comparison) -> list[Entry]:
 
 
 def _is_fit(comparison: Comparison, entry: Entry) -> bool:
-    """Whether an entry may be recommended for anything."""
+    """Whether an entry is eligible for a recommendation."""
     return not _has_collapsed(entry) and not _is_far(comparison, entry)
 
 
 def _has_collapsed(entry: Entry) -> bool:
-    """Whether so many of its seeds show signs of collapse or copying that it is not recommended."""
+    """Whether too many of its seeds have warnings for a recommendation."""
     return len(entry.warnings) >= max(1, MOST_WARNED * len(entry.seeds))
 
 
 def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
-    """The entries that are not recommended for their signs, by what these are of."""
+    """Entries with too many warnings, by the kinds of their warnings."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
         if _has_collapsed(entry):
@@ -211,7 +209,7 @@ def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
 
 
 def _none_fit(comparison: Comparison, ranked: Sequence[Entry]) -> str:
-    """That no entry is to be recommended, and why; entries are named where reasons differ."""
+    """A sentence with the reasons why no entry is recommended."""
     reasons = {f"shows signs of {' and '.join(s)}": e for s, e in _by_signs(ranked).items()}
     if far := [entry for entry in ranked if not _has_collapsed(entry)]:
         reasons[NOT_NEAR] = far
@@ -222,7 +220,7 @@ def _none_fit(comparison: Comparison, ranked: Sequence[Entry]) -> str:
 
 
 def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
-    """Which entries that may be recommended have a few seeds with signs of collapse or copying."""
+    """A sentence on eligible entries with warnings for some of their seeds."""
     said = [
         SOME_SEEDS.format(
             warned=len(entry.warnings),
@@ -234,35 +232,35 @@ def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
         for entry in ranked
         if entry.warnings and _is_fit(comparison, entry)
     ]
-    more = f"; so it is in {len(said) - 3} more rows" if len(said) > 3 else ""
+    more = f"; {len(said) - 3} more rows have such seeds" if len(said) > 3 else ""
     return [f"{'; '.join(said[:3])}{more}."] if said else []
 
 
 def _is_far(comparison: Comparison, entry: Entry) -> bool:
-    """Whether no sample of any seed is near real data, as far as that was measured."""
+    """Whether precision and coverage, if measured, are 0 for all seeds."""
     means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
     known = [mean for mean in means if not math.isnan(mean)]
     return bool(known) and not any(known)
 
 
 def _copies(entry: Entry) -> str:
-    """That samples made elsewhere show signs of copying; empty where they do not."""
+    """A clause on signs of copying; empty if there are none."""
     return COPIES if any(map(shows_copying, entry.warnings.values())) else ""
 
 
 def _is_unusable(run: Run, best: Entry) -> bool:
-    """Whether a run of the entry's model and variant finished with rows that cannot be used."""
+    """Whether a run is of the entry's model and variant, and unusable."""
     return (run.model, run.variant) == (best.model, best.variant) and run.state == "unusable"
 
 
 def _is_failed(entry: Entry, best: Entry) -> bool:
-    """Whether an entry is a failed run of the model and variant of another."""
+    """Whether an entry is a failed run of this model and variant."""
     same = (entry.model, entry.variant) == (best.model, best.variant)
     return same and entry.status == "failed"
 
 
 def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:
-    """How sure it is that the best is better than the best entries of the other models."""
+    """Sentences on the comparison of the best entry with those of the other models."""
     rivals: dict[str, Entry] = {}
     for entry in ranked:
         rivals.setdefault(entry.model, entry)
@@ -313,16 +311,16 @@ def _how_sure(
 
 
 def _steep(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
-    """Those of the entries whose FID still fell steeply where training ended."""
+    """The entries whose FID still fell steeply at the end of training."""
     steep = [of.entry for of in learning_curves(comparison) if falls_steeply(of)]
     return [entry for entry in entries if any(entry is other for other in steep)]
 
 
 def falls_steeply(curves: LearningCurves) -> bool:
-    """Whether the FID falls at least as fast as the budget grows, at the end of training.
+    """Whether the FID still falls steeply (`STEEP`) at the end of training.
 
-    Along each run from half of its budget to the end, in the median over seeds; or, where seeds
-    came to budgets of different sizes, from seed to seed.
+    This is the case if the median over seeds of the slope over the second half of the budget is
+    steep, or if seeds reached different budgets and their final FIDs fall steeply with the budget.
     """
     found = [curve for curve in curves.along("images") if len(curve.x) and curve.y.min() > 0]
     powers = [_power(curve) for curve in found if len(curve.x) > 1]
@@ -337,13 +335,13 @@ def falls_steeply(curves: LearningCurves) -> bool:
 
 
 def _power(curve: Curve) -> float:
-    """The p of FID ~ budget^-p from half of the budget, or the first point after it, to the end."""
+    """The p of FID ~ budget^-p from half of the budget, or the first point, to the end."""
     start = max(float(curve.x[-1]) / 2, float(curve.x[0]))
     return math.log(at(curve, start) / float(curve.y[-1])) / math.log(float(curve.x[-1]) / start)
 
 
 def _difference(a: dict[str, float], b: dict[str, float]) -> Difference:
-    """By ratio where all are positive, paired where three seeds are shared."""
+    """By ratio if all values are positive; paired if three seeds are shared."""
     ratio = MEASURED["fid"].by_ratio((*a.values(), *b.values()))
     if len(a.keys() & b.keys()) >= MIN_SEEDS:
         return paired_difference(a, b, ratio=ratio)
@@ -351,10 +349,7 @@ def _difference(a: dict[str, float], b: dict[str, float]) -> Difference:
 
 
 def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
-    """The cheapest sampler on the front, and how many lie between; nothing without latencies.
-
-    The front is that of the entries that are fit to be recommended.
-    """
+    """The cheapest sampler on the front of eligible entries; nothing without latencies."""
     latency = best.mean.get("latency_ms", math.nan)
     fit = tuple(e for e in comparison.entries if not e.finished or _is_fit(comparison, e))
     whole = len(fit) == len(comparison.entries)
@@ -366,7 +361,7 @@ def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
     least = min(cheaper, key=lambda c: float(c.costs.mean()))
     sure = f", on the front in {least.share:.0%} of resamples" if least.share >= 0 else ""
     between = len([c for c in cheaper if c.entry is not best]) - 1
-    rest = f" Between the two lie {between} more on the front." if between else ""
+    rest = f" {between} more on the front lie between the two." if between else ""
     return [
         f"Where samples must be cheap: {_name(comparison, least.entry)}, "
         f"FID {_fid(comparison, least.entry)}{_cost(least.entry)}, "
@@ -375,13 +370,13 @@ def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
 
 
 def _and(names: Iterable[str]) -> str:
-    """Names as a reader lists them: a, b and c."""
+    """Names joined as in "a, b and c"."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
-    """A few entries by name, with how many more there are."""
+    """The names of up to three entries, and the number of others."""
     names = " and ".join(_name(comparison, entry) for entry in entries[:3])
     return names + (f" and {len(entries) - 3} more" if len(entries) > 3 else "")
 
@@ -391,14 +386,14 @@ def _mean(comparison: Comparison, entry: Entry) -> float:
 
 
 def _budget(entry: Entry) -> str:
-    """The training budget in words, such as "40 s"."""
+    """Text of the training budget, such as "40 s"."""
     words = []
     for limit in entry.protocol.get("budget", "").split(","):
         name, _, amount = limit.partition("=")
         if name in UNITS:
             try:
                 words.append(UNITS[name].format(exact(float(amount))))
-            except ValueError:  # not ours: it stands in the table of the protocol
+            except ValueError:  # unknown format: show as recorded
                 words.append(limit)
     return " or ".join(words) or "the same budget"
 

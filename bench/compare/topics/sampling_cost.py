@@ -1,4 +1,4 @@
-"""How many samples a model that is cheap to draw from has to draw to be worth its training."""
+"""Break-even of training and sampling costs, and quality at equal sampling cost."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +16,13 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Offer:
-    """What an entry costs at a quality: `train` once and `per_sample` for every sample.
+    """Cost of an entry at a given quality: `train` once, and `per_sample` for every sample.
 
     Attributes:
         entry: the trained model and its sampler.
-        train: until the quality is reached; seconds or FLOPs.
-        per_sample: in the same unit.
-        at_most: whether `train` is an upper bound, the first evaluation point.
+        train: cost of training until the quality is reached, in seconds or FLOPs.
+        per_sample: cost of one sample, in the same unit.
+        at_most: whether `train` is an upper bound (reached before the first evaluation point).
     """
 
     entry: Entry
@@ -31,12 +31,12 @@ class Offer:
     at_most: bool = False
 
     def total(self, samples: float) -> float:
-        """Training and drawing so many samples."""
+        """Total cost of training and of generating this number of samples."""
         return self.train + samples * self.per_sample
 
 
 def break_even(a: Offer, b: Offer) -> float | None:
-    """The number of samples at which both cost the same; None if one option dominates.
+    """Number of samples at which both cost the same; None if one option dominates.
 
     With total T + n s, n* = (T_b - T_a) / (s_a - s_b): positive only where one of the two is
     cheaper to train and the other cheaper to sample from.
@@ -46,13 +46,13 @@ def break_even(a: Offer, b: Offer) -> float | None:
 
 
 def cheapest(offers: Sequence[Offer]) -> list[tuple[float, Offer]]:
-    """Who is cheapest for how many samples: the lower envelope of the lines of total cost.
+    """The cheapest offer by number of samples: the lower envelope of the total costs.
 
     Args:
         offers: at least one.
 
     Returns:
-        (number of samples from which on it is cheapest, offer), ascending, the first from 0.
+        (number of samples from which the offer is cheapest, offer), ascending; the first from 0.
     """
     best = min(offers, key=lambda offer: (offer.train, offer.per_sample))
     found = [(0.0, best)]
@@ -70,25 +70,25 @@ def cheapest(offers: Sequence[Offer]) -> list[tuple[float, Offer]]:
 
 
 def seconds_per_sample(entry: Entry) -> float:
-    """Seconds per sample at the batch size that draws fastest; NaN where that is not known."""
+    """Seconds per sample at the fastest batch size; NaN if unknown."""
     rate = entry.mean["images_per_second"]
     return 1 / rate if rate > 0 else math.nan
 
 
 def flops_per_sample(entry: Entry) -> float:
-    """Floating-point operations per sample; NaN where they are not known."""
+    """Floating-point operations per sample; NaN if unknown."""
     return entry.mean["gflops_per_sample"] * GIGA
 
 
 @dataclass(frozen=True)
 class Currency:
-    """What training and drawing are added up in.
+    """Unit in which the costs of training and sampling are added.
 
     Attributes:
-        name: for readers.
-        axis: of training.
-        per_sample: what a sample costs an entry, in the unit of the axis.
-        text: shows an amount with its unit.
+        name: its name in tables.
+        axis: column of the training cost.
+        per_sample: cost of one sample of an entry, in the unit of the axis.
+        text: formats an amount with its unit.
     """
 
     name: str
@@ -108,13 +108,7 @@ CURRENCIES = (
 
 
 def offers_at(curves: Sequence[LearningCurves], currency: Currency, fid: float) -> Iterator[Offer]:
-    """What every entry costs that reaches this FID in its median seed.
-
-    Args:
-        curves: of the FID, by entry.
-        currency: what is counted.
-        fid: the quality.
-    """
+    """The costs of every entry whose median seed reaches this FID."""
     for of in curves:
         when = median(of.crossings(currency.axis, fid))
         per_sample = currency.per_sample(of.entry)
@@ -125,11 +119,11 @@ def offers_at(curves: Sequence[LearningCurves], currency: Currency, fid: float) 
 def break_even_table(
     comparison: Comparison, curves: Sequence[LearningCurves], fids: Sequence[float]
 ) -> Table | None:
-    """Who is cheapest for how many samples of a quality; None where no cost is known.
+    """The cheapest entry by quality and number of samples; None if no cost is known.
 
     Args:
         comparison: names the entries.
-        curves: of the FID, by entry.
+        curves: learning curves, by entry.
         fids: the qualities.
     """
     rows = []
@@ -151,36 +145,36 @@ def break_even_table(
 
 
 def _prices(offer: Offer, currency: Currency) -> tuple[Cell, Cell]:
-    """What training and a sample cost, with units."""
+    """Costs of training and of one sample, with units."""
     train = f"{'≤ ' if offer.at_most else ''}{currency.text(offer.train)}"
     per_sample = Cell(currency.text(offer.per_sample), key=offer.per_sample)
     return Cell(train, key=offer.train), per_sample
 
 
 def _samples(start: float, end: float) -> str:
-    """A range of numbers of samples, for readers."""
+    """Text of a range of numbers of samples."""
     if start == 0:
         return "any number" if math.isinf(end) else f"up to {_count(end)}"
     return f"from {_count(start)}" if math.isinf(end) else f"{_count(start)} to {_count(end)}"
 
 
 def _count(samples: float) -> str:
-    """A number of samples to three digits, at least one."""
+    """Text of a number of samples: three digits, at least one."""
     return exact(float(f"{max(1, round(samples)):.3g}"))
 
 
 MAX_LIMITS = 4
-"""Most columns of a table."""
+"""Maximum number of cost limits in a table."""
 
 PRICES: dict[str, Callable[[float], str]] = {
     "latency_ms": lambda ms: f"{exact(ms)} ms",
     "gflops_per_sample": lambda gflops: prefixed(1e9 * gflops, "FLOP"),
 }
-"""What a sample costs, as columns of eval.csv, and how an amount of it is shown."""
+"""Costs of one sample as columns of eval.csv, each with the function that formats an amount."""
 
 
 def sampling_table(comparison: Comparison, cost: str) -> Table | None:
-    """The best FID of each model within limits of what a sample costs; None where nothing is known.
+    """The best FID of each model within limits of cost per sample; None if no cost is known.
 
     Args:
         comparison: the entries.
@@ -209,7 +203,7 @@ def sampling_table(comparison: Comparison, cost: str) -> Table | None:
 
 
 def decades(costs: Sequence[float]) -> list[float]:
-    """Powers of ten between the least and the greatest cost, and the one above; a few of them."""
+    """At most `MAX_LIMITS` powers of ten from the lowest cost to above the highest."""
     if not costs:
         return []
     first, last = (math.ceil(math.log10(end)) for end in (min(costs), max(costs)))
@@ -218,7 +212,7 @@ def decades(costs: Sequence[float]) -> list[float]:
 
 
 def _sampled(entry: Entry | None, fid: str, best: bool) -> Cell:
-    """The FID of an entry and which sampler it is of."""
+    """The FID of an entry and its sampler."""
     if entry is None:
         return Cell(NOTHING)
     return Cell(f"{spread(entry.mean[fid], entry.std[fid])}, {entry.sampler}", best)

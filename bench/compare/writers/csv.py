@@ -1,4 +1,4 @@
-"""A comparison as a table for machines, and any table as CSV."""
+"""A comparison as a data frame in full precision, and tables as CSV."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from bench.schema import BLIND, PROTOCOL
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
-    """The comparison as a table for machines, in full precision.
+    """The comparison as a data frame, one row per entry.
 
-    <column>_mean and <column>_std of all columns; of FID also its median, extremes and the 95 %
-    bootstrap interval of its mean. Beside them how many of the model's runs ended, and failed, and
-    in how many seeds of the entry the samples show signs of collapse.
+    It has <column>_mean and <column>_std of all columns; for FID also median, minimum, maximum and
+    the 95 % bootstrap interval of the mean; the numbers of runs of the model that ended and that
+    failed, and of seeds with signs of collapse; protocol, overrides and commits.
     """
     columns = statistics_columns(comparison.extractors)
     ended = {(outcome.model, outcome.variant): outcome for outcome in outcomes(comparison)}
@@ -36,7 +36,7 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             **{f"{c}_std": entry.std.get(c, math.nan) for c in columns},
             **_over_seeds(entry, comparison.extractors),
             **_outcome_columns(entry, ended.get(entry.key)),
-            **_course_columns(entry),
+            **_point_columns(entry),
             **{field: entry.protocol.get(field, "") for field in PROTOCOL},
             **{f"{BLIND}{e}": blind_text(comparison, e) for e in comparison.extractors},
             "overrides": entry.overrides,
@@ -48,13 +48,13 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def joined(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """All rows of several comparisons; one that stands in several of them is kept once."""
+    """All rows of several comparisons, without duplicates."""
     frames = [to_frame(comparison) for comparison in comparisons]
     return pd.concat(frames, ignore_index=True).drop_duplicates(ignore_index=True)
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
-    """The table as CSV; an apostrophe begins text that a spreadsheet would run as a formula."""
+    """A data frame as CSV; text that spreadsheets would evaluate gets a leading apostrophe."""
     texts = {
         str(name): [inert(value) if isinstance(value, str) else value for value in column]
         for name, column in frame.select_dtypes(exclude=["number", "bool"]).items()
@@ -64,13 +64,13 @@ def frame_csv(frame: pd.DataFrame) -> str:
 
 
 def table_csv(table: Table) -> str:
-    """A table as CSV, its cells as readers see them, and no formula among them."""
+    """The texts of a table as CSV; those that spreadsheets would evaluate get an apostrophe."""
     headings = tuple(map(inert, table.headings))
     return csv_text(headings, ([inert(cell.text) for cell in row] for row in table.rows))
 
 
 def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:
-    """What mean and standard deviation leave out of each extractor's FID."""
+    """Median, extremes and interval of the mean of each extractor's FID."""
     found = {}
     for column in (f"fid_{extractor}" for extractor in extractors):
         s = entry.summary(column)
@@ -81,7 +81,7 @@ def _over_seeds(entry: Entry, extractors: Sequence[str]) -> dict[str, float]:
 
 
 def _outcome_columns(entry: Entry, outcome: Outcome | None) -> dict[str, object]:
-    """How the model's runs ended; nothing of what is not trained."""
+    """Counts of how the model's runs ended; NaN for models that are not trained."""
     collapsed = sum(map(shows_collapse, entry.warnings.values()))
     return {
         "runs_ended": outcome.runs if outcome else math.nan,
@@ -90,8 +90,8 @@ def _outcome_columns(entry: Entry, outcome: Outcome | None) -> dict[str, object]
     }
 
 
-def _course_columns(entry: Entry) -> dict[str, str]:
-    """Where along the run the best FIDs were, and what the collapse watch said, as text."""
+def _point_columns(entry: Entry) -> dict[str, str]:
+    """Evaluation points of the best FIDs and warnings, as text."""
     before = {seed: " ".join(map(str, points)) for seed, points in entry.warned_at.items()}
     return {
         "best_at": " ".join(map(str, entry.best_at)),

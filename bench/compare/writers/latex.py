@@ -1,4 +1,4 @@
-"""A comparison as LaTeX: the tables of its page, in the manner of booktabs."""
+"""The tables of a page as LaTeX, with booktabs."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from bench.compare.topics.page import Section
 
 @dataclass(frozen=True)
 class NamedTable:
-    """A table with what tells it from the others of its page.
+    """A table with caption and label.
 
     Attributes:
         table: headings and cells.
-        caption: what it shows.
-        label: of letters, digits and hyphens; no other table of the page has it.
+        caption: the caption.
+        label: letters, digits and hyphens; unique within the page.
     """
 
     table: Table
@@ -28,7 +28,7 @@ def named_tables(title: str, sections: Sequence[Section]) -> list[NamedTable]:
 
     Args:
         title: name of the page.
-        sections: what stands on it.
+        sections: its sections.
     """
     found: dict[str, NamedTable] = {}
     for section in sections:
@@ -41,7 +41,7 @@ def named_tables(title: str, sections: Sequence[Section]) -> list[NamedTable]:
 
 
 def _free(text: str, taken: dict[str, NamedTable]) -> str:
-    """A label that no other table of the page has."""
+    """A label that is not taken."""
     base = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
     label, k = base, 1
     while label in taken:
@@ -90,28 +90,23 @@ SPECIAL = {
     "—": "---",
     "−": "$-$",
 }
-"""What LaTeX would take for a command, and signs that its text fonts lack."""
+"""LaTeX for characters that are special or missing in its text fonts."""
 
 
 def latex_page(named: Sequence[NamedTable], command: str) -> str:
-    """Write all tables of a page.
-
-    Args:
-        named: the tables.
-        command: the command line that makes it.
-    """
+    """All tables of a page as LaTeX, with the command line in a comment."""
     header = HEADER.format(command=" ".join(command.split()))
     tables = [latex_table(one.table, one.caption, one.label) for one in named]
     return "\n\n".join([header, *tables]) + "\n"
 
 
 def latex_table(table: Table, caption: str, label: str) -> str:
-    """Write a table, made narrower where it is wider than the line.
+    """A table as LaTeX, scaled down if it is wider than the line.
 
     Args:
         table: headings and cells.
-        caption: what it shows, as plain text.
-        label: for references, of letters, digits and hyphens.
+        caption: the caption, as plain text.
+        label: label for references: letters, digits and hyphens.
     """
     columns = "l" * table.labels + "r" * (len(table.headings) - table.labels)
     body = [_line(map(_cell, row)) for row in table.rows]
@@ -134,7 +129,7 @@ def latex_table(table: Table, caption: str, label: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Plain text as LaTeX that shows it."""
+    """Plain text, escaped for LaTeX."""
     return "".join(SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
 
 

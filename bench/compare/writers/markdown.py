@@ -18,21 +18,21 @@ SIGNS = re.compile(
     r"|\](?=[(\[:])|(?<=\])[(\[:]"  # links, pictures and what they refer to
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis: never between letters of a word
 )
-"""Signs of Markdown, as CommonMark and GitHub read it."""
+"""Special characters of Markdown (CommonMark and GitHub)."""
 
 ENTITY = re.compile(r"&(?=#?\w+;)")
-"""What would be shown as another character, as in &lt;."""
+"""The ampersand of an entity such as &lt;."""
 
 LINE_START = re.compile(r"^(?:(\d{1,9})(?=[.)]\s)|(?=[#>+=-]))")
-"""Where a line would become a heading, a quotation, a list or a rule."""
+"""The beginning of a line that would become a heading, a quotation, a list or a rule."""
 
 
 def page(title: str, sections: Sequence[Section], command: str) -> str:
-    """Write one page.
+    """One page as Markdown.
 
     Args:
         title: its heading.
-        sections: what to show, in order.
+        sections: the sections, in order.
         command: the command line that makes this page.
     """
     comparisons = [section.comparison for section in sections]
@@ -52,12 +52,12 @@ def page(title: str, sections: Sequence[Section], command: str) -> str:
 
 
 def bullets(sentences: Sequence[str]) -> str:
-    """The sentences as one list."""
+    """The sentences as a bullet list."""
     return "\n".join(f"- {paragraph(sentence)}" for sentence in sentences)
 
 
 def introduction(comparisons: Sequence[Comparison]) -> str:
-    """How to read the tables."""
+    """A paragraph on how to read the tables."""
     text = (
         "Mean ± standard deviation over seeds, at the last evaluation point. ↓ lower is better, "
         "↑ higher is better; **bold** is the best trained model."
@@ -65,23 +65,23 @@ def introduction(comparisons: Sequence[Comparison]) -> str:
     untrained = [e for c in comparisons for e in c.entries if e.finished and not e.trained]
     if untrained:
         names = ", ".join(map(inline, dict.fromkeys(e.model for e in untrained)))
-        text += f" Last, not trained here and never marked best: {names}."
+        text += f" Models that were not trained here come last and are never marked best: {names}."
     if any(e.mean["nfe"] == 0 for e in untrained):
         text += " Held-out data (NFE 0) is the real-data baseline of every metric."
     if any(math.isnan(e.mean["nfe"]) for e in untrained):
-        text += " Samples without NFE were made elsewhere, at a cost that is not known."
+        text += " Samples without NFE were made elsewhere at unknown cost."
     return text
 
 
 def origins(comparisons: Sequence[Comparison]) -> tuple[list[str], list[str]]:
-    """Commits and command lines of the runs, each once and in order."""
+    """Commits and command lines of the runs, sorted and without duplicates."""
     commits = {commit for c in comparisons for entry in c.entries for commit in entry.commits}
     commands = {line for c in comparisons for line in c.commands}
     return sorted(commits), sorted(commands, key=natural)
 
 
 def provenance(comparisons: Sequence[Comparison], command: str) -> str:
-    """Commits and command lines."""
+    """A paragraph with commits and command lines."""
     commits, commands = origins(comparisons)
     shown = ", ".join(map(inline, commits)) or "not recorded"
     block = code("\n".join((*commands, command)))
@@ -89,18 +89,18 @@ def provenance(comparisons: Sequence[Comparison], command: str) -> str:
 
 
 def inline(name: str) -> str:
-    """A name as code, where it is one."""
+    """A name in backticks, if it has no special characters."""
     return f"`{name}`" if re.fullmatch(r"[\w.+-]+", name) else escaped(name)
 
 
 def code(text: str) -> str:
-    """Command lines between fences that none of them can close."""
+    """A code block with a fence that its content cannot close."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
     return f"{fence}sh\n{printable(text, kept=LINE_END)}\n{fence}"
 
 
 def block_text(block: Block) -> str:
-    """A table, a list, pictures, or a sentence as a paragraph."""
+    """A block as Markdown."""
     if isinstance(block, Table):
         return table_text(block)
     if isinstance(block, Notes):
@@ -109,13 +109,13 @@ def block_text(block: Block) -> str:
 
 
 def gallery(grids: Sequence[Grid]) -> str:
-    """The pictures, each under its title."""
+    """The pictures, each below its title."""
     titles = [(escaped(grid.title), quote(grid.name)) for grid in grids]
     return "\n\n".join(f"**{title}**\n\n![{title}]({path})" for title, path in titles)
 
 
 def table_text(table: Table) -> str:
-    """Write a table with its columns aligned in the source as well."""
+    """A table as Markdown, with columns aligned in the source."""
     body = [[cell_text(cell) for cell in row] for row in table.rows]
     grid = [[escaped(heading) for heading in table.headings], *body]
     widths = [max(3, *(len(row[k]) for row in grid)) for k in range(len(table.headings))]
@@ -135,20 +135,20 @@ def table_text(table: Table) -> str:
 
 
 def cell_text(cell: Cell) -> str:
-    """One cell, in bold if it is the best."""
+    """One cell; bold if it is the best."""
     text = escaped(cell.text)
     return f"**{text}**" if cell.best else text
 
 
 def paragraph(text: str) -> str:
-    """Text that begins a line, where it is no heading, quotation, list or rule of its own."""
+    """Text as a paragraph, escaped at its beginning."""
     return LINE_START.sub(r"\g<1>\\", escaped(text))
 
 
 def escaped(text: str) -> str:
-    """Text from runs as Markdown that shows it: no cell, tag, link, formula or emphasis of its own.
+    """Text with all Markdown escaped, except code in backticks.
 
-    Code between backticks stays, and so do underscores within words, which are no emphasis.
+    Underscores within words are not emphasis and stay unchanged.
     """
     text = ENTITY.sub("&amp;", " ".join(text.split()))
     return SIGNS.sub(r"\\\g<0>", printable(text)).replace("<", "&lt;")

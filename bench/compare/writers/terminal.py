@@ -1,4 +1,4 @@
-"""A comparison on the terminal: the columns that fit, and where the rest is."""
+"""A comparison as a table on the terminal, with the columns that fit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from bench.runtime.printing import printable
 from bench.schema import shown_in
 
 FILE_WIDTH = 120
-"""Width of the table where the output is no terminal."""
+"""Width of the table if the output is not a terminal."""
 
 OPTIONAL = (
     "density",
@@ -43,14 +43,14 @@ OPTIONAL_BESIDE_MODES = (
     "latency_ms",
     "nfe",
 )
-"""The same for data sets whose modes are counted: their columns stay."""
+"""The same for data sets with mode coverage, whose columns are always shown."""
 
 
 class PipedConsole(Console):
-    """A console that tells its caller when its reader has left; rich's own ends the program."""
+    """A console that raises an error on a broken pipe; rich's own ends the program."""
 
     def on_broken_pipe(self) -> None:
-        """Tell the caller.
+        """Report the broken pipe.
 
         Raises:
             BrokenPipeError: always.
@@ -59,7 +59,7 @@ class PipedConsole(Console):
 
 
 def make_console() -> Console:
-    """A console that is wide enough for a table when its output goes to a file."""
+    """A console; `FILE_WIDTH` wide if the output is not a terminal."""
     console = PipedConsole()
     return console if console.is_terminal else PipedConsole(width=FILE_WIDTH)
 
@@ -77,13 +77,13 @@ def show(console: Console, comparison: Comparison) -> None:
 
 
 def show_files(console: Console, files: Sequence[Path]) -> None:
-    """Say where the rest is."""
+    """Print the paths of the files."""
     for file in files:
         console.print(Text(printable(f"  → {file}")), soft_wrap=True)
 
 
 def fitting_table(console: Console, comparison: Comparison) -> RichTable:
-    """The widest table that fits, or the narrowest there is."""
+    """The widest table that fits, or the narrowest one."""
     unlimited = console.options.update(width=10_000)
     optional = OPTIONAL_BESIDE_MODES if counts_modes(comparison) else OPTIONAL
     for count in range(len(optional)):
@@ -94,11 +94,11 @@ def fitting_table(console: Console, comparison: Comparison) -> RichTable:
 
 
 def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
-    """The first extractor's scores: FID with its spread, the others as means.
+    """The table for the terminal: FID with its spread, other columns as means.
 
     Args:
-        comparison: what to show.
-        hidden: metrics and costs to leave out.
+        comparison: the comparison.
+        hidden: columns to leave out.
     """
     measures = shown_measures(comparison, hidden)
     title = Text(printable(comparison.title), style="bold")
@@ -130,7 +130,7 @@ def rich_table(comparison: Comparison, hidden: Sequence[str] = ()) -> RichTable:
 
 
 def shown_measures(comparison: Comparison, hidden: Sequence[str]) -> list[Measure]:
-    """The measures that have values, without the hidden ones."""
+    """The measures with values, without hidden ones."""
     quality = measures("quality", next(iter(comparison.extractors), None))
     scores = [m for m in quality if m.column.per_extractor]
     counted = measures("modes") if counts_modes(comparison) else [measure("modes")]
@@ -140,14 +140,14 @@ def shown_measures(comparison: Comparison, hidden: Sequence[str]) -> list[Measur
 
 
 def short_heading(m: Measure) -> str:
-    """A heading for a narrow column; of the metrics only FID names the extractor."""
+    """A short heading; only that of FID names the extractor."""
     if m.name.startswith("fid_"):
         return m.heading.replace(" (", "\n(")
     return m.column.short or f"{m.column.label}{ARROWS[m.column.better]}"
 
 
 def short_value(entry: Entry, m: Measure) -> str:
-    """The FID with its spread, anything else without."""
+    """FID with its spread, other values without."""
     text = m.text(entry, m)
     if m.name.startswith("fid_") or text == NOTHING:
         return text

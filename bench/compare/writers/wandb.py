@@ -1,4 +1,4 @@
-"""The comparison as an artifact of Weights & Biases: tables and report, under one version."""
+"""The comparison as one artifact of Weights & Biases."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,10 +8,10 @@ TYPE = "comparison"
 """The type of the artifact."""
 
 INIT_TIMEOUT_SECONDS = 30
-"""How long W&B may take to answer."""
+"""Time limit for W&B to answer."""
 
 FINISH_TIMEOUT_SECONDS = 120
-"""How long an upload may take; what is missing stays on disk for `wandb sync`."""
+"""Time limit of the upload; missing files stay on disk for `wandb sync`."""
 
 
 def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
@@ -19,18 +19,18 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
 
     Args:
         project: W&B project.
-        files: tables, pictures and report, all below the folder.
-        folder: of the comparison; W&B writes into its folder wandb/.
+        files: tables, pictures and report, all below `folder`.
+        folder: folder of the comparison; W&B writes to wandb/ in it.
 
     Returns:
-        A sentence that says where the artifact is.
+        A sentence with the location of the artifact.
 
     Raises:
-        OSError: W&B cannot be reached, or takes nothing; the files stay where they are.
+        OSError: W&B cannot be used; the files stay where they are.
     """
     run = None
     try:
-        import wandb  # over a second: only who wants it pays
+        import wandb  # slow to import
 
         run = wandb.init(
             project=project,
@@ -60,7 +60,7 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
             f"--wandb needs a package that is missing ({error}): pip install wandb; the files of "
             f"the comparison are in {folder}"
         ) from error
-    except Exception as error:  # W&B raises errors of many kinds, all of which mean the same here
+    except Exception as error:  # W&B raises many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OSError(
             f"W&B did not take the comparison ({reason}): its files are in {folder}; log in with "
@@ -68,6 +68,6 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
         ) from error
     finally:
         if run is not None:
-            with suppress(Exception):  # it has failed already
+            with suppress(Exception):  # the first error is reported
                 run.finish()
     return f"W&B artifact {TYPE}: {where}"

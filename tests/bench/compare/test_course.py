@@ -67,7 +67,7 @@ def test_notes_say_which_seeds_collapsed_and_how(collapsed):
     assert (
         "⚠ gan, generator: signs of collapse at the last evaluation point in seed 2 "
         "(41% near-duplicates), seed 10 (recall 0.01, FID 9; also at point 1 of 2). "
-        "Such seeds stay in the means."
+        "These seeds are included in the means."
     ) in notes(collapsed)
     assert (
         "gan, generator: signs of collapse at earlier evaluation points only in seed 3 at "

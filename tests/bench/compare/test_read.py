@@ -376,7 +376,7 @@ def test_a_run_whose_last_point_lacks_a_sampler_is_no_result(make_run):
 @pytest.mark.parametrize(("point", "points"), [("0", "1"), ("2", "1"), ("1.5", "2"), ("1", "inf")])
 def test_a_point_that_there_cannot_be_is_one_sentence(run, point, points):
     changed(changed(run, "checkpoint", point), "checkpoints", points)
-    with pytest.raises(ValueError, match=rf"a row of checkpoint {point} of {points}, which there"):
+    with pytest.raises(ValueError, match=rf"a row of checkpoint {point} of {points}, which is"):
         read_run(run)
 
 

@@ -29,7 +29,7 @@ from bench.compare.writers.html.plotly import (
 )
 
 Styles = Mapping[tuple[str, str], Style]
-"""How the models of a comparison look, by model and variant."""
+"""Styles by model and variant."""
 
 
 def figures(comparison: Comparison) -> list[Figure]:
@@ -52,36 +52,36 @@ SAMPLING = {
     "ms per sample": ("latency_ms", 1.0, "ms per sample, one at a time"),
     "FLOPs per sample": ("gflops_per_sample", 1.0, "GFLOP per sample"),
 }
-"""What a sample costs, by label of the view: column, size of the unit, title of the axis."""
+"""Costs of a sample by label of the view: column, size of the unit, title of the axis."""
 
 TRAINING = {
     "seconds": ("train_seconds", 1.0, "seconds of training"),
     "FLOPs": ("train_flops", 1e12, "TFLOP of training"),
 }
-"""What training costs, in the same form."""
+"""Costs of training by label of the view: column, size of the unit, title of the axis."""
 
 NAMED = 5
-"""Most entries of a front that are named below the figure."""
+"""Maximum number of entries of a front that are named below the figure."""
 
 
 def sampling_figure(comparison: Comparison, styles: Styles) -> Figure | None:
-    """FID against what a sample costs; None where nothing has a cost."""
+    """FID against the cost of a sample; None if no cost is known."""
     views = _views(comparison, styles, SAMPLING, lambda column: sampling_front(comparison, column))
     reading = (
-        "Lower and further left is better. Large markers are means over seeds, small ones are "
-        "seeds. No entry beats those on the line in both."
+        "Lower and further left is better. Large markers are means over seeds, small ones single "
+        "seeds. Entries on the line are non-dominated."
     )
-    return Figure("What a sample costs", reading, views) if views else None
+    return Figure("Cost of a sample", reading, views) if views else None
 
 
 def training_figure(comparison: Comparison, styles: Styles) -> Figure | None:
-    """FID at every evaluation point against what training had cost; None without points."""
+    """FID at every evaluation point against the cost of training; None if no cost is known."""
     views = _views(comparison, styles, TRAINING, lambda column: training_front(comparison, column))
     reading = (
         "Lower and further left is better. Every marker is the mean over seeds of a sampler at one "
-        "evaluation point. The line is the best that so much training bought."
+        "evaluation point. The line is the lowest FID within a training budget."
     )
-    return Figure("What training costs", reading, views) if views else None
+    return Figure("Cost of training", reading, views) if views else None
 
 
 def _views(
@@ -90,7 +90,7 @@ def _views(
     costs: Mapping[str, tuple[str, float, str]],
     candidates_of: Callable[[str], list[Candidate]],
 ) -> list[View]:
-    """A view for each cost that was measured, with a sentence on its front."""
+    """One view per measured cost, with a sentence on its front."""
     views = []
     for label, (column, size, title) in costs.items():
         series: dict[tuple[str, str], Series] = {}
@@ -117,7 +117,7 @@ def _views(
 
 
 def _candidate_dots(candidate: Candidate, style: Style, size: float) -> tuple[Dot, list[Dot]]:
-    """The mean of a candidate, and its seeds if it is that of the last evaluation point."""
+    """The mean of a candidate, and its seeds if it is at the last evaluation point."""
     text = _text(style, candidate.entry.sampler)
     last = candidate.point == candidate.points
     if not last:
@@ -128,7 +128,7 @@ def _candidate_dots(candidate: Candidate, style: Style, size: float) -> tuple[Do
 
 
 def _front_line(on: Sequence[Dot]) -> Trace:
-    """The front, as steps: what the best FID is within a cost."""
+    """The front as a step line: the lowest FID within a cost."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -141,10 +141,10 @@ def _front_line(on: Sequence[Dot]) -> Trace:
 
 
 def _front_sentence(comparison: Comparison, on: Sequence[Candidate]) -> str:
-    """The entries on the front."""
+    """A sentence with the entries on the front."""
     names = list(dict.fromkeys(f"{comparison.label(c.entry)} ({c.entry.sampler})" for c in on))
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"On it, the cheapest first: {', '.join(names[:NAMED])}{more}."
+    return f"On the line, the cheapest first: {', '.join(names[:NAMED])}{more}."
 
 
 AXES: dict[Axis, tuple[str, float, str, str]] = {
@@ -152,19 +152,19 @@ AXES: dict[Axis, tuple[str, float, str, str]] = {
     "train_seconds": ("seconds", 1.0, "seconds of training", "~g"),
     "train_flops": ("FLOPs", 1e12, "TFLOP of training", "~g"),
 }
-"""Label of the view, size of the unit, title and format of the ticks, by axis."""
+"""Label of the view, size of the unit, title of the axis and format of the ticks, by axis."""
 
 
 def learning_figure(
     comparison: Comparison, curves: Sequence[LearningCurves], styles: Styles
 ) -> Figure | None:
-    """FID along training, each model by its best sampler; None where no run has two points."""
+    """FID during training, for the best sampler of each model; None if no run has two points."""
     followed = [of for of in best_samplers(curves) if of.points > 1]
     views = [view for name in AXES if (view := _along(comparison, followed, styles, name))]
     reading = (
-        "FID during training, each model with the sampler that is best at the end: lines are means "
-        "over seeds, small markers are seeds. A line that still falls at its end would gain from a "
-        "larger budget; one that rises has begun to forget or to collapse."
+        "FID during training, for the sampler of each model that is best at the end. Lines are "
+        "means over seeds, small markers single seeds. A line that still falls at the end suggests "
+        "a larger budget; a rising one can be a sign of collapse."
     )
     return Figure("Learning curves", reading, views) if views else None
 
@@ -172,7 +172,7 @@ def learning_figure(
 def _along(
     comparison: Comparison, curves: Sequence[LearningCurves], styles: Styles, name: Axis
 ) -> View | None:
-    """The curves on one axis; None where none was measured along it."""
+    """The curves on one axis; None if it was not measured."""
     label, size, title, ticks = AXES[name]
     series = []
     for of in curves:
@@ -201,11 +201,11 @@ STEPS = re.compile(r"-\d+(?=-|$)")
 """The number of steps in a sampler's name, as in ddim-50-eta0.5."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Lines of a model's sampling methods."""
+"""Line styles of a model's sampling methods."""
 
 
 def calls_figure(comparison: Comparison, styles: Styles) -> Figure | None:
-    """FID against the network calls of a sample; None where all samplers make as many."""
+    """FID against network calls per sample; None if all samplers have the same number."""
     fid = f"fid_{comparison.extractors[0]}"
     shown = [
         entry
@@ -233,23 +233,23 @@ def calls_figure(comparison: Comparison, styles: Styles) -> Figure | None:
         "yaxis": _fid_axis(comparison, [e.mean[fid] for e in shown]),
     }
     reading = (
-        "What a further network call buys: each line is one model and sampling method, taken with "
-        "more and more steps; small markers are seeds. Where a line is flat, more steps are wasted."
+        "Each line is one model and sampling method with an increasing number of steps; small "
+        "markers are single seeds. Where a line is flat, more steps do not improve FID."
     )
     series = [each for known in methods.values() for each in known.values()]
     view = View("NFE", traces(series, joined=True), layout)
-    return Figure("Network calls against FID", reading, [view])
+    return Figure("FID against network calls", reading, [view])
 
 
 MAX_ROWS = 24
-"""Most entries shown, those of the lowest FIDs."""
+"""Maximum number of entries shown, those with the lowest FIDs."""
 
 ROW_HEIGHT = 30
-"""Pixels of an entry."""
+"""Height of the row of an entry, in pixels."""
 
 
 def seeds_figure(comparison: Comparison, styles: Styles) -> Figure | None:
-    """FID of every seed, a row for each entry; None where no entry has two seeds."""
+    """FID of every seed, one row per entry; None if no entry has two seeds."""
     fid = f"fid_{comparison.extractors[0]}"
     found = [e for e in comparison.entries if e.finished and e.trained and e.values(fid)]
     if not any(len(entry.values(fid)) > 1 for entry in found):
@@ -269,12 +269,12 @@ def seeds_figure(comparison: Comparison, styles: Styles) -> Figure | None:
         },
         "showlegend": False,
     }
-    left = f" The {len(found) - len(shown)} entries of higher FID are left out." * (
+    left = f" The {len(found) - len(shown)} entries with higher FID are left out." * (
         len(found) > len(shown)
     )
     reading = (
-        "Every small marker is one seed, the large one their mean; the bar is the 95 % bootstrap "
-        f"interval of the mean, from three seeds on. Overlapping clouds are no verdict.{left}"
+        "Small markers are single seeds, large ones their means; the bar is the 95 % bootstrap "
+        f"interval of the mean, for at least three seeds. Overlap is not a statistical test.{left}"
     )
     height = 110 + ROW_HEIGHT * len(rows)
     return Figure("Seeds", reading, [View("FID", plotted, layout)], height, wide=True)
@@ -307,22 +307,22 @@ WORDS = {
         "Error of the predicted clean image",
         "timestep, as a share of all",
         "mean squared error",
-        "How well the clean image is seen through the noise: the later the timestep, the more "
-        "noise, and the less is left to see.",
+        "Error of the clean image predicted from noisy held-out images. Later timesteps have more "
+        "noise.",
     ),
     "edit_distance": (
-        "How far an edit goes",
+        "Distance of an edit from its input",
         "strength of the edit",
         "RMS distance to the input",
-        "Noise is added to held-out images up to a strength and removed again: the strength sets "
-        "how much of the input stays.",
+        "Noise is added to held-out images and removed again (SDEdit). The strength is the share "
+        "of the sampling steps that are repeated.",
     ),
 }
-"""Title, axes and sentence of the curves that are known by name."""
+"""Title, axis titles and sentence of the curves by name."""
 
 
 def held_out_figures(comparison: Comparison, styles: Styles) -> list[Figure]:
-    """A figure for each kind of curve that some run has.
+    """One figure per kind of curve.
 
     Raises:
         ValueError: a run's curves are damaged.
@@ -357,15 +357,15 @@ def _curve_figure(
 
 
 def _fid_axis(comparison: Comparison, values: Sequence[float]) -> dict[str, object]:
-    """An axis of the FID that ranks the entries."""
+    """An axis of the ranking FID."""
     return axis(f"FID ({plain(comparison.extractors[0])})", values)
 
 
 def _text(style: Style, sampler: str) -> str:
-    """A model and a sampler, as figures show them beside the pointer."""
+    """Hover text with a model and a sampler."""
     return f"<b>{style.name}</b>, {plain(sampler)}"
 
 
 def _hovering(plotted: list[Trace], template: str) -> list[Trace]:
-    """Traces that show something else beside the pointer."""
+    """Traces with another hover text."""
     return [trace | {"hovertemplate": f"{template}<extra></extra>"} for trace in plotted]

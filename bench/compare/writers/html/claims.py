@@ -1,4 +1,4 @@
-"""Verdicts with where on the page the rows and runs stand that their findings name."""
+"""Verdicts with links to the rows and runs of their findings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from bench.compare.writers.html.section import Part
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row stands, and what it was made from.
+    """A row on the page and the runs behind it.
 
     Attributes:
-        row: its id; empty where it has none.
-        runs: the runs behind it, one for each seed.
+        row: its id; empty if it has none.
+        runs: the runs, one per seed.
     """
 
     row: str
@@ -27,17 +27,17 @@ class Place:
 
 
 Places = Mapping[str, Mapping[str, Place]]
-"""Rows by the title of their part and by the name that findings have for them."""
+"""Places by title of the part and by the name of the row in findings."""
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the template shows of the claims.
+    """Values of the claims template.
 
     Attributes:
-        judgements: those first that were measured.
-        places: where the rows stand that findings name.
-        run_ids: ids of the page's list of runs, by run directory.
+        judgements: sorted by verdict, claims that were not measured last.
+        places: the rows that findings name.
+        run_ids: ids in the page's list of runs, by run directory.
     """
 
     judgements: Sequence[Judgement]
@@ -50,7 +50,7 @@ class Verdicts:
 
     @property
     def sentence(self) -> str:
-        """How many claims came to which verdict."""
+        """A sentence with the number of claims by verdict."""
         return counted(self.judgements)
 
     @property
@@ -59,7 +59,7 @@ class Verdicts:
         return {v: sum(j.verdict == v for j in self.judgements) for v in VERDICTS}
 
     def found(self, name: str, titles: Sequence[str]) -> list[tuple[str, Place]]:
-        """Where a row stands in the parts of these titles; some may not have it."""
+        """The places of a row in the parts with these titles, if they have it."""
         places = [(title, place(name, title, self.places)) for title in titles]
         return [(title, at) for title, at in places if at is not None]
 
@@ -67,24 +67,24 @@ class Verdicts:
 def verdicts_of(
     judgements: Sequence[Judgement], parts: Sequence[Part], run_ids: Mapping[Path, str]
 ) -> Verdicts:
-    """The verdicts, and where on the page their rows and runs stand."""
+    """The values of the claims template."""
     order = sorted(judgements, key=lambda judgement: VERDICTS.index(judgement.verdict))
     return Verdicts(order, places_of(parts), run_ids)
 
 
 def places_of(parts: Sequence[Part]) -> dict[str, dict[str, Place]]:
-    """The rows of all parts, by the parts' titles."""
+    """The places of all rows, by part."""
     return {part.title: _by_name(part.comparison, part.row_ids) for part in parts}
 
 
 def place(name: str, title: str, places: Places) -> Place | None:
-    """The row of this name; of runs without result no sampler is known."""
+    """The place of this row; rows of runs without a result have no sampler in their name."""
     rows = places.get(title, {})
     return rows.get(name) or rows.get(f"{name.rpartition(', ')[0]}, ")
 
 
 def _by_name(comparison: Comparison, ids: Sequence[str]) -> dict[str, Place]:
-    """The rows of a comparison; of several of one name that of most runs, as claims take it."""
+    """Places of a comparison; of rows with equal names the one with most runs, as in claims."""
     anchors: dict[tuple[str, str, str], str] = {}
     for entry, anchor in zip(comparison.entries, ids, strict=True):
         anchors.setdefault((entry.model, entry.variant, entry.sampler), anchor)
@@ -99,7 +99,7 @@ def _by_name(comparison: Comparison, ids: Sequence[str]) -> dict[str, Place]:
 
 
 def _members(comparison: Comparison) -> dict[tuple[str, str, str], list[Run]]:
-    """Runs by model, variant and sampler; one without result counts with every sampler."""
+    """Runs by model, variant and sampler; a run without a result belongs to every sampler."""
     by_variant: dict[tuple[str, str], list[Run]] = {}
     for run in comparison.runs:
         by_variant.setdefault((run.model, run.variant), []).append(run)
@@ -114,6 +114,6 @@ def _members(comparison: Comparison) -> dict[tuple[str, str, str], list[Run]]:
 
 
 def _name(runs: Sequence[Run], sampler: str) -> str:
-    """What a finding calls the row."""
+    """The name of the row in findings."""
     first = next((run for run in runs if run.state == "finished"), runs[0])
     return Member(first, sampler, first.seed, broadcast=False).name

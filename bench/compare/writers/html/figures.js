@@ -1,4 +1,4 @@
-// Figures: drawn by plotly.js when they come near the window, in the colours of the theme.
+// Figures: drawn by plotly.js when scrolled near, in the colours of the theme.
 "use strict";
 
 const figures = (() => {
@@ -22,7 +22,7 @@ const figures = (() => {
 
   let onPaper = false;
 
-  /** plotly.js is large: it is read once the first figure is needed. */
+  /** plotly.js is large: it is evaluated when the first figure is drawn. */
   function load() {
     if (window.Plotly) return;
     const script = document.createElement("script");

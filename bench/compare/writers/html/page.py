@@ -1,4 +1,4 @@
-"""The page as a whole: answer, verdicts, comparisons, protocol, provenance, in one file."""
+"""The report as one HTML file: answer, verdicts, comparisons, protocol, provenance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from bench.compare.writers.markdown import introduction, origins
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows.
+    """Content of the page.
 
     Attributes:
-        headline: the answer, a paragraph each, the most important first.
+        headline: the answer, one paragraph per comparison.
         parts: the comparisons.
-        judgements: verdicts on claims; none where no claim was measured.
+        judgements: verdicts on claims; empty if no claim was measured.
         command: the command line that makes the page.
     """
 
@@ -35,7 +35,7 @@ def document(report: Report) -> str:
     Raises:
         ValueError: plotly is not installed.
     """
-    from bench.compare.writers.html.templates import render  # jinja2: only who has a report waits
+    from bench.compare.writers.html.templates import render  # slow to import
 
     parts = numbered(report.parts)
     comparisons = [part.comparison for part in parts]
@@ -59,7 +59,7 @@ def document(report: Report) -> str:
 
 
 def _subtitle(parts: Sequence[Part], runs: int) -> str:
-    """What the page was made from."""
+    """Numbers of runs, data sets and protocols."""
     names = list(dict.fromkeys(part.comparison.dataset for part in parts))
     if len(names) == len(parts):
         under = "one protocol" if len(names) == 1 else "one protocol for each data set"
@@ -70,7 +70,7 @@ def _subtitle(parts: Sequence[Part], runs: int) -> str:
 
 
 def _named(text: str, titles: Sequence[str]) -> tuple[str, str]:
-    """The title that a paragraph begins with after "On", and what follows; empty without one."""
+    """Split "On <title>, …" into title and rest; without this beginning the title is empty."""
     for title in sorted(titles, key=len, reverse=True):
         if text.startswith(f"On {title}, "):
             return title, text[len(f"On {title}") :]
@@ -78,7 +78,7 @@ def _named(text: str, titles: Sequence[str]) -> tuple[str, str]:
 
 
 def _protocol(parts: Sequence[Part]) -> Table:
-    """The fields on which the rows of each comparison agree, comparisons side by side."""
+    """The protocol fields, one column per comparison."""
     tables = [
         (part.title, block)
         for part in parts
@@ -94,6 +94,6 @@ def _protocol(parts: Sequence[Part]) -> Table:
 
 
 def _run_table(states: Mapping[Path, str]) -> Table:
-    """Every run with its state, once however many parts show it."""
+    """Every run directory with its status."""
     rows = tuple((Cell(str(path)), Cell(state)) for path, state in states.items())
     return Table(("run directory", "status"), rows, labels=2)

@@ -1,4 +1,4 @@
-"""Pictures within the page: made small, a limited number of them, the others named."""
+"""Pictures embedded in the page: compressed, and limited in number and size."""
 
 import base64
 import io
@@ -10,21 +10,21 @@ from pathlib import Path
 from bench.compare.topics.pictures import Grid
 
 MAX_PICTURES = 120
-"""Pictures of a page, so that it stays light however many runs there are."""
+"""Maximum number of pictures of a page."""
 
 MAX_BYTES = 6_000_000
-"""Of all pictures of a page, before they are written as text, which adds a third."""
+"""Maximum size of all pictures of a page, before base64, which adds a third."""
 
 LARGE = 20_000
-"""A file of more bytes is compressed."""
+"""File size in bytes from which a picture is compressed."""
 
 MAX_SIDE = 1200
-"""Pixels; larger pictures are reduced."""
+"""Maximum side of a compressed picture, in pixels."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture within the page.
+    """An embedded picture.
 
     Attributes:
         uri: its content, as data: URI.
@@ -38,11 +38,11 @@ class Picture:
 
 
 def album(wanted: Sequence[Sequence[Grid]]) -> dict[Path, Picture]:
-    """The pictures that go into a page, by their files.
+    """The pictures that are embedded, by file.
 
     Args:
-        wanted: the pictures of every part of the page, the most important first; parts take turns
-            until there is no room.
+        wanted: the pictures of every part of the page, the most important first; parts alternate
+            until a limit is reached.
     """
     made: dict[Path, Picture] = {}
     room = MAX_BYTES
@@ -56,19 +56,19 @@ def album(wanted: Sequence[Sequence[Grid]]) -> dict[Path, Picture]:
         data, kind, width, height = read
         room -= len(data)
         if room < 0:
-            break  # reading the rest would take long and show nothing
+            break  # do not read the rest
         text = base64.b64encode(data).decode("ascii")
         made[grid.source] = Picture(f"data:image/{kind};base64,{text}", width, height)
     return made
 
 
 def compressed(file: Path) -> tuple[bytes, str, int, int] | None:
-    """Read a picture, smaller where that pays.
+    """Read a PNG, compressed to WebP if it is large.
 
     Returns:
-        Its bytes, the name of their format, width and height; None if it is not a picture.
+        Bytes, name of the format, width and height; None if it is not a PNG.
     """
-    from PIL import Image  # only pages with pictures pay
+    from PIL import Image  # slow to import
 
     try:
         data = file.read_bytes()

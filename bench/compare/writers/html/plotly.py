@@ -1,4 +1,4 @@
-"""Figures of the page: views of data that plotly.js draws, with their axes and traces."""
+"""Figures for plotly.js: views with traces and axes."""
 
 import html
 import math
@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 from bench.compare.comparison import Comparison
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon", "x")
-"""Markers of the models with a colour of their own: colour is never the only sign."""
+"""Markers of the models that have their own colour, so that colour is not the only distinction."""
 
 OTHER = "@other"
-"""The colour of models without one of their own. "@0" and so on are those of the page's theme."""
+"""The colour shared by all other models. "@0" and so on are the colours of the page's theme."""
 
 INK = "@ink"
 """The colour of text."""
 
 LOG_SPAN = 8.0
-"""Positive values that differ by this factor or more stand on a logarithmic axis."""
+"""Ratio of the largest to the smallest positive value from which an axis is logarithmic."""
 
 DENSE_DECADES = 2.2
-"""Logarithmic axes of up to so many decades have ticks at 1, 2 and 5."""
+"""Number of decades up to which logarithmic axes have ticks at 1, 2 and 5."""
 
 Trace = dict[str, Any]
 """A trace of plotly.js."""
@@ -29,11 +29,11 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True)
 class Style:
-    """How a model looks in every figure of a comparison.
+    """Style of a model in all figures of a comparison.
 
     Attributes:
         name: its label.
-        color: of its traces.
+        color: colour of its traces.
         symbol: its marker.
         own: whether no other model has this colour.
     """
@@ -48,9 +48,9 @@ class Dot(NamedTuple):
     """A point of a figure.
 
     Attributes:
-        x: on the horizontal axis.
-        y: on the vertical axis; a name where that has categories.
-        text: shown beside the pointer.
+        x: horizontal coordinate.
+        y: vertical coordinate; a name if the axis has categories.
+        text: hover text.
     """
 
     x: float
@@ -60,13 +60,13 @@ class Dot(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """What a figure shows of a model.
+    """Points of a model in a figure.
 
     Attributes:
-        style: of the model.
-        means: over seeds, in order.
+        style: style of the model.
+        means: means over seeds, in order.
         seeds: single seeds.
-        dash: of the line that joins the means.
+        dash: style of the line through the means.
     """
 
     style: Style
@@ -77,13 +77,13 @@ class Series:
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a figure.
+    """One view of a figure, such as one choice of the axis.
 
     Attributes:
-        label: what the view shows, for the switch between views.
+        label: label of its button.
         data: its traces.
-        layout: titles and kinds of its axes, as plotly.js has them.
-        reading: a sentence on this view alone.
+        layout: its axes, as in plotly.js.
+        reading: a sentence on this view only.
     """
 
     label: str
@@ -94,14 +94,14 @@ class View:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with a sentence on what to read from it.
+    """A figure with a caption.
 
     Attributes:
-        title: what it shows.
-        reading: how to read it.
+        title: its title.
+        reading: its caption.
         views: at least one; the first is shown.
-        height: in pixels.
-        wide: whether it takes the whole width of the page.
+        height: height in pixels.
+        wide: whether it has the full width of the page.
     """
 
     title: str
@@ -112,15 +112,15 @@ class Figure:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What figures.js draws."""
+        """The figure as JSON values, for figures.js."""
         views = [{"data": list(v.data), "layout": dict(v.layout)} for v in self.views]
         return {"height": self.height, "views": views}
 
 
 def styles(comparison: Comparison) -> dict[tuple[str, str], Style]:
-    """The style of every trained model and variant that has a result, in the order of their FIDs.
+    """Styles of all trained models and variants with a result, in the order of the entries.
 
-    The first ones have colours of their own, the others share one.
+    The first `len(SYMBOLS)` have their own colours, the others share one.
     """
     found: dict[tuple[str, str], Style] = {}
     for entry in comparison.entries:
@@ -134,22 +134,22 @@ def styles(comparison: Comparison) -> dict[tuple[str, str], Style]:
 
 
 def plain(text: str) -> str:
-    """Text that plotly.js shows as it is: it takes some tags and entities as markup."""
+    """Text escaped for plotly.js, which interprets some HTML."""
     return html.escape(text, quote=False)
 
 
 def number(value: float) -> float | None:
-    """A value as JSON has it, to five digits; None where it is not finite."""
+    """A value for JSON, rounded to five digits; None if it is not finite."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def axis(title: str, values: Iterable[float], *, ticks: str = "~g") -> dict[str, Any]:
-    """An axis: logarithmic for positive values that differ by `LOG_SPAN`.
+    """An axis; logarithmic if values are positive and their ratio is at least `LOG_SPAN`.
 
     Args:
-        title: with the unit.
-        values: what it shows.
-        ticks: format of the tick labels, as d3 has it.
+        title: title with unit.
+        values: the values shown.
+        ticks: d3 format of the tick labels.
     """
     known = [value for value in values if math.isfinite(value)]
     logs = bool(known) and min(known) > 0 and max(known) / min(known) >= LOG_SPAN
@@ -165,12 +165,12 @@ def axis(title: str, values: Iterable[float], *, ticks: str = "~g") -> dict[str,
 def traces(
     series: Sequence[Series], *, joined: bool = False, between: Sequence[Trace] = ()
 ) -> list[Trace]:
-    """Seeds below, means above; models without a colour of their own as one trace, without seeds.
+    """Traces of seeds, then of means; models without their own colour form one trace.
 
     Args:
-        series: in the order of the legend, which names each model once.
-        joined: whether lines join the means.
-        between: further traces above the seeds and below the means.
+        series: the series, in the order of the legend.
+        joined: whether the means are joined by lines.
+        between: traces between seeds and means.
     """
     own = [each for each in series if each.style.own]
     means = [mean_trace(each, joined=joined) for each in own]
@@ -187,7 +187,7 @@ def traces(
 
 
 def mean_trace(series: Series, *, joined: bool = False) -> Trace:
-    """The means of a model: large markers with a legend entry, or smaller ones on a line."""
+    """Means of a model: large markers, or smaller ones on a line."""
     style = series.style
     trace = _markers(style, series.means)
     trace["marker"] |= {"size": 11 if style.own else 6, "line": {"color": "@surface", "width": 1}}
@@ -200,7 +200,7 @@ def mean_trace(series: Series, *, joined: bool = False) -> Trace:
 
 
 def seed_trace(series: Series) -> Trace:
-    """Single seeds of a model: small, pale markers that come and go with its means."""
+    """Single seeds of a model: small, pale markers in the legend group of its means."""
     trace = _markers(series.style, series.seeds)
     trace["marker"] |= {"size": 5, "opacity": 0.45}
     return trace | {"showlegend": False}

@@ -1,4 +1,4 @@
-"""The part of the page that shows one comparison: figures, tables, pictures."""
+"""The part of the report on one comparison: figures, tables, pictures."""
 
 import re
 from collections.abc import Sequence
@@ -12,16 +12,15 @@ from bench.compare.writers.html.plotly import Figure
 
 @dataclass(frozen=True)
 class Part:
-    """One comparison with all that the page shows of it.
+    """One comparison with its figures and pictures.
 
     Attributes:
-        title: its heading; tells it from the other parts.
+        title: its heading; unique within the page.
         comparison: the comparison.
         topics: tables and text, in order.
-        figures: drawn by plotly.js.
-        trajectories: pictures of samples on their way from noise.
-        number: tells its ids from those of a part whose title differs in signs only; 0 where none
-            does.
+        figures: interactive figures.
+        trajectories: pictures of intermediate states of sampling.
+        number: makes ids unique if two titles give one id; 0 otherwise.
     """
 
     title: str
@@ -33,7 +32,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The id of its section; ids within it go on after two hyphens, which no name has."""
+        """The id of its section; ids within it are this id, two hyphens and a suffix."""
         return identifier("data", *([str(self.number)] if self.number else []), self.title)
 
     @property
@@ -54,17 +53,17 @@ class Part:
 
     @property
     def folded(self) -> list[Topic]:
-        """The other topics below the first; the protocol has a chapter of its own."""
+        """The other topics after the first, without the protocol, which has its own section."""
         others = (topic for topic in self.topics[1:] if topic.heading != "Protocol")
         return [topic for topic in others if not _has_pictures(topic)]
 
     @property
     def counts(self) -> str:
-        """What the comparison was made from."""
+        """Numbers of runs, models and seeds."""
         runs = self.comparison.runs
         left = sum(run.state != "finished" for run in runs)
         models = {(run.model, run.variant) for run in runs}
-        without = f", {left} of them without result" if left else ""
+        without = f", {left} of them without a result" if left else ""
         return (
             f"{_many(len(runs), 'run')}{without}: {_many(len(models), 'model')}, "
             f"{_many(len({run.seed for run in runs}), 'seed')}"
@@ -72,14 +71,14 @@ class Part:
 
 
 def numbered(parts: Sequence[Part]) -> list[Part]:
-    """The parts with names of their own: numbered if two would share one."""
+    """The parts, numbered if two would have the same name."""
     if len({part.name for part in parts}) == len(parts):
         return list(parts)
     return [replace(part, number=k) for k, part in enumerate(parts, start=1)]
 
 
 def identifier(*words: str) -> str:
-    """An id for anchors: letters, digits and hyphens only."""
+    """An HTML id of letters, digits and hyphens."""
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") or "x" for word in words)
 
 

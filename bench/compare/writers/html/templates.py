@@ -1,4 +1,4 @@
-"""The page's jinja2 templates, which escape every text that they show, and their filters."""
+"""The page's jinja2 templates, with escaping, and their filters."""
 
 import re
 from functools import cache
@@ -12,17 +12,17 @@ from bench.compare.cells import NOTHING
 from bench.compare.writers.html.section import identifier
 
 FOLDER = Path(__file__).parent
-"""Holds templates, styles and scripts."""
+"""Folder of templates, styles and scripts."""
 
 KINDS = {NOTHING: "nothing", "failed": "state", "unfinished": "state"}
-"""Cells that look different since they hold no value, by their text."""
+"""CSS classes of cells without a value, by text."""
 
 SPREAD = re.compile(r"(\S+)( [±[].*)", re.DOTALL)
-"""A cell's value, and what says how certain it is."""
+"""A cell's value, and its spread or interval."""
 
 
 def render(name: str, **values: object) -> str:
-    """A template filled in.
+    """Render a template.
 
     Raises:
         ValueError: plotly is not installed, or a figure has a number that is not finite.
@@ -33,7 +33,7 @@ def render(name: str, **values: object) -> str:
 
 @cache
 def environment() -> Environment:
-    """What all templates share: each escapes what it shows, and refuses values that are missing."""
+    """The jinja2 environment: it escapes all text and refuses undefined values."""
     made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -50,12 +50,12 @@ def environment() -> Environment:
 
 
 def asset(name: str) -> Markup:
-    """A style sheet or script of the page, as it is."""
+    """A style sheet or script of the page, not escaped."""
     return Markup((FOLDER / name).read_text(encoding="utf-8"))
 
 
 def plotly() -> Markup:
-    """plotly.js as the installed package has it; nothing of the package is imported.
+    """plotly.js of the installed package, which is not imported.
 
     Raises:
         ValueError: it is not installed.
@@ -71,18 +71,18 @@ def plotly() -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """A sentence in which `code` and **strong words** are marked as in Markdown."""
+    """Text with `code` and **bold** converted from Markdown."""
     shown = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", shown))
 
 
 def breakable(text: str) -> Markup:
-    """A name that may go on in the next line after an underscore, for narrow columns."""
+    """A name that may be broken after underscores, for narrow columns."""
     return Markup("_<wbr>").join(text.split("_"))
 
 
 def with_spread(text: str) -> Markup:
-    """A cell's value, with its spread or interval in a weaker tone."""
+    """A cell's text, with its spread or interval in a CSS class."""
     parts = SPREAD.fullmatch(text)
     if parts is None:
         return escape(text)

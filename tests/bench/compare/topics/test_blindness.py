@@ -22,7 +22,7 @@ NOISE = (
 )
 SENTENCE = (
     "In the features of domain, precision does not separate uniform noise (0.92) and Gaussian "
-    "noise (0.97) from held-out images (0.919): a good value is no sign of quality here, and none "
+    "noise (0.97) from held-out images (0.919): a good value is no evidence of quality here, and none "
     "is bold."
 )
 
@@ -71,7 +71,7 @@ def test_what_an_extractor_sees_is_bold(compare):
 
 
 def test_how_often_the_classifier_errs_is_on_the_page(compare):
-    assert "wrong on 29 % of held-out images" in text_of(compare("none"))
+    assert "misclassifies 29 % of held-out images" in text_of(compare("none"))
 
 
 def test_a_blind_fid_is_bold_in_no_table(compare):

@@ -51,7 +51,7 @@ def test_one_evaluation_point_is_told_how_to_get_more(study):
     assert "Time to FID" not in sections
     assert "Equal sampling cost" in sections
     few = sections["Pareto front of FID and sampling"][1]
-    assert few == "Fewer than 3 seeds of mlp_gan: no share."
+    assert few == "No share for models with fewer than 3 seeds: mlp_gan."
 
 
 def test_models_evaluated_once_or_elsewhere_are_named(make_run):
@@ -63,9 +63,9 @@ def test_models_evaluated_once_or_elsewhere_are_named(make_run):
     make_run("once", 0, {"s": scores(9.0) | costs(1, 1.0)})
     sections = found(path.parents[2])
     _, once, apart, table = sections["Equal samples seen"]
-    assert once == "Evaluated only once, and so left out: once."
+    assert once == "Left out, because evaluated only once: once."
     assert apart.startswith(
-        "Evaluated at none of these budgets, but only before or after them: fast."
+        "Not in the table, because evaluated only before or after these budgets: fast."
     )
     assert [row[0].text for row in table.rows] == ["slow", "slower"]
     assert sections["Time to FID"][1] == sections["Break-even"][1] == once

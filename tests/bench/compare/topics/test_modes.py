@@ -67,7 +67,7 @@ def test_the_perfect_sampler_stands_below_what_was_measured(ring):
     assert row == len(ring.entries)
     for heading, text in (("modes ↑", "8"), ("high quality (%)", "98.89")):
         assert columns(ring)[heading][row] == text
-    assert any("98.89 % means shrunken variance" in sentence for sentence in mode_sentences(ring))
+    assert any("98.89 % means too little variance" in sentence for sentence in mode_sentences(ring))
 
 
 def test_published_figures_share_no_column_with_measured_ones(ring):
@@ -109,7 +109,7 @@ def test_a_data_set_without_published_figures_has_no_such_columns(make_run):
 
 def test_the_error_of_the_classifier_is_told(modes_study):
     comparison = compare_runs(read_runs([modes_study / "stacked_mnist"]))
-    assert any("misreads 0.93 % of held-out" in text for text in mode_sentences(comparison))
+    assert any("misclassifies 0.93 % of held-out" in text for text in mode_sentences(comparison))
     headings = mode_table(comparison).headings
     assert not any("high quality" in heading for heading in headings)
 

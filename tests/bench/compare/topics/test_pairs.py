@@ -102,7 +102,7 @@ def test_two_seeds_give_no_verdict_and_the_page_says_so(compared):
     assert [(pair.verdict, pair.difference.n) for pair in pairs] == [("too few seeds", 2)]
     assert math.isnan(pairs[0].p)
     (sentence,) = pairs_sentences(comparison, pairs)
-    assert "no verdict" in sentence
+    assert "No verdict" in sentence
 
 
 def test_a_pair_without_verdict_does_not_count_in_the_family(compared):
@@ -131,7 +131,7 @@ def test_distances_that_are_not_positive_are_compared_by_difference(compared, lo
         seeded((lowest, 0.01, 0.02)), seeded((0.5, 0.7, 0.55))
     )
     assert "A − B" in pairs_table(comparison, pairs).headings[3]
-    assert "some of which is not positive" in pairs_sentences(comparison, pairs)[0]
+    assert "some are not positive" in pairs_sentences(comparison, pairs)[0]
     assert pairs_table(comparison, pairs).rows[0][-1].text == "different: ddpm is lower"
 
 
@@ -174,7 +174,7 @@ def test_of_many_variants_models_are_compared_as_they_are_configured(make_run, c
     ]
     sentences = pairs_sentences(many, compare_pairs(many))
     assert "here 3 (Holm)" in sentences[0]
-    assert "without overrides of the model" in sentences[1]
+    assert "with overrides of the model are not compared" in sentences[1]
 
 
 def test_variants_of_one_model_are_compared_however_many(make_run, tmp_path):
@@ -188,7 +188,7 @@ def test_power_is_said_for_the_fewest_seeds(compared):
     comparison = compared(**FIDS, gan=(30.0, 20.0, 25.0))
     sentence = pairs_sentences(comparison, compare_pairs(comparison))[-1]
     alone, strictest = power(3, 1.0), power(3, 1.0, 0.05 / 6)
-    assert "over 3 seeds" in sentence
+    assert "with 3 seeds" in sentence
     assert f"is found in {alone:.0%} of cases by a single comparison" in sentence
     assert f"in {strictest:.1%} at the strictest step for 6" in sentence
 

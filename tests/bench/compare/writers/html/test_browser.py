@@ -219,7 +219,7 @@ def sort_keys(table, heading: str) -> list[float]:
 
 
 def test_each_view_of_a_front_names_its_own(page):
-    chart = page.locator(".chart", has_text="What a sample costs")
+    chart = page.locator(".chart", has_text="Cost of a sample")
     buttons, sentences = chart.locator(".switch button"), chart.locator(".of-view")
     assert buttons.count() == sentences.count() == 2
     for k in (0, 1, 0):
