@@ -117,18 +117,19 @@ class Column:
 COLUMNS = (
     Column("dataset", "identity", meaning="The data set."),
     Column("model", "identity", meaning="The model, a file of conf/model."),
-    Column("variant", "identity", meaning="Names the run's other overrides; default without any."),
+    Column("variant", "identity",
+           meaning="Name of the run's other overrides; default if there are none."),
     Column("seed", "identity", meaning="The seed of the run."),
-    Column("sampler", "identity", meaning="The sampler; its name says all that it does."),
+    Column("sampler", "identity", meaning="The sampler; its name defines it completely."),
     Column("weights", "identity",
            meaning="Weights of the evaluated model: ema (averaged) or raw."),
 
     Column("checkpoint", "point", range=Range(1), meaning="The evaluation point, from 1."),
     Column("checkpoints", "point", range=Range(1),
-           meaning="How many evaluation points the run has."),
+           meaning="Number of evaluation points of the run."),
     Column("step", "point", range=NOT_NEGATIVE, meaning="Training steps taken."),
     Column("images", "point", "samples seen", ratio=True, range=NOT_NEGATIVE, tables={"cost": 8},
-           training=True, meaning="Samples that the first training phase was shown."),
+           training=True, meaning="Samples seen by the first training phase."),
     Column("train_seconds", "point", "training", "s", ratio=True, range=NOT_NEGATIVE,
            tables={"quality": 13, "cost": 7}, short="train s", training=True,
            meaning="Seconds of training, without evaluation."),
@@ -151,8 +152,8 @@ COLUMNS = (
     Column("is", "quality", "IS", "", "higher", range=Range(1 - 1e-6), tables={"quality": 3},
            interval=True, names_extractor=True,
            meaning="Exponential of the mean KL divergence of predicted classes from their "
-                   "average, over 10 splits in an order drawn with a fixed seed; empty for "
-                   "extractors without classes.", perfect="what the `real` row has",
+                   "average, over 10 splits in a random order with a fixed seed; empty for "
+                   "extractors without classes.", perfect="the `real` row",
            source="Salimans et al. 2016"),
     Column("is_std", "quality", range=NOT_NEGATIVE,
            meaning="Standard deviation of IS over its splits.", source="Salimans et al. 2016"),
@@ -166,8 +167,8 @@ COLUMNS = (
                    "sample.", perfect="the `real` row", source="Kynkäänniemi et al. 2019"),
     Column("density", "quality", "", "", "higher", range=NOT_NEGATIVE, tables={"quality": 6},
            interval=True,
-           meaning="How many real neighbourhoods (k = 5) a sample lies in, divided by k; may "
-                   "exceed 1.", perfect="1 on average", source="Naeem et al. 2020"),
+           meaning="Number of real neighbourhoods (k = 5) that contain a sample, divided by k; "
+                   "may exceed 1.", perfect="1 on average", source="Naeem et al. 2020"),
     Column("coverage", "quality", "", "", "higher", range=SHARE, tables={"quality": 7},
            short="cov. ↑", interval=True,
            meaning="Share of real samples whose neighbourhood (k = 5) holds a generated one.",
@@ -190,7 +191,7 @@ COLUMNS = (
     Column("nn_ratio", "memorisation", "NN ratio", range=NOT_NEGATIVE, tables={"bias": 4},
            explained=True,
            meaning="The NN ratio is the distance to the nearest training sample over that to the "
-                   "nearest held-out one; below 1, samples are closer to what was trained on.",
+                   "nearest held-out one; below 1, samples are closer to the training data.",
            perfect="1; empty for the held-out samples themselves",
            source="this project, after Meehan et al. 2020"),
     Column("mifid", "memorisation", "MiFID", range=Range(-0.01), tables={"bias": 2},
@@ -212,8 +213,9 @@ COLUMNS = (
                    "(points: nearest modes).", perfect="the `real` row"),
     Column("conditional_accuracy", "modes", "class-conditional accuracy", "%", "higher",
            factor=100, range=SHARE, tables={"quality": 10}, formerly="class_agreement",
-           meaning="Share of samples that a classifier of the data's classes takes for the class "
-                   "asked for, of class-conditional models.", perfect="the classifier's accuracy",
+           meaning="Share of samples that a classifier of the data's classes assigns to the "
+                   "requested class, for class-conditional models.",
+           perfect="the classifier's accuracy",
            source="Odena et al. 2017, Sec. 4.1"),
     Column("high_quality", "modes", "high quality", "%", factor=100, range=SHARE,
            tables={"modes": 2}, short="high\nqual. %",
@@ -232,14 +234,14 @@ COLUMNS = (
     Column("reverse_kl_perfect", "perfect", range=DIVERGENCE,
            meaning="`reverse_kl` of a perfect sampler."),
     Column("classifier_error", "perfect", range=SHARE,
-           meaning="How often the classifier that counts modes misreads a held-out sample (a "
-                   "stack is read wrongly if one of its digits is)."),
+           meaning="Error rate of the classifier that counts modes on held-out samples (a "
+                   "stack is wrong if one of its digits is)."),
 
     Column("bits_per_dim", "held-out", "bits/dim ≤", "", "lower", tables={"held-out": 1},
            explained=True,
            meaning="Bits/dim bounds the negative log-likelihood of held-out images from above: "
-                   "the sum of what the last noise level tells of the image (prior), of the "
-                   "divergences of the reverse steps (KL) and of the last step to 8-bit values "
+                   "the sum of the information about the image at the last noise level (prior), "
+                   "the divergences of the reverse steps (KL) and the last step to 8-bit values "
                    "(reconstruction). It depends on the model, not on the sampler.",
            source="Ho et al. 2020, Eq. 5; their Sec. 3.3 for the last term"),
     Column("bits_prior", "held-out", "prior", "bits/dim", tables={"held-out": 2},
@@ -253,9 +255,9 @@ COLUMNS = (
            source="Ho et al. 2020, Sec. 3.3"),
     Column("accuracy", "held-out", "test accuracy", "%", "higher", factor=100, range=SHARE,
            tables={"held-out": 5}, explained=True,
-           meaning="Test accuracy is that of a discriminator that also tells classes, from few "
-                   "labels and all images; supervised alone, that of the same network trained on "
-                   "the labels alone.", source="Salimans et al. 2016"),
+           meaning="Test accuracy is that of a discriminator that also classifies, trained on few "
+                   "labels and all images; supervised alone is that of the same network trained "
+                   "on the labels alone.", source="Salimans et al. 2016"),
     Column("accuracy_supervised", "held-out", "supervised alone", "%", factor=100, range=SHARE,
            tables={"held-out": 6}, meaning="`accuracy` of the network trained on labels alone.",
            source="Salimans et al. 2016"),
@@ -292,31 +294,32 @@ COLUMNS = (
            meaning="Peak memory of training."),
 
     Column("warning", "watch",
-           meaning="Signs of collapse, and at the last point of copying, in words."),
+           meaning="Signs of collapse, and at the last point of copying, as text."),
 
     Column("data_hash", "protocol", "data hash", meaning="Hash of the data."),
     Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
-    Column("reference", "protocol", "reference split", meaning="The split compared with."),
+    Column("reference", "protocol", "reference split",
+           meaning="The split that samples are compared with."),
     Column("reference_size", "protocol", "reference samples", meaning="Its size."),
     Column("samples", "protocol", "samples per model",
            meaning="Number of samples per sampler (n)."),
     Column("class_labels", "protocol", "classes asked for", added=True,
-           meaning="How the classes that a class-conditional model was asked for were "
-                   "distributed: data, or uniform, also where the data is balanced; empty for "
-                   "samplers that take no classes."),
+           meaning="Distribution of the class labels requested from a class-conditional model: "
+                   "data, or uniform, also if the data is balanced; empty for samplers that "
+                   "take no classes."),
     Column("extractors", "protocol", "extractors and their hashes",
            meaning="Names and hashes of the extractors' weights."),
-    Column("preprocessing", "protocol", meaning="How each extractor is given samples."),
+    Column("preprocessing", "protocol", meaning="Preprocessing of samples by each extractor."),
     Column("metric_backend", "protocol", "metric backend",
            meaning="Version and settings of the metrics."),
-    Column("budget", "protocol", "training budget", meaning="What training may consume."),
+    Column("budget", "protocol", "training budget", meaning="Limits of training."),
     Column("precision", "protocol", meaning="Floating-point numbers of training and sampling."),
-    Column("device", "protocol", meaning="What ran it."),
+    Column("device", "protocol", meaning="Name of the CPU or GPU."),
     Column("threads", "protocol", "CPU threads per process",
            meaning="CPU threads of each process."),
     Column("processes", "protocol", meaning="Processes that trained together."),
 
-    Column("overrides", "provenance", meaning="What variant stands for."),
+    Column("overrides", "provenance", meaning="Overrides that the variant stands for."),
     Column("recipe", "provenance",
            meaning="Hash of the model's configuration, on which the seeds of one entry agree."),
     Column("torch_version", "provenance", meaning="Version of torch."),
@@ -338,7 +341,7 @@ IDENTITY = _group("identity")
 """What a row is about. variant names the run's other overrides; weights is "ema" or "raw"."""
 
 POINT = _group("point")
-"""Where along its budget the model stood: point `checkpoint` of `checkpoints`, from 1."""
+"""Position along the budget: evaluation point `checkpoint` of `checkpoints`, from 1."""
 
 QUALITY = _group("quality")
 """Metrics computed once per extractor: the column is <metric>_<extractor>, such as fid_domain."""
@@ -359,12 +362,12 @@ PERFECT = _group("perfect")
 how often the classifier that counts modes errs."""
 
 HELD_OUT = _group("held-out")
-"""What the model says about held-out data, at the last checkpoint: a bound on its negative
-log-likelihood and its parts; how often it tells the class, and how often the same network does that
-was trained on the labels alone. Empty for a model that only draws."""
+"""Scores on held-out data at the last checkpoint: a bound on the negative log-likelihood and its
+parts; classification accuracy, and that of the same network trained on the labels alone. Empty for
+a model that only generates."""
 
 COST = _group("cost")
-"""What drawing and training cost; measured at the last checkpoint, empty before it."""
+"""Costs of sampling and training; measured at the last checkpoint, empty before it."""
 
 PROTOCOL = _group("protocol")
 """Fields on which all rows of one table must agree. An empty value (a model that is not trained

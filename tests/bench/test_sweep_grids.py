@@ -51,13 +51,13 @@ def test_the_command_line_replaces_a_grids_override_and_picks_grids():
     (only,) = expand(line)
     assert only[:4] == ["experiment=families", "--multirun", "seed=7", "+x=1"]
     assert [word for word in only if word.startswith("seed=")] == ["seed=7"]
-    assert expand([*line, "sweep=floor"]) == [[*only[:4], "model=real"]]
+    assert expand([*line, "sweep=real"]) == [[*only[:4], "model=real"]]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (["-m", "experiment=families", "sweep=nothing"], "has the grids floor, families"),
+        (["-m", "experiment=families", "sweep=nothing"], "has the grids real, families"),
         (["-m", "experiment=quickstart", "sweep=a"], "experiment=quickstart has no grids"),
         (["-m", "sweep=a"], "no experiment is named"),
         (["experiment=claims_small"], "is a sweep: add -m"),

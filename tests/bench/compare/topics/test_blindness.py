@@ -22,8 +22,8 @@ NOISE = (
 )
 SENTENCE = (
     "In the features of domain, precision does not separate uniform noise (0.92) and Gaussian "
-    "noise (0.97) from held-out images (0.919): a good value is no evidence of quality here, and none "
-    "is bold."
+    "noise (0.97) from held-out images (0.919): a good value is no evidence of quality here, and "
+    "none is bold."
 )
 
 
