@@ -130,7 +130,7 @@ class DenoisingModel(GenerativeModel):
         """The sampler of this name, whether or not it is one of `samplers`."""
         spec = self._spec(name)
         return Sampler(
-            partial(self._draw, spec),
+            partial(self._generate, spec),
             {self.network: spec.evaluations()},
             classes=self.num_classes,
             trajectory=partial(self._trajectory, spec),
@@ -292,7 +292,7 @@ class DenoisingModel(GenerativeModel):
             )
         return spec
 
-    def _draw(
+    def _generate(
         self,
         spec: SamplerSpec,
         n: int,
@@ -311,7 +311,7 @@ class DenoisingModel(GenerativeModel):
         self, spec: SamplerSpec, n: int, generator: Generator, y: Tensor | None = None
     ) -> list[Tensor]:
         states: list[Tensor] = []
-        result = self._draw(spec, n, generator, y, states.append)
+        result = self._generate(spec, n, generator, y, states.append)
         return shown_states(states, result)
 
     def _sample(

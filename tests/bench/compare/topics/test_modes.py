@@ -125,7 +125,7 @@ def test_images_made_elsewhere_have_neither_nfe_nor_cost(modes_study):
         read_runs([modes_study / "ring8"]), (), folder="ring8", one_data_set=True
     )
     text = page("ring8", [section], "x")
-    assert "not trained here and never marked best: `real`, `samples`. Held-out data" in text
+    assert "come last and are never marked best: `real`, `samples`. Held-out data" in text
     assert "Samples without NFE were made elsewhere" in text
     costs = text.split("## Cost")[1].split("##")[0].splitlines()
     (row,) = (line for line in costs if line.startswith("| samples"))

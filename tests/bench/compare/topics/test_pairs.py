@@ -190,7 +190,7 @@ def test_power_is_said_for_the_fewest_seeds(compared):
     alone, strictest = power(3, 1.0), power(3, 1.0, 0.05 / 6)
     assert "with 3 seeds" in sentence
     assert f"is found in {alone:.0%} of cases by a single comparison" in sentence
-    assert f"in {strictest:.1%} at the strictest step for 6" in sentence
+    assert f"in {strictest:.1%} at the strictest step of Holm's correction for 6 pairs" in sentence
 
 
 def test_one_model_has_nobody_to_differ_from(compared):
