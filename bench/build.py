@@ -64,13 +64,14 @@ def build_trainer(
 ) -> Trainer:
     """The model with its initial weights, its recipe and its batches, ready to train."""
     model = build_model(settings.model, dataset, device, seed=settings.seed)
-    recipe = instantiate(settings.model.training, _convert_="all")
+    with type_errors_name("model.training"):
+        recipe = instantiate(settings.model.training, _convert_="all")
     if not isinstance(recipe, Recipe):
         raise ValueError(
             f"model.training of {settings.model.name} must be a bench.training.recipe.Recipe"
         )
     check_fits(
-        "training.batch_size",
+        "model.training.batch_size",
         recipe.batch_size,
         _float_bytes(dataset) // world.size,
         "one sample as float32",

@@ -27,10 +27,15 @@ class RunError(Exception):
 @contextmanager
 def type_errors_name(key: str) -> Iterator[None]:
     """Name the configuration key in the error of a call with wrong arguments."""
+    from hydra.errors import InstantiationException  # what does not call this starts faster
+
     try:
         yield
-    except TypeError as error:
-        raise ValueError(f"{key}: {error}") from error
+    except (TypeError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, TypeError):
+            raise
+        raise ValueError(f"{key}: {cause}") from error
 
 
 @contextmanager

@@ -211,12 +211,12 @@ TRAINING = (
         "model.training.batch_size=32",
     ),
     setting(
-        "training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 bytes for "
+        "model.training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 bytes for "
         "one sample as float32, and there are …",
         "model.training.batch_size=1000000000000",
     ),
     setting(
-        "training.batch_size must be a whole number, got 64.0: write 64",
+        "model.training.batch_size must be a whole number, got 64.0: write 64",
         "model.training.batch_size=64.0",
     ),
     setting(
@@ -225,15 +225,29 @@ TRAINING = (
     setting(
         "budget.images must be positive, got 0", "budget.images=null", "budget.images_by_default=0"
     ),
-    setting("training.batch_size must be at least 1, got 0", "model.training.batch_size=0"),
-    setting("training.ema_decay must be in [0, 1), got 1.5", "model.training.ema_decay=1.5"),
+    setting("model.training.batch_size must be at least 1, got 0", "model.training.batch_size=0"),
+    setting("model.training.ema_decay must be in [0, 1), got 1.5", "model.training.ema_decay=1.5"),
     setting(
-        "training.optimizers.generator: Invalid learning rate: -1",
+        "model.training.optimizers.generator: Invalid learning rate: -1",
         "model.training.optimizers.generator.lr=-1",
     ),
     setting(
+        "model.training: Recipe.__init__() got an unexpected keyword argument 'speed'",
+        "+model.training.speed=9",
+    ),
+    setting(
+        "model.training: cosine() got an unexpected keyword argument 'speed'",
+        "+model.training.lr_schedule._target_=bench.training.recipe.cosine",
+        "+model.training.lr_schedule.speed=9",
+    ),
+    setting(
+        "model.training.lr_schedule.floor must be in [0, 1], got 3",
+        "+model.training.lr_schedule._target_=bench.training.recipe.cosine",
+        "+model.training.lr_schedule.floor=3",
+    ),
+    setting(
         (
-            "training.optimizers must name the model's phases ['discriminator', "
+            "model.training.optimizers must name the model's phases ['discriminator', "
             "'generator'], got ['discriminator']"
         ),
         "~model.training.optimizers.generator",
@@ -265,7 +279,7 @@ TRAINING = (
     ),
     setting(
         (
-            "training.optimizers.generator: Adam.__init__() got an unexpected keyword "
+            "model.training.optimizers.generator: Adam.__init__() got an unexpected keyword "
             "argument 'speed'"
         ),
         "+model.training.optimizers.generator.speed=9",

@@ -73,7 +73,7 @@ def test_more_samples_than_held_out_images_are_refused(tmp_path: Path) -> None:
 
 def test_optimizers_must_be_the_phases(tmp_path: Path) -> None:
     cfg = compose("~model.training.optimizers.generator", f"results_root={tmp_path}")
-    with pytest.raises(RunError, match=r"training.optimizers must name the model's phases"):
+    with pytest.raises(RunError, match=r"model.training.optimizers must name the model's phases"):
         run(cfg)
 
 
