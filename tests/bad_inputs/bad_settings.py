@@ -211,8 +211,8 @@ TRAINING = (
         "model.training.batch_size=32",
     ),
     setting(
-        "model.training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 bytes for "
-        "one sample as float32, and there are …",
+        "model.training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 "
+        "bytes for one sample as float32, and there are …",
         "model.training.batch_size=1000000000000",
     ),
     setting(
@@ -316,10 +316,24 @@ TRAINING = (
     setting(
         "samplers: ddim-10 needs noise levels that begin with more noise than signal, since it "
         "starts from pure noise, got alpha 0.950652 and sigma 0.310259 at the first: take more "
-        "timesteps, larger betas, trailing timesteps or a larger sigma_max",
+        "timesteps or larger betas",
         "model=ddpm_small",
         "model.build.betas.num_timesteps=10",
         "model.build.samplers=[ddim-10]",
+    ),
+    setting(
+        "samplers: ddim-1-uniform needs noise levels that begin with more noise than signal, since "
+        "it starts from pure noise, got alpha 0.99995 and sigma 0.01 at the first: take more "
+        "steps, or leave out -uniform",
+        "model=ddpm_small",
+        "model.build.samplers=[ddim-1-uniform]",
+    ),
+    setting(
+        "samplers: heun-9 needs noise levels that begin with more noise than signal, since it "
+        "starts from pure noise, got alpha 1 and sigma 0.5 at the first: take a larger sigma_max",
+        "model=edm_small",
+        "+model.build.sigma_max=0.5",
+        "model.build.samplers=[heun-9]",
     ),
     setting(
         "predicts must be one of ('eps', 'x_0', 'v'), got 'noise'",

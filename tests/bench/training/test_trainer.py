@@ -223,7 +223,7 @@ def test_a_useless_budget_is_refused(budget: dict, sentence: str) -> None:
 def test_optimizers_must_match_the_phases(tmp_path: Path) -> None:
     recipe = Recipe(batch_size=8, optimizers={"first": sgd})
     batches = BatchStream(split(), 8, seed=0, flip=False)
-    with pytest.raises(ValueError, match=r"model.training.optimizers must name .*'first', 'second'"):
+    with pytest.raises(ValueError, match=r"training.optimizers must name .*'first', 'second'"):
         Trainer(Two(), recipe, Budget(images=8), batches, tmp_path)
 
 
