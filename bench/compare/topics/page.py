@@ -126,7 +126,7 @@ def _topics(section: Section) -> Iterator[Topic]:
     yield Topic("Protocol", (protocol_table(comparison),))
 
 
-def listed(sentences: list[str]) -> tuple[Notes, ...]:
+def listed(sentences: Sequence[str]) -> tuple[Notes, ...]:
     """The sentences as one list, or nothing if there is none."""
     return (Notes(tuple(sentences)),) if sentences else ()
 
@@ -219,7 +219,7 @@ def seeds_table(comparison: Comparison) -> Table | None:
 
 
 @analysis
-def notes(comparison: Comparison) -> list[str]:
+def notes(comparison: Comparison) -> tuple[str, ...]:
     """Sentences for below the tables."""
     found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
     for entry in comparison.entries:
@@ -241,7 +241,7 @@ def notes(comparison: Comparison) -> list[str]:
                 f"{run} is unfinished ({entry.reason}) and left out of every mean; "
                 "its command resumes it."
             )
-    return found
+    return tuple(found)
 
 
 def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:

@@ -84,7 +84,7 @@ def rounded(cost: np.ndarray) -> np.ndarray:
 
 
 @analysis
-def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
+def sampling_front(comparison: Comparison, cost: str) -> tuple[Candidate, ...]:
     """FID against what a sample costs, at the last evaluation point of every trained entry.
 
     Args:
@@ -103,7 +103,7 @@ def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
 
 
 @analysis
-def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
+def training_front(comparison: Comparison, axis: str) -> tuple[Candidate, ...]:
     """FID against what training cost, at every evaluation point of every trained entry.
 
     Args:
@@ -118,21 +118,21 @@ def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
     return judged(found)
 
 
-def judged(candidates: Sequence[Candidate]) -> list[Candidate]:
+def judged(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Say of every candidate whether it is on the front, and in what share of resamples.
 
     Seeds are resampled model by model, together for all samplers and evaluation points of a model,
     which use the same weights.
     """
     if not candidates:
-        return []
+        return ()
     costs = rounded(np.array([c.costs.mean() for c in candidates]))
     on = front(costs, np.array([c.fids.mean() for c in candidates]))
     shares = _shares(candidates)
-    return [
+    return tuple(
         replace(c, on_front=bool(o), share=s if len(c.fids) >= MIN_SEEDS else math.nan)
         for c, o, s in zip(candidates, on, shares.tolist(), strict=True)
-    ]
+    )
 
 
 def _shares(candidates: Sequence[Candidate]) -> np.ndarray:

@@ -191,7 +191,7 @@ def test_refining_starts_at_the_first_of_the_last_levels():
         ({"samplers": ["ddim-10-uniform"]}, "ddim-10-uniform .*timesteps.*leave out -uniform"),
         (
             {"samplers": ["ddim-5", "heun-5"], "sigma_max": 0.5},
-            "ddim-5 .*: take a larger sigma_max$",
+            "ddim-5 .*: take a larger sigma_max",
         ),
         ({"conditional": True}, "needs class labels"),
         ({"sigma_data": 0.0}, "sigma_data"),

@@ -88,7 +88,7 @@ def _views(
     comparison: Comparison,
     styles: Styles,
     costs: Mapping[str, tuple[str, float, str]],
-    candidates_of: Callable[[str], list[Candidate]],
+    candidates_of: Callable[[str], Sequence[Candidate]],
 ) -> list[View]:
     """A view for each cost that was measured, with a sentence on its front."""
     views = []
