@@ -1,7 +1,8 @@
 """Errors that users can fix, as one sentence; anything else is a bug with its traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 from bench.runtime.printing import printable
 
@@ -22,6 +23,18 @@ class RunError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message, kept="\n\t"))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses a word; without a known one near it, empty.
+
+    Args:
+        word: what was given.
+        known: what could be meant, such as "evaluator.samples"; its last part alone is near, too.
+    """
+    names = {part: name for name in known for part in (name.rpartition(".")[2], name)}
+    near = get_close_matches(word, names, n=1)
+    return f"did you mean {names[near[0]]}?" if near else ""
 
 
 @contextmanager

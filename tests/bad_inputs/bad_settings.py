@@ -9,6 +9,8 @@ from bad_files import file, folder, pngs, trapped_weights
 import bench
 
 MNIST_CLASSIFIER = Path(bench.__file__).parent / "evaluation/extractors/weights/mnist.safetensors"
+NO_DATA = "dataset.path=nowhere"
+"""An override that is refused where the data is read: what is refused before it reads none."""
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 
@@ -16,6 +18,11 @@ INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={fold
 def setting(said: str, *arguments: str) -> Case:
     """A case whose arguments say best what it is."""
     return Case(" ".join(f"`{argument}`" for argument in arguments), said, arguments)
+
+
+def _assert_recorded(run: Path, *lines: str) -> None:
+    recorded = (run / "config.yaml").read_text(encoding="utf-8").splitlines()
+    assert set(lines) <= set(recorded)
 
 
 EVALUATOR = (
@@ -71,20 +78,46 @@ EVALUATOR = (
 
 EXTRACTORS = (
     setting(
-        (
-            "evaluator.extractor is 'inceptoin'; must be one of ['clip-rn101', 'clip-rn50',"
-            " 'clip-rn50x16', 'clip-rn50x4', 'clip-rn50x64', 'clip-vit-b-16', "
-            "'clip-vit-b-32', 'clip-vit-l-14', 'clip-vit-l-14-336px', 'dinov2-vit-b-14', "
-            "'dinov2-vit-l-14', 'dinov2-vit-s-14', 'domain', 'efficientnet-lite0', "
-            "'identity', 'inception', 'patches', 'vgg16']"
-        ),
+        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception?",
         "evaluator.extractor=inceptoin",
     ),
-    setting("evaluator.extractor must name extractors once each, got []", "evaluator.extractor=[]"),
+    setting(
+        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception?",
+        "evaluator.extractor=[domain,inceptoin]",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.extractor names no extractor by 7: there are clip-rn101, clip-rn50, …",
+        "evaluator.extractor=[domain,7]",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.extractor names no extractor by ['domain']: did you mean domain?",
+        "evaluator.extractor=[[domain]]",
+        NO_DATA,
+    ),
     setting(
         "evaluator.extractor must name extractors once each, got ['domain', 'domain']",
         "evaluator.extractor=[domain,domain]",
+        NO_DATA,
     ),
+    setting(
+        "evaluator.extractor=['identity', 'domain'] is for points and for images, and no data set "
+        "has both: leave out identity, or all others",
+        "evaluator.extractor=[identity,domain]",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.weights names no extractor by 'inceptoin': did you mean inception?",
+        "+evaluator.weights.inceptoin=x",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.weights.inception=x: there is no such file, give its path or null",
+        "evaluator.weights.inception=x",
+        NO_DATA,
+    ),
+    setting("evaluator.extractor must name extractors once each, got []", "evaluator.extractor=[]"),
     setting(
         (
             "evaluator.extractor=identity sees points, but digits has images: set "
@@ -116,6 +149,7 @@ EXTRACTORS = (
             "lacks: name the extractor there, or leave its weights out"
         ),
         ("evaluator.weights.inception={folder}/weights.pth",),
+        file("weights.pth", b"cat"),
     ),
     Case(
         "weights that do not exist",
@@ -413,6 +447,21 @@ COMMAND_LINE = (
         ("budget.image=5",),
         exit_code=1,
         own_process=True,
+    ),
+    setting(
+        "sample is no setting, and no setting interpolates it: did you mean evaluator.samples?",
+        "+sample=500",
+    ),
+    setting(
+        "devise is no setting, and no setting interpolates it: did you mean device?",
+        "+devise=cpu",
+    ),
+    setting("foo is no setting, and no setting interpolates it: leave it out", "+foo=3"),
+    Case(
+        "a setting of one's own that others interpolate, one through another",
+        "accepted: it is recorded with the run",
+        ("+size=10", "+sizes.samples=${{size}}", "evaluator.samples=${{sizes.samples}}"),
+        check=lambda run: _assert_recorded(run, "size: 10", "  samples: 10"),
     ),
     Case(
         "a path with an unquoted `=` in it",

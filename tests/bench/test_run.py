@@ -6,8 +6,9 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import recipe_hash, run_directory
+from bench.config import run_directory
 from bench.errors import RunError
+from bench.former import recipe_hash
 from bench.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
