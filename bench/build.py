@@ -7,17 +7,22 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationKeyError
 
-from bench.config import MIN_SAMPLES, EvaluatorSettings, ModelSettings, Settings
+from bench.config import MIN_SAMPLES, EvaluatorSettings, ModelSettings, Settings, setting_keys
 from bench.data.batches import BatchStream
 from bench.data.cache import default_cache_root
 from bench.data.dataset import Dataset
-from bench.errors import type_errors_name
+from bench.errors import did_you_mean, type_errors_name
 from bench.evaluation.blind_spots import BlindSpot
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, check_size
 from bench.evaluation.extractors.base import Extractor
-from bench.evaluation.extractors.registry import build_extractor, suited_extractors
+from bench.evaluation.extractors.registry import (
+    build_extractor,
+    check_used,
+    suited_extractors,
+)
 from bench.evaluation.reference import Reference
 from bench.runtime.distributed import World
 from bench.runtime.memory import check_fits, must_fit
@@ -64,13 +69,14 @@ def build_trainer(
 ) -> Trainer:
     """The model with its initial weights, its recipe and its batches, ready to train."""
     model = build_model(settings.model, dataset, device, seed=settings.seed)
-    recipe = instantiate(settings.model.training, _convert_="all")
+    with type_errors_name("model.training"):
+        recipe = instantiate(settings.model.training, _convert_="all")
     if not isinstance(recipe, Recipe):
         raise ValueError(
             f"model.training of {settings.model.name} must be a bench.training.recipe.Recipe"
         )
     check_fits(
-        "training.batch_size",
+        "model.training.batch_size",
         recipe.batch_size,
         _float_bytes(dataset) // world.size,
         "one sample as float32",
@@ -137,13 +143,7 @@ def build_extractors(
     if chosen is None:
         chosen = suited_extractors(dataset, blind_spots)
     names = [chosen] if isinstance(chosen, str) else list(chosen)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
-    if unused := sorted(weights.keys() - set(names)):
-        raise ValueError(
-            f"evaluator.weights are given for {unused}, which evaluator.extractor lacks: name "
-            "the extractor there, or leave its weights out"
-        )
+    check_used(weights, names)
     return [build(name) for name in names]
 
 
@@ -162,6 +162,26 @@ def _reference(
 def cache_root(settings: Settings) -> Path:
     """Where decoded data and reference features are kept."""
     return settings.cache_root or default_cache_root()
+
+
+def check_root(cfg: DictConfig) -> None:
+    """Refuse keys beside the settings that no setting interpolates: they would change nothing.
+
+    Raises:
+        ValueError: naming the key and the setting that could be meant.
+    """
+    keys, config = setting_keys(), plain(cfg)
+    for key in sorted(config.keys() - {key.partition(".")[0] for key in keys}):
+        without = cfg.copy()
+        with open_dict(without):
+            without.pop(key)
+        try:
+            needed = plain(without) != {k: value for k, value in config.items() if k != key}
+        except InterpolationKeyError:
+            needed = True
+        if not needed:
+            remedy = did_you_mean(key, keys) or "leave it out"
+            raise ValueError(f"{key} is no setting, and no setting interpolates it: {remedy}")
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -5,7 +5,6 @@ kind, whether it may be null, and the rules that its value has to keep.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from bench.former import ABSENT, FORMER, value_at, without_former
+from bench.former import ABSENT, FORMER, value_at
 
 Rule = Callable[[str, Any], str | None]
 """Says what is wrong with the value of a setting, given its key; None if nothing is."""
@@ -358,6 +357,17 @@ def read_settings(config: Mapping[str, Any], *, recorded: bool = False) -> Setti
     return _read(Settings, config, recorded)
 
 
+def setting_keys(section: type[Section] = Settings) -> list[str]:
+    """The keys of all settings, such as "evaluator.samples"; shared ones once a section."""
+    keys = []
+    for setting in fields(section):
+        if isinstance(setting.type, type) and issubclass(setting.type, Section):
+            keys += setting_keys(setting.type)
+        else:
+            keys.append(_key(section, setting))
+    return keys
+
+
 def _read(section: type[S], config: Mapping[str, Any], recorded: bool) -> S:
     values = {}
     for setting in fields(section):
@@ -486,15 +496,3 @@ def run_directory(
 ) -> Path:
     """The run's directory, a pure function of its configuration."""
     return results_root / "runs" / dataset / model / variant(overrides) / f"seed={seed}"
-
-
-def recipe_hash(model: Mapping[str, Any], *, flip: bool) -> str:
-    """Hash of all that decides what is learned: the model's whole configuration and the flips.
-
-    Variants name what the command line changed; this also changes when a YAML file does, but not by
-    a setting that was added, where that has its former value (`bench.former`).
-    """
-    text = json.dumps(
-        {"model": without_former(model, "model"), "flip": flip}, sort_keys=True, default=str
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

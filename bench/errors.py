@@ -1,7 +1,8 @@
 """Errors that users can fix, as one sentence; anything else is a bug with its traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 from bench.runtime.printing import printable
 
@@ -24,13 +25,30 @@ class RunError(Exception):
         super().__init__(printable(message, kept="\n\t"))
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses a word; without a known one near it, empty.
+
+    Args:
+        word: what was given.
+        known: what could be meant, such as "evaluator.samples"; its last part alone is near, too.
+    """
+    names = {part: name for name in known for part in (name.rpartition(".")[2], name)}
+    near = get_close_matches(word, names, n=1)
+    return f"did you mean {names[near[0]]}?" if near else ""
+
+
 @contextmanager
 def type_errors_name(key: str) -> Iterator[None]:
     """Name the configuration key in the error of a call with wrong arguments."""
+    from hydra.errors import InstantiationException  # what does not call this starts faster
+
     try:
         yield
-    except TypeError as error:
-        raise ValueError(f"{key}: {error}") from error
+    except (TypeError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if not isinstance(cause, TypeError):
+            raise
+        raise ValueError(f"{key}: {cause}") from error
 
 
 @contextmanager

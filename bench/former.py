@@ -1,5 +1,6 @@
 """Former values and names of settings, so that runs of earlier versions can be continued."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -117,6 +118,18 @@ def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         else:
             kept[name] = _renamed(name, value, _FORMER_NAMES)
     return kept
+
+
+def recipe_hash(model: Mapping[str, Any], *, flip: bool) -> str:
+    """Hash of all that decides what is learned: the model's whole configuration and the flips.
+
+    Variants name what the command line changed; this also changes when a YAML file does, but not by
+    a setting that was added, where that has its former value (`FORMER`).
+    """
+    text = json.dumps(
+        {"model": without_former(model, "model"), "flip": flip}, sort_keys=True, default=str
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def overrides_of_before(

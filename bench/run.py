@@ -18,6 +18,7 @@ from bench.build import (
     build_options,
     build_trainer,
     cache_root,
+    check_root,
     plain,
 )
 from bench.config import (
@@ -25,15 +26,22 @@ from bench.config import (
     Origin,
     Settings,
     read_settings,
-    recipe_hash,
     run_directory,
     varied,
 )
 from bench.data.dataset import Dataset
 from bench.errors import RunError, one_sentence
 from bench.evaluation.evaluator import check_limits, check_size
+from bench.evaluation.extractors.registry import check_extractors
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
-from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
+from bench.former import (
+    ABSENT,
+    CLASS_LABELS,
+    FORMER,
+    overrides_of_before,
+    recipe_hash,
+    value_at,
+)
 from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
@@ -88,9 +96,11 @@ def run(
         RunError: the configuration, the data or the machine does not allow the run.
     """
     with one_sentence(), trusting(_trusted(cfg, overrides), "trust=[{}]"):
+        check_root(cfg)
         OmegaConf.resolve(cfg)
         config = plain(cfg)
         settings = read_settings(config)
+        check_extractors(settings.evaluator.extractor, settings.evaluator.weights)
         check_size(settings.evaluator.samples or MIN_SAMPLES, settings.evaluator.resamples)
         device = choose_device(settings.device)
         set_threads(settings.threads)

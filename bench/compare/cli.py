@@ -60,8 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--columns",
-        action="version",
-        version=columns_text(),
+        action="store_true",
         help="explain each column of eval.csv, and exit",
     )
     made.add_argument(
@@ -123,6 +122,12 @@ def main(arguments: Sequence[str]) -> int:
     replace_what_cannot_be_shown()
     command = shlex.join(["python", "-m", "bench.compare", *arguments])
     try:
+        if options.columns:
+            if len(arguments) > 1:
+                raise ValueError("--columns compares no runs: leave out all other arguments")
+            with words():
+                print(columns_text())
+            return 0
         if not is_utf_8(command):
             raise ValueError(f"{command} has a name that is not UTF-8: rename the file or folder")
         out = options.out or output_folder(options.runs)

@@ -78,8 +78,11 @@ class Entry:
         return self.model, self.variant
 
     def values(self, column: str) -> dict[str, float]:
-        """The finite values of a column at the last evaluation point, by seed."""
-        found = {seed: float(table.numbers(column)[-1]) for seed, table in self.tables.items()}
+        """The finite values of a column at the last evaluation point, or of `BEST_FID`, by seed."""
+        found = {
+            seed: _best(table)[0] if column == BEST_FID else float(table.numbers(column)[-1])
+            for seed, table in self.tables.items()
+        }
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
     def summary(self, column: str) -> Summary:
@@ -191,7 +194,7 @@ def analysis(
     """Decorator that computes an analysis of a comparison once and keeps the result.
 
     Args:
-        compute: a pure function of a comparison and hashable arguments.
+        compute: a pure function of a comparison and hashable arguments; its value is immutable.
     """
 
     @wraps(compute)

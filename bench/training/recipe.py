@@ -44,7 +44,7 @@ def cosine(start: float = 0.0, floor: float = 0.0) -> Schedule:
     """
     _check(start)
     if not 0 <= floor <= 1:
-        raise ValueError(f"floor of a cosine schedule must be in [0, 1], got {floor}")
+        raise ValueError(f"model.training.lr_schedule.floor must be in [0, 1], got {floor}")
     return lambda progress: (
         floor + (1 - floor) * (0.5 + 0.5 * math.cos(math.pi * _share(progress, start)))
     )
@@ -56,7 +56,7 @@ def _share(progress: float, start: float) -> float:
 
 def _check(start: float) -> None:
     if not 0 <= start < 1:
-        raise ValueError(f"start of a learning-rate schedule must be in [0, 1), got {start}")
+        raise ValueError(f"model.training.lr_schedule.start must be in [0, 1), got {start}")
 
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -78,7 +78,7 @@ class Recipe(Section):
         ValueError: an attribute is out of its range.
     """
 
-    prefix = "training."
+    prefix = "model.training."
     batch_size: Annotated[int, at_least(1)] = 64
     optimizers: Mapping[str, MakeOptimizer] = field(default_factory=dict)
     ema_decay: Annotated[float | None, must(lambda decay: 0 <= decay < 1, "be in [0, 1)")] = None

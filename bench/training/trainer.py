@@ -260,7 +260,7 @@ class Trainer:
         names = [phase.name for phase in phases]
         if names and set(names) != set(self.recipe.optimizers):
             raise ValueError(
-                f"training.optimizers must name the model's phases {sorted(names)}, "
+                f"model.training.optimizers must name the model's phases {sorted(names)}, "
                 f"got {sorted(self.recipe.optimizers)}"
             )
         for moment in (0.0, *(phase.span[1] for phase in phases)):
@@ -272,7 +272,7 @@ class Trainer:
         try:
             return self.recipe.optimizers[phase.name](phase.module.parameters())
         except (TypeError, ValueError) as error:  # torch does not say which optimizer
-            raise ValueError(f"training.optimizers.{phase.name}: {error}") from error
+            raise ValueError(f"model.training.optimizers.{phase.name}: {error}") from error
 
     def _save(self, observer: Observer) -> None:
         if self.world.is_main and self.phases:

@@ -164,6 +164,10 @@ class DenoisingModel(GenerativeModel):
     def _path(self, spec: SamplerSpec) -> Path:
         """The noise levels that a sampler visits; ValueError if the model has none for it."""
 
+    @abstractmethod
+    def _more_noise(self, spec: SamplerSpec) -> str:
+        """What makes a sampler's path begin with more noise, as an instruction to users."""
+
     def _along_path(self, spec: SamplerSpec, denoiser: Denoiser) -> Denoiser:
         """The denoiser at the scales and times of the sampler's path, if these are others."""
         return denoiser
@@ -222,7 +226,7 @@ class DenoisingModel(GenerativeModel):
         """
         spec = self._spec(name)
         path = self._path(spec)
-        spec.require(path)
+        spec.require(path, self._more_noise(spec))
         return path
 
     def refine(

@@ -115,6 +115,9 @@ class EDM(DenoisingModel):
             )
         return karras_path(spec.steps, *self.levels)
 
+    def _more_noise(self, spec: SamplerSpec) -> str:
+        return "take a larger sigma_max"
+
 
 def coefficients(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor]:
     """c_skip, c_out and c_in of a noise level (Karras et al. 2022, Table 1), shaped as sigma."""

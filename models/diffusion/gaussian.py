@@ -158,6 +158,11 @@ class GaussianDiffusion(DenoisingModel):
         timesteps = spaced(num_timesteps, spec.steps, spec.spacing)
         return vp_path(self.process.alpha_bar, timesteps)
 
+    def _more_noise(self, spec: SamplerSpec) -> str:
+        if spec.spacing == "uniform":
+            return "take more steps, or leave out -uniform"
+        return "take more timesteps or larger betas"
+
     def _along_path(self, spec: SamplerSpec, denoiser: Denoiser) -> Denoiser:
         if UNSCALED in spec.method.needs:
             return in_sigma(denoiser, self.process.alpha_bar)

@@ -66,10 +66,10 @@ class SamplerSpec:
         denoised = self.method.evaluations(self.steps if steps is None else steps)
         return denoised * (1 if self.guidance == 1.0 else 2)
 
-    def require(self, path: Path) -> None:
-        """Raise ValueError if its path lacks what the method needs."""
+    def require(self, path: Path, more_noise: str) -> None:
+        """Raise ValueError if its path lacks what the method needs; see `Need.require`."""
         for need in self.method.needs:
-            need.require(self.name, path)
+            need.require(self.name, path, more_noise)
 
     def run(
         self,

@@ -26,26 +26,31 @@ class Need:
     Attributes:
         words: the need, as in "ddim-50 needs <words>".
         met: whether a path meets it.
-        remedy: what to change where it is not met.
+        remedy: what to change where it is not met; empty where the model has to say it.
     """
 
     words: str
     met: Callable[[Path], bool]
-    remedy: str
+    remedy: str = ""
 
-    def require(self, sampler: str, path: Path) -> None:
-        """Raise ValueError, naming the sampler, the need and the remedy, if a path lacks it."""
+    def require(self, sampler: str, path: Path, more_noise: str) -> None:
+        """Raise ValueError, naming the sampler, the need and the remedy, if a path lacks it.
+
+        Args:
+            sampler: its name.
+            path: its path.
+            more_noise: what makes the path begin with more noise, as its model is configured.
+        """
         if not self.met(path):
             raise ValueError(
                 f"samplers: {sampler} needs {self.words}, got alpha {path.alphas[0]:g} and sigma "
-                f"{path.sigmas[0]:g} at the first: {self.remedy}"
+                f"{path.sigmas[0]:g} at the first: {self.remedy or more_noise}"
             )
 
 
 NOISE_FIRST = Need(
     "noise levels that begin with more noise than signal, since it starts from pure noise",
     lambda path: path.alphas[0] <= path.sigmas[0],
-    "take more timesteps, larger betas, trailing timesteps or a larger sigma_max",
 )
 UNSCALED = Need(
     "noise levels whose alphas are all 1, such as those of karras_path",
@@ -225,7 +230,7 @@ def sample_heun(
     """
     if churn < 0:
         raise ValueError(f"churn must not be negative, got {churn}")
-    UNSCALED.require("Heun's method", path)
+    UNSCALED.require("Heun's method", path, "")
     for k in range(path.steps):
         sigma, sigma_next = path.sigmas[k : k + 2]
         gamma = 0.0

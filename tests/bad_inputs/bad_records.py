@@ -803,6 +803,12 @@ COMPARE = (
         ("{folder}/runs", "--serve", "8000"),
     ),
     compared(
+        "an argument beside `--columns`",
+        "--columns compares no runs: leave out all other arguments",
+        two_budgets,
+        ("--columns", "{folder}/runs"),
+    ),
+    compared(
         "a report to open that is left out",
         "--open shows the report: leave out --no-report",
         two_budgets,

@@ -9,6 +9,8 @@ from bad_files import file, folder, pngs, trapped_weights
 import bench
 
 MNIST_CLASSIFIER = Path(bench.__file__).parent / "evaluation/extractors/weights/mnist.safetensors"
+NO_DATA = "dataset.path=nowhere"
+"""An override that is refused where the data is read: what is refused before it reads none."""
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 
@@ -16,6 +18,11 @@ INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={fold
 def setting(said: str, *arguments: str) -> Case:
     """A case whose arguments say best what it is."""
     return Case(" ".join(f"`{argument}`" for argument in arguments), said, arguments)
+
+
+def _assert_recorded(run: Path, *lines: str) -> None:
+    recorded = (run / "config.yaml").read_text(encoding="utf-8").splitlines()
+    assert set(lines) <= set(recorded)
 
 
 EVALUATOR = (
@@ -71,20 +78,46 @@ EVALUATOR = (
 
 EXTRACTORS = (
     setting(
-        (
-            "evaluator.extractor is 'inceptoin'; must be one of ['clip-rn101', 'clip-rn50',"
-            " 'clip-rn50x16', 'clip-rn50x4', 'clip-rn50x64', 'clip-vit-b-16', "
-            "'clip-vit-b-32', 'clip-vit-l-14', 'clip-vit-l-14-336px', 'dinov2-vit-b-14', "
-            "'dinov2-vit-l-14', 'dinov2-vit-s-14', 'domain', 'efficientnet-lite0', "
-            "'identity', 'inception', 'patches', 'vgg16']"
-        ),
+        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception?",
         "evaluator.extractor=inceptoin",
     ),
-    setting("evaluator.extractor must name extractors once each, got []", "evaluator.extractor=[]"),
+    setting(
+        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception?",
+        "evaluator.extractor=[domain,inceptoin]",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.extractor names no extractor by 7: there are clip-rn101, clip-rn50, …",
+        "evaluator.extractor=[domain,7]",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.extractor names no extractor by ['domain']: did you mean domain?",
+        "evaluator.extractor=[[domain]]",
+        NO_DATA,
+    ),
     setting(
         "evaluator.extractor must name extractors once each, got ['domain', 'domain']",
         "evaluator.extractor=[domain,domain]",
+        NO_DATA,
     ),
+    setting(
+        "evaluator.extractor=['identity', 'domain'] is for points and for images, and no data set "
+        "has both: leave out identity, or all others",
+        "evaluator.extractor=[identity,domain]",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.weights names no extractor by 'inceptoin': did you mean inception?",
+        "+evaluator.weights.inceptoin=x",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.weights.inception=x: there is no such file, give its path or null",
+        "evaluator.weights.inception=x",
+        NO_DATA,
+    ),
+    setting("evaluator.extractor must name extractors once each, got []", "evaluator.extractor=[]"),
     setting(
         (
             "evaluator.extractor=identity sees points, but digits has images: set "
@@ -116,6 +149,7 @@ EXTRACTORS = (
             "lacks: name the extractor there, or leave its weights out"
         ),
         ("evaluator.weights.inception={folder}/weights.pth",),
+        file("weights.pth", b"cat"),
     ),
     Case(
         "weights that do not exist",
@@ -211,12 +245,12 @@ TRAINING = (
         "model.training.batch_size=32",
     ),
     setting(
-        "training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 bytes for "
-        "one sample as float32, and there are …",
+        "model.training.batch_size=1000000000000 would take at least 238418 GiB of memory, 256 "
+        "bytes for one sample as float32, and there are …",
         "model.training.batch_size=1000000000000",
     ),
     setting(
-        "training.batch_size must be a whole number, got 64.0: write 64",
+        "model.training.batch_size must be a whole number, got 64.0: write 64",
         "model.training.batch_size=64.0",
     ),
     setting(
@@ -225,15 +259,29 @@ TRAINING = (
     setting(
         "budget.images must be positive, got 0", "budget.images=null", "budget.images_by_default=0"
     ),
-    setting("training.batch_size must be at least 1, got 0", "model.training.batch_size=0"),
-    setting("training.ema_decay must be in [0, 1), got 1.5", "model.training.ema_decay=1.5"),
+    setting("model.training.batch_size must be at least 1, got 0", "model.training.batch_size=0"),
+    setting("model.training.ema_decay must be in [0, 1), got 1.5", "model.training.ema_decay=1.5"),
     setting(
-        "training.optimizers.generator: Invalid learning rate: -1",
+        "model.training.optimizers.generator: Invalid learning rate: -1",
         "model.training.optimizers.generator.lr=-1",
     ),
     setting(
+        "model.training: Recipe.__init__() got an unexpected keyword argument 'speed'",
+        "+model.training.speed=9",
+    ),
+    setting(
+        "model.training: cosine() got an unexpected keyword argument 'speed'",
+        "+model.training.lr_schedule._target_=bench.training.recipe.cosine",
+        "+model.training.lr_schedule.speed=9",
+    ),
+    setting(
+        "model.training.lr_schedule.floor must be in [0, 1], got 3",
+        "+model.training.lr_schedule._target_=bench.training.recipe.cosine",
+        "+model.training.lr_schedule.floor=3",
+    ),
+    setting(
         (
-            "training.optimizers must name the model's phases ['discriminator', "
+            "model.training.optimizers must name the model's phases ['discriminator', "
             "'generator'], got ['discriminator']"
         ),
         "~model.training.optimizers.generator",
@@ -265,7 +313,7 @@ TRAINING = (
     ),
     setting(
         (
-            "training.optimizers.generator: Adam.__init__() got an unexpected keyword "
+            "model.training.optimizers.generator: Adam.__init__() got an unexpected keyword "
             "argument 'speed'"
         ),
         "+model.training.optimizers.generator.speed=9",
@@ -302,10 +350,24 @@ TRAINING = (
     setting(
         "samplers: ddim-10 needs noise levels that begin with more noise than signal, since it "
         "starts from pure noise, got alpha 0.950652 and sigma 0.310259 at the first: take more "
-        "timesteps, larger betas, trailing timesteps or a larger sigma_max",
+        "timesteps or larger betas",
         "model=ddpm_small",
         "model.build.betas.num_timesteps=10",
         "model.build.samplers=[ddim-10]",
+    ),
+    setting(
+        "samplers: ddim-1-uniform needs noise levels that begin with more noise than signal, since "
+        "it starts from pure noise, got alpha 0.99995 and sigma 0.01 at the first: take more "
+        "steps, or leave out -uniform",
+        "model=ddpm_small",
+        "model.build.samplers=[ddim-1-uniform]",
+    ),
+    setting(
+        "samplers: heun-9 needs noise levels that begin with more noise than signal, since it "
+        "starts from pure noise, got alpha 1 and sigma 0.5 at the first: take a larger sigma_max",
+        "model=edm_small",
+        "+model.build.sigma_max=0.5",
+        "model.build.samplers=[heun-9]",
     ),
     setting(
         "predicts must be one of ('eps', 'x_0', 'v'), got 'noise'",
@@ -385,6 +447,21 @@ COMMAND_LINE = (
         ("budget.image=5",),
         exit_code=1,
         own_process=True,
+    ),
+    setting(
+        "sample is no setting, and no setting interpolates it: did you mean evaluator.samples?",
+        "+sample=500",
+    ),
+    setting(
+        "devise is no setting, and no setting interpolates it: did you mean device?",
+        "+devise=cpu",
+    ),
+    setting("foo is no setting, and no setting interpolates it: leave it out", "+foo=3"),
+    Case(
+        "a setting of one's own that others interpolate, one through another",
+        "accepted: it is recorded with the run",
+        ("+size=10", "+sizes.samples=${{size}}", "evaluator.samples=${{sizes.samples}}"),
+        check=lambda run: _assert_recorded(run, "size: 10", "  samples: 10"),
     ),
     Case(
         "a path with an unquoted `=` in it",

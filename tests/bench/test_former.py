@@ -12,7 +12,6 @@ import yaml
 from omegaconf import DictConfig
 
 from bench.build import plain
-from bench.config import recipe_hash
 from bench.errors import RunError
 from bench.former import (
     ABSENT,
@@ -20,6 +19,7 @@ from bench.former import (
     FORMER_DEFAULTS,
     FORMER_TARGETS,
     overrides_of_before,
+    recipe_hash,
     value_at,
 )
 from bench.run import run

@@ -6,8 +6,9 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import recipe_hash, run_directory
+from bench.config import run_directory
 from bench.errors import RunError
+from bench.former import recipe_hash
 from bench.run import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def test_more_samples_than_held_out_images_are_refused(tmp_path: Path) -> None:
 
 def test_optimizers_must_be_the_phases(tmp_path: Path) -> None:
     cfg = compose("~model.training.optimizers.generator", f"results_root={tmp_path}")
-    with pytest.raises(RunError, match=r"training.optimizers must name the model's phases"):
+    with pytest.raises(RunError, match=r"model.training.optimizers must name the model's phases"):
         run(cfg)
 
 

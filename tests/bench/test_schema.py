@@ -80,8 +80,7 @@ def test_no_two_columns_have_one_place_in_a_table():
 
 
 def test_the_command_line_lists_the_columns(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--columns"])
+    assert cli.main(["--columns"]) == 0
     said = capsys.readouterr().out
     for column in COLUMNS:
         name = f"{column.name}_<extractor>" if column.per_extractor else column.name

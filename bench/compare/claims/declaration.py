@@ -10,6 +10,8 @@ import yaml
 
 from bench.compare.claims.measurements import KINDS, Kind
 from bench.compare.claims.selection import Selection
+from bench.errors import did_you_mean
+from bench.schema import FORMER, MEASURED, MEMORISATION, QUALITY
 
 Roles = Mapping[str, list[str]]
 """Models that stand for a role, by size."""
@@ -90,25 +92,32 @@ def read_claims() -> list[Claim]:
         ValueError: a file does not declare claims as it should; the message names the claim.
     """
     folder = files("conf") / "claims"
-    tables = [
-        yaml.safe_load(file.read_text(encoding="utf-8"))
+    tables = {
+        f"conf/claims/{file.name}": yaml.safe_load(file.read_text(encoding="utf-8"))
         for file in sorted(folder.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
+    }
+    roles: dict[str, list[str]] = {}
+    for table in tables.values():
+        roles |= table.pop("roles", {})
+    return [
+        read_claim(name, body, roles, file)
+        for file, table in tables.items()
+        for name, body in table.items()
     ]
-    roles = {role: names for table in tables for role, names in table.pop("roles", {}).items()}
-    return [read_claim(name, body, roles) for table in tables for name, body in table.items()]
 
 
-def read_claim(name: str, body: Mapping[str, Any], roles: Roles) -> Claim:
+def read_claim(name: str, body: Mapping[str, Any], roles: Roles, file: str) -> Claim:
     """Read one claim.
 
     Args:
         name: its id.
         body: as YAML has it.
         roles: models by role.
+        file: where it stands, for messages.
 
     Raises:
-        ValueError: an unknown field, kind, expectation or role, or one that is missing.
+        ValueError: an unknown field, kind, column, expectation or role, or one that is missing.
     """
     try:
         rest = dict(body)
@@ -119,7 +128,7 @@ def read_claim(name: str, body: Mapping[str, Any], roles: Roles) -> Claim:
         return claim
     except (KeyError, TypeError, ValueError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"conf/claims: {name} is not declared as a claim: {why}") from error
+        raise ValueError(f"{file}: {name} is not declared as a claim: {why}") from error
 
 
 def read_test(body: Mapping[str, Any], roles: Roles) -> Criterion:
@@ -135,6 +144,8 @@ def read_test(body: Mapping[str, Any], roles: Roles) -> Criterion:
     except TypeError as error:
         known = ", ".join((*OWN, *list(takes.parameters)[1:]))
         raise ValueError(f"a test of kind {name} takes {known}: {error}") from error
+    for axis in {"cost", "equal"} & options.keys():
+        _check_column(axis, options[axis])
     column = own.pop("column")
     numerator, baseline = (
         tuple(_selection(selected, roles, column) for selected in _listed(own.pop(side, [])))
@@ -159,6 +170,7 @@ def _selection(body: Mapping[str, Any] | str, roles: Roles, column: str) -> Sele
     given = {"role": body} if isinstance(body, str) else body
     rest: dict[str, Any] = {"column": column, **given}
     _check("role", role := rest.pop("role"), roles)
+    _check_column("column", rest["column"])
     if "overrides" in rest:
         rest["overrides"] = tuple(map(str, _listed(rest["overrides"])))
     return Selection(models=tuple(roles[role]), **rest)
@@ -166,6 +178,16 @@ def _selection(body: Mapping[str, Any] | str, roles: Roles, column: str) -> Sele
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _check_column(name: str, value: object) -> None:
+    """Refuse what is no measured column, or has the extractor's name or one of before."""
+    if value not in list(MEASURED):
+        word = FORMER.get(str(value), str(value))
+        metrics = (metric for metric in (*QUALITY, *MEMORISATION) if word.startswith(f"{metric}_"))
+        remedy = did_you_mean(max(metrics, key=len, default=word), MEASURED)
+        remedy = remedy or f"there are {', '.join(MEASURED)}"
+        raise ValueError(f"{name} {value!r} is no measured column of eval.csv: {remedy}")
 
 
 def _check(name: str, value: object, allowed: Collection[str]) -> None:

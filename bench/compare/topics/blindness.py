@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from bench.compare.cells import computed
 from bench.compare.comparison import Comparison, analysis
@@ -42,7 +43,7 @@ def blind_to(comparison: Comparison, extractor: str) -> Mapping[str, tuple[Blind
     metrics = dict.fromkeys(metric for metric, _ in found)
     spots = {m: tuple(s for s in found.values() if s.metric == m) for m in metrics}
     followers = {name: spots[metric] for name, metric in RESTS_ON.items() if metric in spots}
-    return spots | followers
+    return MappingProxyType(spots | followers)
 
 
 @analysis

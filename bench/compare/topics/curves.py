@@ -71,9 +71,9 @@ class LearningCurves:
         return min(map(len, self.entry.tables.values()))
 
     @cached_property
-    def final(self) -> list[float]:
+    def final(self) -> tuple[float, ...]:
         """The FID of every seed at its last evaluation point."""
-        return [float(table.numbers(self.fid)[-1]) for table in self.entry.tables.values()]
+        return tuple(float(table.numbers(self.fid)[-1]) for table in self.entry.tables.values())
 
     def stacked(self, column: str) -> np.ndarray:
         """A column at the evaluation points that all seeds have, (S, P)."""
@@ -81,14 +81,14 @@ class LearningCurves:
         return np.stack([table.numbers(column)[: self.points] for table in tables])
 
     @cached_property
-    def _along(self) -> dict[Axis, list[Curve]]:
+    def _along(self) -> dict[Axis, tuple[Curve, ...]]:
         tables = self.entry.tables.values()
         return {
-            axis: [curve(table.numbers(axis), table.numbers(self.fid)) for table in tables]
+            axis: tuple(curve(table.numbers(axis), table.numbers(self.fid)) for table in tables)
             for axis in get_args(Axis)
         }
 
-    def along(self, axis: Axis) -> list[Curve]:
+    def along(self, axis: Axis) -> tuple[Curve, ...]:
         """The curve of every seed on one axis."""
         return self._along[axis]
 
@@ -98,16 +98,16 @@ class LearningCurves:
 
 
 @analysis
-def learning_curves(comparison: Comparison) -> list[LearningCurves]:
+def learning_curves(comparison: Comparison) -> tuple[LearningCurves, ...]:
     """Learning curves of all finished trained entries, in the order of the comparison."""
     if not comparison.extractors:
-        return []
+        return ()
     failed = Counter((run.model, run.variant) for run in comparison.runs if run.state == "failed")
-    return [
+    return tuple(
         LearningCurves(entry, comparison.fid, failed[entry.key])
         for entry in comparison.entries
         if entry.finished and entry.trained
-    ]
+    )
 
 
 def curve(x: np.ndarray, y: np.ndarray) -> Curve:

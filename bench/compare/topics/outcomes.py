@@ -1,5 +1,6 @@
 """Outcomes of training: the share of a model's runs that failed or collapsed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.cells import Cell, Table, natural
@@ -41,7 +42,7 @@ class Outcome:
 
 
 @analysis
-def outcomes(comparison: Comparison) -> list[Outcome]:
+def outcomes(comparison: Comparison) -> tuple[Outcome, ...]:
     """The outcome of every trained model and variant with a run that ended, sorted by name."""
     counts: dict[tuple[str, str], list[int]] = {}
     for run in comparison.runs:
@@ -51,7 +52,7 @@ def outcomes(comparison: Comparison) -> list[Outcome]:
             count[1] += run.state == "failed"
             count[2] += collapsed(run)
     keys = sorted(counts, key=lambda key: (*map(natural, key),))
-    return [Outcome(*key, *counts[key]) for key in keys]
+    return tuple(Outcome(*key, *counts[key]) for key in keys)
 
 
 def is_trained(run: Run) -> bool:
@@ -64,7 +65,7 @@ def collapsed(run: Run) -> bool:
     return run.state == "finished" and shows_collapse(run.last.texts("warning")[0])
 
 
-def outcomes_table(comparison: Comparison, found: list[Outcome]) -> Table:
+def outcomes_table(comparison: Comparison, found: Sequence[Outcome]) -> Table:
     """One row per model: counts, and the share with its interval."""
     labels = {(e.model, e.variant): comparison.label(e) for e in comparison.entries}
     rows = []

@@ -125,7 +125,7 @@ def _topics(section: Section) -> Iterator[Topic]:
     yield Topic("Protocol", (protocol_table(comparison),))
 
 
-def listed(sentences: list[str]) -> tuple[Notes, ...]:
+def listed(sentences: Sequence[str]) -> tuple[Notes, ...]:
     """The sentences as one list; empty if there are none."""
     return (Notes(tuple(sentences)),) if sentences else ()
 
@@ -217,7 +217,7 @@ def seeds_table(comparison: Comparison) -> Table | None:
 
 
 @analysis
-def notes(comparison: Comparison) -> list[str]:
+def notes(comparison: Comparison) -> tuple[str, ...]:
     """The notes: overrides, warnings, few seeds, runs without a result."""
     found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
     for entry in comparison.entries:
@@ -240,7 +240,7 @@ def notes(comparison: Comparison) -> list[str]:
                 f"{run} is unfinished ({entry.reason}) and not included in any mean; "
                 "its command resumes it."
             )
-    return found
+    return tuple(found)
 
 
 def collapse_notes(comparison: Comparison, entry: Entry) -> list[str]:

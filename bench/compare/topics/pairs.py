@@ -79,45 +79,45 @@ def first_listed(comparison: Comparison) -> dict[tuple[str, str], tuple[str, str
 
 
 @analysis
-def contestants(comparison: Comparison) -> list[Entry]:
+def contestants(comparison: Comparison) -> tuple[Entry, ...]:
     """The entries that are compared: one per trained model and variant, in the order of the table.
 
     If there are more than `FEW` entries, variants with overrides of the model are left out (as long
     as two others remain): a sweep over settings would dominate the number of comparisons.
     """
     entries = eligible(comparison)
-    configured = [entry for entry in entries if not model_changes(entry.overrides.split())]
+    configured = tuple(e for e in entries if not model_changes(e.overrides.split()))
     return configured if len(entries) > FEW and len(configured) > 1 else entries
 
 
 @analysis
-def eligible(comparison: Comparison) -> list[Entry]:
+def eligible(comparison: Comparison) -> tuple[Entry, ...]:
     """The entry of the first listed sampler of each trained model and variant, if it has a FID."""
     if not comparison.extractors:
-        return []
+        return ()
     first = first_listed(comparison)
-    return [
+    return tuple(
         entry
         for entry in comparison.entries
         if entry.finished
         and entry.trained
         and first.get(entry.key) == (entry.sampler, entry.weights)
         and entry.values(comparison.fid)
-    ]
+    )
 
 
 @analysis
-def compare_pairs(comparison: Comparison) -> list[Pair]:
+def compare_pairs(comparison: Comparison) -> tuple[Pair, ...]:
     """Every pair of contestants by the FID of the first extractor, in the order of the table."""
     entries = contestants(comparison)
     if len(entries) < 2:
-        return []
+        return ()
     differences = all_differences([entry.values(comparison.fid) for entry in entries])
     adjusted = holm([d.p for d in differences])
-    return [
+    return tuple(
         Pair(a, b, d, p, verdict(p, d.n))
         for (a, b), d, p in zip(combinations(entries, 2), differences, adjusted, strict=True)
-    ]
+    )
 
 
 def all_differences(samples: Sequence[dict[str, float]]) -> list[Difference]:

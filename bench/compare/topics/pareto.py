@@ -85,7 +85,7 @@ def rounded(cost: np.ndarray) -> np.ndarray:
 
 
 @analysis
-def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
+def sampling_front(comparison: Comparison, cost: str) -> tuple[Candidate, ...]:
     """Candidates for the front of FID and cost per sample, at the last evaluation point.
 
     Args:
@@ -104,7 +104,7 @@ def sampling_front(comparison: Comparison, cost: str) -> list[Candidate]:
 
 
 @analysis
-def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
+def training_front(comparison: Comparison, axis: str) -> tuple[Candidate, ...]:
     """Candidates for the front of FID and training cost, at every evaluation point.
 
     Args:
@@ -119,20 +119,20 @@ def training_front(comparison: Comparison, axis: str) -> list[Candidate]:
     return judged(found)
 
 
-def judged(candidates: Sequence[Candidate]) -> list[Candidate]:
+def judged(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Fill in `on_front` and `share` of every candidate.
 
     Seeds are resampled per model, jointly for all samplers and evaluation points of a model.
     """
     if not candidates:
-        return []
+        return ()
     costs = rounded(np.array([c.costs.mean() for c in candidates]))
     on = front(costs, np.array([c.fids.mean() for c in candidates]))
     shares = _shares(candidates)
-    return [
+    return tuple(
         replace(c, on_front=bool(o), share=s if len(c.fids) >= MIN_SEEDS else math.nan)
         for c, o, s in zip(candidates, on, shares.tolist(), strict=True)
-    ]
+    )
 
 
 def _shares(candidates: Sequence[Candidate]) -> np.ndarray:

@@ -68,7 +68,7 @@ LEAST_GROWTH = 1.2
 
 
 @analysis
-def recommendation(comparison: Comparison) -> list[str]:
+def recommendation(comparison: Comparison) -> tuple[str, ...]:
     """The recommended sampler in sentences, followed by every scored row.
 
     The eligible entry with the lowest mean FID is compared with the best sampler of every other
@@ -77,7 +77,7 @@ def recommendation(comparison: Comparison) -> list[str]:
     """
     ranked = _ranked(comparison)
     if not ranked:
-        return _without_answer(comparison)
+        return tuple(_without_answer(comparison))
     best = ranked[0]
     first = _too_small(comparison, best) if _is_far(comparison, best) else _lowest(comparison, best)
     if missing := _missing(comparison, ranked):
@@ -89,8 +89,8 @@ def recommendation(comparison: Comparison) -> list[str]:
         what = "failed or cannot be used (see the notes)" if unusable else "failed"
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
-        return [*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked)]
-    return [*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked)]
+        return (*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked))
+    return (*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked))
 
 
 def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
@@ -180,13 +180,13 @@ def _foreign_fid(comparison: Comparison, entry: Entry) -> str:
 
 
 @analysis
-def _ranked(comparison: Comparison) -> list[Entry]:
+def _ranked(comparison: Comparison) -> tuple[Entry, ...]:
     """Trained entries with a FID by mean FID; ineligible ones come last."""
     if not comparison.extractors:
-        return []
+        return ()
     fid = comparison.fid
     found = [e for e in comparison.entries if e.finished and e.trained and e.values(fid)]
-    return sorted(found, key=lambda e: (not _is_fit(comparison, e), e.mean[fid]))
+    return tuple(sorted(found, key=lambda e: (not _is_fit(comparison, e), e.mean[fid])))
 
 
 def _is_fit(comparison: Comparison, entry: Entry) -> bool:

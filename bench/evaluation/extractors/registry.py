@@ -1,12 +1,13 @@
 """Extractors by name, and the default choice for a data set."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from bench.data.dataset import Dataset
+from bench.errors import did_you_mean
 from bench.evaluation.blind_spots import NEAR_COPIES, BlindSpot
 from bench.evaluation.extractors import domain, fidelity, imagenet, patches
 from bench.evaluation.extractors.base import Extractor, IdentityExtractor
@@ -38,9 +39,7 @@ def build_extractor(
         ValueError: there is no such extractor, or it does not fit the dataset or the weights.
         FileNotFoundError: the weights are not available; the message says how to get them.
     """
-    known = POINT_BUILDERS | IMAGE_BUILDERS
-    if name not in known:
-        raise ValueError(f"evaluator.extractor is {name!r}; must be one of {sorted(known)}")
+    check_extractors(name, {name: weights})
     builders = POINT_BUILDERS if _is_points(dataset) else IMAGE_BUILDERS
     if name not in builders:
         sees, has = ("images", "points") if _is_points(dataset) else ("points", "images")
@@ -48,11 +47,55 @@ def build_extractor(
             f"evaluator.extractor={name} sees {sees}, but {dataset.name} has {has}: "
             f"set evaluator.extractor={next(iter(builders))}"
         )
-    if weights is not None and not weights.is_file():
-        raise FileNotFoundError(
-            f"evaluator.weights.{name}={weights}: there is no such file, give its path or null"
-        )
     return builders[name](name, dataset, device, cache_dir, weights).to(device)
+
+
+def check_extractors(
+    chosen: str | Sequence[str] | None, weights: Mapping[str, str | Path | None]
+) -> None:
+    """Refuse extractors as far as they can be judged before the data is read.
+
+    Args:
+        chosen: one name or several; None where the data decides.
+        weights: local path of the weights by extractor; None for the shipped or published ones.
+
+    Raises:
+        ValueError: a name is unknown or repeated, there is none, no data suits all, or weights are
+            given for others.
+        FileNotFoundError: there is no such file of weights.
+    """
+    known = sorted(POINT_BUILDERS | IMAGE_BUILDERS)
+    given = {name: path for name, path in weights.items() if path}
+    names = [chosen] if isinstance(chosen, str) else chosen
+    for setting, words in (("extractor", names or ()), ("weights", weights)):
+        for name in words:
+            if name not in known:
+                remedy = did_you_mean(str(name), known) or f"there are {', '.join(known)}"
+                raise ValueError(f"evaluator.{setting} names no extractor by {name!r}: {remedy}")
+    if names is not None:
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
+        points = [name for name in names if name in POINT_BUILDERS]
+        if 0 < len(points) < len(names):
+            raise ValueError(
+                f"evaluator.extractor={names} is for points and for images, and no data set has "
+                f"both: leave out {', '.join(points)}, or all others"
+            )
+        check_used(given, names)
+    for name, path in given.items():
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"evaluator.weights.{name}={path}: there is no such file, give its path or null"
+            )
+
+
+def check_used(weights: Iterable[str], names: Collection[str]) -> None:
+    """Refuse weights of extractors that are not used."""
+    if unused := sorted(set(weights) - set(names)):
+        raise ValueError(
+            f"evaluator.weights are given for {unused}, which evaluator.extractor lacks: name "
+            "the extractor there, or leave its weights out"
+        )
 
 
 def default_extractors(dataset: Dataset) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ def test_the_best_point_of_every_sampler_is_kept_beside_the_last(make_run):
     ddpm, ddim = compare_runs([read_run(path)]).entries
     assert (ddim.mean["fid_domain"], ddim.mean["best_fid"], ddim.best_at) == (6.0, 5.0, [1])
     assert (ddpm.mean["fid_domain"], ddpm.mean["best_fid"], ddpm.best_at) == (4.0, 3.0, [2])
+    assert (ddim.values("best_fid"), ddpm.values("best_fid")) == ({"0": 5.0}, {"0": 3.0})
 
 
 def test_the_best_along_the_run_is_labelled_and_never_ranked(make_run):

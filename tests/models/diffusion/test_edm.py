@@ -189,7 +189,10 @@ def test_refining_starts_at_the_first_of_the_last_levels():
         ({"p_mean": float("nan")}, "p_mean"),
         ({"samplers": ["ddim-10-cfg2"]}, "ddim-10-cfg2 is guided, which needs a conditional model"),
         ({"samplers": ["ddim-10-uniform"]}, "ddim-10-uniform .*timesteps.*leave out -uniform"),
-        ({"samplers": ["ddim-5", "heun-5"], "sigma_max": 0.5}, "ddim-5 needs .*larger sigma_max"),
+        (
+            {"samplers": ["ddim-5", "heun-5"], "sigma_max": 0.5},
+            "ddim-5 .*: take a larger sigma_max",
+        ),
         ({"conditional": True}, "needs class labels"),
         ({"sigma_data": 0.0}, "sigma_data"),
         ({"sigma_min": 3.0, "sigma_max": 1.0}, "sigma_min"),

@@ -160,8 +160,8 @@ def test_run_calls_the_denoiser_as_often_as_declared(name, guidance):
 @pytest.mark.parametrize("name", ["ddpm-5", "ddim-5", "dpmpp-5", "heun-5"])
 def test_a_path_must_begin_in_noise(name):
     short = Path((0.8, 0.9, 1.0), (0.6, 0.4, 0.0), (1.0, 0.0))
-    with pytest.raises(ValueError, match=f"samplers: {name} needs .*0.8 and sigma 0.6.*: take"):
-        parse(name).require(short)
+    with pytest.raises(ValueError, match=f"{name} needs .*0.8 and sigma 0.6.*: add noise"):
+        parse(name).require(short, "add noise")
 
 
 def test_only_heun_needs_levels_without_scaling():
@@ -169,10 +169,10 @@ def test_only_heun_needs_levels_without_scaling():
     flow = Path((0.0, 0.5, 1.0), (1.0, 0.5, 0.0), (1.0, 0.5))
     for name in ("ddpm-2", "ddim-2-eta1", "dpmpp-2"):
         for path in (flow, VP_PATH, karras_path(2)):
-            parse(name).require(path)
-    parse("heun-2").require(karras_path(2))
+            parse(name).require(path, "")
+    parse("heun-2").require(karras_path(2), "")
     with pytest.raises(ValueError, match=r"heun-2 needs .*alphas are all 1.*ddpm, ddim and dpmpp"):
-        parse("heun-2").require(flow)
+        parse("heun-2").require(flow, "")
 
 
 def test_a_method_is_one_function_and_one_entry():

@@ -88,7 +88,7 @@ def _views(
     comparison: Comparison,
     styles: Styles,
     costs: Mapping[str, tuple[str, float, str]],
-    candidates_of: Callable[[str], list[Candidate]],
+    candidates_of: Callable[[str], Sequence[Candidate]],
 ) -> list[View]:
     """One view per measured cost, with a sentence on its front."""
     views = []

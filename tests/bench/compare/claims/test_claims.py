@@ -14,6 +14,7 @@ from scipy import stats
 from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores, write_run
 
 from bench.command_line import read_grids
+from bench.compare.claims import declaration
 from bench.compare.claims.declaration import read_claim, read_claims, read_test
 from bench.compare.claims.measurements import KINDS, Seeds, largest_rise, log_spread
 from bench.compare.claims.selection import _plain
@@ -43,7 +44,7 @@ def read(folder):
 
 def judged(folder, *tests):
     body = {"source": "C", "statement": "A is so.", "runs": ["gan"], "tests": list(tests)}
-    (judgement,) = judge([read_claim("a-claim", body, ROLES)], read(folder))
+    (judgement,) = judge([read_claim("a-claim", body, ROLES, "claims.yaml")], read(folder))
     return judgement
 
 
@@ -199,7 +200,7 @@ def test_no_sign_of_a_thing_need_not_speak_against_it(two_models):
 def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
     def verdict(*tests, needs="all"):
         claim = {"source": "C", "statement": "", "runs": [], "needs": needs, "tests": list(tests)}
-        return judge([read_claim("c", claim, ROLES)], read(two_models))[0].verdict
+        return judge([read_claim("c", claim, ROLES, "claims.yaml")], read(two_models))[0].verdict
 
     open_ = RATIO | {"threshold": 1.96}
     against = RATIO | {"expect": "below"}
@@ -497,7 +498,7 @@ def test_points_take_the_models_of_their_size(tmp_path):
             write_run(tmp_path, model, seed, row, **kwargs)
     test = GAN_OVER_DIFFUSION | {"column": "modes", "expect": "below"}
     body = {"source": "C", "statement": "", "runs": [], "tests": [test]}
-    (judgement,) = judge([read_claim("c", body, roles)], read(tmp_path / "runs"))
+    (judgement,) = judge([read_claim("c", body, roles, "claims.yaml")], read(tmp_path / "runs"))
     assert judgement.findings[0].where == "ring8"
     assert judgement.verdict == "supported"
 
@@ -577,9 +578,39 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
 )
 def test_a_claim_that_is_not_declared_as_one_is_refused(change, message):
     body = {"source": "C", "statement": "", "runs": [], "tests": [RATIO | change]}
-    with pytest.raises(ValueError, match=re.escape("conf/claims: x is not declared")) as error:
-        read_claim("x", body, ROLES)
+    with pytest.raises(ValueError, match=re.escape("claims.yaml: x is not declared")) as error:
+        read_claim("x", body, ROLES, "claims.yaml")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"column": "coverge"}, "column 'coverge' is no measured column of eval.csv: did you mean"),
+        ({"column": "coverge"}, "did you mean coverage?"),
+        ({"column": "fid_domain"}, "did you mean fid?"),
+        ({"column": "class_agreement"}, "did you mean conditional_accuracy?"),
+        ({"column": "fid_infinity_domain"}, "did you mean fid_infinity?"),
+        ({"column": "budget"}, "column 'budget' is no measured column"),
+        ({"column": ["fid"]}, "column ['fid'] is no measured column"),
+        ({"numerator": {"role": "gan", "column": "latency"}}, "did you mean latency_ms?"),
+        ({"kind": "cost_to_reach", "cost": "train_second"}, "cost 'train_second' is no"),
+        (
+            {"equal": "image"},
+            "equal 'image' is no measured column of eval.csv: did you mean images?",
+        ),
+    ],
+)
+def test_a_column_that_is_not_measured_is_refused(change, said, tmp_path, monkeypatch):
+    """The sentence names the file and the claim; a row without the column would be no finding."""
+    claim = {"source": "C", "statement": "", "runs": [], "tests": [RATIO | change]}
+    (tmp_path / "claims").mkdir()
+    file = tmp_path / "claims" / "mine.yaml"
+    file.write_text(yaml.safe_dump({"roles": ROLES, "a-claim": claim}), encoding="utf-8")
+    monkeypatch.setattr(declaration, "files", lambda package: tmp_path)
+    with pytest.raises(ValueError, match=r"^conf/claims/mine\.yaml: a-claim is not") as error:
+        read_claims()
+    assert said in str(error.value)
 
 
 def test_the_page_on_claims_explains_every_kind_of_test():

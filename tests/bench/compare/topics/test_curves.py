@@ -154,7 +154,7 @@ def test_curves_of_every_entry_by_seed_in_the_order_of_checkpoints(make_run):
     assert along.x.tolist() == [100, 200, 300]
     assert along.y.tolist() == [22.0, 11.0, pytest.approx(22 / 3)]
     assert ten.stacked("train_flops").tolist() == [[1e9, 2e9, 3e9]] * 2
-    assert ten.final == [pytest.approx(14 / 3), pytest.approx(22 / 3)]
+    assert ten.final == pytest.approx((14 / 3, 22 / 3))
     assert [when.high for when in ten.crossings("images", 11.0)][1:] == [200.0, math.inf]
 
 

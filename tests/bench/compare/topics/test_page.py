@@ -1,10 +1,15 @@
 """Sections of a page about seeds: content, and messages for too few seeds."""
 
+import importlib
+import inspect
 import math
+import pkgutil
+from types import MappingProxyType
 
 import pytest
 from synthetic_runs import costs, scores
 
+from bench.compare import topics
 from bench.compare.cells import Table
 from bench.compare.comparison import Comparison, compare_runs
 from bench.compare.read import read_runs
@@ -107,3 +112,23 @@ def test_entries_without_fid_are_left_out(make_run, tmp_path):
     make_run("ddpm", 0, {"ddim-50": {"nfe": 50}})
     found = sections(compare_runs(read_runs([tmp_path])))
     assert list(found) == ["Training that failed"]
+
+
+def test_nobody_can_change_the_value_of_an_analysis(study):
+    """All who ask for an analysis are handed the one value."""
+    comparison = compare_runs(read_runs([study]))
+    arguments = {"extractor": "domain", "cost": "latency_ms", "axis": "train_seconds"}
+    names = [module.name for module in pkgutil.iter_modules(topics.__path__)]
+    modules = [importlib.import_module(f"{topics.__name__}.{name}") for name in names]
+    analyses = {
+        function
+        for module in modules
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if hasattr(function, "__wrapped__")
+    }
+    assert len(analyses) >= 10
+    frozen = (tuple, frozenset, MappingProxyType, str, bool)
+    for function in analyses:
+        _, *asked = inspect.signature(function).parameters
+        value = function(comparison, *(arguments[name] for name in asked))
+        assert isinstance(value, frozen), function.__name__
