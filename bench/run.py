@@ -38,7 +38,7 @@ from bench.runs.directory import RunDirectory, Status, recorded_config, was_made
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Instruments, Recorder
+from bench.runs.writer import Recorder
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
@@ -210,9 +210,8 @@ class _Job:
                 of_data["data_notes"] = list(dataset.notes)
             records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
             constants = self._identity() | provenance(evaluator, trainer)
-            instruments = Instruments(self._wandb(), progress, memory)
-            command = self.origin.command
-            observer = Recorder(records, trainer, evaluator, constants, instruments, command)
+            shown = (self._wandb(), progress, memory)
+            observer = Recorder(records, trainer, evaluator, constants, *shown, self.origin.command)
         status = _fit(trainer, observer, progress, self.origin.command)
         if records is not None:
             records.write_status(status)

@@ -65,7 +65,8 @@ class Run:
     @cached_property
     def last(self) -> EvalTable:
         """The rows at the last evaluated checkpoint, one per sampler, by columns."""
-        return last_point(self.table)
+        points = self.table.numbers("checkpoint")
+        return self.table.take(points == points.max()) if len(points) else self.table
 
     @cached_property
     def samplers(self) -> dict[tuple[str, str], EvalTable]:
@@ -329,14 +330,6 @@ def read_curves(run: Path) -> pd.DataFrame | None:
         raise ValueError(
             f"{file} is not a run's curves ({error}): delete {run} and run it again"
         ) from error
-
-
-def last_point(table: EvalTable) -> EvalTable:
-    """Reduce the rows of a run to those of its last evaluation point; none if there are none."""
-    if not len(table):
-        return table
-    checkpoints = table.numbers("checkpoint")
-    return table.take(checkpoints == checkpoints.max())
 
 
 def _keys(table: EvalTable) -> list[tuple[str, str]]:

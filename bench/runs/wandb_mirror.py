@@ -10,10 +10,10 @@ from bench.config import LoggerSettings
 from bench.runtime.atomic_files import write_atomically
 
 INIT_TIMEOUT_SECONDS = 30
-"""How long a run waits for W&B to answer before it goes on without."""
+"""How long to wait for W&B to answer before going on without it."""
 
 FINISH_TIMEOUT_SECONDS = 120
-"""How long a finished run waits for its upload; what is missing stays in the run directory."""
+"""How long to wait for an upload; what is missing stays on disk for `wandb sync`."""
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +51,7 @@ class WandbLogger:
                 resume="allow",
                 config=config,
                 reinit="finish_previous",
-                settings=wandb.Settings(
-                    silent=True,
-                    console="off",
-                    init_timeout=INIT_TIMEOUT_SECONDS,
-                    login_timeout=INIT_TIMEOUT_SECONDS,
-                    finish_timeout=FINISH_TIMEOUT_SECONDS,
-                    disable_code=True,
-                    x_disable_stats=True,
-                ),
+                settings=quiet_settings(),
             )
             run.define_metric("images")
             run.define_metric("*", step_metric="images")
@@ -112,10 +104,30 @@ class WandbLogger:
             action()
         except Exception as error:  # a mirror's failure of any kind must not cost the run
             self._run = None
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = in_one_line(error)
             if isinstance(error, ModuleNotFoundError):
                 reason += " (pip install wandb, or set logger.wandb=disabled)"
             log.warning("W&B is off for the rest of this run, its CSV files go on: %s", reason)
+
+
+def quiet_settings() -> Any:
+    """`wandb.Settings` that print nothing, wait no longer than told, and upload nothing else."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=INIT_TIMEOUT_SECONDS,
+        login_timeout=INIT_TIMEOUT_SECONDS,
+        finish_timeout=FINISH_TIMEOUT_SECONDS,
+        disable_code=True,
+        x_disable_stats=True,
+    )
+
+
+def in_one_line(error: Exception) -> str:
+    """An error's message, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def lasting_id(directory: Path) -> str:

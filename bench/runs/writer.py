@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,21 +22,6 @@ from bench.training.trainer import Trainer
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Instruments:
-    """What shows and measures a run while it trains.
-
-    Attributes:
-        wandb: the mirror.
-        progress: the line on the terminal.
-        memory: peak memory beyond what was there before the model was built.
-    """
-
-    wandb: WandbLogger
-    progress: TrainingProgress
-    memory: PeakMemory
-
-
 class Recorder:
     """The trainer's observer on the main process: evaluates, and writes everything down.
 
@@ -46,7 +30,9 @@ class Recorder:
         trainer: whose training is recorded.
         evaluator: scores the model at every evaluation point.
         constants: values of eval.csv that are the same in every row: identity and protocol.
-        instruments: where else it is shown, and what measures it.
+        wandb: the mirror.
+        progress: the line on the terminal.
+        memory: peak memory beyond what was there before the model was built.
         command: the command line, for the record.
     """
 
@@ -56,16 +42,18 @@ class Recorder:
         trainer: Trainer,
         evaluator: Evaluator,
         constants: Mapping[str, Any],
-        instruments: Instruments,
+        wandb: WandbLogger,
+        progress: TrainingProgress,
+        memory: PeakMemory,
         command: str,
     ) -> None:
         self.records = records
         self.trainer = trainer
         self.evaluator = evaluator
         self.constants = constants
-        self.wandb = instruments.wandb
-        self.progress = instruments.progress
-        self.memory = instruments.memory
+        self.wandb = wandb
+        self.progress = progress
+        self.memory = memory
         self.command = command
         names = tuple(extractor.name for extractor in evaluator.reference.extractors)
         self.columns = eval_columns(names)

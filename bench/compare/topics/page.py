@@ -9,20 +9,19 @@ from bench.compare.comparison import WARNING, Comparison, Entry, analysis
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
-from bench.compare.topics.columns import measures, with_values
+from bench.compare.topics.columns import interval_measures, measures, with_values
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
 from bench.compare.topics.pictures import Grid
 from bench.compare.topics.quality import (
-    bias_table,
     cost_table,
     counts_modes,
     held_out_table,
-    interval_table,
     main_table,
     on_cpu,
     quality_table,
+    table_of,
 )
 from bench.schema import FIELDS, PROTOCOL, shown_in
 
@@ -153,10 +152,10 @@ def _small_print(comparison: Comparison) -> Iterator[Topic]:
     """What each extractor says of bias, memorisation and finite samples."""
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
-        if table := bias_table(comparison, extractor):
+        if table := table_of(comparison, measures("bias", extractor)):
             blocks = (table, *listed(_explained(comparison, "bias", extractor)))
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
-        if table := interval_table(comparison, extractor):
+        if table := table_of(comparison, interval_measures(extractor)):
             yield Topic(f"Sampling intervals{which}", (INTERVAL_SENTENCE, table), ranked=True)
 
 

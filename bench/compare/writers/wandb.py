@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bench.runs.wandb_mirror import in_one_line, quiet_settings
+
 TYPE = "comparison"
 """The type of the artifact."""
-
-INIT_TIMEOUT_SECONDS = 30
-"""How long W&B may take to answer."""
-
-FINISH_TIMEOUT_SECONDS = 120
-"""How long an upload may take; what is missing stays on disk for `wandb sync`."""
 
 
 def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
@@ -37,15 +33,7 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
             job_type=TYPE,
             name=TYPE,
             dir=folder,
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                init_timeout=INIT_TIMEOUT_SECONDS,
-                login_timeout=INIT_TIMEOUT_SECONDS,
-                finish_timeout=FINISH_TIMEOUT_SECONDS,
-                disable_code=True,
-                x_disable_stats=True,
-            ),
+            settings=quiet_settings(),
         )
         artifact = wandb.Artifact(TYPE, type=TYPE)
         for file in files:
@@ -61,10 +49,9 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
             f"the comparison are in {folder}"
         ) from error
     except Exception as error:  # W&B raises errors of many kinds, all of which mean the same here
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise OSError(
-            f"W&B did not take the comparison ({reason}): its files are in {folder}; log in with "
-            "wandb login, or set WANDB_MODE=offline and upload with wandb sync later"
+            f"W&B did not take the comparison ({in_one_line(error)}): its files are in {folder}; "
+            "log in with wandb login, or set WANDB_MODE=offline and upload with wandb sync later"
         ) from error
     finally:
         if run is not None:
