@@ -176,7 +176,15 @@ class Evaluator:
                 self._evaluate_sampler(model, name, sampler, last=last, on_draw=on_draw)
                 for name, sampler in model.samplers.items()
             ]
-            said = self._held_out_scores(model) if last else {}
+            said = {}
+            if last:
+                said = held_out_scores(
+                    model,
+                    self.reference.dataset,
+                    batch_size=self.options.batch_size,
+                    seed=self.options.seed,
+                    precision=self.options.precision,
+                )
         for evaluation in evaluations:
             evaluation.values.update(said)
         return evaluations
@@ -191,17 +199,6 @@ class Evaluator:
             precision=options.precision,
             batch_size=options.batch_size,
             frequencies=self._frequencies,
-        )
-
-    def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
-        """What the model says about the test split; the same in the rows of all its samplers."""
-        options = self.options
-        return held_out_scores(
-            model,
-            self.reference.dataset,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            precision=options.precision,
         )
 
     def _evaluate_sampler(

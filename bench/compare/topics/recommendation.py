@@ -7,7 +7,6 @@ from statistics import median
 
 from bench.compare.cells import NOTHING, exact, p_value, spread
 from bench.compare.comparison import Comparison, Entry, analysis
-from bench.compare.read import Run
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -86,8 +85,9 @@ def recommendation(comparison: Comparison) -> list[str]:
         first += f"; {_and(missing)} {have} no finished run and nothing is known of"
         first += " it" if len(missing) == 1 else " them"
     sentences = [f"{first}."]
-    if failed := sum(_is_failed(e, best) for e in comparison.entries):
-        unusable = any(_is_unusable(run, best) for run in comparison.runs)
+    if failed := sum(e.key == best.key and e.status == "failed" for e in comparison.entries):
+        of_best = (run for run in comparison.runs if (run.model, run.variant) == best.key)
+        unusable = any(run.state == "unusable" for run in of_best)
         what = "failed or cannot be used (see the notes)" if unusable else "failed"
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
@@ -248,17 +248,6 @@ def _is_far(comparison: Comparison, entry: Entry) -> bool:
 def _copies(entry: Entry) -> str:
     """That samples made elsewhere show signs of copying; empty where they do not."""
     return COPIES if any(map(shows_copying, entry.warnings.values())) else ""
-
-
-def _is_unusable(run: Run, best: Entry) -> bool:
-    """Whether a run of the entry's model and variant finished with rows that cannot be used."""
-    return (run.model, run.variant) == (best.model, best.variant) and run.state == "unusable"
-
-
-def _is_failed(entry: Entry, best: Entry) -> bool:
-    """Whether an entry is a failed run of the model and variant of another."""
-    same = (entry.model, entry.variant) == (best.model, best.variant)
-    return same and entry.status == "failed"
 
 
 def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:
