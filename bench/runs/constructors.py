@@ -96,11 +96,7 @@ def _values(tree: object) -> Iterator[object]:
 
 
 def _check(call: object, key: str, path: Path) -> None:
-    """Check one call and those in its arguments.
-
-    Raises:
-        ValueError: naming the file, the key and what is wrong with it.
-    """
+    """Check one call and those in its arguments; ValueError says what is wrong with which."""
     target = call.get(TARGET) if isinstance(call, Mapping) else None
     if not isinstance(call, Mapping) or not isinstance(target, str):
         raise ValueError(f"{path}: {key} must name what to call by {TARGET}: do not use this run")

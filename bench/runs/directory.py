@@ -93,11 +93,7 @@ def _remove_leftovers(*folders: Path) -> None:
 
 
 def _check_links(run: Path) -> None:
-    """Refuse links that lead nowhere: a run would begin anew beside what they stood for.
-
-    Raises:
-        ValueError: naming the link, of the run's path or within it.
-    """
+    """Raise ValueError on a link to nothing: a run would begin anew beside what it stood for."""
     inside = run.iterdir() if run.is_dir() else ()
     for path in (*reversed(run.parents), run, *sorted(inside)):
         if path.is_symlink() and not path.exists():

@@ -181,7 +181,9 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
     """Headings of a comparison, each with the sentences and tables below it."""
     if table := seeds_table(comparison):
         sentence = SEEDS_SENTENCE.format(extractor=comparison.extractors[0])
-        yield "Over seeds", sentence, *few_seeds(comparison), table
+        few = _with_few_seeds(comparison)
+        short = [FEW_SENTENCE.format(limit=MIN_SEEDS, names=few)] if few else []
+        yield "Over seeds", sentence, *short, table
     pairs = compare_pairs(comparison)
     if pairs:
         sentences = pairs_sentences(comparison, pairs)
@@ -189,12 +191,6 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
         yield "Differences between models", *sentences, *tables
     if found := outcomes(comparison):
         yield "Training that failed", OUTCOMES_SENTENCE, outcomes_table(comparison, found)
-
-
-def few_seeds(comparison: Comparison) -> list[str]:
-    """A sentence that names the trained entries with too few seeds, if there are any."""
-    names = _with_few_seeds(comparison)
-    return [FEW_SENTENCE.format(limit=MIN_SEEDS, names=names)] if names else []
 
 
 def _with_few_seeds(comparison: Comparison) -> str:

@@ -162,23 +162,19 @@ def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
         value = f"{entry.sampler} {exact(_mean(comparison, entry))}"
         by_label.setdefault(comparison.marked(entry), []).append(value)
     trained = "; ".join(f"{label} ({', '.join(rows)})" for label, rows in by_label.items())
-    foreign = [
-        f"{_name(comparison, e)}, {_origin(e)}, FID {_foreign_fid(comparison, e)}{_copies(e)}"
-        for e in comparison.entries
-        if e.finished and not e.trained
-    ]
+    others = [e for e in comparison.entries if e.finished and not e.trained]
+    foreign = [_foreign(comparison, entry) for entry in others]
     said = [f"FID of every trained row: {trained}."] if len(ranked) > 1 else []
     return [*said, *([FOREIGN.format("; ".join(foreign))] if foreign else [])]
 
 
-def _origin(entry: Entry) -> str:
-    """Where samples come from that no model trained here made: a call of no network is a copy."""
-    return "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
-
-
-def _foreign_fid(comparison: Comparison, entry: Entry) -> str:
+def _foreign(comparison: Comparison, entry: Entry) -> str:
+    """An entry that no model trained here made, its FID, and whether it shows signs of copying."""
+    origin = "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
     fid = _mean(comparison, entry) if comparison.extractors else math.nan
-    return NOTHING if math.isnan(fid) else _fid(comparison, entry)
+    shown = NOTHING if math.isnan(fid) else _fid(comparison, entry)
+    copies = COPIES if any(map(shows_copying, entry.warnings.values())) else ""
+    return f"{_name(comparison, entry)}, {origin}, FID {shown}{copies}"
 
 
 @analysis
@@ -243,11 +239,6 @@ def _is_far(comparison: Comparison, entry: Entry) -> bool:
     means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
     known = [mean for mean in means if not math.isnan(mean)]
     return bool(known) and not any(known)
-
-
-def _copies(entry: Entry) -> str:
-    """That samples made elsewhere show signs of copying; empty where they do not."""
-    return COPIES if any(map(shows_copying, entry.warnings.values())) else ""
 
 
 def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:
