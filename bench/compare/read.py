@@ -15,7 +15,7 @@ import pandas as pd
 from bench.compare.eval_rows import NO_ROWS, REMEDY, EvalTable, read_eval
 from bench.config import NAME_RULE, is_name
 from bench.runs.directory import Status, read_status
-from bench.schema import QUALITY
+from bench.schema import CURVE_COLUMNS, QUALITY
 
 SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
 """A seed as programs write it, such as 0, 00 or 0.0."""
@@ -306,10 +306,6 @@ def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
     return parts[0], parts[1], parts[2], parts[3].removeprefix(SEED_FOLDER)
 
 
-COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
-"""Columns of curves.csv, as `bench.evaluation.held_out` writes them; that module needs torch."""
-
-
 def read_curves(run: Path) -> pd.DataFrame | None:
     """Read a run's curves; None where its model has none.
 
@@ -323,7 +319,7 @@ def read_curves(run: Path) -> pd.DataFrame | None:
     if not file.exists():
         return None
     try:
-        table = pd.read_csv(file, encoding="utf-8", usecols=list(COLUMNS))
+        table = pd.read_csv(file, encoding="utf-8", usecols=list(CURVE_COLUMNS))
         numbers = {"x": "float64", "mean": "float64", "standard_error": "float64"}
         return table.astype({**numbers, "samples": "int64"})
     except (KeyError, ValueError) as error:

@@ -104,14 +104,7 @@ class MapEncoder(Encoder):
 class MapDecoder(nn.Module):
     """Latent maps to images, the mirror image of `MapEncoder`; tanh output.
 
-    Args:
-        latent_dim: channels of the latents.
-        data_shape: (C, H, W), H and W at least 8.
-        width: channels at full size, a multiple of 8; they double with every halving.
-        levels: number of halvings of the encoder.
-
-    Raises:
-        ValueError: data_shape, width or levels is out of its range.
+    Arguments and errors are those of `MapEncoder`.
     """
 
     def __init__(
