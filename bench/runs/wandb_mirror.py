@@ -36,7 +36,9 @@ class WandbLogger:
         self._run: Any = None
         if settings.wandb == "disabled":
             return
-        run_id = lasting_id(directory)
+        identity = directory / "wandb-id"  # kept, so that a resumed run goes on under it
+        if not identity.exists():
+            write_atomically(identity, secrets.token_hex(8))
 
         def start() -> None:
             import wandb  # over a second: only runs that want it pay
@@ -47,7 +49,7 @@ class WandbLogger:
                 project=settings.project,
                 group=settings.group,
                 name=name,
-                id=run_id,
+                id=identity.read_text(),
                 resume="allow",
                 config=config,
                 reinit="finish_previous",
@@ -128,11 +130,3 @@ def quiet_settings() -> Any:
 def in_one_line(error: Exception) -> str:
     """An error's message, or its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def lasting_id(directory: Path) -> str:
-    """A run's name at W&B: kept in its directory, so that a resumed run goes on under it."""
-    file = directory / "wandb-id"
-    if not file.exists():
-        write_atomically(file, secrets.token_hex(8))
-    return file.read_text()

@@ -9,7 +9,7 @@ from bench.cost.measure import parameters
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator
 from bench.runs.directory import RunDirectory, Status
-from bench.runs.pictures import save_grid, save_picture
+from bench.runs.pictures import save_grid, save_scatter
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime.atomic_files import csv_text, write_atomically
 from bench.runtime.memory import PeakMemory
@@ -189,10 +189,14 @@ class Recorder:
         return row
 
     def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
+        mixture = self.evaluator.reference.dataset.mixture
         for evaluation in evaluations:
             name = f"checkpoint={spent.point}_{evaluation.sampler}.png"
             path = self.records.samples / name
-            save_picture(evaluation.shown, path, self.evaluator.reference.dataset.mixture)
+            if mixture is None:
+                save_grid(evaluation.shown, path)
+            else:
+                save_scatter(evaluation.shown, mixture, path)
             self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
 
     def _save_inside(self, spent: Spent) -> None:
