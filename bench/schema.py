@@ -399,6 +399,10 @@ samples the metrics of an extractor do not tell from real data; empty where that
 and missing from what was written before there was a check."""
 
 
+CURVE_COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
+"""Columns of curves.csv."""
+
+
 def shown_in(table: str) -> list[Column]:
     """The columns that a table shows, in order."""
     found = [column for column in COLUMNS if table in column.tables]

@@ -11,7 +11,7 @@ from bench.compare.topics.recommendation import recommendation
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.compare.writers.csv import frame_csv, joined, table_csv
 from bench.compare.writers.html.charts import figures
-from bench.compare.writers.html.page import Report, document
+from bench.compare.writers.html.page import document
 from bench.compare.writers.html.section import Part
 from bench.compare.writers.latex import NamedTable, latex_page, named_tables
 from bench.compare.writers.markdown import page
@@ -94,7 +94,7 @@ def report_text(pages: Pages, judgements: Sequence[Judgement], command: str) -> 
     sections = [section for of_page in pages.values() for section in of_page]
     answers = [" ".join(recommendation(section.comparison)) for section in sections]
     parts = [_part(section) for section in sections]
-    return document(Report([text for text in answers if text], parts, judgements, command))
+    return document([text for text in answers if text], parts, judgements, command)
 
 
 def _part(section: Section) -> Part:

@@ -15,7 +15,7 @@ import pandas as pd
 from bench.compare.eval_rows import NO_ROWS, REMEDY, EvalTable, read_eval
 from bench.config import NAME_RULE, is_name
 from bench.runs.directory import Status, read_status
-from bench.schema import QUALITY
+from bench.schema import CURVE_COLUMNS, QUALITY
 
 SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
 """A seed as programs write it, such as 0, 00 or 0.0."""
@@ -64,7 +64,8 @@ class Run:
     @cached_property
     def last(self) -> EvalTable:
         """The rows at the last evaluated checkpoint, one per sampler, by columns."""
-        return last_point(self.table)
+        points = self.table.numbers("checkpoint")
+        return self.table.take(points == points.max()) if len(points) else self.table
 
     @cached_property
     def samplers(self) -> dict[tuple[str, str], EvalTable]:
@@ -304,10 +305,6 @@ def _identity_from_path(path: Path) -> tuple[str, str, str, str]:
     return parts[0], parts[1], parts[2], parts[3].removeprefix(SEED_FOLDER)
 
 
-COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
-"""Columns of curves.csv, as `bench.evaluation.held_out` writes them; that module needs torch."""
-
-
 def read_curves(run: Path) -> pd.DataFrame | None:
     """Read a run's curves.csv; None if there is none.
 
@@ -321,21 +318,13 @@ def read_curves(run: Path) -> pd.DataFrame | None:
     if not file.exists():
         return None
     try:
-        table = pd.read_csv(file, encoding="utf-8", usecols=list(COLUMNS))
+        table = pd.read_csv(file, encoding="utf-8", usecols=list(CURVE_COLUMNS))
         numbers = {"x": "float64", "mean": "float64", "standard_error": "float64"}
         return table.astype({**numbers, "samples": "int64"})
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{file} is not a run's curves ({error}): delete {run} and run it again"
         ) from error
-
-
-def last_point(table: EvalTable) -> EvalTable:
-    """The rows of a run at its last evaluation point."""
-    if not len(table):
-        return table
-    checkpoints = table.numbers("checkpoint")
-    return table.take(checkpoints == checkpoints.max())
 
 
 def _keys(table: EvalTable) -> list[tuple[str, str]]:

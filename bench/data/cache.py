@@ -326,7 +326,9 @@ def _build(folder: Path, decode: Callable[[Allocate], Decoded]) -> None:
             if split.labels is not None:
                 labels = BytesIO()
                 np.save(labels, split.labels.astype(np.int64))
-                _write(folder / f"{part}_labels.npy", labels.getvalue())
+                path = folder / f"{part}_labels.npy"
+                path.write_bytes(labels.getvalue())
+                sync(path)
     finally:
         for file in files.values():
             file.close()
@@ -336,7 +338,8 @@ def _build(folder: Path, decode: Callable[[Allocate], Decoded]) -> None:
         "notes": list(decoded.notes),
     }
     meta["checksum"] = _checksum(meta)
-    _write(folder / "meta.json", json.dumps(meta, indent=2).encode())
+    (folder / "meta.json").write_text(json.dumps(meta, indent=2), encoding="utf-8")
+    sync(folder / "meta.json")
     sync(folder)
 
 
@@ -350,13 +353,6 @@ def _check_room(root: Path, shape: tuple[int, ...]) -> None:
             f"and {free / _MIB:,.1f} MiB are free: set a smaller dataset.image_size, make room, or "
             "set BENCH_CACHE to a folder with room"
         )
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _open_split(entry: Path, part: str) -> Split:

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition
-from typing import IO, Protocol, Self
+from typing import IO, Self
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from bench.data import cache
 from bench.data.archive import MAX_FILE_BYTES, UNREADABLE, Tree
 from bench.runtime.memory import available_bytes
 from bench.runtime.progress import shown_progress
@@ -97,19 +98,12 @@ def check_channels(value: object) -> None:
         )
 
 
+Target = np.ndarray | cache.ImageFile
+"""Destination of decoded images, (N, C, H, W) uint8: an array, or a file of images."""
+
+
 class WrongSizeError(ValueError):
     """A readable image of the wrong size."""
-
-
-class Target(Protocol):
-    """Destination of decoded images: an array, or a file of images."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, C, H, W)."""
-        ...
-
-    def __setitem__(self, index: int, image: np.ndarray, /) -> None: ...
 
 
 class PixelBudget:

@@ -68,11 +68,7 @@ def load_folder(
 
 
 def _check(wanted: Wanted) -> None:
-    """Refuse settings out of range.
-
-    Raises:
-        ValueError: naming the setting, the value and what it must be.
-    """
+    """Raise ValueError on settings out of range."""
     image_size, fit, bits = wanted.image_size, wanted.fit, wanted.bits
     check_channels(wanted.channels)
     check_image_size(image_size)
@@ -149,11 +145,7 @@ def _load(
 
 
 def _check_classes(tree: Tree, layout: Layout) -> None:
-    """Refuse classes that occur in held-out images only.
-
-    Raises:
-        ValueError: naming the first.
-    """
+    """Raise ValueError on classes that occur in held-out images only."""
     trained_on = set(layout.train.labels or ())
     empty = [name for label, name in enumerate(layout.classes) if label not in trained_on]
     if empty:

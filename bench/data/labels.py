@@ -136,7 +136,8 @@ def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bo
     if not _all_numbered(folders):
         return False
     numbered = sorted(map(int, folders))
-    if width >= _ONLY_SHARD_DIGITS and numbered[0] in (0, 1) and _without_gap(numbered):
+    without_gap = all(b - a == 1 for a, b in pairwise(numbered))
+    if width >= _ONLY_SHARD_DIGITS and numbered[0] in (0, 1) and without_gap:
         return True
     numbers: dict[str, list[str]] = {}
     for folder in folders:
@@ -146,7 +147,7 @@ def are_shards(folders: Sequence[str], files: Mapping[str, Sequence[str]]) -> bo
             return False
     if all(len(n) > width and n.startswith(f) for f, inside in numbers.items() for n in inside):
         return True
-    starts = [*sorted(map(int, folders)), None]
+    starts = [*numbered, None]
     return max(map(len, numbers.values())) > 1 and all(
         start <= int(number) and (end is None or int(number) < end)
         for folder, (start, end) in zip(sorted(folders), pairwise(starts), strict=True)
@@ -174,10 +175,6 @@ def _all_numbered(folders: Sequence[str]) -> bool:
     """Whether all names are numbers of equal length, at least that of shards."""
     width = len(folders[0])
     return width >= _SHARD_DIGITS and all(len(f) == width and f.isdecimal() for f in folders)
-
-
-def _without_gap(numbers: Sequence[int]) -> bool:
-    return all(b - a == 1 for a, b in pairwise(numbers))
 
 
 def unread_notes(others: Sequence[str]) -> list[str]:

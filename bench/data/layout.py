@@ -188,11 +188,7 @@ def image_names(tree: Tree) -> list[str]:
 
 
 def _check_encoding(tree: Tree) -> None:
-    """Refuse file names that cannot be hashed or recorded.
-
-    Raises:
-        ValueError: a name is not UTF-8.
-    """
+    """Raise ValueError on file names that are not UTF-8: they cannot be hashed or recorded."""
     others = [name for name in tree.files if any("\udc80" <= c <= "\udcff" for c in name)]
     if others:
         first = os.fsencode(others[0]).decode("utf-8", "backslashreplace")
@@ -203,11 +199,7 @@ def _check_encoding(tree: Tree) -> None:
 
 
 def _sorted_out(tree: Tree) -> tuple[list[str], list[str]]:
-    """Names of all images, and of all other files except dataset.json, sorted.
-
-    Raises:
-        ValueError: there are no images.
-    """
+    """Names of images and other files but dataset.json, sorted; ValueError without images."""
     images = [name for name in tree.files if name.lower().endswith(_SUFFIXES)]
     for names, advice in packed(tree.files) if not images else ():
         raise ValueError(
@@ -321,11 +313,7 @@ def _classes(
 
 
 def _check_no_splits(tree: Tree, where: str, classes: Sequence[str]) -> None:
-    """Refuse class folders that are named like a training and a test split.
-
-    Raises:
-        ValueError: naming both.
-    """
+    """Raise ValueError on class folders that are named like a training and a test split."""
     train = next((name for name in classes if _TRAIN_LIKE.search(name)), None)
     test = next((name for name in classes if _TEST_LIKE.search(name)), None)
     if train is not None and test is not None:
@@ -337,11 +325,7 @@ def _check_no_splits(tree: Tree, where: str, classes: Sequence[str]) -> None:
 
 
 def _check_no_splits_inside(tree: Tree, where: str, files: Sequence[_Parts]) -> None:
-    """Refuse training and test folders inside a class folder.
-
-    Raises:
-        ValueError: naming both.
-    """
+    """Raise ValueError on training and test folders inside a class folder."""
     found: dict[_Parts, dict[str, str]] = {}  # by parent folder and lower-case name
     for parts in files:
         for k in range(1, len(parts) - 1):
@@ -358,11 +342,7 @@ def _check_no_splits_inside(tree: Tree, where: str, files: Sequence[_Parts]) -> 
 
 
 def _check_no_annotations(tree: Tree, where: str, classes: Sequence[str]) -> None:
-    """Refuse segmentation data, images next to their masks, which are not two classes.
-
-    Raises:
-        ValueError: naming both.
-    """
+    """Raise ValueError on images next to their masks, which are not two classes."""
     pictures = next((name for name in classes if name.lower() in _PICTURES), None)
     masks = next((name for name in classes if name.lower() in _ANNOTATIONS), None)
     if pictures is not None and masks is not None:
@@ -376,11 +356,7 @@ def _check_no_annotations(tree: Tree, where: str, classes: Sequence[str]) -> Non
 def _classes_of_manifest(
     tree: Tree, names: Sequence[str], labels: Mapping[str, int | None]
 ) -> _Classes:
-    """Classes named by their numbers.
-
-    Raises:
-        ValueError: only some of the names are labelled.
-    """
+    """Classes named by their numbers; ValueError if only some of the names are labelled."""
     labelled = {name: label for name in names if (label := labels.get(name)) is not None}
     if len(labelled) < len(names):
         lacking = sorted(set(names) - set(labelled))

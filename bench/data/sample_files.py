@@ -99,11 +99,7 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
 
 
 def _check_owned(path: Path) -> None:
-    """Refuse a file that is no export, or a folder that contains anything else.
-
-    Raises:
-        FileExistsError: naming it, or the first foreign or changed file in it.
-    """
+    """Raise FileExistsError on a file that is no export, or a folder with anything else."""
     if path.is_dir():
         _check_folder_owned(path)
     elif path.exists() and not _is_export(path):

@@ -185,11 +185,7 @@ class _TooLargeError(ValueError):
 
 
 def _check_archive(path: Path, names: list[str]) -> None:
-    """Refuse an .npz file whose unpacked arrays do not fit into memory.
-
-    Raises:
-        _TooLargeError: the declared sizes, beyond which nothing is unpacked, are too large.
-    """
+    """Raise _TooLargeError if the arrays of an .npz file, unpacked, do not fit into memory."""
     with zipfile.ZipFile(path) as archive:
         members = {f"{name}.npy" for name in names} | set(names)
         sizes = [info.file_size for info in archive.infolist() if info.filename in members]
@@ -197,11 +193,7 @@ def _check_archive(path: Path, names: list[str]) -> None:
 
 
 def _check_memory(path: Path | str, needed: int) -> None:
-    """Refuse samples that do not fit into free memory, before any is read.
-
-    Raises:
-        _TooLargeError: they do not fit.
-    """
+    """Raise _TooLargeError if samples do not fit into free memory, before any is read."""
     if needed > (free := available_bytes()):
         raise _TooLargeError(
             f"{_SETTING}={path} holds samples of {needed / _MIB:,.1f} MiB and {free / _MIB:,.1f} "

@@ -135,121 +135,77 @@ def _read_digits() -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(values), np.asarray(targets, dtype=np.int64)
 
 
-def load_mnist(
-    *,
-    data_root: Path,
-    cache_root: Path | None = None,
-    download: bool = True,
-    name: str = "mnist",
-    flip: bool = False,
-    image_size: int = 28,
-    channels: int = 1,
-    path: str | None = None,
-) -> Dataset:
-    """Load MNIST: 60000 images to train on, 10000 held out, 1x28x28.
+def _loader(source: _Published, *, name: str, flip: bool) -> Callable[..., Dataset]:
+    """The loader of a published data set, with its own name, size and channels as defaults."""
+    own_name, own_flip, (own_channels, side, _) = name, flip, source.shape
 
-    Files in torchvision's layout under data_root are used; if there are none they are downloaded.
+    def load(
+        *,
+        data_root: Path,
+        cache_root: Path | None = None,
+        download: bool = True,
+        name: str = own_name,
+        flip: bool = own_flip,
+        image_size: int = side,
+        channels: int = own_channels,
+        path: str | None = None,
+    ) -> Dataset:
+        """Load the images to train on and those held out.
 
-    Args:
-        data_root: folder of torchvision's files, which may not exist yet.
-        cache_root: folder of decoded arrays; None for `default_cache_root`.
-        download: whether missing files are downloaded, which writes into data_root.
-        name: the data set's name.
-        flip: whether training batches are mirrored.
-        image_size: the published size, or a smaller one of at least 8 (Pillow's antialiased
-            LANCZOS).
-        channels: the published number of channels; no other is accepted.
-        path: a folder or zip of images, class folders named as the classes or by number, to
-            read instead of torchvision's files.
+        Files in torchvision's layout under data_root are used; if there are none they are
+        downloaded.
 
-    Raises:
-        ValueError: image_size is larger than the published one, channels differs, or files are
-            damaged.
-        FileNotFoundError: there are no files, and they cannot or may not be downloaded.
-    """
-    root = _root(_MNIST, data_root, path, download)
-    return _load_published(_MNIST, name, flip, image_size, channels, path, root, cache_root)
+        Args:
+            data_root: folder of torchvision's files, which may not exist yet.
+            cache_root: folder of decoded arrays; None for `default_cache_root`.
+            download: whether missing files are downloaded, which writes into data_root.
+            name: the data set's name.
+            flip: whether training batches are mirrored.
+            image_size: the published size, or a smaller one of at least 8 (Pillow's antialiased
+                LANCZOS).
+            channels: the published number of channels; no other is accepted.
+            path: a folder or zip of images, class folders named as the classes or by number, to
+                read instead of torchvision's files.
 
+        Raises:
+            ValueError: image_size is larger than the published one, channels differs, or files are
+                damaged.
+            FileNotFoundError: there are no files, and they cannot or may not be downloaded.
+        """
+        check_image_size(image_size)
+        shrinks = path is None and image_size and _SMALLEST <= image_size < side
+        _check_native(name, source.shape, side if shrinks else image_size, channels)
+        if path is not None:
+            return load_local(name, flip, source.shape, source.classes, path, cache_root)
+        root = Path(data_root).expanduser()
+        if not _are_there(source, root):
+            if not download:
+                raise FileNotFoundError(
+                    f"{source.torchvision_name} is not at {root / source.folder}, and nothing is "
+                    "downloaded to where a recorded run had its data: name a folder that has it, "
+                    "or that it may be downloaded to, with --data-root"
+                )
+            _download(source, root)
+        # Keyed by the bytes of the files: a hit does not need the slow import of torchvision.
+        files = files_key([root / source.folder / file for file in source.files])
+        key = ("published", source.torchvision_name, files, *([image_size] if shrinks else []))
+        return load_cached(name, flip, key, _reader(source, root, image_size), cache_root)
 
-def load_fashion_mnist(
-    *,
-    data_root: Path,
-    cache_root: Path | None = None,
-    download: bool = True,
-    name: str = "fashion_mnist",
-    flip: bool = False,
-    image_size: int = 28,
-    channels: int = 1,
-    path: str | None = None,
-) -> Dataset:
-    """Load Fashion-MNIST: 60000 images to train on, 10000 held out, 1x28x28; see `load_mnist`."""
-    root = _root(_FASHION_MNIST, data_root, path, download)
-    return _load_published(_FASHION_MNIST, name, flip, image_size, channels, path, root, cache_root)
-
-
-def load_cifar10(
-    *,
-    data_root: Path,
-    cache_root: Path | None = None,
-    download: bool = True,
-    name: str = "cifar10",
-    flip: bool = True,
-    image_size: int = 32,
-    channels: int = 3,
-    path: str | None = None,
-) -> Dataset:
-    """Load CIFAR-10: 50000 images to train on, 10000 held out, 3x32x32; see `load_mnist`."""
-    root = _root(_CIFAR10, data_root, path, download)
-    return _load_published(_CIFAR10, name, flip, image_size, channels, path, root, cache_root)
+    return load
 
 
-def _root(source: _Published, data_root: Path, path: str | None, download: bool) -> Path:
-    """Folder of a data set's files, or folder to download them to.
+load_mnist = _loader(_MNIST, name="mnist", flip=False)
+"""Loads MNIST: 60000 images to train on, 10000 held out, 1x28x28."""
 
-    Raises:
-        FileNotFoundError: files are missing and may not be downloaded.
-    """
-    root = Path(data_root).expanduser()
-    if path is None and not download and not _are_there(source, root):
-        raise FileNotFoundError(
-            f"{source.torchvision_name} is not at {root / source.folder}, and nothing is "
-            "downloaded to where a recorded run had its data: name a folder that has it, or that "
-            "it may be downloaded to, with --data-root"
-        )
-    return root
+load_fashion_mnist = _loader(_FASHION_MNIST, name="fashion_mnist", flip=False)
+"""Loads Fashion-MNIST: 60000 images to train on, 10000 held out, 1x28x28."""
+
+load_cifar10 = _loader(_CIFAR10, name="cifar10", flip=True)
+"""Loads CIFAR-10: 50000 images to train on, 10000 held out, 3x32x32."""
 
 
 def _are_there(source: _Published, data_root: Path) -> bool:
     return all((data_root / source.folder / file).is_file() for file in source.files)
-
-
-def _load_published(
-    source: _Published,
-    name: str,
-    flip: bool,
-    image_size: int,
-    channels: int,
-    path: str | None,
-    data_root: Path,
-    cache_root: Path | None,
-) -> Dataset:
-    check_image_size(image_size)
-    shrinks = path is None and image_size and _SMALLEST <= image_size < source.shape[1]
-    native = source.shape[1] if shrinks else image_size
-    _check_native(name, source.shape, native, channels)
-    if path is not None:
-        return load_local(name, flip, source.shape, source.classes, path, cache_root)
-    files = [data_root / source.folder / file for file in source.files]
-    if not _are_there(source, data_root):
-        _download(source, data_root)
-    # Keyed by the bytes of the files: a hit does not need the slow import of torchvision.
-    key = (
-        "published",
-        source.torchvision_name,
-        files_key(files),
-        *([image_size] if shrinks else []),
-    )
-    return load_cached(name, flip, key, _reader(source, data_root, image_size), cache_root)
 
 
 def _reader(source: _Published, data_root: Path, image_size: int) -> Callable[[Allocate], Decoded]:

@@ -28,14 +28,8 @@ def load_stacked_mnist(
     """Stack MNIST: 128000 images of 3x28x28 from its training digits, 26000 from its test digits.
 
     1000 modes (Metz et al. 2017, Sec. 3.3.1; numbers of images: Lin et al. 2018). The label of the
-    digits a, b, c in channels 0, 1, 2 is 100 a + 10 b + c.
-
-    Args:
-        data_root: folder of torchvision's MNIST files, which may not exist yet.
-        cache_root: folder of decoded arrays; None for `default_cache_root`.
-        download: whether missing files are downloaded, which writes into data_root.
-        name: the data set's name.
-        flip: must be false: digits are not mirrored.
+    digits a, b, c in channels 0, 1, 2 is 100 a + 10 b + c. The arguments are those of
+    `bench.data.sources.load_mnist`, but digits are not mirrored.
 
     Raises:
         ValueError: flip is set, or the files are damaged.

@@ -18,7 +18,8 @@ from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import fid_infinity
 from bench.evaluation.metrics.memorisation import memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
-from bench.evaluation.metrics.quality import DENSITY_NEIGHBOURHOOD, quality
+from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD
+from bench.evaluation.metrics.quality import quality
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SampleBatch, batch_sizes, generate, label_frequencies
 from bench.runtime.device import autocast

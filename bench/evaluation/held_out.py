@@ -1,12 +1,13 @@
 """Evaluation of models on held-out data: likelihood, classification, curves and trajectories."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.dataset import Dataset, gather
+from bench.data.dataset import Dataset, Split, gather
 from bench.evaluation.sampling import sample_labels
 from bench.runtime.device import autocast
 from bench.runtime.isolation import evaluating
@@ -41,31 +42,33 @@ def held_out_scores(
     """
     device = model.progress.device
     generator = torch.Generator(device).manual_seed(seed)
-    split = dataset.test
-    size = min(len(split), MOST_SAMPLES)
-    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (size,)
     parts: dict[str, list[Tensor]] = {}
-    for first in range(0, size, batch_size):
-        indices = chosen[first : first + batch_size]  # (B,)
-        x = gather(split.images, indices).to(device)  # (B, *shape)
-        y = None if split.labels is None else torch.from_numpy(split.labels[indices]).to(device)
-        batch = Batch(x, y)
+    for batch in _batches(dataset.test, MOST_SAMPLES, batch_size, device):
+        size = len(batch.x)
         with autocast(device, precision):
             scores = model.held_out_scores(batch, generator)
         if not scores:
             return {}
         for name, values in scores.items():
-            if name not in HELD_OUT or values.shape != (len(x),):
+            if name not in HELD_OUT or values.shape != (size,):
                 raise ValueError(
                     f"held_out_scores gave {name} of shape {tuple(values.shape)}: it must give "
-                    f"columns of {HELD_OUT}, each of shape ({len(x)},)"
+                    f"columns of {HELD_OUT}, each of shape ({size},)"
                 )
             parts.setdefault(name, []).append(values.double())
     return {name: torch.cat(values).mean().item() for name, values in parts.items()}
 
 
-COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
-"""Columns of curves.csv."""
+def _batches(split: Split, most: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
+    """At most so many evenly spaced samples of a split, with their labels."""
+    size = min(len(split), most)
+    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (size,)
+    for first in range(0, size, batch_size):
+        indices = chosen[first : first + batch_size]  # (B,)
+        x = gather(split.images, indices).to(device)  # (B, *shape)
+        y = None if split.labels is None else torch.from_numpy(split.labels[indices]).to(device)
+        yield Batch(x, y)
+
 
 MOST_CURVED = 250
 """Maximum number of held-out samples per curve."""
@@ -82,7 +85,7 @@ class Inside:
     """Curves and trajectories of a model.
 
     Attributes:
-        curves: rows of `COLUMNS`.
+        curves: rows of `bench.schema.CURVE_COLUMNS`.
         trajectories: by sampler, images in one row per sample, from noise to the result, (SHOWN ×
             S, C, H, W) float32 in [-1, 1], and S, the number of states per row.
     """
@@ -136,13 +139,10 @@ def _curves(
 ) -> list[tuple[str, float, float, float, int]]:
     """Means and standard errors of the model's curves over evenly spaced held-out samples."""
     device = model.progress.device
-    split = dataset.test
-    size = min(len(split), samples)
-    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (B,)
-    x = gather(split.images, chosen).to(device)  # (B, *shape)
-    y = None if split.labels is None else torch.from_numpy(split.labels[chosen]).to(device)
+    (batch,) = _batches(dataset.test, samples, samples, device)
+    size = len(batch.x)
     with autocast(device, precision):
-        found = model.held_out_curves(Batch(x, y), torch.Generator(device).manual_seed(seed))
+        found = model.held_out_curves(batch, torch.Generator(device).manual_seed(seed))
     rows = []
     for name, points in found.items():
         for at, values in points:

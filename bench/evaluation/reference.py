@@ -1,6 +1,6 @@
 """Features of the real data that samples are compared with, each computed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -78,25 +78,22 @@ class Reference:
 
     def nearest(self, extractor: Extractor) -> torch.Tensor:
         """Distance of every training image to the nearest other one, (N,)."""
-        key = ("nearest", self.dataset.hash, len(self.dataset.train), *_identity(extractor))
+        key = ("nearest", self.dataset.hash, len(self.dataset.train))
         features = self.train(extractor).features
-
-        def compute() -> dict[str, torch.Tensor]:
-            return {"nearest": nearest_distances(features.to(self.device)).cpu()}
-
-        return cached_tensors(self.cache_dir, key, compute)["nearest"]
+        return self._cached(
+            extractor, key, "nearest", lambda: nearest_distances(features.to(self.device))
+        )
 
     def closeness(self, extractor: Extractor) -> torch.Tensor:
         """Closeness of held-out images to single real images, (T,), see `held_out_closeness`."""
-        sizes = (len(self.dataset.train), len(self.dataset.test))
-        key = ("closeness", self.dataset.hash, *sizes, *_identity(extractor))
+        key = ("closeness", self.dataset.hash, len(self.dataset.train), len(self.dataset.test))
         train, test = (split(extractor).features for split in (self.train, self.test))
-
-        def compute() -> dict[str, torch.Tensor]:
-            found = held_out_closeness(train.to(self.device), test.to(self.device))
-            return {"closeness": found.cpu()}
-
-        return cached_tensors(self.cache_dir, key, compute)["closeness"]
+        return self._cached(
+            extractor,
+            key,
+            "closeness",
+            lambda: held_out_closeness(train.to(self.device), test.to(self.device)),
+        )
 
     def blind_spots(self, extractor: Extractor) -> tuple[BlindSpot, ...] | None:
         """Known bad samples that this extractor's metrics do not separate from real data.
@@ -106,20 +103,14 @@ class Reference:
         chosen = known_bad(self.dataset)
         if chosen is None:
             return None
-        key = ("known bad", KNOWN_BAD_VERSION, self.dataset.hash, *_identity(extractor))
 
-        def compute() -> dict[str, torch.Tensor]:
-            scores = score_known_bad(
-                extractor,
-                chosen,
-                self.train(extractor),
-                self.test(extractor),
-                device=self.device,
-                batch_size=self.batch_size,
-            )
-            return {"scores": scores}
+        def compute() -> torch.Tensor:
+            sets = self.train(extractor), self.test(extractor)
+            size = self.batch_size
+            return score_known_bad(extractor, chosen, *sets, device=self.device, batch_size=size)
 
-        bad, real = by_kind(cached_tensors(self.cache_dir, key, compute)["scores"])
+        key = ("known bad", KNOWN_BAD_VERSION, self.dataset.hash)
+        bad, real = by_kind(self._cached(extractor, key, "scores", compute))
         return blind_spots(bad, real, len(chosen.test))
 
     @cached_property
@@ -148,6 +139,16 @@ class Reference:
                 known["classifier_error"] = 1 - extractor.test_accuracy**parts
         return known
 
+    def _cached(
+        self,
+        extractor: Extractor,
+        key: tuple[object, ...],
+        name: str,
+        compute: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        key = (*key, extractor.name, extractor.preprocessing, extractor.hash)
+        return cached_tensors(self.cache_dir, key, lambda: {name: compute().cpu()})[name]
+
     def _split(self, extractor: Extractor, split: Split, name: str) -> Features:
         key = (extractor.name, name)
         if key not in self._features:
@@ -161,8 +162,3 @@ class Reference:
                 batch_size=self.batch_size,
             )
         return self._features[key]
-
-
-def _identity(extractor: Extractor) -> tuple[str, str, str]:
-    """What the features of an extractor depend on."""
-    return (extractor.name, extractor.preprocessing, extractor.hash)

@@ -11,24 +11,6 @@ from bench.data.pixels import to_uint8
 from bench.evaluation.metrics.modes import HIGH_QUALITY_SIGMAS
 from bench.runtime.atomic_files import replacing
 
-
-def save_picture(x: Tensor, path: Path, mixture: Mixture | None) -> None:
-    """Write samples as one PNG.
-
-    Args:
-        x: images, (N, C, H, W), or points, (N, D), in [-1, 1].
-        path: where to write, atomically.
-        mixture: distribution of the data for points; None for images.
-
-    Raises:
-        ValueError: there are no samples.
-    """
-    if mixture is None:
-        save_grid(x, path)
-    else:
-        save_scatter(x, mixture, path)
-
-
 _INCHES, _DPI = 5.0, 110
 
 

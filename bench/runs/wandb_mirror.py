@@ -36,7 +36,9 @@ class WandbLogger:
         self._run: Any = None
         if settings.wandb == "disabled":
             return
-        run_id = lasting_id(directory)
+        identity = directory / "wandb-id"  # kept, so that a resumed run goes on under it
+        if not identity.exists():
+            write_atomically(identity, secrets.token_hex(8))
 
         def start() -> None:
             import wandb  # slow to import
@@ -47,19 +49,11 @@ class WandbLogger:
                 project=settings.project,
                 group=settings.group,
                 name=name,
-                id=run_id,
+                id=identity.read_text(),
                 resume="allow",
                 config=config,
                 reinit="finish_previous",
-                settings=wandb.Settings(
-                    silent=True,
-                    console="off",
-                    init_timeout=INIT_TIMEOUT_SECONDS,
-                    login_timeout=INIT_TIMEOUT_SECONDS,
-                    finish_timeout=FINISH_TIMEOUT_SECONDS,
-                    disable_code=True,
-                    x_disable_stats=True,
-                ),
+                settings=quiet_settings(),
             )
             run.define_metric("images")
             run.define_metric("*", step_metric="images")
@@ -112,15 +106,27 @@ class WandbLogger:
             action()
         except Exception as error:  # a mirror's failure of any kind must not cost the run
             self._run = None
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = in_one_line(error)
             if isinstance(error, ModuleNotFoundError):
                 reason += " (pip install wandb, or set logger.wandb=disabled)"
             log.warning("W&B is off for the rest of this run, its CSV files go on: %s", reason)
 
 
-def lasting_id(directory: Path) -> str:
-    """A run's name at W&B: kept in its directory, so that a resumed run goes on under it."""
-    file = directory / "wandb-id"
-    if not file.exists():
-        write_atomically(file, secrets.token_hex(8))
-    return file.read_text()
+def quiet_settings() -> Any:
+    """`wandb.Settings` that print nothing, wait no longer than told, and upload nothing else."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=INIT_TIMEOUT_SECONDS,
+        login_timeout=INIT_TIMEOUT_SECONDS,
+        finish_timeout=FINISH_TIMEOUT_SECONDS,
+        disable_code=True,
+        x_disable_stats=True,
+    )
+
+
+def in_one_line(error: Exception) -> str:
+    """An error's message, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

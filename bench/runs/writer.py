@@ -9,14 +9,13 @@ from typing import Any
 from bench.cost.measure import parameters
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator
-from bench.evaluation.held_out import COLUMNS
 from bench.runs.directory import RunDirectory, Status
-from bench.runs.pictures import save_grid, save_picture
+from bench.runs.pictures import save_grid, save_scatter
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime.atomic_files import csv_text, write_atomically
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
-from bench.schema import eval_columns
+from bench.schema import CURVE_COLUMNS, eval_columns
 from bench.training.budget import Spent
 from bench.training.trainer import Trainer
 
@@ -202,10 +201,14 @@ class Recorder:
         return row
 
     def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
+        mixture = self.evaluator.reference.dataset.mixture
         for evaluation in evaluations:
             name = f"checkpoint={spent.point}_{evaluation.sampler}.png"
             path = self.records.samples / name
-            save_picture(evaluation.shown, path, self.evaluator.reference.dataset.mixture)
+            if mixture is None:
+                save_grid(evaluation.shown, path)
+            else:
+                save_scatter(evaluation.shown, mixture, path)
             self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
 
     def _save_inside(self, spent: Spent) -> None:
@@ -213,7 +216,7 @@ class Recorder:
         inside = self.evaluator.look_inside(self.trainer.evaluated)
         if inside.curves:
             rows = [[str(value) for value in row] for row in inside.curves]
-            write_atomically(self.records.path / "curves.csv", csv_text(COLUMNS, rows))
+            write_atomically(self.records.path / "curves.csv", csv_text(CURVE_COLUMNS, rows))
         for sampler, (images, states) in inside.trajectories.items():
             name = f"checkpoint={spent.point}_{sampler}_trajectory.png"
             path = self.records.samples / name

@@ -89,13 +89,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by `text`, also safe against a crash of the machine."""
-    write_bytes_atomically(path, text.encode("utf-8"))
-
-
-def write_bytes_atomically(path: Path, content: bytes) -> None:
-    """Replace a file by `content`, also safe against a crash of the machine."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
+        file.write(text.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
     sync(path.parent)

@@ -25,20 +25,5 @@ class Observer(Protocol):
         """After training, however it ended."""
 
 
-class SilentObserver:
+class SilentObserver(Observer):
     """Callbacks of the ranks that do not write: all do nothing."""
-
-    def on_step(self) -> None:
-        """Ignore."""
-
-    def on_log(self, values: dict[str, float]) -> None:
-        """Ignore."""
-
-    def on_save(self) -> None:
-        """Ignore."""
-
-    def on_point(self) -> None:
-        """Wait: the trainer meets rank 0 after its evaluation."""
-
-    def close(self) -> None:
-        """Ignore."""

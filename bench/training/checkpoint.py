@@ -100,11 +100,7 @@ def load_latest(directory: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 def _check_sums(path: Path) -> None:
-    """Verify the checksums of a checkpoint's members, which torch writes but does not verify.
-
-    Raises:
-        ValueError, zipfile.BadZipFile: a member differs from what was written.
-    """
+    """Raise ValueError or BadZipFile on a wrong checksum, which torch does not verify."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():  # torch ignores members marked as folders
             if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr:
@@ -114,11 +110,7 @@ def _check_sums(path: Path) -> None:
 
 
 def _check_names(directory: Path) -> None:
-    """Refuse files that are named like checkpoints and are none, before training starts.
-
-    Raises:
-        ValueError: naming the file.
-    """
+    """Raise ValueError on a file that is named like a checkpoint and is none."""
     for path in sorted(directory.glob("step=*.pt")):
         if not NAME.fullmatch(path.name):
             raise ValueError(

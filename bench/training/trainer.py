@@ -152,7 +152,8 @@ class Trainer:
         done = self.progress >= target
         while not done:
             self.step()
-            self._read_clock()
+            if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
+                self._agree_on_seconds()
             observer.on_step()
             done = self.progress >= target
             logs = done or self.spent.step % self.settings.log_every == 0
@@ -221,18 +222,11 @@ class Trainer:
                 phase.after_update()
         self.losses.add(phase.name, values, self.spent.step + 1)
 
-    def _read_clock(self) -> None:
-        """Set the training time; ranks agree on it, since it decides when they stop and save.
-
-        The least of theirs, since all wait for one that is stopped, and only its clock knows.
-        """
-        if self.world.size == 1 or self.spent.step % CLOCK_EVERY == 0:
-            self._agree_on_seconds()
-
     def _agree_on_seconds(self) -> None:
         """Take the least training time of all ranks, from which each of them counts on.
 
-        Else of two ranks that are stopped in turn only the longer pause would be left out.
+        The least, since all wait for one that is stopped, and only its clock knows; else of two
+        ranks that are stopped in turn only the longer pause would be left out.
         """
         now = self.clock.now()
         self.spent.seconds = self.world.least(now - self._started)

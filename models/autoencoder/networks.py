@@ -87,7 +87,7 @@ class MapEncoder(Encoder):
         self, latent_dim: int, data_shape: tuple[int, ...], *, width: int = 32, levels: int = 2
     ) -> None:
         _check(data_shape, width, levels)
-        sizes = map_sizes(data_shape, levels)
+        sizes = halvings(data_shape)[: levels + 1]
         super().__init__((latent_dim, *sizes[-1]))
         widths = [width * 2**level for level in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(data_shape[0], width, 3, padding=1)]
@@ -104,14 +104,7 @@ class MapEncoder(Encoder):
 class MapDecoder(nn.Module):
     """Latent maps to images, the mirror image of `MapEncoder`; tanh output.
 
-    Args:
-        latent_dim: channels of the latents.
-        data_shape: (C, H, W), H and W at least 8.
-        width: channels at full size, a multiple of 8; they double with every halving.
-        levels: number of halvings of the encoder.
-
-    Raises:
-        ValueError: data_shape, width or levels is out of its range.
+    Arguments and errors are those of `MapEncoder`.
     """
 
     def __init__(
@@ -119,7 +112,7 @@ class MapDecoder(nn.Module):
     ) -> None:
         super().__init__()
         _check(data_shape, width, levels)
-        sizes = map_sizes(data_shape, levels)
+        sizes = halvings(data_shape)[: levels + 1]
         widths = [width * 2**level for level in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(latent_dim, widths[-1], 3, padding=1)]
         for level in range(len(widths) - 1, 0, -1):
@@ -151,16 +144,6 @@ class ResidualBlock(nn.Module):
         """Map x to the same shape, (B, W, H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
         return x + self.conv2(F.silu(self.norm2(h)))
-
-
-def map_sizes(data_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:
-    """Sizes from the image's down to the latent map's, finest first; no side falls below 4."""
-    height, breadth = data_shape[1:]
-    sizes = [(height, breadth)]
-    while len(sizes) <= levels and min(height, breadth) >= 8:
-        height, breadth = height // 2, breadth // 2
-        sizes.append((height, breadth))
-    return sizes
 
 
 def _check(data_shape: tuple[int, ...], width: int, levels: int = 1) -> None:

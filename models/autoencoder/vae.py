@@ -74,9 +74,6 @@ class VAE(GenerativeModel):
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The negative bound per dimension of the data, with one latent per image (Eq. 10).
 
-        Args:
-            batch: real data; labels are not used.
-
         Returns:
             "loss" = "reconstruction" + kl_weight * "kl", the parts detached; all 0-dim, in nats per
             dimension of the data.

@@ -140,7 +140,10 @@ class DenoisingModel(GenerativeModel):
 
     @abstractmethod
     def denoiser_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """What training minimises, with "loss" among its values."""
+        """What training minimises on real data, with "loss" among its values.
+
+        The batch has labels if the model is class-conditional.
+        """
 
     @abstractmethod
     def predict(
@@ -268,15 +271,7 @@ class DenoisingModel(GenerativeModel):
     ) -> Tensor:
         """`refine` by a share of the sampler's steps, rounded to whole ones, at least one.
 
-        Args:
-            x: clean samples, (B, *data_shape) in [-1, 1].
-            name: of the sampler.
-            strength: the share, in (0, 1]; 1 keeps nothing of x.
-            generator: source of the noise, on the model's device.
-            y: classes of a conditional model, (B,); None if they are not known.
-
-        Returns:
-            Samples, (B, *data_shape) float32.
+        The strength is that share, in (0, 1]; 1 keeps nothing of x.
 
         Raises:
             ValueError: strength is out of its range, or the name is not that of a sampler.

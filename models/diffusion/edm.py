@@ -88,9 +88,6 @@ class EDM(DenoisingModel):
     def denoiser_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted squared error of D, the weight undoing c_out² (Eq. 8; Sec. 5 for the levels).
 
-        Args:
-            batch: real data, with labels if the model is conditional.
-
         Returns:
             "loss", 0-dim float32.
         """

@@ -97,9 +97,6 @@ class GaussianDiffusion(DenoisingModel):
     def denoiser_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted squared error of what is predicted, and the bound where it has a weight.
 
-        Args:
-            batch: real data, with labels if the model is conditional.
-
         Returns:
             "loss", 0-dim float32; where the bound has a weight also its parts, "error" and "bound".
         """

@@ -1,7 +1,8 @@
 """Noise schedules of discrete-time diffusion in float64, and the forward process of one.
 
 Timesteps are 0-based as in the authors' code: index t here is the paper's t + 1, so that a schedule
-of T steps is indexed by t in {0, …, T - 1}.
+of T steps is indexed by t in {0, …, T - 1}. Everywhere betas are the variances of the forward
+process, (T,) float64.
 """
 
 import torch
@@ -15,9 +16,6 @@ def linear_betas(num_timesteps: int, beta_first: float = 1e-4, beta_last: float 
         num_timesteps: T, at least 2.
         beta_first: beta of the first step, in (0, 1).
         beta_last: beta of the last step, in [beta_first, 1).
-
-    Returns:
-        betas, (T,) float64.
 
     Raises:
         ValueError: if T < 2 or not 0 < beta_first <= beta_last < 1.
@@ -38,9 +36,6 @@ def cosine_betas(num_timesteps: int, offset: float = 0.008, beta_max: float = 0.
         num_timesteps: T, at least 2.
         offset: s, which keeps the first betas from vanishing.
         beta_max: largest beta, in (0, 1), against a singular end.
-
-    Returns:
-        betas, (T,) float64.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -65,9 +60,6 @@ def sigmoid_betas(
         beta_last: the upper asymptote, in [beta_first, 1).
         width: the sigmoid is taken from -width to width, positive.
 
-    Returns:
-        betas, (T,) float64.
-
     Raises:
         ValueError: an argument is out of its range.
     """
@@ -81,9 +73,6 @@ def sigmoid_betas(
 def cumulative_alphas(betas: Tensor) -> Tensor:
     """Cumulative signal power alpha_bar_t = prod_s (1 - beta_s) (Ho et al. 2020, Eq. 4).
 
-    Args:
-        betas: variances of the forward process, (T,) float64.
-
     Returns:
         alpha_bar, (T,) float64, decreasing in (0, 1).
     """
@@ -91,14 +80,7 @@ def cumulative_alphas(betas: Tensor) -> Tensor:
 
 
 def posterior_variances(betas: Tensor) -> Tensor:
-    """Variances beta~_t of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7); zero at the first step.
-
-    Args:
-        betas: variances of the forward process, (T,) float64.
-
-    Returns:
-        beta~, (T,) float64.
-    """
+    """Variances beta~_t of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7); the first is 0."""
     alpha_bar = cumulative_alphas(betas)
     alpha_bar_prev = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
     return betas * (1.0 - alpha_bar_prev) / (1.0 - alpha_bar)
@@ -106,9 +88,6 @@ def posterior_variances(betas: Tensor) -> Tensor:
 
 def posterior_mean_coefficients(betas: Tensor) -> tuple[Tensor, Tensor]:
     """Weights of x_0 and x_t in the mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7).
-
-    Args:
-        betas: variances of the forward process, (T,) float64.
 
     Returns:
         The weight of x_0 and the weight of x_t, each (T,) float64.

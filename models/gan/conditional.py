@@ -24,10 +24,7 @@ class ConditionalGAN(GAN):
         data: shape and classes of the data; it must have classes.
         generator: as of `GAN`, called with `num_classes` as well; forward takes (z, y).
         discriminator: as of `GAN`, called with `num_classes` as well; forward takes (x, y).
-        objective: the losses of the two players.
-        latent_dim: length of z ~ N(0, I).
-        regularisers: penalties that are added to the discriminator's loss.
-        critic_repeats: discriminator updates per generator update.
+        objective, latent_dim, regularisers, critic_repeats: as of `GAN`.
 
     Raises:
         ValueError: as for `GAN`, or the data has no classes.

@@ -1,4 +1,8 @@
-"""GAN objectives: pure functions of discriminator logits."""
+"""GAN objectives: pure functions of discriminator logits.
+
+Everywhere real_logits and fake_logits are the discriminator's outputs on real and on generated
+samples, (B,) each, and a loss is 0-dim.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,40 +38,24 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     sum by minimising its negative. With D = sigmoid(logit), -log D = softplus(-logit) and -log(1 -
     D) = softplus(logit), which never overflow.
 
-    Args:
-        real_logits: discriminator outputs on real samples, (B,).
-        fake_logits: discriminator outputs on generated samples, (B,).
-
     Returns:
-        -E[log D(x)] - E[log(1 - D(G(z)))], 0-dim, at least 0; 2 log 2 when D = 1/2 everywhere.
+        -E[log D(x)] - E[log(1 - D(G(z)))], at least 0; 2 log 2 when D = 1/2 everywhere.
     """
     return softplus(-real_logits).mean() + softplus(fake_logits).mean()
 
 
 def saturating_generator_loss(fake_logits: Tensor) -> Tensor:
-    """The generator's side of the min-max game (Goodfellow et al. 2014, Eq. 1).
+    """E[log(1 - D(G(z)))], at most 0: the min-max game (Goodfellow et al. 2014, Eq. 1).
 
     Its gradient vanishes if the discriminator is confident, as early in training.
-
-    Args:
-        fake_logits: discriminator outputs on generated samples, (B,).
-
-    Returns:
-        E[log(1 - D(G(z)))], 0-dim, at most 0.
     """
     return -softplus(fake_logits).mean()
 
 
 def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
-    """The generator loss used in practice (Goodfellow et al. 2014, Section 3).
+    """-E[log D(G(z))], at least 0, as used in practice (Goodfellow et al. 2014, Section 3).
 
     It has the same fixed point as the min-max game, but a strong gradient early in training.
-
-    Args:
-        fake_logits: discriminator outputs on generated samples, (B,).
-
-    Returns:
-        -E[log D(G(z))], 0-dim, at least 0.
     """
     return softplus(-fake_logits).mean()
 
@@ -95,11 +83,7 @@ def least_squares_discriminator_loss(
 ) -> Tensor:
     """(E[(D(x) - b)²] + E[(D(G(z)) - a)²]) / 2 (Mao et al. 2017, Eq. 2), at least 0.
 
-    Args:
-        real_logits: discriminator outputs on real samples, (B,).
-        fake_logits: discriminator outputs on generated samples, (B,).
-        real_code: b.
-        fake_code: a.
+    In the paper b is `real_code` and a is `fake_code`.
     """
     real_loss = (real_logits - real_code).square().mean()
     return 0.5 * (real_loss + (fake_logits - fake_code).square().mean())

@@ -27,10 +27,7 @@ class ProGAN(GAN):
         data: shape of the data.
         generator: as of `GAN`; forward takes (z, place); `sizes`, the smallest first.
         discriminator: as of `GAN`; its forward takes (x, place).
-        objective: the losses of the two players.
-        latent_dim: length of z ~ N(0, I).
-        regularisers: penalties that are added to the discriminator's loss.
-        critic_repeats: discriminator updates per generator update.
+        objective, latent_dim, regularisers, critic_repeats: as of `GAN`.
         last_length: length of training at the last level, in units of one fade-in or one other
             level.
 

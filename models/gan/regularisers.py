@@ -73,22 +73,18 @@ class R1:
 
 
 @dataclass(frozen=True)
-class R2:
+class R2(R1):
     """weight / 2 · E[|∇D(G(z))|²] at fake samples (Mescheder et al. 2018, Eq. 10).
 
     Attributes:
         weight: γ.
     """
 
-    weight: float = 10.0
     name: str = "r2"
-
-    def __post_init__(self) -> None:
-        _check(self.weight)
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty; real samples are not used."""
-        return 0.5 * self.weight * gradients(critic, fake).square().sum(dim=1).mean()
+        return super().__call__(critic, fake, real)
 
 
 def gradients(critic: Critic, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@
 - `quality` (FID, KID, precision, recall, density, coverage, duplicates) against torch-fidelity's
   FID, KID, precision and recall, from the same float32 features to the numbers. Its FID is computed
   as its command does, from float64 copies.
-- `manifolds` (precision, recall, density, coverage) against `prdc.compute_prdc`.
+- `manifolds` (precision, recall, density, coverage alone) against `prdc.compute_prdc`.
 
 Both sides take turns, so that a change in the machine's load meets both. Prints medians and the
 median of the ratios, then the numbers of both. Peak memory is what a fresh process that has made
@@ -81,9 +81,18 @@ def _torch_fidelity(real: Tensor, fake: Tensor) -> Measured:
 
 
 def _manifolds(real: Tensor, fake: Tensor) -> Measured:
-    from bench.evaluation.metrics.neighbours import manifolds
+    from bench.evaluation.metrics.inner_products import clouds, distance_tiles
+    from bench.evaluation.metrics.neighbours import Nearest, Neighbourhoods
 
-    return vars(manifolds(real, fake))
+    sets = clouds(real, fake)
+    nearest = Nearest(sets[0]), Nearest(sets[1])
+    for cloud, own in zip(sets, nearest, strict=True):
+        for tile in distance_tiles(cloud, cloud):
+            own.add(tile)
+    neighbourhoods = Neighbourhoods(*nearest)
+    for tile in distance_tiles(*sets):
+        neighbourhoods.add(tile)
+    return {name: float(share.mean()) for name, share in neighbourhoods.shares().items()}
 
 
 def _prdc(real: Tensor, fake: Tensor) -> Measured:

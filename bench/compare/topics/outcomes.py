@@ -35,11 +35,6 @@ class Outcome:
     failed: int
     collapsed: int
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the share that failed or collapsed."""
-        return wilson(self.failed + self.collapsed, self.runs)
-
 
 @analysis
 def outcomes(comparison: Comparison) -> tuple[Outcome, ...]:
@@ -70,7 +65,8 @@ def outcomes_table(comparison: Comparison, found: Sequence[Outcome]) -> Table:
     labels = {(e.model, e.variant): comparison.label(e) for e in comparison.entries}
     rows = []
     for outcome in found:
-        bad, (low, high) = outcome.failed + outcome.collapsed, outcome.interval
+        bad = outcome.failed + outcome.collapsed
+        low, high = wilson(bad, outcome.runs)
         share = f"{bad / outcome.runs:.0%} [{low:.0%}, {high:.0%}]"
         counts = map(str, (outcome.runs, outcome.failed, outcome.collapsed))
         cells = (labels[outcome.model, outcome.variant], *counts, share)

@@ -9,20 +9,19 @@ from bench.compare.comparison import WARNING, Comparison, Entry, analysis
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
-from bench.compare.topics.columns import measures, with_values
+from bench.compare.topics.columns import interval_measures, measures, with_values
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
 from bench.compare.topics.pictures import Grid
 from bench.compare.topics.quality import (
-    bias_table,
     cost_table,
     counts_modes,
     held_out_table,
-    interval_table,
     main_table,
     on_cpu,
     quality_table,
+    table_of,
 )
 from bench.schema import FIELDS, PROTOCOL, shown_in
 
@@ -152,10 +151,10 @@ def _reliability(comparison: Comparison) -> Iterator[Topic]:
     """Bias, memorisation and sampling intervals, by extractor."""
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
-        if table := bias_table(comparison, extractor):
+        if table := table_of(comparison, measures("bias", extractor)):
             blocks = (table, *listed(_explained(comparison, "bias", extractor)))
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)
-        if table := interval_table(comparison, extractor):
+        if table := table_of(comparison, interval_measures(extractor)):
             yield Topic(f"Sampling intervals{which}", (INTERVAL_SENTENCE, table), ranked=True)
 
 
@@ -180,7 +179,9 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
     """Headings of the statistics over seeds, each with the sentences and tables below it."""
     if table := seeds_table(comparison):
         sentence = SEEDS_SENTENCE.format(extractor=comparison.extractors[0])
-        yield "Over seeds", sentence, *few_seeds(comparison), table
+        few = _with_few_seeds(comparison)
+        short = [FEW_SENTENCE.format(limit=MIN_SEEDS, names=few)] if few else []
+        yield "Over seeds", sentence, *short, table
     pairs = compare_pairs(comparison)
     if pairs:
         sentences = pairs_sentences(comparison, pairs)
@@ -188,12 +189,6 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
         yield "Differences between models", *sentences, *tables
     if found := outcomes(comparison):
         yield "Training that failed", OUTCOMES_SENTENCE, outcomes_table(comparison, found)
-
-
-def few_seeds(comparison: Comparison) -> list[str]:
-    """A sentence that lists trained entries with too few seeds; empty if there are none."""
-    names = _with_few_seeds(comparison)
-    return [FEW_SENTENCE.format(limit=MIN_SEEDS, names=names)] if names else []
 
 
 def _with_few_seeds(comparison: Comparison) -> str:

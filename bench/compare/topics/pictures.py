@@ -54,8 +54,10 @@ def find_grids(
     grids = []
     for entry in entries:
         seed = shared if shared in entry.seeds else entry.seeds[0]
-        source = _last_grid(entry, found[entry.model, entry.variant, seed], kind)
-        if source is None:
+        run = found[entry.model, entry.variant, seed]
+        point = int(run.last.numbers("checkpoint")[0])
+        source = run.path / "samples" / f"checkpoint={point}_{entry.sampler}{kind}.png"
+        if source.is_symlink() or not source.is_file():
             continue
         words = [entry.model, entry.sampler]
         if comparison.values:  # other tables may have the same model
@@ -82,9 +84,3 @@ def copy_grids(grids: Sequence[Grid], out: Path) -> list[Path]:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(grid.source, copy)
     return copies
-
-
-def _last_grid(entry: Entry, run: Run, kind: str) -> Path | None:
-    checkpoint = int(run.last.numbers("checkpoint")[0])
-    path = run.path / "samples" / f"checkpoint={checkpoint}_{entry.sampler}{kind}.png"
-    return path if path.is_file() and not path.is_symlink() else None

@@ -10,7 +10,6 @@ from bench.compare.topics.columns import (
     Measure,
     best_entries,
     best_fid_measure,
-    interval_measures,
     is_shown,
     measure,
     measures,
@@ -53,16 +52,6 @@ def cost_table(comparison: Comparison) -> Table:
 def table_of(comparison: Comparison, shown: Sequence[Measure]) -> Table | None:
     """The table of these measures; None if no entry has a value."""
     return build(comparison, shown) if with_values(comparison, shown) else None
-
-
-def bias_table(comparison: Comparison, extractor: str) -> Table | None:
-    """FID without its bias, and metrics of copying."""
-    return table_of(comparison, measures("bias", extractor))
-
-
-def interval_table(comparison: Comparison, extractor: str) -> Table | None:
-    """Metrics with their intervals over samples."""
-    return table_of(comparison, interval_measures(extractor))
 
 
 def held_out_table(comparison: Comparison) -> Table | None:

@@ -7,7 +7,6 @@ from statistics import median
 
 from bench.compare.cells import NOTHING, exact, p_value, spread
 from bench.compare.comparison import Comparison, Entry, analysis
-from bench.compare.read import Run
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -84,8 +83,9 @@ def recommendation(comparison: Comparison) -> tuple[str, ...]:
         have = "has" if len(missing) == 1 else "have"
         first += f"; {_and(missing)} {have} no finished run"
     sentences = [f"{first}."]
-    if failed := sum(_is_failed(e, best) for e in comparison.entries):
-        unusable = any(_is_unusable(run, best) for run in comparison.runs)
+    if failed := sum(e.key == best.key and e.status == "failed" for e in comparison.entries):
+        of_best = (run for run in comparison.runs if (run.model, run.variant) == best.key)
+        unusable = any(run.state == "unusable" for run in of_best)
         what = "failed or cannot be used (see the notes)" if unusable else "failed"
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
@@ -160,23 +160,19 @@ def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
         value = f"{entry.sampler} {exact(_mean(comparison, entry))}"
         by_label.setdefault(comparison.marked(entry), []).append(value)
     trained = "; ".join(f"{label} ({', '.join(rows)})" for label, rows in by_label.items())
-    foreign = [
-        f"{_name(comparison, e)}, {_origin(e)}, FID {_foreign_fid(comparison, e)}{_copies(e)}"
-        for e in comparison.entries
-        if e.finished and not e.trained
-    ]
+    others = [e for e in comparison.entries if e.finished and not e.trained]
+    foreign = [_foreign(comparison, entry) for entry in others]
     said = [f"FID of every trained row: {trained}."] if len(ranked) > 1 else []
     return [*said, *([FOREIGN.format("; ".join(foreign))] if foreign else [])]
 
 
-def _origin(entry: Entry) -> str:
-    """Origin of samples of an untrained entry: without network calls they are held-out data."""
-    return "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
-
-
-def _foreign_fid(comparison: Comparison, entry: Entry) -> str:
+def _foreign(comparison: Comparison, entry: Entry) -> str:
+    """An entry that no model trained here made, its FID, and whether it shows signs of copying."""
+    origin = "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
     fid = _mean(comparison, entry) if comparison.extractors else math.nan
-    return NOTHING if math.isnan(fid) else _fid(comparison, entry)
+    shown = NOTHING if math.isnan(fid) else _fid(comparison, entry)
+    copies = COPIES if any(map(shows_copying, entry.warnings.values())) else ""
+    return f"{_name(comparison, entry)}, {origin}, FID {shown}{copies}"
 
 
 @analysis
@@ -241,22 +237,6 @@ def _is_far(comparison: Comparison, entry: Entry) -> bool:
     means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
     known = [mean for mean in means if not math.isnan(mean)]
     return bool(known) and not any(known)
-
-
-def _copies(entry: Entry) -> str:
-    """A clause on signs of copying; empty if there are none."""
-    return COPIES if any(map(shows_copying, entry.warnings.values())) else ""
-
-
-def _is_unusable(run: Run, best: Entry) -> bool:
-    """Whether a run is of the entry's model and variant, and unusable."""
-    return (run.model, run.variant) == (best.model, best.variant) and run.state == "unusable"
-
-
-def _is_failed(entry: Entry, best: Entry) -> bool:
-    """Whether an entry is a failed run of this model and variant."""
-    same = (entry.model, entry.variant) == (best.model, best.variant)
-    return same and entry.status == "failed"
 
 
 def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:

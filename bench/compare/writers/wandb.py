@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from bench.runs.wandb_mirror import in_one_line, quiet_settings
+
 TYPE = "comparison"
 """The type of the artifact."""
-
-INIT_TIMEOUT_SECONDS = 30
-"""Time limit for W&B to answer."""
-
-FINISH_TIMEOUT_SECONDS = 120
-"""Time limit of the upload; missing files stay on disk for `wandb sync`."""
 
 
 def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
@@ -37,15 +33,7 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
             job_type=TYPE,
             name=TYPE,
             dir=folder,
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                init_timeout=INIT_TIMEOUT_SECONDS,
-                login_timeout=INIT_TIMEOUT_SECONDS,
-                finish_timeout=FINISH_TIMEOUT_SECONDS,
-                disable_code=True,
-                x_disable_stats=True,
-            ),
+            settings=quiet_settings(),
         )
         artifact = wandb.Artifact(TYPE, type=TYPE)
         for file in files:
@@ -60,11 +48,10 @@ def log_comparison(project: str, files: Sequence[Path], folder: Path) -> str:
             f"--wandb needs a package that is missing ({error}): pip install wandb; the files of "
             f"the comparison are in {folder}"
         ) from error
-    except Exception as error:  # W&B raises many kinds of errors
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # W&B raises errors of many kinds, all of which mean the same here
         raise OSError(
-            f"W&B did not take the comparison ({reason}): its files are in {folder}; log in with "
-            "wandb login, or set WANDB_MODE=offline and upload with wandb sync later"
+            f"W&B did not take the comparison ({in_one_line(error)}): its files are in {folder}; "
+            "log in with wandb login, or set WANDB_MODE=offline and upload with wandb sync later"
         ) from error
     finally:
         if run is not None:

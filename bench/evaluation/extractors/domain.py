@@ -100,14 +100,9 @@ class StackedExtractor(Extractor):
 def build_domain(
     name: str, dataset: Dataset, device: torch.device | str, cache_dir: Path, weights: Path | None
 ) -> Extractor:
-    """The classifier of a dataset: given, shipped, or trained once and cached.
+    """The classifier of a dataset: given, shipped, or trained once on the device and cached.
 
-    Args:
-        name: "domain".
-        dataset: the data; for stacked images the classifier of single ones is used.
-        device: training device, if training is needed.
-        cache_dir: where a classifier trained here is kept.
-        weights: local path of its weights.
+    For stacked images the classifier of single ones is used.
 
     Raises:
         ValueError: the weights do not fit the dataset, which has no labels, or stacks images for

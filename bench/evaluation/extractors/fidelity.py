@@ -36,14 +36,9 @@ def build_fidelity(
     """Build an extractor of torch-fidelity, with the layers of its FID and, if any, its IS.
 
     Inception (Szegedy et al. 2016; layers '2048' and 'logits_unbiased'), DINOv2 (Oquab et al.
-    2023), CLIP (Radford et al. 2021), VGG16 (Simonyan & Zisserman 2015).
-
-    Args:
-        name: one of `NAMES`.
-        dataset: the data to score.
-        device: ignored; the caller moves it.
-        cache_dir: ignored; downloads are in torch's cache, shared with torch-fidelity.
-        weights: local path of the published file; for CLIP also of a plain state dict.
+    2023), CLIP (Radford et al. 2021), VGG16 (Simonyan & Zisserman 2015). Downloads are in torch's
+    cache, shared with torch-fidelity; weights are the local path of the published file, for CLIP
+    also of a plain state dict.
 
     Raises:
         ValueError: images with neither 1 nor 3 channels, or unsuitable weights.

@@ -14,6 +14,7 @@ from bench.evaluation.extractors.base import Extractor, IdentityExtractor
 from bench.evaluation.extractors.patches import NAME as PATCHES
 
 Builder = Callable[[str, Dataset, torch.device | str, Path, Path | None], Extractor]
+"""(name, dataset, device, cache_dir, weights) → extractor; see `build_extractor`."""
 
 
 def build_extractor(

@@ -1,18 +1,9 @@
 """Nearest neighbours in and across two sets: precision, recall, density, coverage, duplicates."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from bench.evaluation.metrics.inner_products import (
-    TILE,
-    Cloud,
-    Tile,
-    clouds,
-    coincide,
-    distance_tiles,
-)
+from bench.evaluation.metrics.inner_products import Cloud, Tile, coincide
 
 NEIGHBOURHOOD = 3
 """k of precision and recall, as in Kynkäänniemi et al. and torch-fidelity."""
@@ -128,44 +119,6 @@ def duplicate_share(real: Nearest, fake: Nearest, fake_cloud: Cloud) -> float:
     share = min(1.0, DUPLICATE_SHARE * (len(real.squared) - 1) / (len(fake.squared) - 1))
     bound = torch.quantile(real.squared[:, 0], share)
     return float(((closest < bound) | coincide(closest, fake_cloud)).double().mean())
-
-
-@dataclass(frozen=True)
-class Manifolds:
-    """Precision, recall, density and coverage: see `manifolds`."""
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-def manifolds(real: Tensor, fake: Tensor, *, tile: int = TILE) -> Manifolds:
-    """Precision, recall, density and coverage of fake samples.
-
-    Precision and recall are those of Kynkäänniemi et al. 2019 (third neighbours), density and
-    coverage those of Naeem et al. 2020 (fifth). A generator that collapses to a few good images
-    has high precision and low recall. Memory beyond the features: 187 MiB were measured at
-    10,000 samples of 2048 dimensions; no array holds N × N numbers.
-
-    Args:
-        real: (N, D) floating point.
-        fake: (M, D).
-        tile: samples compared at a time; it changes no result beyond rounding.
-
-    Raises:
-        ValueError: too few samples, or other dimensions.
-    """
-    check_enough(len(real), len(fake))
-    first, second = clouds(real, fake)
-    nearest = Nearest(first), Nearest(second)
-    for cloud, own in zip((first, second), nearest, strict=True):
-        for each in distance_tiles(cloud, cloud, size=tile):
-            own.add(each)
-    neighbourhoods = Neighbourhoods(*nearest)
-    for each in distance_tiles(first, second, size=tile):
-        neighbourhoods.add(each)
-    return Manifolds(**{name: float(s.mean()) for name, s in neighbourhoods.shares().items()})
 
 
 def check_enough(real: int, fake: int) -> None:

@@ -8,15 +8,10 @@ from torch import Tensor
 
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import frechet_distance, influences, statistics
-from bench.evaluation.metrics.inception_score import (
-    IS_SPLITS,
-    inception_score,
-    inception_score_replicates,
-)
+from bench.evaluation.metrics.inception_score import inception_score, inception_score_replicates
 from bench.evaluation.metrics.inner_products import TILE, clouds, distance_tiles
-from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS, KernelDistance
+from bench.evaluation.metrics.kernel import KernelDistance
 from bench.evaluation.metrics.neighbours import (
-    DENSITY_NEIGHBOURHOOD,
     NEIGHBOURHOOD,
     Nearest,
     Neighbourhoods,
@@ -25,16 +20,6 @@ from bench.evaluation.metrics.neighbours import (
 )
 from bench.evaluation.metrics.resampling import METRIC_SEED, bootstrap_weights, interval, subset
 from bench.schema import INTERVAL_METRICS, QUALITY
-
-__all__ = [
-    "DENSITY_NEIGHBOURHOOD",
-    "IS_SPLITS",
-    "KID_SUBSETS",
-    "KID_SUBSET_SIZE",
-    "METRIC_SEED",
-    "NEIGHBOURHOOD",
-    "quality",
-]
 
 OVER_REAL = frozenset({"recall", "coverage"})
 """Metrics that are shares of real samples."""

@@ -132,11 +132,7 @@ def _pairs(
 
 
 def _copy(ours: Tensor, names: list[str], tensors: dict[str, Tensor], folder: Path) -> None:
-    """Fill a parameter from the tensors of these names.
-
-    Raises:
-        ValueError: one is missing, or they do not have its shape.
-    """
+    """Fill a parameter from named tensors; ValueError if one is missing or of another shape."""
     missing = [name for name in names if name not in tensors]
     if missing:
         raise ValueError(

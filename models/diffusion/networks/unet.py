@@ -58,11 +58,9 @@ class UNet(nn.Module):
         _check(data_shape, channels, widths, num_res_blocks, attention_levels, groups)
         self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
-        self.time_mlp = nn.Sequential(
-            nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
-        )
+        self.time_mlp = _mlp(channels, embedding)
         self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
-        self.latent_mlp = _latent_mlp(latent_dim, embedding) if latent_dim else None
+        self.latent_mlp = _mlp(latent_dim, embedding) if latent_dim else None
         self.conv_in = nn.Conv2d(data_shape[0], channels, 3, padding=1)
 
         self.down = nn.ModuleList()
@@ -159,10 +157,10 @@ class UNet(nn.Module):
         nn.init.xavier_uniform_(self.conv_out.weight, gain=1e-5)
 
 
-def _latent_mlp(latent_dim: int, embedding: int) -> nn.Module:
-    """Maps latents to the embedding, as DDGAN's mapping network does (Xiao et al. 2022, App. C)."""
+def _mlp(width: int, embedding: int) -> nn.Sequential:
+    """Maps sinusoids or, as in DDGAN (Xiao et al. 2022, App. C), latents to the embedding."""
     return nn.Sequential(
-        nn.Linear(latent_dim, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+        nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
     )
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.gan.networks.dcgan import halvings
+from models.gan.networks.r3gan import embedded
 
 
 class Generator(nn.Module):
@@ -112,9 +113,7 @@ class Discriminator(nn.Module):
         logits = self.output(h).squeeze(1)  # (B,)
         if self.classes is None:
             return logits
-        if y is None:
-            raise ValueError("y must be classes for a class-conditional network, got None")
-        return logits + (self.classes(y) * h).sum(dim=1)  # Miyato & Koyama 2018, Eq. 3
+        return logits + (embedded(self.classes, y) * h).sum(dim=1)  # Miyato & Koyama 2018, Eq. 3
 
 
 class GeneratorBlock(nn.Module):
@@ -179,9 +178,8 @@ class ClassBatchNorm(nn.Module):
         h = self.norm(x)
         if self.scales is None or self.shifts is None:
             return h
-        if y is None:
-            raise ValueError("y must be classes for a class-conditional network, got None")
-        return self.scales(y)[:, :, None, None] * h + self.shifts(y)[:, :, None, None]
+        scales, shifts = embedded(self.scales, y), embedded(self.shifts, y)  # (B, W) each
+        return scales[:, :, None, None] * h + shifts[:, :, None, None]
 
 
 def _initialise(network: nn.Module) -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from bench.compare.read import COLUMNS as READ_COLUMNS
 from bench.compare.read import read_curves
 from bench.config import Budget, LoggerSettings
 from bench.data.batches import BatchStream
@@ -15,15 +14,16 @@ from bench.data.sources import load_digits
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor
-from bench.evaluation.held_out import COLUMNS, SHOWN, look_inside
+from bench.evaluation.held_out import SHOWN, look_inside
 from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Instruments, Recorder
+from bench.runs.writer import Recorder
 from bench.runtime.atomic_files import csv_text
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
+from bench.schema import CURVE_COLUMNS
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
 from models.diffusion.denoising import STATES, STRENGTHS, shown_states
@@ -161,10 +161,9 @@ def test_many_states_are_thinned_to_first_and_last_and_none_is_wider_than_noise(
 
 
 def test_curves_are_read_as_written_and_damage_is_refused(tmp_path):
-    assert READ_COLUMNS == COLUMNS
     assert read_curves(tmp_path) is None
     rows = [["x0_error", "0.5", "0.25", "nan", "1"]]
-    (tmp_path / "curves.csv").write_text(csv_text(COLUMNS, rows))
+    (tmp_path / "curves.csv").write_text(csv_text(CURVE_COLUMNS, rows))
     table = read_curves(tmp_path)
     assert table is not None
     assert (table["x"][0], table["mean"][0]) == (0.5, 0.25)
@@ -176,8 +175,8 @@ def test_curves_are_read_as_written_and_damage_is_refused(tmp_path):
     [
         b"",
         b"curve,x\nx0_error,1\n",
-        csv_text(COLUMNS, [["a", "high", "1", "1", "1"]]).encode(),
-        csv_text(COLUMNS, [["a", "1", "1", "1", ""]]).encode(),
+        csv_text(CURVE_COLUMNS, [["a", "high", "1", "1", "1"]]).encode(),
+        csv_text(CURVE_COLUMNS, [["a", "1", "1", "1", ""]]).encode(),
         b"\xff\x00\xfe",
     ],
 )
@@ -209,7 +208,9 @@ def record(dataset, path):
             trainer,
             evaluator,
             {"dataset": "digits", "model": "ddpm", "seed": 0} | provenance(evaluator, trainer),
-            Instruments(wandb, TrainingProgress("test"), PeakMemory(trainer.device)),
+            wandb,
+            TrainingProgress("test"),
+            PeakMemory(trainer.device),
             "python -m bench",
         )
         trainer.fit(recorder)

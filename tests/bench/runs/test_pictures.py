@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from bench.data.dataset import Mixture
-from bench.runs.pictures import save_picture, save_scatter
+from bench.runs.pictures import save_grid, save_scatter
 
 MIXTURE = Mixture(np.array([[-0.5, 0.0], [0.5, 0.0]]), 0.05)
 
@@ -22,8 +22,8 @@ def coloured(path: Path) -> tuple[int, int]:
 
 def test_high_quality_points_are_blue_and_others_red(tmp_path):
     centres = torch.from_numpy(MIXTURE.centres)
-    save_picture(centres.repeat(100, 1), tmp_path / "good.png", MIXTURE)
-    save_picture(torch.zeros(200, 2), tmp_path / "bad.png", MIXTURE)
+    save_scatter(centres.repeat(100, 1), MIXTURE, tmp_path / "good.png")
+    save_scatter(torch.zeros(200, 2), MIXTURE, tmp_path / "bad.png")
     good, bad = coloured(tmp_path / "good.png"), coloured(tmp_path / "bad.png")
     assert good[0] > 0
     assert good[1] == 0
@@ -40,7 +40,7 @@ def test_the_same_points_give_the_same_picture(tmp_path):
 
 
 def test_images_are_shown_as_a_grid(tmp_path):
-    save_picture(torch.zeros(3, 1, 8, 8), tmp_path / "grid.png", None)
+    save_grid(torch.zeros(3, 1, 8, 8), tmp_path / "grid.png")
     assert Image.open(tmp_path / "grid.png").width == 3 * (64 + 2) + 2
 
 

@@ -1,7 +1,6 @@
 """The report as one HTML file: answer, verdicts, comparisons, protocol, provenance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.compare.cells import Cell, Table
@@ -12,32 +11,23 @@ from bench.compare.writers.html.section import Part, numbered
 from bench.compare.writers.markdown import introduction, origins
 
 
-@dataclass(frozen=True)
-class Report:
-    """Content of the page.
+def document(
+    headline: Sequence[str], parts: Sequence[Part], judgements: Sequence[Judgement], command: str
+) -> str:
+    """The page as HTML.
 
-    Attributes:
-        headline: the answer, one paragraph per comparison.
+    Args:
+        headline: the answer, a paragraph each, the most important first.
         parts: the comparisons.
         judgements: verdicts on claims; empty if no claim was measured.
         command: the command line that makes the page.
-    """
-
-    headline: Sequence[str]
-    parts: Sequence[Part]
-    judgements: Sequence[Judgement]
-    command: str
-
-
-def document(report: Report) -> str:
-    """The page as HTML.
 
     Raises:
         ValueError: plotly is not installed.
     """
     from bench.compare.writers.html.templates import render  # slow to import
 
-    parts = numbered(report.parts)
+    parts = numbered(parts)
     comparisons = [part.comparison for part in parts]
     states = {run.path: run.state for c in comparisons for run in c.runs}
     run_ids = {path: f"run-{k}" for k, path in enumerate(states, start=1)}
@@ -45,14 +35,14 @@ def document(report: Report) -> str:
     return render(
         "page.html.jinja",
         subtitle=_subtitle(parts, len(states)),
-        answers=[_named(text, [part.title for part in parts]) for text in report.headline],
-        verdicts=verdicts_of(report.judgements, parts, run_ids) if report.judgements else None,
+        answers=[_named(text, [part.title for part in parts]) for text in headline],
+        verdicts=verdicts_of(judgements, parts, run_ids) if judgements else None,
         parts=parts,
         album=album([[*part.grids, *part.trajectories] for part in parts]),
         introduction=introduction(comparisons),
         protocol=_protocol(parts),
         commits=commits,
-        commands=[*commands, report.command],
+        commands=[*commands, command],
         runs=_run_table(states),
         run_ids=list(run_ids.values()),
     )

@@ -50,7 +50,7 @@ def test_who_is_not_logged_in_keeps_all_files_and_reads_one_sentence(
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr("bench.compare.writers.wandb.INIT_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr("bench.runs.wandb_mirror.INIT_TIMEOUT_SECONDS", 2)
     code = main([str(study), "--out", str(tmp_path), "--wandb", "a-project"])
     wandb.teardown()
     said = capsys.readouterr().err

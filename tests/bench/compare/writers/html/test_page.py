@@ -21,7 +21,7 @@ from bench.compare.topics.quality import main_table
 from bench.compare.writers.html import pictures
 from bench.compare.writers.html.charts import sampling_figure
 from bench.compare.writers.html.claims import place, places_of
-from bench.compare.writers.html.page import Report, document
+from bench.compare.writers.html.page import document
 from bench.compare.writers.html.pictures import album
 from bench.compare.writers.html.plotly import styles
 from bench.compare.writers.html.section import Part, numbered
@@ -111,7 +111,7 @@ def test_names_that_differ_in_signs_have_ids_of_their_own(study):
     made = [part(replace(comparison, dataset=name)) for name in ("my_images", "my-images", "図")]
     assert [p.name for p in numbered(made[1:])] == ["data-my-images", "data-x"]
     assert [p.name for p in numbered(made)] == ["data-1-my-images", "data-2-my-images", "data-3-x"]
-    text = document(Report((), made, (), "python"))
+    text = document((), made, (), "python")
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(set(ids)) == len(ids)
     assert f"{len(comparison.runs)} runs on my_images, my-images, 図, compared over seeds" in text
@@ -119,16 +119,16 @@ def test_names_that_differ_in_signs_have_ids_of_their_own(study):
 
 def test_without_an_answer_the_first_link_leads_to_the_results(study):
     made = [part(compare_runs(read_runs([study])))]
-    text = document(Report((), made, (), "python"))
+    text = document((), made, (), "python")
     assert '<a href="#results" class="skip">' in text
     assert "<main" in text.split('id="results"')[0].rpartition(">")[2]
     assert 'href="#answer"' not in text
-    assert '<a href="#answer" class="skip">' in document(Report(("Take it.",), made, (), "python"))
+    assert '<a href="#answer" class="skip">' in document(("Take it.",), made, (), "python")
 
 
 def test_an_answer_begins_with_its_data_set(study):
     made = [part(compare_runs(read_runs([study])))]
-    text = document(Report(("On digits, take <it>.", "On digit, no."), made, (), "python"))
+    text = document(("On digits, take <it>.", "On digit, no."), made, (), "python")
     assert (
         '<p class="lead">On <strong>digits</strong>, take &lt;it&gt;.</p>\n<p>On digit, no.</p>'
         in text
