@@ -34,11 +34,6 @@ def test_a_run_is_found_by_itself_its_folder_or_its_file(run):
         assert [found.path for found in read_runs([path])] == [run]
 
 
-def test_no_such_path(tmp_path):
-    with pytest.raises(ValueError, match=r"missing does not exist"):
-        read_runs([tmp_path / "missing"])
-
-
 def test_the_same_run_twice(run, tmp_path):
     assert len(read_runs([run, run.parent])) == 1
     shutil.copytree(run, tmp_path / "copy")
