@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import in_process
 import pytest
-import torch
+
+from bench.errors import RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["evaluator.samples=100", "evaluator.cost_seconds=0.1", "threads=1"]
@@ -102,46 +105,6 @@ def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
         assert name in table
 
 
-def test_sigkill_then_the_same_command_gives_the_same_weights(tmp_path: Path) -> None:
-    job = [
-        "model=dcgan_small",
-        "dataset=digits",
-        "budget.images=6400",
-        "budget.checkpoints=2",
-        "trainer.checkpoint_seconds=0.2",
-        *TINY,
-    ]
-    assert bench(*job, "results_root=whole", cwd=tmp_path).returncode == 0
-    victim = command(*job, "results_root=killed")
-    for _ in range(2):
-        process = subprocess.Popen(victim, cwd=tmp_path, stderr=subprocess.DEVNULL)
-        before = set((tmp_path / "killed").rglob("step=*.pt"))
-        deadline = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < deadline:
-            if set((tmp_path / "killed").rglob("step=*.pt")) - before:
-                break
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL  # it had not ended by itself
-    assert bench(*job, "results_root=killed", cwd=tmp_path).returncode == 0
-    states = [
-        torch.load(only(tmp_path / root, "**/checkpoints/step=100.pt"), weights_only=True)
-        for root in ("whole", "killed")
-    ]
-    for part in ("model", "optimizers"):
-        torch.testing.assert_close(states[0][part], states[1][part], rtol=0, atol=0)
-    whole, killed = (
-        [float(row["fid_domain"]) for row in rows(only(tmp_path / root, "**/seed=0"))]
-        for root in ("whole", "killed")
-    )
-    assert whole == pytest.approx(killed, rel=1e-6)  # LAPACK's last bits depend on alignment
-    logs = [
-        [line.split(",")[:1] + line.split(",")[3:] for line in path.read_text().splitlines()]
-        for path in (only(tmp_path / root, "**/train.csv") for root in ("whole", "killed"))
-    ]
-    assert logs[0] == logs[1]  # every mean too, since the sums are part of a checkpoint
-
-
 def test_a_diverged_run_is_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
     done = bench(
         "-m",
@@ -158,33 +121,15 @@ def test_a_diverged_run_is_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
         assert '"failed"' in status.read_text()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["model=gpt"], "Could not find 'model/gpt'"),
-        (["budget.image=5"], "Key 'image' is not in struct"),
-        (["budget.images=0"], "budget.images must be positive, got 0"),
-    ],
-)
-def test_bad_input_is_one_clear_sentence(
-    tmp_path: Path, arguments: list[str], sentence: str
-) -> None:
-    done = bench(*arguments, cwd=tmp_path)
-    assert done.returncode != 0
-    assert sentence in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of `POINTS`, a run with three evaluation points."""
+    root = tmp_path_factory.mktemp("finished")
+    in_process.bench(*POINTS, f"results_root={root}")
+    return root
 
 
-def test_changed_configuration_of_a_run_is_refused(tmp_path: Path) -> None:
-    job = ["model=mlp_gan", "budget.images=64", *TINY]
-    assert bench(*job, cwd=tmp_path).returncode == 0
-    config = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0/config.yaml")
-    config.write_text(config.read_text().replace("log_every: 50", "log_every: 49"))
-    done = bench(*job, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "trainer.log_every: 49 → 50" in done.stderr
-
-
+POINTS = ("model=mlp_gan", "budget.images=192", "budget.checkpoints=3", *TINY)
 FOREIGN = {
     "folders": ("models/mine.py", "conf/mine.yaml"),
     "packages": ("models/__init__.py", "conf/__init__.py"),
@@ -193,16 +138,16 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_models_and_conf_of_the_working_directory_are_left_alone(tmp_path: Path, kind: str) -> None:
+def test_models_and_conf_of_the_working_directory_are_left_alone(
+    tmp_path: Path, finished: Path, kind: str
+) -> None:
     for name in FOREIGN[kind]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise RuntimeError('not ours')")
-    tiny = ("model=mlp_gan", "budget.images=64", *TINY)
-    done = bench(*tiny, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    run = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0")
+    run = only(finished, "runs/digits/mlp_gan/*/seed=0")
     for module, *arguments in (
-        ("bench.compare", "--no-report", "--out", "tables"),
+        ("bench", *POINTS, f"results_root={finished}"),
+        ("bench.compare", str(finished), "--no-report", "--out", "tables"),
         ("bench.export", str(run), "--out", "samples.npz", "--samples", "10"),
     ):
         line = [sys.executable, "-m", module, *arguments]
@@ -316,18 +261,19 @@ def test_an_interrupt_while_starting_is_one_line_too(tmp_path: Path, module: str
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_points_that_were_lost_are_made_again_or_refused(tmp_path: Path) -> None:
-    job = ["model=mlp_gan", "budget.images=192", "budget.checkpoints=3", *TINY]
-    assert bench(*job, cwd=tmp_path).returncode == 0
-    table = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0/eval.csv")
+def test_points_that_were_lost_are_made_again_or_refused(
+    tmp_path: Path, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    job = (*POINTS, f"results_root={tmp_path}")
+    table = only(tmp_path, "runs/digits/mlp_gan/*/seed=0/eval.csv")
     whole = rows(table.parent)
     lines = table.read_text().splitlines(keepends=True)
     assert len(lines) == 4
 
     table.write_text("".join(lines[:-1]))  # the weights of the last point are there
-    done = bench(*job, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "rows of its eval.csv are missing" in done.stderr
+    assert in_process.bench(*job).status == "finished"
+    assert "rows of its eval.csv are missing" in caplog.text
     again = rows(table.parent)
     assert [row["checkpoint"] for row in again] == ["1", "2", "3"]
     assert float(again[-1]["fid_domain"]) == pytest.approx(float(whole[-1]["fid_domain"]), rel=1e-6)
@@ -335,10 +281,8 @@ def test_points_that_were_lost_are_made_again_or_refused(tmp_path: Path) -> None
     for content in ("", lines[0], "".join([lines[0], *lines[2:]])):
         table.write_text(content)
         for _ in range(2):  # it is not given up later either
-            done = bench(*job, cwd=tmp_path)
-            assert done.returncode == 2
-            assert "eval.csv has lost the rows of checkpoint 1 (sampler generator)" in done.stderr
-            assert "✓" not in done.stderr
+            with pytest.raises(RunError, match=r"lost the rows of checkpoint 1 \(sampler"):
+                in_process.bench(*job)
             assert table.read_text() == content
 
 
@@ -346,11 +290,9 @@ def test_two_processes_train_one_run_under_torchrun(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     job = ["-m", "bench", "model=mlp_gan", "budget.images=640", *TINY]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for expected in ("finished", "skipped"):
-        done = subprocess.run(
-            [*launcher, *job], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert (expected == "skipped") == ("already finished: skipped" in done.stderr)
+    done = subprocess.run(
+        [*launcher, *job], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
     run = only(tmp_path, "results/runs/digits/mlp_gan/*/seed=0")
     assert rows(run)[0]["images"] == "640"

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import in_process
 import pytest
 from hydra.errors import HydraException
 
@@ -82,16 +83,15 @@ def test_a_killed_worker_costs_its_job_and_no_other(tmp_path: Path) -> None:
     assert "its process was ended by SIGKILL" in words
     assert "Traceback" not in words
     assert statuses(tmp_path) == ["finished", "finished", "running"]
-    again = subprocess.run(line, cwd=tmp_path, timeout=300, env=one_thread(), capture_output=True)
-    assert again.returncode == 0, again.stderr
+    again = [word for word in line if word != "hydra/launcher=joblib"]  # quicker in one process
+    done = subprocess.run(again, cwd=tmp_path, timeout=300, env=one_thread(), capture_output=True)
+    assert done.returncode == 0, done.stderr
     assert statuses(tmp_path) == ["finished"] * 3
 
 
-@pytest.mark.parametrize(
-    "spelling", ["--multirun", "hydra.mode=MULTIRUN", "++hydra.mode='MULTIRUN'"]
-)
-def test_failures_reach_the_exit_code_in_every_spelling(tmp_path: Path, spelling: str) -> None:
-    line = [sys.executable, "-m", "bench", spelling, "model=mlp_gan", "seed=0,1", "device=abacus"]
+def test_failures_reach_the_exit_code_of_a_sweep_asked_for_by_hydra_mode(tmp_path: Path) -> None:
+    more = ["++hydra.mode='MULTIRUN'", "model=mlp_gan", "seed=0,1", "device=abacus"]
+    line = [sys.executable, "-m", "bench", *more]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("device must be auto") == 2
@@ -123,25 +123,16 @@ def test_a_sweep_makes_the_folders_of_its_runs_and_no_other(tmp_path: Path, word
     assert not list(temporary.glob("bench-*"))
 
 
-def test_words_that_split_lines_in_unicode_lose_no_outcome(tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text(
-        "def build(data, **options):\n    raise KeyError('a\\u2028b\\u2029c\\x85d')\n"
-    )
-    line = ("model=mlp_gan", "model.build._target_=broken.build", "seed=0,1")
-    done = sweep(*line, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "JSONDecodeError" not in done.stderr
-
-
 def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> None:
-    (tmp_path / "broken.py").write_text(
-        "def build(data, **options):\n    raise KeyError('a bug')\n"
+    (tmp_path / "broken.py").write_text(  # its words split lines in Unicode
+        "def build(data, **options):\n    raise KeyError('a\\u2028b\\u2029c\\x85d')\n"
     )
     line = ("model=mlp_gan", "model.build._target_=broken.build,models.gan.gan.GAN")
     done = sweep(*line, cwd=tmp_path)
     assert done.returncode == 1
-    assert "KeyError: 'a bug'" in done.stderr
+    assert "KeyError: 'a" in done.stderr
     assert "Traceback" in done.stderr
+    assert "JSONDecodeError" not in done.stderr
     assert statuses(tmp_path) == ["finished"]
 
 
@@ -168,7 +159,7 @@ def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch, tmp_path) -> No
 
 
 def test_runs_that_another_process_is_at_are_left_to_it(tmp_path: Path) -> None:
-    assert sweep("model=mlp_gan", "seed=0", cwd=tmp_path).returncode == 0
+    in_process.bench("model=mlp_gan", "seed=0", *TINY, f"results_root={tmp_path / 'results'}")
     (run,) = (tmp_path / "results" / "runs").rglob("seed=0")
     before = (run / "eval.csv").read_bytes()
     with RunDirectory(run):

@@ -9,13 +9,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.compare import cli
 from bench.schema import FORMER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,10 +104,10 @@ def compare(undisturbed: Path, disturbed: Path) -> Agreement:
     """Make the final tables of two results folders and compare all that they hold."""
     found = Agreement()
     for root in (undisturbed, disturbed):
-        line = ["-m", "bench.compare", str(root / "runs"), "--out", str(root), "--no-report"]
-        made = call([sys.executable, *line])
-        if made.returncode:
-            found.apart.append(f"{root}: {made.stderr.strip()}")
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+            code = cli.main([str(root / "runs"), "--out", str(root), "--no-report"])
+        if code:
+            found.apart.append(f"{root}: {said.getvalue().strip()}")
     statuses = sorted(undisturbed.glob("runs/**/status.json"))
     found.runs = len(statuses)
     runs = [status.parent.relative_to(undisturbed) for status in statuses]

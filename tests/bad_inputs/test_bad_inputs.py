@@ -7,19 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import pytest
 import torch
 from bad_case import Case
 from bad_files import SPRUNG
 from bad_page import AREAS, CASES, page
 from bad_records import RUNS
+from in_process import bench
 
 from bench import export
 from bench.compare import cli as compare
 from bench.config import run_directory
 from bench.errors import RunError
-from bench.run import run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_inputs.md"
 
@@ -43,17 +42,10 @@ def overrides(case: Case, root: Path) -> list[str]:
     return [usual for usual in (*USUAL, *places) if usual.partition("=")[0] not in named] + own
 
 
-def bench(arguments: list[str]) -> Path:
-    """Do what `python -m bench` does; the run directory."""
-    with hydra.initialize_config_module("conf", version_base="1.3"):
-        cfg = hydra.compose("config", arguments)
-    return run(cfg, arguments).directory
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the usual command."""
-    return bench(overrides(Case("", "", ()), tmp_path_factory.mktemp("trained")))
+    return bench(*overrides(Case("", "", ()), tmp_path_factory.mktemp("trained"))).directory
 
 
 def place(case: Case, root: Path, trained: Path) -> Path:
@@ -99,7 +91,7 @@ def test_every_bad_input_is_one_clear_sentence(
 def accepted(case: Case, root: Path) -> Path:
     """Run the program of a case that is no refusal: the run directory, or the prepared folder."""
     if case.program == "bench":
-        return bench(overrides(case, root))
+        return bench(*overrides(case, root)).directory
     assert compare.main([argument.format(folder=root) for argument in case.arguments]) == 0
     return root
 
@@ -119,7 +111,7 @@ def refusal(case: Case, root: Path, directory: Path, capsys: pytest.CaptureFixtu
         return refusal_of_process(case, arguments)
     if case.program == "bench":
         with pytest.raises(RunError) as refused:  # bench.cli shows it and exits with 2
-            bench(overrides(case, root))
+            bench(*overrides(case, root))
         return str(refused.value)
     main = {"bench.export": export.main, "bench.compare": compare.main}[case.program]
     capsys.readouterr()

@@ -23,39 +23,18 @@ def compose(*overrides: str) -> DictConfig:
     ("override", "sentence"),
     [
         ("budget.images=-5", "budget.images must be positive, got -5"),
-        ("budget.checkpoints=0", "budget.checkpoints must be at least 1, got 0"),
-        ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
         ("device=cuda:99", "device=cuda:99, but torch sees no CUDA device|invalid device"),
-        ("device=abacus", "device must be auto, cpu, cuda"),
-        ("evaluator.samples=-1", "evaluator.samples must be at least 10, got -1"),
-        ("evaluator.batch_size=0", "evaluator.batch_size must be at least 1"),
-        ("evaluator.extractor=inceptoin", "evaluator.extractor is 'inceptoin'"),
-        ("evaluator.extractor=[]", "evaluator.extractor must name extractors"),
         ("evaluator.weights.inception=x.pth", "evaluator.weights are given for .'inception'."),
         ("evaluator.weights.domain=nowhere", "nowhere: there is no such file"),
-        ("model.training.batch_size=0", "training.batch_size must be at least 1, got 0"),
         ("model.training.clip_norm=0", "training.clip_norm must be positive or null, got 0"),
-        ("model.training.ema_decay=1.5", "training.ema_decay must be in .0, 1., got 1.5"),
-        ("threads=0", "threads must be at least 1 or null, got 0"),
         ("evaluator.samples=9", "evaluator.samples must be at least 10, got 9"),
-        ("evaluator.samples=0", "evaluator.samples must be at least 10, got 0"),
-        ("evaluator.samples=many", "evaluator.samples must be a whole number or null, got 'many'"),
         ("evaluator.cost_seconds=null", "evaluator.cost_seconds must be a number, got None"),
-        ("evaluator.cost_seconds=-1", "evaluator.cost_seconds must not be negative, got -1"),
-        ("budget.images=many", "budget.images must be a number or null, got 'many'"),
         ("budget.checkpoints=2.5", "budget.checkpoints must be a whole number, got 2.5"),
-        ("seed=0.5", "seed must be a whole number, got 0.5"),
         ("seed=a", "seed must be a whole number, got 'a'"),
         ("threads=two", "threads must be a whole number or null, got 'two'"),
         ("~trainer.log_every", "trainer.log_every is missing: it must be a whole number"),
         ("trainer.compile=1", "trainer.compile must be true or false, got 1"),
         ("+trainer.speed=9", "trainer.speed is no setting: there are log_every, "),
-        ("+model.build.speed=9", "model.build: .*speed"),
-        ("trainer.log_every=0", "trainer.log_every must be at least 1"),
-        (
-            "logger.wandb=sometimes",
-            "logger.wandb must be disabled, offline or online, got",
-        ),
         ("dataset.path=nowhere", "nowhere"),
     ],
 )
@@ -64,18 +43,6 @@ def test_bad_values_are_named(tmp_path: Path, override: str, sentence: str) -> N
     with pytest.raises(RunError, match=sentence) as refused:
         run(cfg, [override])
     assert len(str(refused.value).splitlines()) == 1
-
-
-def test_more_samples_than_held_out_images_are_refused(tmp_path: Path) -> None:
-    cfg = compose("model=real", "evaluator.samples=701", f"results_root={tmp_path}")
-    with pytest.raises(RunError, match="700"):
-        run(cfg)
-
-
-def test_optimizers_must_be_the_phases(tmp_path: Path) -> None:
-    cfg = compose("~model.training.optimizers.generator", f"results_root={tmp_path}")
-    with pytest.raises(RunError, match=r"model.training.optimizers must name the model's phases"):
-        run(cfg)
 
 
 def test_the_directory_is_a_function_of_the_configuration() -> None:

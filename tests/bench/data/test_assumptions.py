@@ -550,13 +550,6 @@ def test_extreme_shapes_can_be_padded(tmp_path):
     assert (data.train.images[0].max(axis=(0, 2)) > 0).sum() == 1  # one row is not black
 
 
-def test_bad_fit(tmp_path):
-    with pytest.raises(ValueError, match=r"dataset\.fit=squash must be one of crop, pad, stretch"):
-        load(tmp_path, fit="squash")
-    with pytest.raises(ValueError, match=r"dataset\.fit=pad needs a dataset\.image_size"):
-        load(tmp_path, fit="pad")
-
-
 # Grey images.
 
 

@@ -241,15 +241,6 @@ def refuse(path: Path, sentence: str, **options) -> None:
     assert not cache.exists() or list(cache.iterdir()) == []
 
 
-def test_missing_path(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"dataset.path=.*gone does not exist: give a folder"
-    ):
-        load(tmp_path / "gone")
-    with pytest.raises(ValueError, match=r"dataset\.path=null"):
-        load_folder(data_root=tmp_path)
-
-
 def test_bad_options(tmp_path):
     refuse(tmp_path, r"channels=4 must be 1 \(grey\), 3 \(RGB\), or null", channels=4)
     refuse(tmp_path, "image_size=0 must be a whole number from 1 to 4096", image_size=0)

@@ -214,11 +214,6 @@ def test_unreadable_trees_are_refused(tmp_path):
     refused(RGB, tmp_path / "damaged", "1 images cannot be read, first: x.png")
 
 
-def test_a_path_is_needed():
-    with pytest.raises(ValueError, match=r"model=samples needs model.path=<a folder or zip"):
-        read_samples(RGB, path=None)
-
-
 def jpeg(image: np.ndarray, quality: int, subsampling: int = 2) -> bytes:
     data = io.BytesIO()
     colour = image.shape[2] == 3

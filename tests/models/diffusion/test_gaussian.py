@@ -175,9 +175,7 @@ def test_predictions_are_clipped_unless_data_have_no_range():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"predicts": "noise"}, "predicts must be one of"),
         ({"variance": "free"}, "variance must be one of"),
-        ({"variance": "learned"}, "positive bound_weight"),
         ({"bound_weight": -1.0}, "bound_weight must not be negative"),
         ({"bound_weight": float("nan")}, "bound_weight must not be negative"),
         ({"samplers": []}, "at least one name"),

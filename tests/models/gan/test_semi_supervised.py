@@ -155,11 +155,6 @@ def test_labelled_samples_are_asked_for_by_class_or_as_in_the_data(label_classes
     assert gan.labelled_y.bincount(minlength=3).tolist() == counts
 
 
-def test_label_classes_are_one_of_two():
-    with pytest.raises(ValueError, match="label_classes must be data or uniform, got 'equal'"):
-        SemiSupervisedGAN(spec(), generator, Discriminator, label_classes="equal")
-
-
 @pytest.mark.parametrize("data", [spec(0), spec(labelled=False)], ids=["classes", "labels"])
 def test_data_without_labels_are_refused(data):
     with pytest.raises(ValueError, match=r"a semi-supervised GAN needs .*labels"):

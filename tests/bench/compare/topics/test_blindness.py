@@ -122,11 +122,6 @@ def test_runs_of_before_the_check_say_nothing(compare, tmp_path):
     assert bold(text_of(comparison), "precision") == {"0.950 ± –"}
 
 
-def test_a_text_that_is_none_of_ours_is_refused(compare):
-    with pytest.raises(ValueError, match=r"eval\.csv: blind_domain is wrong, 'perhaps' names"):
-        blind_to(compare("perhaps"), "domain")
-
-
 def test_the_answer_does_not_recommend_by_a_blind_fid(compare):
     said = recommendation(compare("fid of uniform noise 0.2, of real data 0.1"))
     assert BLIND_RANKING in said

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_datasets import tiny_dataset, tiny_stack, unlabelled
+from tiny_datasets import tiny_dataset, tiny_stack
 
 from bench.data.sources import load_digits
 from bench.evaluation.extractors import domain
@@ -129,11 +129,6 @@ def test_domain_from_a_local_path(digits, tmp_path):
     assert build(digits, tmp_path, path).hash == build(digits, tmp_path).hash
     with pytest.raises(ValueError, match="not a classifier"):
         build(tiny_dataset(), tmp_path, path)
-
-
-def test_domain_needs_labels(tmp_path):
-    with pytest.raises(ValueError, match=r"evaluator\.extractor=efficientnet-lite0"):
-        build(unlabelled(1), tmp_path)
 
 
 def test_a_classifier_file_without_classes_does_not_fit(digits, tmp_path):

@@ -43,11 +43,6 @@ def test_points_are_refused_by_what_sees_images(name, tmp_path):
         build(name, tiny_points(), tmp_path)
 
 
-def test_images_are_refused_by_identity(tmp_path):
-    with pytest.raises(ValueError, match=r"sees points.*set evaluator\.extractor=domain"):
-        build("identity", tiny_dataset(), tmp_path)
-
-
 @pytest.mark.parametrize("name", sorted(IMAGE_BUILDERS.keys() - {"domain", "patches"}))
 def test_pictures_are_grey_or_in_colour(name, tmp_path):
     with pytest.raises(ValueError, match=f"2 channels; {name} takes 1 or 3"):

@@ -8,10 +8,14 @@ PHONE = {"width": 375, "height": 700}
 DESKTOP = {"width": 1280, "height": 900}
 
 
-@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+on_both = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
+"""Marks tests of what depends on the width of the window."""
+
+
+@pytest.fixture
 def page(request, browser, report):
     """The page, opened; whatever goes wrong while a test runs fails it."""
-    context = browser.new_context(viewport=request.param, offline=True)
+    context = browser.new_context(viewport=getattr(request, "param", DESKTOP), offline=True)
     opened = context.new_page()
     errors, asked = [], []
     opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else 0)
@@ -49,11 +53,13 @@ def test_text_from_runs_is_shown_and_never_run(page):
     assert "<script>document.title='taken'</script>" in page.locator("body").text_content()
 
 
+@on_both
 def test_it_is_no_wider_than_the_window(page):
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]
 
 
+@on_both
 def test_headings_sort_by_value_and_back(page):
     table = quality(page)
     before = column(table, "model")
@@ -87,6 +93,7 @@ def test_rows_are_filtered_by_all_words(page):
     assert column(table, "model") == whole
 
 
+@on_both
 def test_every_figure_is_drawn_with_every_view(page):
     charts = page.locator(".chart")
     titles = charts.locator("h4, figcaption, .title").all_inner_texts()
@@ -143,10 +150,11 @@ def test_links_of_the_page_lead_to_something(page):
     assert page.locator('.claim a[href^="#data-digits--row"]').count() > 0
 
 
+@on_both
 def test_pictures_are_in_the_page_and_can_be_enlarged(page):
     images = page.locator("section#data-digits .gallery img")
     assert images.count() >= 10  # samples and trajectories of seven samplers, one damaged
-    assert "not readable: 1 pictures" in page.locator("section#data-digits").text_content()
+    assert "is unreadable: 1 picture." in page.locator("section#data-digits").text_content()
     images.first.scroll_into_view_if_needed()
     assert images.first.evaluate("i => i.decode().then(() => i.naturalWidth)") == 64
     page.locator(".zoom").first.click()
@@ -155,6 +163,7 @@ def test_pictures_are_in_the_page_and_can_be_enlarged(page):
     assert not page.locator("dialog#enlarged").is_visible()
 
 
+@on_both
 def test_printed_every_fold_is_open_and_every_figure_fits_the_paper(page):
     folds = page.locator("main details:not([open])")
     folded = folds.count()
@@ -189,6 +198,7 @@ def test_printed_nothing_is_left_out_that_was_filtered(page):
     assert all(card.is_visible() for card in page.locator(".claim").all())
 
 
+@on_both
 def test_printed_nothing_is_wider_than_the_paper(page):
     page.set_viewport_size({"width": 688, "height": 1000})  # A4 within its margins
     page.emulate_media(media="print")
@@ -240,6 +250,7 @@ def test_findings_lead_to_rows_and_runs(page):
     assert f"seed={link.inner_text()}" in run.inner_text()
 
 
+@on_both
 def test_what_assistive_technology_is_told(page):
     assert page.locator(".skip").get_attribute("href") == "#answer"
     toggle = page.locator("#theme")
