@@ -24,7 +24,7 @@ def compose(*overrides: str) -> DictConfig:
     [
         ("budget.images=-5", "budget.images must be positive, got -5"),
         ("device=cuda:99", "device=cuda:99, but torch sees no CUDA device|invalid device"),
-        ("evaluator.weights.inception=x.pth", "evaluator.weights are given for .'inception'."),
+        ("evaluator.weights.inception=x.pth", "x.pth: there is no such file"),
         ("evaluator.weights.domain=nowhere", "nowhere: there is no such file"),
         ("model.training.clip_norm=0", "training.clip_norm must be positive or null, got 0"),
         ("evaluator.samples=9", "evaluator.samples must be at least 10, got 9"),

@@ -234,7 +234,7 @@ def test_each_view_of_a_front_names_its_own(page):
     assert buttons.count() == sentences.count() == 2
     for k in (0, 1, 0):
         buttons.nth(k).click()
-        assert sentences.nth(k).inner_text().strip().startswith("On it, the cheapest first: ")
+        assert sentences.nth(k).inner_text().strip().startswith("On the line, the cheapest first: ")
         assert not sentences.nth(1 - k).is_visible()
 
 
