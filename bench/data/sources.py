@@ -191,6 +191,7 @@ def _loader(source: _Published, *, name: str, flip: bool) -> Callable[..., Datas
         key = ("published", source.torchvision_name, files, *([image_size] if shrinks else []))
         return load_cached(name, flip, key, _reader(source, root, image_size), cache_root)
 
+    load.__name__ = load.__qualname__ = f"load_{own_name}"  # as recorded configurations name it
     return load
 
 
