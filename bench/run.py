@@ -18,7 +18,7 @@ from bench.build import (
     build_options,
     build_trainer,
     cache_root,
-    check_root,
+    check_keys,
     plain,
 )
 from bench.config import (
@@ -96,7 +96,7 @@ def run(
         RunError: the configuration, the data or the machine does not allow the run.
     """
     with one_sentence(), trusting(_trusted(cfg, overrides), "trust=[{}]"):
-        check_root(cfg)
+        check_keys(cfg, overrides)
         OmegaConf.resolve(cfg)
         config = plain(cfg)
         settings = read_settings(config)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench.data.dataset import Dataset
-from bench.errors import did_you_mean
+from bench.errors import nearest_of
 from bench.evaluation.blind_spots import NEAR_COPIES, BlindSpot
 from bench.evaluation.extractors import domain, fidelity, imagenet, patches
 from bench.evaluation.extractors.base import Extractor, IdentityExtractor
@@ -71,7 +71,7 @@ def check_extractors(
     for setting, words in (("extractor", names or ()), ("weights", weights)):
         for name in words:
             if name not in known:
-                remedy = did_you_mean(str(name), known) or f"there are {', '.join(known)}"
+                remedy = nearest_of(str(name), known)
                 raise ValueError(f"evaluator.{setting} names no extractor by {name!r}: {remedy}")
     if names is not None:
         if not names or len(set(names)) < len(names):
