@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, 
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import (
     build_extractor,
+    check_classes,
     check_used,
     suited_extractors,
 )
@@ -29,7 +31,7 @@ from bench.runtime.distributed import World
 from bench.runtime.memory import check_fits, must_fit
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
-from models.base import GenerativeModel
+from models.base import DataSpec, GenerativeModel, LabelsError, ShapeError
 
 
 def build_dataset(settings: Settings, world: World, *, download: bool = True) -> Dataset:
@@ -42,6 +44,8 @@ def build_dataset(settings: Settings, world: World, *, download: bool = True) ->
     """
     load, cache = instantiate(settings.dataset.load), cache_root(settings)
     load = partial(load, data_root=settings.data_root, cache_root=cache, download=download)
+    if "check_classes" in signature(load).parameters:  # loaders of users' own may lack it
+        load = partial(load, check_classes=partial(_check_classes, settings))
     if world.is_main:
         announce(cache)
         dataset = load()
@@ -50,6 +54,54 @@ def build_dataset(settings: Settings, world: World, *, download: bool = True) ->
         return dataset
     world.barrier()
     return load()
+
+
+def check_shape(settings: Settings) -> None:
+    """Refuse a trained model that cannot be built for images of the configured size.
+
+    The model is built once and dropped, which takes less time than reading images in vain. Nothing
+    is checked where the data decides on the size.
+
+    Raises:
+        ShapeError: as the model's network raises it.
+    """
+    side, channels = (settings.dataset.load.get(key) for key in ("image_size", "channels"))
+    if isinstance(side, int) and settings.model.training.get("optimizers"):
+        shape = (channels if isinstance(channels, int) else 3, side, side)
+        _try(settings.model, DataSpec(shape, 2, _unread, MIN_SAMPLES), ShapeError)
+
+
+def _check_classes(settings: Settings, classes: int) -> None:
+    """Refuse extractors and models that need class labels, once it is known that there are none.
+
+    Raises:
+        ValueError: naming what needs them.
+    """
+    evaluator, name = settings.evaluator, settings.dataset.name
+    check_classes(evaluator.extractor, evaluator.weights, name, classes)
+    side = settings.dataset.load.get("image_size") or 32
+    if not classes and settings.model.training.get("optimizers"):
+        _try(settings.model, DataSpec((3, side, side), 0, _unread, MIN_SAMPLES), LabelsError)
+
+
+def _unread(indices: torch.Tensor) -> torch.Tensor:
+    raise ValueError("the images have not been read yet")
+
+
+def _try(settings: ModelSettings, spec: DataSpec, refusal: type[ValueError]) -> None:
+    """Build a model and drop it; the random state is left untouched.
+
+    Raises:
+        ValueError: of the type `refusal`. Whatever else is wrong is said once it is built for the
+            data itself.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            instantiate(settings.build, _convert_="all")(spec)
+        except refusal:
+            raise
+        except Exception:  # such as a held-out image that it asks for
+            return
 
 
 def build_model(

@@ -19,6 +19,7 @@ from bench.build import (
     build_trainer,
     cache_root,
     check_keys,
+    check_shape,
     plain,
 )
 from bench.config import (
@@ -202,6 +203,7 @@ class _Job:
 
     def train(self, records: RunDirectory | None) -> RunResult:
         """Build everything, train, evaluate and record how it ended."""
+        check_shape(self.settings)
         dataset = build_dataset(self.settings, self.world)
         memory = PeakMemory(self.device)
         checkpoints = self.path / "checkpoints"

@@ -151,6 +151,15 @@ EXTRACTORS = (
         folder("data", pngs(24)),
     ),
     Case(
+        "unlabelled images that cannot be decoded, for the domain extractor: refused before",
+        (
+            "folder has no class labels, so it has no domain classifier: choose "
+            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+        ),
+        (*UNLABELLED, "evaluator.extractor=[patches,domain]"),
+        folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
+    ),
+    Case(
         "weights for an extractor that is not used",
         (
             "evaluator.weights are given for ['inception'], which evaluator.extractor "
@@ -310,6 +319,36 @@ TRAINING = (
         ),
         "model=dcgan_small",
         "dataset=ring8",
+    ),
+    setting(
+        (
+            "DiT: data_shape must be (C, H, W) with sides that are multiples of patch_size=4, got "
+            "(3, 31, 31): choose another patch_size, or larger images"
+        ),
+        "model=dit_small",
+        "dataset=folder",
+        NO_DATA,
+        "dataset.image_size=31",
+    ),
+    setting(
+        (
+            "data_shape must be (C, H, W) with H and W at least 8, since the networks halve them, "
+            "got (1, 4, 4): choose another model, or larger images"
+        ),
+        "model=cgan_small",
+        "dataset=folder",
+        NO_DATA,
+        "dataset.image_size=4",
+        "dataset.channels=1",
+    ),
+    Case(
+        "unlabelled images that cannot be decoded, for a class-conditional model: refused before",
+        (
+            "a conditional GAN needs class labels, and this data has none: choose an unconditional "
+            "model, or sort the images into one sub-folder per class"
+        ),
+        ("model=cgan_small", *UNLABELLED),
+        folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
     ),
     setting(
         (
