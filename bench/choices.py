@@ -75,9 +75,10 @@ def _composed(choices: tuple[str, ...]) -> Mapping[str, Any] | None:
 def _check_keys(config: Mapping[str, Any], words: Sequence[str]) -> None:
     """Refuse overrides of settings that are neither in the configuration nor added by others."""
     given = [key(word) for word in words]
+    added = {key(word) for word in words if word.startswith("+")}
     for word, name in zip(words, given, strict=True):
-        added = word.startswith("+") or any(name.startswith(f"{other}.") for other in given)
-        if added or "@" in name or not ("=" in word or word.startswith("~")):
+        below = any(name.startswith(f"{other}.") for other in given)
+        if below or name in added or "@" in name or not ("=" in word or word.startswith("~")):
             continue
         if _has(config, name):
             continue

@@ -25,7 +25,7 @@ class RunError(Exception):
         super().__init__(printable(message, kept="\n\t"))
 
 
-NEAR = 0.65
+NEAR = 0.6
 """Least similarity, in [0, 1], of a known word that is suggested."""
 
 EQUALLY_NEAR = 0.02

@@ -545,7 +545,8 @@ COMMAND_LINE = (
     ),
     line("modle is no setting: did you mean model? The configuration has …", "modle=dcgan"),
     line(
-        "model.build.network is no setting: model.build of dcgan_small has …",
+        "model.build.network is no setting: did you mean model.build.generator? model.build of "
+        "dcgan_small has …",
         "~model.build.network",
     ),
     setting(
