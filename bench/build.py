@@ -1,7 +1,9 @@
 """Builds objects (data set, model, trainer, evaluator) from settings."""
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from bench.config import MIN_SAMPLES, EvaluatorSettings, ModelSettings, Settings, setting_keys
 from bench.data.batches import BatchStream
-from bench.data.cache import default_cache_root
+from bench.data.cache_root import announce, default_cache_root, note_name
 from bench.data.dataset import Dataset
 from bench.errors import did_you_mean, type_errors_name
 from bench.evaluation.blind_spots import BlindSpot
@@ -20,6 +22,7 @@ from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, 
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import (
     build_extractor,
+    check_classes,
     check_used,
     suited_extractors,
 )
@@ -28,7 +31,7 @@ from bench.runtime.distributed import World
 from bench.runtime.memory import check_fits, must_fit
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
-from models.base import GenerativeModel
+from models.base import DataSpec, GenerativeModel, LabelsError, ShapeError
 
 
 def build_dataset(settings: Settings, world: World, *, download: bool = True) -> Dataset:
@@ -39,15 +42,66 @@ def build_dataset(settings: Settings, world: World, *, download: bool = True) ->
         world: this process among others.
         download: whether a published data set that is missing is downloaded to the data root.
     """
-    load = instantiate(settings.dataset.load)
-    roots = {"data_root": settings.data_root, "cache_root": cache_root(settings)}
-    load = partial(load, **roots, download=download)
+    load, cache = instantiate(settings.dataset.load), cache_root(settings)
+    load = partial(load, data_root=settings.data_root, cache_root=cache, download=download)
+    if "check_classes" in signature(load).parameters:  # loaders of users' own may lack it
+        load = partial(load, check_classes=partial(_check_classes, settings))
     if world.is_main:
+        announce(cache)
         dataset = load()
+        note_name(cache, dataset.hash, dataset.name)
         world.barrier()
         return dataset
     world.barrier()
     return load()
+
+
+def check_shape(settings: Settings) -> None:
+    """Refuse a trained model that cannot be built for images of the configured size.
+
+    The model is built once and dropped, which takes less time than reading images in vain. Nothing
+    is checked where the data decides on the size.
+
+    Raises:
+        ShapeError: as the model's network raises it.
+    """
+    side, channels = (settings.dataset.load.get(key) for key in ("image_size", "channels"))
+    if isinstance(side, int) and settings.model.training.get("optimizers"):
+        shape = (channels if isinstance(channels, int) else 3, side, side)
+        _try(settings.model, DataSpec(shape, 2, _unread, MIN_SAMPLES), ShapeError)
+
+
+def _check_classes(settings: Settings, classes: int) -> None:
+    """Refuse extractors and models that need class labels, once it is known that there are none.
+
+    Raises:
+        ValueError: naming what needs them.
+    """
+    evaluator, name = settings.evaluator, settings.dataset.name
+    check_classes(evaluator.extractor, evaluator.weights, name, classes)
+    side = settings.dataset.load.get("image_size") or 32
+    if not classes and settings.model.training.get("optimizers"):
+        _try(settings.model, DataSpec((3, side, side), 0, _unread, MIN_SAMPLES), LabelsError)
+
+
+def _unread(indices: torch.Tensor) -> torch.Tensor:
+    raise ValueError("the images have not been read yet")
+
+
+def _try(settings: ModelSettings, spec: DataSpec, refusal: type[ValueError]) -> None:
+    """Build a model and drop it; the random state is left untouched.
+
+    Raises:
+        ValueError: of the type `refusal`. Whatever else is wrong is said once it is built for the
+            data itself.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            instantiate(settings.build, _convert_="all")(spec)
+        except refusal:
+            raise
+        except Exception:  # such as a held-out image that it asks for
+            return
 
 
 def build_model(
@@ -164,24 +218,47 @@ def cache_root(settings: Settings) -> Path:
     return settings.cache_root or default_cache_root()
 
 
-def check_root(cfg: DictConfig) -> None:
+def check_keys(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Refuse keys beside the settings that no setting interpolates: they would change nothing.
 
+    Args:
+        cfg: the composed configuration, unresolved.
+        overrides: the command line's, of which those with + may have added keys to a data set or
+            model.
+
     Raises:
-        ValueError: naming the key and the setting that could be meant.
+        ValueError: naming the key and the settings that could be meant.
     """
     keys, config = setting_keys(), plain(cfg)
-    for key in sorted(config.keys() - {key.partition(".")[0] for key in keys}):
-        without = cfg.copy()
-        with open_dict(without):
-            without.pop(key)
-        try:
-            needed = plain(without) != {k: value for k, value in config.items() if k != key}
-        except InterpolationKeyError:
-            needed = True
-        if not needed:
-            remedy = did_you_mean(key, keys) or "leave it out"
+    added = {override.lstrip("+").partition("=")[0] for override in overrides if override[0] == "+"}
+    beside = {".".join(key.split(".")[:2]) for key in added if key.partition(".")[0] in OPEN}
+    unknown = config.keys() - {key.partition(".")[0] for key in keys}
+    for key in sorted(unknown | (beside - set(keys))):
+        if not _changes_others(cfg, config, key):
+            known = [*keys, *(f"{name}.{own}" for name in OPEN for own in config[name])]
+            remedy = did_you_mean(key, [name for name in known if name != key]) or "leave it out"
             raise ValueError(f"{key} is no setting, and no setting interpolates it: {remedy}")
+
+
+OPEN = ("dataset", "model")
+"""Sections that may hold more than their settings, for others to interpolate."""
+
+
+def _changes_others(cfg: DictConfig, config: Mapping[str, Any], key: str) -> bool:
+    """Whether the resolved configuration, apart from the key itself, depends on a key."""
+    section, _, name = key.rpartition(".")
+    without, rest = cfg.copy(), dict(config)
+    place, other = without, rest
+    if section:
+        place, other = without[section], dict(config[section])
+        rest[section] = other
+    with open_dict(without):
+        place.pop(name)
+    other.pop(name)
+    try:
+        return plain(without) != rest
+    except InterpolationKeyError:
+        return True
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from bench.choices import check_choices
 from bench.command_line import (
     LAUNCHER,
     SWEEP,
@@ -29,6 +30,7 @@ from bench.command_line import (
     expand,
     first_folder,
     is_multirun,
+    key,
     values,
     with_jobs,
 )
@@ -171,7 +173,10 @@ def main() -> None:
         check_names(arguments)
         check_config_dir(arguments)
         check_launcher(arguments)
+        check_choices([argument for argument in arguments if key(argument) != SWEEP])
         lines = expand(arguments)
+        for line in lines:
+            check_choices(line)
         sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:
         print(f"bench: {printable(str(error))}", file=sys.stderr)

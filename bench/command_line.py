@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from hydra import compose, initialize_config_module
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -17,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import EnumNode
 from omegaconf.errors import OmegaConfBaseException
 
+from bench.errors import nearest_of
 from bench.runtime.jobs import quoted
 
 LAUNCHER = "hydra/launcher"
@@ -103,11 +105,8 @@ def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[s
 
 def first_folder(arguments: Sequence[str]) -> str | None:
     """`results_root` of a line's first job; None if no text, or if Hydra cannot say it yet."""
-    flags, more = get_args_parser().parse_known_args(list(arguments))
-    words = [a for a in (*flags.overrides, *more) if not key(a).startswith(("-", "hydra"))]
-    first = [_first(word) for word in words]
-    if flags.config_dir is not None:
-        first.append(f"hydra.searchpath=[{quoted(f'file://{os.path.abspath(flags.config_dir)}')}]")
+    words = [word for word in overrides_in(arguments) if not key(word).startswith("hydra")]
+    first = [*(each_value(word)[0] for word in words), *search_path(arguments)]
     try:
         with initialize_config_module("conf", version_base="1.3"):
             root = compose("config", first).results_root
@@ -116,19 +115,38 @@ def first_folder(arguments: Sequence[str]) -> str | None:
     return root if isinstance(root, str) else None
 
 
-def _first(argument: str) -> str:
-    """An override with the first value of a sweep."""
+def overrides_in(arguments: Sequence[str]) -> list[str]:
+    """The overrides among the arguments: all that are no flags."""
+    flags, more = get_args_parser().parse_known_args(list(arguments))
+    return [word for word in (*flags.overrides, *more) if not word.startswith("-")]
+
+
+def search_path(arguments: Sequence[str]) -> list[str]:
+    """The override that has `compose` find what --config-dir names; empty without that flag."""
+    flags, _ = get_args_parser().parse_known_args(list(arguments))
+    if flags.config_dir is None:
+        return []
+    return [f"hydra.searchpath=[{quoted(f'file://{os.path.abspath(flags.config_dir)}')}]"]
+
+
+def each_value(argument: str) -> list[str]:
+    """An override with each value of its sweep; the override itself if it sweeps nothing."""
     override = _parsed(argument)
     if override is None or not override.is_discrete_sweep():
-        return argument
-    return f"{argument.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+        return [argument]
+    name = argument.partition("=")[0]
+    return [f"{name}={value}" for value in override.sweep_string_iterator()] or [argument]
 
 
 @cache
 def _parsed(argument: str) -> Override | None:
     """An override as Hydra reads it; None for what it will not take."""
     try:
-        return OverridesParser.create().parse_override(argument)
+        if "glob(" not in argument:
+            return OverridesParser.create().parse_override(argument)
+        with initialize_config_module("conf", version_base="1.3"):  # what a glob stands for
+            loader = GlobalHydra.instance().config_loader()
+            return OverridesParser.create(loader).parse_overrides([argument])[0]
     except HydraException:
         return None
 
@@ -183,7 +201,7 @@ def read_grids(experiment: str) -> Grids:
         ValueError: what stands below `sweep` is not a mapping of names to grids.
     """
     file = files("conf") / "experiment" / f"{experiment}.yaml"
-    if not file.is_file():  # Hydra says which experiments there are
+    if not file.is_file():  # a user's own, or refused by bench.choices
         return {}
     grids = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get(SWEEP, {})
     if not isinstance(grids, dict) or not all(isinstance(grid, dict) for grid in grids.values()):
@@ -195,10 +213,12 @@ def read_grids(experiment: str) -> Grids:
 
 def _chosen(wanted: Sequence[object], experiment: str, grids: Grids) -> list[str]:
     names = [str(name) for name in wanted] or list(grids)
-    if unknown := [name for name in names if name not in grids]:
-        raise ValueError(
-            f"sweep={','.join(unknown)}: experiment={experiment} has the grids {', '.join(grids)}"
-        )
+    for name in names:
+        if name not in grids:
+            raise ValueError(
+                f"sweep={name} names no grid of experiment={experiment}: "
+                f"{nearest_of(name, list(grids))}"
+            )
     return names
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
+from bench.errors import nearest_of
 from bench.former import ABSENT, FORMER, value_at
 
 Rule = Callable[[str, Any], str | None]
@@ -396,7 +397,7 @@ def _check_names(section: type[Section], given: Mapping[str, Any]) -> None:
     for wrong in sorted(given.keys() - own, key=str):
         if wrong in (f.name for f in fields(section)):
             raise ValueError(f"{section.prefix}{wrong} is set for the whole run: give {wrong}=…")
-        raise ValueError(f"{section.prefix}{wrong} is no setting: there are {', '.join(own)}")
+        raise ValueError(f"{section.prefix}{wrong} is no setting: {nearest_of(str(wrong), own)}")
 
 
 def _key(section: type[Section], setting: Any) -> str:

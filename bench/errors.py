@@ -1,8 +1,8 @@
 """Errors that users can fix, as one sentence; anything else is a bug with its traceback."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 from bench.runtime.printing import printable
 
@@ -25,16 +25,47 @@ class RunError(Exception):
         super().__init__(printable(message, kept="\n\t"))
 
 
+NEAR = 0.6
+"""Least similarity, in [0, 1], of a known word that is suggested."""
+
+EQUALLY_NEAR = 0.02
+"""Largest difference in similarity of words that are suggested together."""
+
+MOST_SUGGESTED = 3
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence that refuses a word; without a known one near it, empty.
+    """The end of a sentence that refuses a word; empty if no known word is near it.
 
     Args:
         word: what was given.
-        known: what could be meant, such as "evaluator.samples"; its last part alone is near, too.
+        known: what could be meant, such as "evaluator.samples"; the last part of a name counts
+            most, so that "sample" is near it, too.
     """
-    names = {part: name for name in known for part in (name.rpartition(".")[2], name)}
-    near = get_close_matches(word, names, n=1)
-    return f"did you mean {names[near[0]]}?" if near else ""
+    near = {name: _similarity(word.lower(), name.lower()) for name in known}
+    best = max(near.values(), default=0.0)
+    found = [name for name in near if near[name] >= max(NEAR, best - EQUALLY_NEAR)]
+    found = sorted(found, key=lambda name: -near[name])[:MOST_SUGGESTED]  # stable: ties in order
+    return f"did you mean {_either(found)}?" if found else ""
+
+
+def nearest_of(word: str, known: Sequence[str]) -> str:
+    """The end of a sentence that refuses a word: the nearest known words, then all of them."""
+    question = did_you_mean(word, known)
+    there = f"here {'is' if len(known) == 1 else 'are'} {', '.join(known)}"
+    return f"{question} T{there}" if question else f"t{there}"
+
+
+def _similarity(word: str, name: str) -> float:
+    """Similarity of two dotted names, in [0, 1]: of their last parts, less if sections differ."""
+    (section, _, last), (own_section, _, own) = (each.rpartition(".") for each in (word, name))
+    apart = 0.1 * (1 - SequenceMatcher(None, section, own_section).ratio())
+    whole = SequenceMatcher(None, word, name).ratio() if not section else 0.0
+    return max(whole, SequenceMatcher(None, last, own).ratio() * (1 - apart))
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 @contextmanager

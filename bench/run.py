@@ -18,7 +18,8 @@ from bench.build import (
     build_options,
     build_trainer,
     cache_root,
-    check_root,
+    check_keys,
+    check_shape,
     plain,
 )
 from bench.config import (
@@ -31,8 +32,10 @@ from bench.config import (
 )
 from bench.data.dataset import Dataset
 from bench.errors import RunError, one_sentence
+from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence, is_known
 from bench.evaluation.evaluator import check_limits, check_size
 from bench.evaluation.extractors.registry import check_extractors
+from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import (
     ABSENT,
@@ -96,7 +99,7 @@ def run(
         RunError: the configuration, the data or the machine does not allow the run.
     """
     with one_sentence(), trusting(_trusted(cfg, overrides), "trust=[{}]"):
-        check_root(cfg)
+        check_keys(cfg, overrides)
         OmegaConf.resolve(cfg)
         config = plain(cfg)
         settings = read_settings(config)
@@ -200,6 +203,7 @@ class _Job:
 
     def train(self, records: RunDirectory | None) -> RunResult:
         """Build everything, train, evaluate and record how it ended."""
+        check_shape(self.settings)
         dataset = build_dataset(self.settings, self.world)
         memory = PeakMemory(self.device)
         checkpoints = self.path / "checkpoints"
@@ -215,6 +219,7 @@ class _Job:
             with memory.excluding():
                 cache = cache_root(self.settings)
                 evaluator = build_evaluator(options, dataset, self.device, cache)
+            _warn_of_classifier(evaluator.reference)
             of_data: dict[str, object] = {"data_hash": dataset.hash}
             if dataset.notes:
                 of_data["data_notes"] = list(dataset.notes)
@@ -262,6 +267,16 @@ def _announce(dataset: Dataset, *, trained: bool) -> None:
     log.info("  %s: %s", dataset.name, words)
     for note in dataset.notes:
         log.info("  %s: %s", dataset.name, note)
+
+
+def _warn_of_classifier(reference: Reference) -> None:
+    """Say how often the data set's own classifier errs, on whose features a FID rests."""
+    for extractor in reference.extractors:
+        error = reference.classifier_error(extractor)
+        if is_known(error):
+            level = logging.WARNING if error > WARN_ABOVE else logging.INFO
+            sentence = error_sentence(extractor.name, error)
+            log.log(level, "  %s: %s", reference.dataset.name, sentence)
 
 
 def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, command: str) -> Status:

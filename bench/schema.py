@@ -234,8 +234,9 @@ COLUMNS = (
     Column("reverse_kl_perfect", "perfect", range=DIVERGENCE,
            meaning="`reverse_kl` of a perfect sampler."),
     Column("classifier_error", "perfect", range=SHARE,
-           meaning="Error rate of the classifier that counts modes on held-out samples (a "
-                   "stack is wrong if one of its digits is)."),
+           meaning="Error rate on held-out samples of the classifier that counts modes and on "
+                   "whose features FID (domain) rests (a stack is wrong if one of its digits "
+                   "is); pages warn above 10 %."),
 
     Column("bits_per_dim", "held-out", "bits/dim ≤", "", "lower", tables={"held-out": 1},
            explained=True,

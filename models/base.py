@@ -33,6 +33,14 @@ class Labelled(Protocol):
     def __call__(self, n: int, /, *, uniform: bool) -> Batch: ...  # noqa: D102
 
 
+class ShapeError(ValueError):
+    """A network cannot be built for samples of a shape."""
+
+
+class LabelsError(ValueError):
+    """A model needs class labels, and the data has none."""
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """The data that a model is built for, as far as models may know it.
@@ -55,9 +63,9 @@ class DataSpec:
     labelled: Labelled | None = None
 
     def require_labels(self, what: str) -> None:
-        """Raise ValueError if there are no labels and `what`, named in the message, needs them."""
+        """Raise LabelsError if there are no labels and `what`, named in the message, needs them."""
         if self.num_classes < 1:
-            raise ValueError(
+            raise LabelsError(
                 f"{what} needs class labels, and this data has none: choose an unconditional "
                 "model, or sort the images into one sub-folder per class"
             )

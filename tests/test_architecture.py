@@ -82,11 +82,12 @@ def test_the_bench_knows_no_family():
 FLOORS = (
     ("bench/schema", "bench/former", "models"),
     ("bench/runtime",),
-    ("bench/errors", "bench/config", "bench/command_line", "bench/data", "bench/cost"),
-    ("bench/training", "bench/evaluation"),
+    ("bench/errors",),
+    ("bench/config", "bench/command_line", "bench/data", "bench/cost"),
+    ("bench/choices", "bench/training", "bench/evaluation"),
     ("bench/build",),
     ("bench/runs",),
-    ("bench/run", "bench/export", "bench/compare"),
+    ("bench/run", "bench/cache", "bench/export", "bench/compare"),
     ("bench/cli",),
     ("bench/__main__",),
 )
@@ -154,7 +155,7 @@ def test_metrics_are_functions_of_features():
 
 
 def test_only_the_entry_and_the_run_see_hydra():
-    names = ("build", "cli", "command_line", "errors", "run")
+    names = ("build", "choices", "cli", "command_line", "errors", "run")
     below = ("runs/constructors", "runs/reload", "runtime/joblib_processes")
     entries = tuple(f"bench/{name}.py" for name in (*names, *below))
     assert offenders("bench", "hydra", "omegaconf", but=entries) == {}
@@ -179,6 +180,7 @@ def test_modules_are_short():
         ("bench.runs.directory", ("torch", "wandb", "hydra")),
         ("bench.compare.cli", ("torch", "wandb", "hydra", "jinja2")),
         ("bench.export", ("torch", "wandb")),
+        ("bench.cache", ("torch", "wandb", "hydra")),
     ],
 )
 def test_what_starts_first_is_light(module, heavy):
@@ -186,7 +188,9 @@ def test_what_starts_first_is_light(module, heavy):
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["bench.cli", "bench.compare.cli", "bench.export", "bench.run"])
+@pytest.mark.parametrize(
+    "module", ["bench.cli", "bench.cache", "bench.compare.cli", "bench.export", "bench.run"]
+)
 def test_every_command_starts_without_what_only_an_extra_installs(module):
     program = (
         "import sys\n"

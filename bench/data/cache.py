@@ -18,6 +18,7 @@ from tokenize import TokenError
 
 import numpy as np
 
+from bench.data.cache_root import default_cache_root
 from bench.data.dataset import Dataset, Split, content_hash
 from bench.runtime.atomic_files import FULL, building, remove, sweep, sweep_former, sync, unreadable
 
@@ -143,11 +144,6 @@ class Decoded:
     test: Split
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-def default_cache_root() -> Path:
-    """Return $BENCH_CACHE, else ~/.cache/gan-vs-diffusion; data folders are never written to."""
-    return Path(os.environ.get("BENCH_CACHE") or "~/.cache/gan-vs-diffusion").expanduser()
 
 
 def files_key(files: Iterable[Path]) -> str:

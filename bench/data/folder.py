@@ -1,6 +1,6 @@
 """Loader of local images: a folder or zip file, as a data set of its own or a published one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def load_folder(
     fit: str = "crop",
     bits: int | None = None,
     path: str | None = None,
+    check_classes: Callable[[int], None] | None = None,
 ) -> Dataset:
     """Load a folder or zip file of images; `bench.data.layout.arrange` defines the layouts.
 
@@ -54,6 +55,8 @@ def load_folder(
         bits: bit depth of 16-bit files, 1 to 16; None for the smallest of 8, 10, 12, 14 and 16 that
             holds the largest value.
         path: the folder or zip file.
+        check_classes: called with the number of classes before the first image is decoded; refuses
+            a number by raising ValueError. It is not called for data that is cached.
 
     Raises:
         FileNotFoundError: path is missing.
@@ -64,7 +67,8 @@ def load_folder(
         raise ValueError("dataset.path=null: set it to a folder or zip file of images.")
     wanted = Wanted(channels, image_size, fit=fit, bits=bits)
     _check(wanted)
-    return replace(_load(name, flip, path, wanted, None, cache_root), own=True)
+    loaded = _load(name, flip, path, wanted, None, cache_root, check_classes)
+    return replace(loaded, own=True)
 
 
 def _check(wanted: Wanted) -> None:
@@ -117,12 +121,15 @@ def _load(
     wanted: Wanted,
     classes: tuple[str, ...] | None,
     cache_root: Path | None,
+    check_classes: Callable[[int], None] | None = None,
 ) -> Dataset:
     tree = open_tree(path)
     key = ("local", tree.key(), wanted, classes, PIL.__version__)
 
     def decode(allocate: Allocate) -> Decoded:
         layout = arrange(tree)
+        if check_classes is not None:
+            check_classes(len(layout.classes))
         if classes is not None:
             layout = _as_published(tree, layout, name, classes)
         names = (*layout.train.names, *layout.test.names)

@@ -131,13 +131,20 @@ class Reference:
         if dataset.frequencies is not None:
             dimensions = None if dataset.mixture is None else dataset.mixture.centres.shape[1]
             known |= perfect_sampler(dataset.frequencies, samples, dimensions=dimensions)
-        for extractor in self.extractors:
-            if extractor.names_classes and extractor.test_accuracy is not None:
-                parts = (
-                    dataset.shape[0] if dataset.stacked_from else 1
-                )  # correct only if all digits are read correctly
-                known["classifier_error"] = 1 - extractor.test_accuracy**parts
+        for error in map(self.classifier_error, self.extractors):
+            if error is not None:
+                known["classifier_error"] = error
         return known
+
+    def classifier_error(self, extractor: Extractor) -> float | None:
+        """Share of held-out images that an extractor's classifier misclassifies, if known.
+
+        None for extractors that do not classify into the data's classes.
+        """
+        if not extractor.names_classes or extractor.test_accuracy is None:
+            return None
+        parts = self.dataset.shape[0] if self.dataset.stacked_from else 1
+        return 1 - extractor.test_accuracy**parts  # a stack is wrong if one of its digits is
 
     def _cached(
         self,

@@ -207,6 +207,16 @@ def sweep(folder: Path) -> None:
             lock.unlink(missing_ok=True)
 
 
+def under_construction(folder: Path) -> list[Path]:
+    """Locks of running processes that are `building` in a folder; leftovers of others are removed.
+
+    Raises:
+        PermissionError: the folder cannot be listed.
+    """
+    sweep(folder)
+    return sorted(folder.glob(f".*{_LOCK}"))
+
+
 def sweep_former(folder: Path, name: re.Pattern[str]) -> None:
     """Remove leftovers, older than a day, of killed processes of versions without locks.
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.base import ShapeError
 from models.gan.networks.dcgan import halvings, upsample
 
 GROUPS = 8
@@ -149,7 +150,7 @@ class ResidualBlock(nn.Module):
 def _check(data_shape: tuple[int, ...], width: int, levels: int = 1) -> None:
     """Raise ValueError for unsupported sizes."""
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
-        raise ValueError(
+        raise ShapeError(
             "convolutional autoencoders need data_shape (C, H, W) with H and W at least 8, got "
             f"{tuple(data_shape)}: choose another model, or larger images"
         )

@@ -24,7 +24,8 @@ class Case:
         prepare: writes the input into the folder.
         spoil: what is done to a finished run of the same command, copied into the folder; None for
             no such run.
-        program: what the arguments are given to.
+        program: what the arguments are given to; "bench.cli" for a command line that is refused
+            before any job, of which only the arguments of the case are given.
         exit_code: of the program.
         own_process: whether the program is started as a user does, which takes seconds.
         check: for an input that is accepted, asserts what `said` says of the run directory or, for

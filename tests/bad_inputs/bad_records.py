@@ -798,7 +798,7 @@ COMPARE = (
     ),
     compared(
         "a server for the report, `--serve`",
-        "--serve is gone, the report is one file and needs no server: open it with --open",
+        "--serve was removed: the report is one file, open it with --open",
         two_budgets,
         ("{folder}/runs", "--serve", "8000"),
     ),

@@ -1,10 +1,12 @@
 """Bad settings of evaluator, extractors, training and machine."""
 
+import fcntl
 import shutil
 from pathlib import Path
+from typing import TextIO
 
-from bad_case import Case
-from bad_files import file, folder, pngs, trapped_weights
+from bad_case import Case, nothing
+from bad_files import Prepare, file, folder, pngs, trapped_weights
 
 import bench
 
@@ -18,6 +20,12 @@ INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={fold
 def setting(said: str, *arguments: str) -> Case:
     """A case whose arguments say best what it is."""
     return Case(" ".join(f"`{argument}`" for argument in arguments), said, arguments)
+
+
+def line(said: str, *arguments: str) -> Case:
+    """The same of a command line that is refused before any job of it starts."""
+    given = " ".join(f"`{argument}`" for argument in arguments)
+    return Case(given, said, arguments, program="bench.cli")
 
 
 def _assert_recorded(run: Path, *lines: str) -> None:
@@ -78,11 +86,11 @@ EVALUATOR = (
 
 EXTRACTORS = (
     setting(
-        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception?",
+        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception? There …",
         "evaluator.extractor=inceptoin",
     ),
     setting(
-        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception?",
+        "evaluator.extractor names no extractor by 'inceptoin': did you mean inception? There …",
         "evaluator.extractor=[domain,inceptoin]",
         NO_DATA,
     ),
@@ -92,7 +100,7 @@ EXTRACTORS = (
         NO_DATA,
     ),
     setting(
-        "evaluator.extractor names no extractor by ['domain']: did you mean domain?",
+        "evaluator.extractor names no extractor by ['domain']: did you mean domain? There are …",
         "evaluator.extractor=[[domain]]",
         NO_DATA,
     ),
@@ -108,7 +116,7 @@ EXTRACTORS = (
         NO_DATA,
     ),
     setting(
-        "evaluator.weights names no extractor by 'inceptoin': did you mean inception?",
+        "evaluator.weights names no extractor by 'inceptoin': did you mean inception? There …",
         "+evaluator.weights.inceptoin=x",
         NO_DATA,
     ),
@@ -141,6 +149,15 @@ EXTRACTORS = (
         ),
         (*UNLABELLED, "evaluator.extractor=domain"),
         folder("data", pngs(24)),
+    ),
+    Case(
+        "unlabelled images that cannot be decoded, for the domain extractor: refused before",
+        (
+            "folder has no class labels, so it has no domain classifier: choose "
+            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+        ),
+        (*UNLABELLED, "evaluator.extractor=[patches,domain]"),
+        folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
     ),
     Case(
         "weights for an extractor that is not used",
@@ -305,6 +322,36 @@ TRAINING = (
     ),
     setting(
         (
+            "DiT: data_shape must be (C, H, W) with sides that are multiples of patch_size=4, got "
+            "(3, 31, 31): choose another patch_size, or larger images"
+        ),
+        "model=dit_small",
+        "dataset=folder",
+        NO_DATA,
+        "dataset.image_size=31",
+    ),
+    setting(
+        (
+            "data_shape must be (C, H, W) with H and W at least 8, since the networks halve them, "
+            "got (1, 4, 4): choose another model, or larger images"
+        ),
+        "model=cgan_small",
+        "dataset=folder",
+        NO_DATA,
+        "dataset.image_size=4",
+        "dataset.channels=1",
+    ),
+    Case(
+        "unlabelled images that cannot be decoded, for a class-conditional model: refused before",
+        (
+            "a conditional GAN needs class labels, and this data has none: choose an unconditional "
+            "model, or sort the images into one sub-folder per class"
+        ),
+        ("model=cgan_small", *UNLABELLED),
+        folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
+    ),
+    setting(
+        (
             "U-Net: data_shape must be (C, H, W) with sides >= 4, got (2,): choose another "
             "model, or larger images"
         ),
@@ -433,23 +480,94 @@ MACHINE = (
 COMMAND_LINE = (
     Case(
         "an unknown model",
-        ("In 'config': Could not find 'model/gpt' Available options in 'model': cgan cgan_small …"),
+        "model=gpt names no model: there are cgan, cgan_small, …",
         ("model=gpt",),
-        exit_code=1,
         own_process=True,
     ),
-    Case(
-        "an unknown setting",
-        (
-            "Could not override 'budget.image'. To append to your config use "
-            "+budget.image=5 Key 'image' is not in struct …"
-        ),
-        ("budget.image=5",),
-        exit_code=1,
-        own_process=True,
+    line(
+        "model=dcgan_smal names no model: did you mean dcgan_small? There are cgan, …",
+        "model=dcgan_smal",
+    ),
+    line(
+        "model=gan_small names no model: did you mean cgan_small or sgan_small? There are cgan, …",
+        "-m",
+        "model=dcgan_small,gan_small",
+        "seed=0,1",
+    ),
+    line(
+        "dataset=cifr names no dataset: did you mean cifar10? There are cifar10, digits, …",
+        "dataset=cifr",
+    ),
+    line(
+        "experiment=familes names no experiment: did you mean families? There are "
+        "choose_ddpm_small, …",
+        "-m",
+        "experiment=quickstart,familes",
+    ),
+    line(
+        "sweep=rael names no grid of experiment=families: did you mean real? There are real, "
+        "families",
+        "-m",
+        "experiment=families",
+        "sweep=rael",
+    ),
+    line("budget=short names no budget: there is default", "budget=short"),
+    line(
+        "hydra/launcher=basik names no launcher: did you mean basic? There are basic, …",
+        "-m",
+        "hydra/launcher=basik",
+    ),
+    line(
+        "budget.image is no setting: did you mean budget.images? budget has images, …",
+        "budget.image=5",
+    ),
+    line(
+        "trainer.log_evry is no setting: did you mean trainer.log_every? trainer has log_every, …",
+        "trainer.log_evry=5",
+    ),
+    line(
+        "model.training.bacth_size is no setting: did you mean model.training.batch_size? "
+        "model.training of ddpm_small has batch_size, …",
+        "-m",
+        "model=ddpm_small,dcgan_small",
+        "model.training.bacth_size=5,6",
+    ),
+    line(
+        "model.training.lr_schedule is no setting: model.training of dcgan_small has batch_size, "
+        "optimizers, ema_decay, clip_norm, warmup_images; +model.training.lr_schedule=… hands it "
+        "to bench.training.recipe.Recipe",
+        "model.training.lr_schedule=cosine",
+    ),
+    line(
+        "batch_size is no setting: did you mean model.training.batch_size or "
+        "evaluator.batch_size? The configuration has model, …",
+        "batch_size=5",
+    ),
+    line("modle is no setting: did you mean model? The configuration has …", "modle=dcgan"),
+    line(
+        "model.build.network is no setting: did you mean model.build.generator? model.build of "
+        "dcgan_small has …",
+        "~model.build.network",
     ),
     setting(
-        "sample is no setting, and no setting interpolates it: did you mean evaluator.samples?",
+        "trainer.log_evry is no setting: did you mean log_every? There are log_every, "
+        "checkpoint_seconds, compile",
+        "+trainer.log_evry=5",
+    ),
+    setting(
+        "model.foo is no setting, and no setting interpolates it: leave it out", "+model.foo=3"
+    ),
+    setting(
+        "dataset.fold is no setting, and no setting interpolates it: leave it out",
+        "++dataset.fold.size=3",
+    ),
+    setting(
+        "model.trainig is no setting, and no setting interpolates it: did you mean model.training?",
+        "+model.trainig.batch_size=3",
+    ),
+    setting(
+        "sample is no setting, and no setting interpolates it: did you mean evaluator.samples "
+        "or dataset.samples?",
         "+sample=500",
     ),
     setting(
@@ -507,8 +625,65 @@ NAMES = (
     ),
 )
 
+_held: list[TextIO] = []
+
+
+def _cache(root: Path) -> None:
+    """A cache with a classifier of "cats"."""
+    name = f"cats-{16 * 'a'}-{8 * 'b'}.safetensors"
+    folder("cache", {f"classifiers/{name}": b"cat", f"names/{16 * 'a'}": b"cats"})(root)
+
+
+def _cache_in_use(root: Path) -> None:
+    """The same while a process decodes images; the lock is held until the tests end."""
+    _cache(root)
+    _held.append((root / "cache" / f".{24 * 'c'}.bench-lock").open("w"))
+    fcntl.flock(_held[-1], fcntl.LOCK_EX)
+
+
+def cached(given: str, said: str, *arguments: str, prepare: Prepare = _cache) -> Case:
+    """A case of `python -m bench.cache`."""
+    place = ("--cache-root={folder}/cache",)
+    return Case(given, said, (*place, *arguments), prepare, program="bench.cache")
+
+
+CACHE = (
+    cached(
+        "`bench.cache --clear` while a run decodes images",
+        f"<folder>/cache is being filled by another process (.{24 * 'c'}.bench-lock is locked): "
+        "give the command again when it is done, nothing was removed",
+        "--clear",
+        prepare=_cache_in_use,
+    ),
+    cached(
+        "`bench.cache --clear cast`",
+        "--clear cast names no cached data set: did you mean cats? There is cats",
+        "--clear",
+        "cast",
+    ),
+    cached(
+        "`bench.cache --clear` of an empty cache",
+        "--clear cats names no cached data set: the cache is empty",
+        "--clear",
+        "cats",
+        prepare=nothing,
+    ),
+    cached(
+        "`bench.cache --older-than 3`",
+        "--older-than says what to remove: give --clear, too",
+        "--older-than=3",
+    ),
+    cached(
+        "`bench.cache --clear --older-than -3`",
+        "--older-than must not be negative, got -3",
+        "--older-than=-3",
+        "--clear",
+    ),
+)
+
 AREAS = {
     "Command line": COMMAND_LINE,
+    "Cache": CACHE,
     "Names": NAMES,
     "Evaluator": EVALUATOR,
     "Extractors": EXTRACTORS,

@@ -1,11 +1,13 @@
 """Every bad input gives its expected message before anything is trained."""
 
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from bad_page import AREAS, CASES, page
 from bad_records import RUNS
 from in_process import bench
 
-from bench import export
+from bench import cache, cli, export
 from bench.compare import cli as compare
 from bench.config import run_directory
 from bench.errors import RunError
@@ -113,12 +115,29 @@ def refusal(case: Case, root: Path, directory: Path, capsys: pytest.CaptureFixtu
         with pytest.raises(RunError) as refused:  # bench.cli shows it and exits with 2
             bench(*overrides(case, root))
         return str(refused.value)
-    main = {"bench.export": export.main, "bench.compare": compare.main}[case.program]
+    main = MAINS[case.program]
     capsys.readouterr()
     assert main(arguments) == case.exit_code
     shown = capsys.readouterr()
     assert shown.out == ""
-    return shown.err.removeprefix(f"{case.program}: ").removesuffix("\n")
+    program = case.program.removesuffix(".cli")
+    return shown.err.removeprefix(f"{program}: ").removesuffix("\n")
+
+
+def command_line(arguments: list[str]) -> int:
+    """`python -m bench`, as far as a line that is refused before any job of it gets."""
+    with mock.patch.object(sys, "argv", ["bench", *arguments]), pytest.raises(SystemExit) as ended:
+        cli.main()
+    gc.enable()
+    return ended.value.code if isinstance(ended.value.code, int) else 1
+
+
+MAINS = {
+    "bench.cache": cache.main,
+    "bench.cli": command_line,
+    "bench.compare": compare.main,
+    "bench.export": export.main,
+}
 
 
 def refusal_of_process(case: Case, arguments: list[str]) -> str:

@@ -64,7 +64,7 @@ def test_the_configuration_and_the_fields_are_the_same_settings():
         (
             "evaluator.sample",
             5,
-            "evaluator.sample is no setting: there are samples, ",
+            "evaluator.sample is no setting: did you mean samples? There are samples, ",
         ),
         ("trainer.seed", 5, "trainer.seed is set for the whole run: give seed=…"),
         ("budget", None, "budget.images is missing: it must be a number or null"),

@@ -57,7 +57,10 @@ def test_the_command_line_replaces_a_grids_override_and_picks_grids():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (["-m", "experiment=families", "sweep=nothing"], "has the grids real, families"),
+        (
+            ["-m", "experiment=families", "sweep=nothing"],
+            "experiment=families: there are real, families$",
+        ),
         (["-m", "experiment=quickstart", "sweep=a"], "experiment=quickstart has no grids"),
         (["-m", "sweep=a"], "no experiment is named"),
         (["experiment=claims_small"], "is a sweep: add -m"),

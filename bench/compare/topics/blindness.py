@@ -4,21 +4,19 @@ import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from bench.compare.cells import computed
 from bench.compare.comparison import Comparison, analysis
 from bench.compare.eval_rows import REMEDY
 from bench.compare.read import Run
 from bench.evaluation.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
+from bench.evaluation.classifier_error import error_sentence
 from bench.schema import BLIND, Column
 
 BLIND_SENTENCE = (
     "In the features of {extractor}, {metric} does not separate {kinds} from held-out images "
     "({real}): a good value is no evidence of quality here, and none is bold."
 )
-ERROR_SENTENCE = (
-    "The features of {extractor} come from a classifier of the data's own classes, which "
-    "misclassifies {error} % of held-out images."
-)
+OWN_CLASSIFIER = "domain"
+"""The extractor whose features come from a classifier of the data's own classes."""
 
 
 @analysis
@@ -80,13 +78,24 @@ def blind_sentences(comparison: Comparison, extractor: str, columns: Iterable[Co
     ]
 
 
-def error_sentences(comparison: Comparison) -> list[str]:
-    """A sentence with the error rate of the domain extractor's classifier, if it is used."""
-    errors = [entry.mean["classifier_error"] for entry in comparison.entries if entry.finished]
-    known = [error for error in errors if not math.isnan(error)]
-    if "domain" not in comparison.extractors or not known:
-        return []
-    return [ERROR_SENTENCE.format(extractor="domain", error=computed(100 * known[0]))]
+def error_sentences(comparison: Comparison, extractor: str) -> list[str]:
+    """How often the classifier errs on whose features this extractor's scores rest.
+
+    Empty for other extractors, and if no run recorded it (as in earlier versions).
+    """
+    sentence = error_sentence(extractor, classifier_error(comparison, extractor))
+    return [sentence] if sentence else []
+
+
+def classifier_error(comparison: Comparison, extractor: str) -> float | None:
+    """Share of held-out images that the classifier of an extractor misclassifies; None if unknown.
+
+    It depends on data and extractor, on which all entries agree.
+    """
+    if extractor != OWN_CLASSIFIER or extractor not in comparison.extractors:
+        return None
+    errors = (e.mean["classifier_error"] for e in comparison.entries if e.finished)
+    return next((error for error in errors if not math.isnan(error)), None)
 
 
 def _recorded(run: Run, extractor: str) -> tuple[BlindSpot, ...]:

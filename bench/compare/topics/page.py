@@ -130,11 +130,13 @@ def listed(sentences: Sequence[str]) -> tuple[Notes, ...]:
 
 
 def _explained(comparison: Comparison, table: str, extractor: str | None = None) -> list[str]:
-    """Explanations of a table's columns, and their blind spots."""
+    """Explanations of a table's columns, their blind spots, and the error behind their FID."""
     shown = with_values(comparison, measures(table, extractor))
     meanings = [m.column.meaning for m in shown if m.column.explained]
-    blind = blind_sentences(comparison, extractor, shown_in(table)) if extractor else []
-    return meanings + blind
+    if extractor is None:
+        return meanings
+    blind = blind_sentences(comparison, extractor, shown_in(table))
+    return meanings + blind + error_sentences(comparison, extractor)
 
 
 def _quality(comparison: Comparison) -> Topic:
@@ -142,8 +144,6 @@ def _quality(comparison: Comparison) -> Topic:
     followed = any("hindsight" in heading for heading in table.headings)
     sentences = [HINDSIGHT_SENTENCE] if followed else []
     sentences += _explained(comparison, "quality", *comparison.extractors[:1])
-    if not counts_modes(comparison):  # otherwise stated there
-        sentences += error_sentences(comparison)
     return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
 
 

@@ -15,9 +15,10 @@ from bench.compare.stats import (
     paired_difference,
     unpaired_difference,
 )
-from bench.compare.topics.blindness import blind_sentences
+from bench.compare.topics.blindness import blind_sentences, classifier_error
 from bench.compare.topics.curves import Curve, LearningCurves, at, learning_curves
 from bench.compare.topics.pareto import sampling_front
+from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence
 from bench.evaluation.collapse import shows_copying
 from bench.schema import MEASURED
 
@@ -88,6 +89,9 @@ def recommendation(comparison: Comparison) -> tuple[str, ...]:
         unusable = any(run.state == "unusable" for run in of_best)
         what = "failed or cannot be used (see the notes)" if unusable else "failed"
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
+    error = classifier_error(comparison, comparison.extractors[0])
+    if error is not None and error > WARN_ABOVE:
+        sentences.append(error_sentence(comparison.extractors[0], error))
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
         return (*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked))
     return (*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked))

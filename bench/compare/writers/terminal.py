@@ -10,7 +10,7 @@ from rich.text import Text
 
 from bench.compare.cells import NOTHING, exact
 from bench.compare.comparison import Comparison, Entry
-from bench.compare.topics.blindness import blind_sentences
+from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import ARROWS, Measure, measure, measures, with_values
 from bench.compare.topics.modes import perfect_scores
 from bench.compare.topics.page import notes
@@ -70,7 +70,10 @@ def show(console: Console, comparison: Comparison) -> None:
     said = [
         sentence
         for extractor in comparison.extractors[:1]
-        for sentence in blind_sentences(comparison, extractor, shown_in("quality"))
+        for sentence in (
+            *error_sentences(comparison, extractor),
+            *blind_sentences(comparison, extractor, shown_in("quality")),
+        )
     ]
     for sentence in (*said, *notes(comparison)):
         console.print(Text(f"  {printable(sentence)}", style="yellow"))

@@ -122,12 +122,21 @@ def build_domain(
         return DomainExtractor(*_with_accuracy(weights))
     if shipped.exists() and _fits(shipped, dataset):
         return DomainExtractor(*_with_accuracy(shipped))
-    if dataset.num_classes < 2:
-        raise ValueError(
-            f"{dataset.name} has no class labels, so it has no domain classifier: "
-            "choose evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
-        )
+    check_labelled(dataset.name, dataset.num_classes)
     return DomainExtractor(*_trained_here(dataset, device, cache_dir))
+
+
+def check_labelled(name: str, num_classes: int) -> None:
+    """Refuse data without classes, for which no classifier can be trained.
+
+    Raises:
+        ValueError: naming the data set and other extractors.
+    """
+    if num_classes < 2:
+        raise ValueError(
+            f"{name} has no class labels, so it has no domain classifier: choose "
+            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+        )
 
 
 def _trained_here(

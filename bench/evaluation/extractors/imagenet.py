@@ -57,6 +57,14 @@ def installed() -> bool:
     return all(importlib.util.find_spec(name) for name in (_NETWORK_PACKAGE, _WEIGHTS_PACKAGE))
 
 
+def check_installed() -> None:
+    """Raise FileNotFoundError with the command that installs the packages, if they are missing."""
+    if not installed():
+        raise FileNotFoundError(
+            f"evaluator.extractor={NAME} needs two optional packages: {install('imagenet')}"
+        )
+
+
 def build_efficientnet(
     name: str, dataset: Dataset, device: torch.device | str, cache_dir: Path, weights: Path | None
 ) -> Extractor:
@@ -68,10 +76,7 @@ def build_efficientnet(
     """
     del device, cache_dir
     channels = checked_channels(dataset, name)
-    if not installed():
-        raise FileNotFoundError(
-            f"evaluator.extractor={name} needs two optional packages: {install('imagenet')}"
-        )
+    check_installed()
     path = _packaged_weights() if weights is None else weights
     try:
         network = EfficientNetLite0(read_tensors(path))

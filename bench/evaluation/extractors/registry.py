@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench.data.dataset import Dataset
-from bench.errors import did_you_mean
+from bench.errors import nearest_of
 from bench.evaluation.blind_spots import NEAR_COPIES, BlindSpot
 from bench.evaluation.extractors import domain, fidelity, imagenet, patches
 from bench.evaluation.extractors.base import Extractor, IdentityExtractor
@@ -63,7 +63,7 @@ def check_extractors(
     Raises:
         ValueError: a name is unknown or repeated, there is none, no data suits all, or weights are
             given for others.
-        FileNotFoundError: there is no such file of weights.
+        FileNotFoundError: there is no such file of weights, or an optional package is missing.
     """
     known = sorted(POINT_BUILDERS | IMAGE_BUILDERS)
     given = {name: path for name, path in weights.items() if path}
@@ -71,8 +71,10 @@ def check_extractors(
     for setting, words in (("extractor", names or ()), ("weights", weights)):
         for name in words:
             if name not in known:
-                remedy = did_you_mean(str(name), known) or f"there are {', '.join(known)}"
+                remedy = nearest_of(str(name), known)
                 raise ValueError(f"evaluator.{setting} names no extractor by {name!r}: {remedy}")
+    if imagenet.NAME in (names or ()):
+        imagenet.check_installed()
     if names is not None:
         if not names or len(set(names)) < len(names):
             raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
@@ -97,6 +99,25 @@ def check_used(weights: Iterable[str], names: Collection[str]) -> None:
             f"evaluator.weights are given for {unused}, which evaluator.extractor lacks: name "
             "the extractor there, or leave its weights out"
         )
+
+
+def check_classes(
+    chosen: str | Sequence[str] | None, weights: Mapping[str, str | None], data: str, classes: int
+) -> None:
+    """Refuse extractors that need classes as soon as it is known that the data has none.
+
+    Args:
+        chosen: one name or several; None where the data decides.
+        weights: local path of the weights by extractor, whose data is checked when they are read.
+        data: name of the data set.
+        classes: number of its classes.
+
+    Raises:
+        ValueError: an extractor needs classes.
+    """
+    names = [chosen] if isinstance(chosen, str) else chosen or ()
+    if "domain" in names and not weights.get("domain"):
+        domain.check_labelled(data, classes)
 
 
 def default_extractors(dataset: Dataset) -> tuple[str, ...]:

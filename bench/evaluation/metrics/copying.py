@@ -135,22 +135,40 @@ def copying(
     same, same_held_out = (closeness == 0) & (index < n), bounds == 0
     of_both = int(same_held_out.sum())
     copied = len(np.unique(index[same]))
-    results = [result(same, same_held_out, _at_most(of_both, m + t, t, copied + of_both))]
+    results = [result(same, same_held_out, hypergeometric_cdf(of_both, m + t, t, copied + of_both))]
     for rank in ranks:
         close = closeness < bounds[rank - 1]
         images = np.unique(index[close])
         # The |images| smallest of all T + M closenesses hold at most rank - 1 held-out ones.
-        more = _at_most(rank - 1, m + t, t, len(images) + rank - 1)
-        trained = _at_most(int((images >= n).sum()), n + t, t, len(images))
+        more = hypergeometric_cdf(rank - 1, m + t, t, len(images) + rank - 1)
+        trained = hypergeometric_cdf(int((images >= n).sum()), n + t, t, len(images))
         results.append(result(close, bounds < bounds[rank - 1], max(more, trained)))
     return min(results, key=lambda each: each.p)
 
 
-def _at_most(x: int, population: int, marked: int, taken: int) -> float:
-    """P(X ≤ x), X of `taken` without replacement being marked (hypergeometric)."""
-    from scipy.stats import hypergeom  # takes a second to import
+def hypergeometric_cdf(x: int, population: int, marked: int, taken: int) -> float:
+    """P(X ≤ x), X of `taken` without replacement being marked.
 
-    return float(hypergeom.cdf(x, population, marked, taken)) if taken else 1.0
+    Probabilities follow from the ratios of successive ones, so that their sum is 1 up to rounding.
+    `scipy.stats.hypergeom`, with equal values, takes a second to import.
+
+    Args:
+        x: number of marked ones.
+        population: size of the population.
+        marked: how many of it are marked.
+        taken: how many are taken.
+    """
+    low, high = max(0, taken - (population - marked)), min(marked, taken)
+    if x >= high:
+        return 1.0
+    if x < low:
+        return 0.0
+    k = np.arange(low, high, dtype=np.float64)
+    rest = population - marked - taken
+    ratios = (marked - k) / (k + 1) * ((taken - k) / (rest + k + 1))  # P(X = k + 1) / P(X = k)
+    logs = np.concatenate([[0.0], np.log(ratios).cumsum()])
+    weights = np.exp(logs - logs.max())
+    return float(weights[: x - low + 1].sum() / weights.sum())
 
 
 class _Two:

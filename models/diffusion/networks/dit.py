@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.base import ShapeError
 from models.diffusion.networks.embedding import TimeEmbedding
 
 
@@ -45,7 +46,7 @@ class DiT(nn.Module):
                 f"DiT: patch_size and heads must be at least 1, got {patch_size} and {heads}"
             )
         if len(data_shape) != 3 or any(side % patch_size for side in data_shape[1:]):
-            raise ValueError(
+            raise ShapeError(
                 f"DiT: data_shape must be (C, H, W) with sides that are multiples of patch_size="
                 f"{patch_size}, got {data_shape}: choose another patch_size, or larger images"
             )

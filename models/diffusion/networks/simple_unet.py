@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from models.base import ShapeError
 from models.diffusion.networks.embedding import TimeEmbedding
 from models.gan.networks.dcgan import upsample
 
@@ -35,7 +36,7 @@ class SimpleUNet(nn.Module):
         """
         super().__init__()
         if len(data_shape) != 3 or min(data_shape[1:]) < 8:
-            raise ValueError(
+            raise ShapeError(
                 f"simple_unet: data_shape must be (C, H, W) with sides >= 8, got {data_shape}: "
                 "choose another model, or larger images"
             )

@@ -16,6 +16,7 @@ convolution to the image. Departures (the printed shapes do not fit, and there i
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.base import ShapeError
 from models.diffusion.networks.embedding import TimeEmbedding
 
 WIDTH = 64
@@ -36,7 +37,7 @@ class StagedDiffusion(nn.Module):
         """
         super().__init__()
         if len(data_shape) != 3 or min(data_shape[1:]) < 8:
-            raise ValueError(
+            raise ShapeError(
                 f"staged_diffusion: data_shape must be (C, H, W) with sides >= 8, got {data_shape}:"
                 " choose another model, or larger images"
             )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.base import ShapeError
 from models.diffusion.networks.embedding import Sinusoids
 
 
@@ -267,7 +268,7 @@ def _check(
 ) -> None:
     """Raise ValueError on sizes that `UNet` cannot build."""
     if len(data_shape) != 3 or min(data_shape[1:]) < 4:
-        raise ValueError(
+        raise ShapeError(
             f"U-Net: data_shape must be (C, H, W) with sides >= 4, got {data_shape}: choose "
             "another model, or larger images"
         )

@@ -12,6 +12,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from models.base import ShapeError
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "layer": lambda channels: nn.GroupNorm(1, channels),
@@ -123,7 +125,7 @@ def halvings(data_shape: tuple[int, ...], **widths: int) -> list[tuple[int, int]
         if width < 1:
             raise ValueError(f"{name} must be at least 1, got {width}")
     if len(data_shape) != 3 or min(data_shape[1:]) < 8:
-        raise ValueError(
+        raise ShapeError(
             "data_shape must be (C, H, W) with H and W at least 8, since the networks halve them, "
             f"got {tuple(data_shape)}: choose another model, or larger images"
         )

@@ -7,7 +7,13 @@ from synthetic_runs import FLOOR, costs, scores
 
 from bench.compare.comparison import Comparison, compare_runs
 from bench.compare.read import read_runs
-from bench.compare.topics.blindness import blind_columns, blind_sentences, blind_to
+from bench.compare.topics.blindness import (
+    blind_columns,
+    blind_sentences,
+    blind_to,
+    classifier_error,
+    error_sentences,
+)
 from bench.compare.topics.page import Section
 from bench.compare.topics.recommendation import BLIND_RANKING, recommendation
 from bench.compare.writers.csv import to_frame
@@ -31,8 +37,8 @@ SENTENCE = (
 def compare(make_run, tmp_path):
     """A comparison of a GAN with a diffusion model that still draws noise, and of held-out data."""
 
-    def made(blind: str) -> Comparison:
-        extra = {f"{BLIND}domain": blind, "classifier_error": 0.29}
+    def made(blind: str, error: float | None = 0.29) -> Comparison:
+        extra = {f"{BLIND}domain": blind, "classifier_error": error}
         gan = scores(5.0, precision=0.7) | costs(1, 0.7) | extra
         noise = scores(80.0, precision=0.95) | costs(50, 31.4) | extra
         make_run("dcgan_small", 0, {"generator": gan})
@@ -70,8 +76,36 @@ def test_what_an_extractor_sees_is_bold(compare):
     assert "does not separate" not in text
 
 
-def test_how_often_the_classifier_errs_is_on_the_page(compare):
-    assert "misclassifies 29 % of held-out images" in text_of(compare("none"))
+ERRS = "FID (domain) rests on a classifier of the data's own classes, which misclassifies {} % of"
+
+
+def test_how_often_the_classifier_errs_stands_below_every_table_of_its_fid(compare):
+    comparison = compare("none", 0.05)
+    for heading in ("Quality", "Bias and memorisation"):
+        table = text_of(comparison).split(f"## {heading}")[1].split("\n## ")[0]
+        assert f"\n- {ERRS.format(5)} held-out images.\n" in table
+    assert "⚠" not in text_of(comparison)
+    assert not any(ERRS.format(5) in sentence for sentence in recommendation(comparison))
+
+
+def test_a_classifier_that_often_errs_is_warned_of_in_the_answer_too(compare):
+    comparison = compare("none", 0.29)
+    assert f"\n- ⚠ {ERRS.format(29)} held-out images, more than 10 %" in text_of(comparison)
+    (warning,) = [s for s in recommendation(comparison) if s.startswith("⚠")]
+    assert ERRS.format(29) in warning
+    assert "evaluator.extractor=[domain,patches]" in warning
+
+
+def test_runs_that_recorded_no_error_say_nothing_of_it(compare):
+    comparison = compare("none", None)
+    assert "misclassifies" not in text_of(comparison)
+    assert classifier_error(comparison, "domain") is None
+
+
+def test_other_extractors_rest_on_no_classifier_of_the_data(compare):
+    comparison = compare("none", 0.29)
+    assert error_sentences(comparison, "inception") == []
+    assert classifier_error(comparison, "domain") == 0.29
 
 
 def test_a_blind_fid_is_bold_in_no_table(compare):
@@ -102,7 +136,9 @@ def test_kid_is_said_in_the_units_of_the_tables(compare):
 
 def test_the_terminal_says_it(compare, capsys):
     show(make_console(), compare(NOISE))
-    assert "does not separate uniform noise (0.92)" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "does not separate uniform noise (0.92)" in said
+    assert f"⚠ {ERRS.format(29)} held-out images" in said
 
 
 def test_the_table_for_machines_holds_it(compare):

