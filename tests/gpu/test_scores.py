@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import fidelity_weights
 import pytest
 import torch
 from equal_randomness import EqualRandomness
@@ -28,12 +27,13 @@ ROUNDING = 1e-4
 SCORES = 1e-3
 """Largest relative error of a score; those that count neighbours may change by some samples."""
 
-RANDOM_WEIGHTS = {
-    "inception": fidelity_weights.inception,
-    "clip-vit-b-32": fidelity_weights.clip,
-    "dinov2-vit-s-14": fidelity_weights.dinov2,
-    "vgg16": lambda: fidelity_weights.SmallVgg16().state_dict(),
+PUBLISHED = {
+    "inception": lambda of: of.inception(),
+    "clip-vit-b-32": lambda of: of.clip(),
+    "dinov2-vit-s-14": lambda of: of.dinov2(),
+    "vgg16": lambda of: of.SmallVgg16().state_dict(),
 }
+"""Random weights of extractors whose weights are published, made by `fidelity_weights`."""
 
 
 def digits() -> Dataset:
@@ -73,17 +73,21 @@ def test_features_of_imagenet_agree(device: torch.device, tmp_path: Path) -> Non
     assert_features_agree("efficientnet-lite0", data, tmp_path, device=device)
 
 
-@pytest.mark.parametrize("extractor", RANDOM_WEIGHTS)
+@pytest.mark.parametrize("extractor", PUBLISHED)
 @pytest.mark.slow_on_cpu
 def test_features_of_published_networks_agree(
     extractor: str, device: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With random weights: those published are large and need the network."""
-    torchvision = pytest.importorskip("torchvision")
+    for package in ("torchvision", "torch_fidelity"):
+        pytest.importorskip(package)
+    import fidelity_weights
+    import torchvision
+
     monkeypatch.setattr(torchvision.models, "vgg16", fidelity_weights.SmallVgg16)
     torch.manual_seed(0)
     file = tmp_path / f"{extractor}.pth"
-    torch.save(RANDOM_WEIGHTS[extractor](), file)
+    torch.save(PUBLISHED[extractor](fidelity_weights), file)
     data = tiny_dataset(channels=3)
     assert_features_agree(extractor, data, tmp_path, file, device=device)
 
