@@ -19,21 +19,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.config import Budget, TrainerSettings
 from bench.cost.measure import synchronize
 from bench.cost.network_calls import flop_counter
+from bench.data.batches import BatchStream
+from bench.data.dataset import Dataset, Split
+from bench.evaluation.extractors.classifier import DomainClassifier
+from bench.evaluation.extractors.colour import PictureExtractor
+from bench.evaluation.extractors.domain import DomainExtractor
+from bench.evaluation.extractors.imagenet import installed
+from bench.evaluation.extractors.registry import build_extractor
 from bench.runtime.device import autocast, choose_device
 from bench.runtime.isolation import evaluating
+from bench.training.recipe import Recipe
+from bench.training.trainer import Trainer
 from models.base import DataSpec
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import linear_betas
 
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel  # type: ignore[attr-defined]
+
+Side = Callable[[], Callable[[], object]]
+"""Prepares what is measured, and returns the call to time."""
+
 SHAPE = (3, 32, 32)
+DROPOUT = 0.1
 BF16, FP32 = "bf16", "fp32"
 SPEED_UP, SHARE_OF_RATE = 1.3, 0.5
 """Goals of the DDPM step in bf16: times diffusers' speed, and share of the rate of products."""
@@ -101,7 +120,7 @@ def seconds(call: Callable[[], object], device: torch.device, times: int = 1) ->
 def measure(
     rows: Rows,
     table: str,
-    sides: dict[str, Callable[[], Callable[[], object]]],
+    sides: dict[str, Side],
     device: torch.device,
     rounds: int,
     **facts: dict[str, object],
@@ -122,7 +141,7 @@ def measure(
     calls = {}
     for name, make in sides.items():
 
-        def warm(make: Callable[[], Callable[[], object]] = make) -> Callable[[], object]:
+        def warm(make: Side = make) -> Callable[[], object]:
             call = make()
             call()  # compiles, chooses kernels, allocates
             call()
@@ -206,16 +225,16 @@ def matmul_rate(device: torch.device, sizes: Sizes, precision: str) -> float:
     return 2 * n**3 / took / 1e12
 
 
-def ours(sizes: Sizes, device: torch.device, *, dropout: float = 0.1) -> UNet:
+def ours(sizes: Sizes, device: torch.device) -> UNet:
     """The U-Net of `conf/model/ddpm.yaml`."""
     mult = (1, 2, 2, 2) if sizes.channels == 128 else (1, 2)
     network = UNet(
-        SHAPE, channels=sizes.channels, channel_mult=mult, attention_levels=(1,), dropout=dropout
+        SHAPE, channels=sizes.channels, channel_mult=mult, attention_levels=(1,), dropout=DROPOUT
     )
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def theirs(sizes: Sizes, device: torch.device, *, dropout: float = 0.1) -> nn.Module:
+def theirs(sizes: Sizes, device: torch.device) -> "UNet2DModel":
     """The U-Net of diffusers, configured as google/ddpm-cifar10-32, of equal size."""
     from diffusers import UNet2DModel  # type: ignore[attr-defined]
 
@@ -234,9 +253,10 @@ def theirs(sizes: Sizes, device: torch.device, *, dropout: float = 0.1) -> nn.Mo
         flip_sin_to_cos=False,
         freq_shift=1,
         downsample_padding=0,
-        dropout=dropout,
+        dropout=DROPOUT,
     )
-    return network.to(device)
+    network.to(device=device)  # type: ignore[call-arg]
+    return network
 
 
 def training_step(
@@ -267,21 +287,11 @@ def training_step(
     return step
 
 
-def trainer_step(batch: int, device: torch.device, sizes: Sizes, folder: Path, *, compiled: bool):
+def trainer_step(
+    batch: int, device: torch.device, sizes: Sizes, *, compiled: bool = False
+) -> Callable[[], None]:
     """A whole step of the bench's trainer: data, loss, clipping, Adam, averaged weights."""
-    import numpy as np
-
-    from bench.config import Budget, TrainerSettings
-    from bench.data.batches import BatchStream
-    from bench.data.dataset import Split
-    from bench.training.recipe import Recipe
-    from bench.training.trainer import Trainer
-
-    data = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 1)
-    betas = linear_betas(1000, 1e-4, 0.02)
-    model = GaussianDiffusion(
-        data, lambda shape: ours(sizes, device), betas=betas, samplers=["ddim-50"]
-    ).to(device)
+    model = diffusion(sizes, device, "ddim-50")
     recipe = Recipe(
         batch_size=batch,
         optimizers={"denoiser": partial(torch.optim.Adam, lr=2e-4, fused=True)},
@@ -291,7 +301,18 @@ def trainer_step(batch: int, device: torch.device, sizes: Sizes, folder: Path, *
     images = np.random.default_rng(0).integers(0, 256, (4 * batch, *SHAPE), dtype=np.uint8)
     batches = BatchStream(Split(images), batch, seed=0, flip=True)
     settings = TrainerSettings(precision=BF16, compile=compiled)
-    return Trainer(model, recipe, Budget(images=10**12), batches, folder, settings).step
+    nowhere = Path(tempfile.gettempdir()) / "no checkpoints"  # steps alone write none
+    return Trainer(model, recipe, Budget(images=10**12), batches, nowhere, settings).step
+
+
+def diffusion(sizes: Sizes, device: torch.device, sampler: str) -> GaussianDiffusion:
+    """DDPM with our U-Net and one sampler."""
+    data = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 1)
+    betas = linear_betas(1000, 1e-4, 0.02)
+    model = GaussianDiffusion(
+        data, lambda shape: ours(sizes, device), betas=betas, samplers=[sampler]
+    )
+    return model.to(device)
 
 
 def step_flops_of_one(sizes: Sizes) -> float:
@@ -305,49 +326,49 @@ def step_flops_of_one(sizes: Sizes) -> float:
 
 def training(rows: Rows, device: torch.device, sizes: Sizes) -> None:
     """DDPM steps in bf16 at the size of CIFAR-10: eager ones first, compiled ones last."""
-    flops = step_flops_of_one(sizes)
-    rate = matmul_rate(device, sizes, BF16)
-    with tempfile.TemporaryDirectory() as folder:
-        for batch in reversed(sizes.batches):
-            sides: dict[str, Callable[[], Callable[[], object]]] = {}
-            if importlib.util.find_spec("diffusers"):
-                sides["diffusers"] = lambda b=batch: training_step(theirs(sizes, device), b, device)
-            sides["ours"] = lambda b=batch: training_step(ours(sizes, device), b, device)
-            sides["ours, whole step of the trainer"] = lambda b=batch: trainer_step(
-                b, device, sizes, Path(folder), compiled=False
+    report = partial(
+        report_steps,
+        rows,
+        device=device,
+        sizes=sizes,
+        rate=matmul_rate(device, sizes, BF16),
+        flops=step_flops_of_one(sizes),
+    )
+    goal = sizes.batches[-1]
+    diffusers = importlib.util.find_spec("diffusers") is not None
+    for batch in reversed(sizes.batches):
+        sides: dict[str, Side] = {}
+        if diffusers:
+            sides["diffusers"] = lambda b=batch: training_step(theirs(sizes, device), b, device)
+        sides["ours"] = lambda b=batch: training_step(ours(sizes, device), b, device)
+        sides["ours, whole step of the trainer"] = lambda b=batch: trainer_step(b, device, sizes)
+        if batch == goal and device.type == "cuda":
+            sides["ours, contiguous"] = lambda: training_step(
+                ours(sizes, device).to(memory_format=torch.contiguous_format),  # type: ignore
+                goal,
+                device,
             )
-            if batch == sizes.batches[-1] and device.type == "cuda":
-                sides["ours, contiguous"] = lambda b=batch: training_step(
-                    ours(sizes, device).to(memory_format=torch.contiguous_format),  # type: ignore
-                    b,
-                    device,
-                )
-            report_steps(rows, f"DDPM step, bf16, batch {batch}", sides, device, sizes, rate, flops)
-        if device.type != "cuda":
-            return
-        batch = sizes.batches[-1]
-        torch.backends.cudnn.benchmark = True  # not the bench's setting: trials add to peak memory
-        searched = {"ours": lambda: training_step(ours(sizes, device), batch, device)}
-        title = f"DDPM step, bf16, batch {batch}, cudnn.benchmark"
-        report_steps(rows, title, searched, device, sizes, rate, flops)
-        torch.backends.cudnn.benchmark = False
-        title = f"DDPM step, bf16, batch {batch}, torch.compile"
-        compiled: dict[str, Callable[[], Callable[[], object]]] = {
-            "ours, trainer.compile=true": lambda: trainer_step(
-                batch, device, sizes, Path(folder), compiled=True
-            )
-        }
-        report_steps(rows, title, compiled, device, sizes, rate, flops)
-        if importlib.util.find_spec("diffusers"):
-            net = partial(theirs, sizes, device)
-            compiled = {"diffusers": lambda: training_step(net(), batch, device, compiled=True)}
-            report_steps(rows, title, compiled, device, sizes, rate, flops)
+        report(f"DDPM step, bf16, batch {batch}", sides)
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.benchmark = True  # not the bench's setting: trials add to peak memory
+    sides = {"ours": lambda: training_step(ours(sizes, device), goal, device)}
+    report(f"DDPM step, bf16, batch {goal}, cudnn.benchmark", sides)
+    torch.backends.cudnn.benchmark = False
+    title = f"DDPM step, bf16, batch {goal}, torch.compile"
+    sides = {"ours, trainer.compile": lambda: trainer_step(goal, device, sizes, compiled=True)}
+    report(title, sides)
+    if diffusers:
+        network = partial(theirs, sizes, device)
+        sides = {"diffusers": lambda: training_step(network(), goal, device, compiled=True)}
+        report(title, sides)
 
 
 def report_steps(
     rows: Rows,
     table: str,
-    sides: dict[str, Callable[[], Callable[[], object]]],
+    sides: dict[str, Side],
+    *,
     device: torch.device,
     sizes: Sizes,
     rate: float,
@@ -374,11 +395,7 @@ def report_steps(
 
 def sampling(rows: Rows, device: torch.device, sizes: Sizes) -> None:
     """DDIM with ten steps, many samples and one, ours in fp32 and bf16 beside diffusers."""
-    data = DataSpec(SHAPE, 0, lambda index: torch.zeros(len(index), *SHAPE), 1)
-    betas = linear_betas(1000, 1e-4, 0.02)
-    model = GaussianDiffusion(
-        data, lambda shape: ours(sizes, device), betas=betas, samplers=["ddim-10"]
-    ).to(device)
+    model = diffusion(sizes, device, "ddim-10")
 
     def own(n: int, precision: str) -> Callable[[], object]:
         generator = torch.Generator(device).manual_seed(0)
@@ -404,7 +421,7 @@ def sampling(rows: Rows, device: torch.device, sizes: Sizes) -> None:
     there = importlib.util.find_spec("diffusers") is not None
     for n in (sizes.sampled, 1):
         for precision in (FP32, BF16):
-            sides: dict[str, Callable[[], Callable[[], object]]] = {}
+            sides: dict[str, Side] = {}
             if there:
                 sides["diffusers"] = partial(pipeline, n, precision)
             sides["ours"] = partial(own, n, precision)
@@ -414,10 +431,6 @@ def sampling(rows: Rows, device: torch.device, sizes: Sizes) -> None:
 
 def extractors(rows: Rows, device: torch.device, sizes: Sizes) -> None:
     """Features of images in batches; Inception beside torch-fidelity's where it is installed."""
-    from bench.evaluation.extractors.classifier import DomainClassifier
-    from bench.evaluation.extractors.domain import DomainExtractor
-    from bench.evaluation.extractors.imagenet import installed
-
     images = torch.randint(0, 256, (sizes.images, *SHAPE), dtype=torch.uint8).to(device)
 
     def of(network: nn.Module) -> Callable[[], object]:
@@ -430,15 +443,12 @@ def extractors(rows: Rows, device: torch.device, sizes: Sizes) -> None:
         return extract
 
     def lite0() -> Callable[[], object]:
-        from bench.data.dataset import Dataset, Split
-        from bench.evaluation.extractors.registry import build_extractor
-
         split = Split(images.cpu().numpy())
         data = Dataset("random", split, split, (), False, "")
         folder = Path(tempfile.gettempdir())
         return of(build_extractor("efficientnet-lite0", data, device=device, cache_dir=folder))
 
-    def measured(table: str, sides: dict[str, Callable[[], Callable[[], object]]]) -> None:
+    def measured(table: str, sides: dict[str, Side]) -> None:
         for name, median in measure(rows, table, sides, device, sizes.rounds).items():
             rows.write(share=name, table=table, images_per_second=sizes.images / median)
 
@@ -449,8 +459,6 @@ def extractors(rows: Rows, device: torch.device, sizes: Sizes) -> None:
     if importlib.util.find_spec("torch_fidelity"):
         sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
         from inception import random_inception  # type: ignore[import-not-found]
-
-        from bench.evaluation.extractors.colour import PictureExtractor
 
         def own() -> Callable[[], object]:
             network = random_inception()
