@@ -1,5 +1,6 @@
 """Equal random numbers on every device, so that CPU and GPU can be compared value by value."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 aten = torch.ops.aten
+
+SAMPLES = re.compile(
+    r"aten::(rand|randn|randint|rand_like|randn_like|randint_like|randperm|multinomial|poisson|"
+    r"normal|bernoulli|(normal|bernoulli|uniform|random|exponential|log_normal|cauchy|geometric)_)"
+)
+"""Operators that return random numbers. Fused attention, which may drop some, is not among them."""
 
 
 class EqualRandomness(TorchDispatchMode):
@@ -28,11 +35,11 @@ class EqualRandomness(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **kwargs)
         if func is aten.native_dropout.default:
             return dropout(*args, **kwargs)
-        return on_cpu(func, args, kwargs)
+        if SAMPLES.fullmatch(func._schema.name):
+            return on_cpu(func, args, kwargs)
+        return func(*args, **kwargs)
 
 
 def on_cpu(func: Callable[..., Tensor], args: tuple, kwargs: dict[str, Any]) -> Tensor:
