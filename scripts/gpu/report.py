@@ -9,6 +9,7 @@ Command: scripts/gpu_report [--wheels DIR] [--out docs/gpu.md]
 
 import argparse
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -135,6 +136,20 @@ def name_of(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
 
 
+def normalised(name: str) -> str:
+    """A package's name as its index spells it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_here(requirement: str) -> bool:
+    """Whether some version of a package is installed where this runs."""
+    try:
+        importlib.metadata.version(name_of(requirement))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def install(wheels: Path, folder: Path, deadline: float) -> tuple[str, list[dict[str, Any]]]:
     """Make an environment on top of this one and install wheels into it, without the network.
 
@@ -152,20 +167,21 @@ def install(wheels: Path, folder: Path, deadline: float) -> tuple[str, list[dict
     (packages,) = own.glob("lib/python*/site-packages")
     # not --system-site-packages: from a virtual environment it would skip that one's packages
     (packages / "below.pth").write_text("\n".join(dict.fromkeys(visible())) + "\n")
-    missing = []
-    for requirement in requirements():
-        pip = ["-m", "pip", "--python", python, "install", "-q", "--disable-pip-version-check"]
-        offline = ["--no-index", "--find-links", str(wheels), requirement]
-        left = deadline - time.monotonic()
+    brought = {normalised(wheel.name.partition("-")[0]) for wheel in wheels.glob("*.whl")}
+    asked = [line for line in requirements() if normalised(name_of(line)) in brought]
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q"]
+    pip += ["--disable-pip-version-check", "--no-index", "--find-links", str(wheels)]
+
+    def installed(*lines: str) -> bool:
+        left = max(1.0, deadline - time.monotonic())
         try:
-            done = subprocess.run(
-                [sys.executable, *pip, *offline], capture_output=True, timeout=max(1.0, left)
-            )
+            return subprocess.run([*pip, *lines], capture_output=True, timeout=left).returncode == 0
         except subprocess.TimeoutExpired:
-            missing.append(requirement)
-            break
-        if done.returncode:
-            missing.append(requirement)
+            return False
+
+    failed = [] if not asked or installed(*asked) else [a for a in asked if not installed(a)]
+    absent = [line for line in requirements() if line not in asked and not is_here(line)]
+    missing = [*absent, *failed]
     rows: list[dict[str, Any]] = []
     if missing:
         rows.append({"fact": f"not found in {wheels.name}/", "value": ", ".join(missing)})
