@@ -55,7 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow_on_cpu: its self-test on the CPU is slow")
-    if (file := config.getoption("--outcomes", None)) is not None:
+    file = config.getoption("--outcomes", None)
+    if file is not None and not hasattr(config, "workerinput"):  # not in workers of pytest-xdist
         config.pluginmanager.register(Outcomes(file), "outcomes")
 
 
