@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.runtime.distributed import local_rank
 from bench.runtime.jobs import GPU
@@ -66,3 +67,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to the device, without waiting for what the device is doing.
+
+    Only from pinned memory is the copy asynchronous; torch keeps the memory until it is done.
+    """
+    return (x.pin_memory() if device.type == "cuda" else x).to(device, non_blocking=True)

@@ -102,8 +102,9 @@ def distributed(device: torch.device) -> Iterator[World]:
         yield World()
         return
     if not dist.is_initialized():
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=EVALUATION_TIMEOUT)
+        cuda = device.type == "cuda"  # without its device, nccl guesses one from the rank
+        backend, own = ("nccl", device) if cuda else ("gloo", None)
+        dist.init_process_group(backend, timeout=EVALUATION_TIMEOUT, device_id=own)
     yield World(dist.get_rank(), dist.get_world_size())
 
 

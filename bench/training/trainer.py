@@ -14,7 +14,7 @@ from bench.config import Budget, TrainerSettings
 from bench.cost.measure import synchronize
 from bench.cost.training_flops import TrainingFlops, count_step
 from bench.data.batches import BatchStream
-from bench.runtime.device import autocast
+from bench.runtime.device import autocast, to_device
 from bench.training import checkpoint
 from bench.training.budget import Spent
 from bench.training.callbacks import Observer
@@ -246,8 +246,8 @@ class Trainer:
             parameter.requires_grad_(True)
 
     def _to_device(self, batch: Batch) -> Batch:
-        y = None if batch.y is None else batch.y.to(self.device, non_blocking=True)
-        return Batch(batch.x.to(self.device, non_blocking=True), y)
+        y = None if batch.y is None else to_device(batch.y, self.device)
+        return Batch(to_device(batch.x, self.device), y)
 
     def _check_phases(self) -> tuple[Phase, ...]:
         phases = self.model.phases

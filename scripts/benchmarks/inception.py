@@ -33,8 +33,8 @@ def main() -> None:
     arguments = parser.parse_args()
     clock = start(arguments)
     torch.manual_seed(0)
-    theirs = _random_inception().to(arguments.device)
-    ours = PictureExtractor("inception", _random_inception(), "resize", channels=3)
+    theirs = random_inception().to(arguments.device)
+    ours = PictureExtractor("inception", random_inception(), "resize", channels=3)
     ours.to(arguments.device)
     images = torch.randint(0, 256, (arguments.batch, 3, SIDE, SIDE), dtype=torch.uint8)
     images = images.to(arguments.device)
@@ -56,7 +56,7 @@ def main() -> None:
     print(f"median of ratios     {stats.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})")
 
 
-def _random_inception() -> nn.Module:
+def random_inception() -> nn.Module:
     """torch-fidelity's network with He's initial weights, which keep the signal's size."""
     module = "torch_fidelity.feature_extractor_inceptionv3"
     with (

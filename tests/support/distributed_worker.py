@@ -1,17 +1,24 @@
-"""Trains three steps on this rank's share of the batch and saves gradients and weights."""
+"""Trains three steps on this rank's share of the batch and saves gradients and weights.
 
+Arguments: the file, and the kind of device, cpu unless given. Ranks that share a GPU talk by gloo.
+"""
+
+import os
 import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from bench.config import Budget
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
-from bench.runtime.distributed import distributed
+from bench.runtime.device import choose_device
+from bench.runtime.distributed import distributed, leave
+from bench.runtime.jobs import GPU
 from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
@@ -38,12 +45,22 @@ class Convolutional(GenerativeModel):
         return {"loss": (self.network(batch.x) - batch.x).square().mean()}
 
 
-def main(out: Path) -> None:
+def device_of(kind: str) -> torch.device:
+    """A GPU of this rank's own, or the only one, with gloo as nccl allows no two ranks on it."""
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if kind == "cuda" and ranks > torch.cuda.device_count():
+        os.environ[GPU] = "0"
+        dist.init_process_group("gloo")
+    return choose_device(kind)
+
+
+def main(out: Path, kind: str) -> None:
+    device = device_of(kind)
     torch.manual_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
-    with distributed(torch.device("cpu")) as world:
+    with distributed(device) as world:
         batches = BatchStream(Split(images), 16, 0, flip=True, world=world)
-        model = Convolutional().to(memory_format=torch.channels_last)
+        model = Convolutional().to(device).to(memory_format=torch.channels_last)
         if not world.is_main:  # the trainer brings all ranks to rank 0's weights
             nn.init.constant_(model.network[0].weight, 1.0)
         recipe = Recipe(batch_size=16, optimizers={"autoencoder": partial(torch.optim.SGD, lr=0.1)})
@@ -57,7 +74,8 @@ def main(out: Path) -> None:
                 {**gradients, **{f"{k}.value": v for k, v in model.state_dict().items() if v.ndim}},
                 out,
             )
+    leave()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *(sys.argv[2:] or ["cpu"]))
