@@ -162,12 +162,15 @@ class Extractor(nn.Module, ABC):
         names_classes: whether its logits are for the classes of the dataset.
         test_accuracy: accuracy on held-out images, in [0, 1]; None if unknown.
         batch_size: maximum batch size, which limits its memory.
+        cpu_batch_size: the same on CPUs, per thread, where activations of few images stay in the
+            caches; None for `batch_size`.
         cacheable: whether its features are expensive enough to be cached.
     """
 
     names_classes = False
     test_accuracy: float | None = None
     batch_size = 250
+    cpu_batch_size: int | None = None
     cacheable = True
 
     def __init__(self, name: str, network: nn.Module, preprocessing: str) -> None:
@@ -221,9 +224,12 @@ def extract(
         ValueError: there are none.
     """
     features, logits = [], []
+    at_once = extractor.batch_size
+    if torch.device(device).type == "cpu" and extractor.cpu_batch_size is not None:
+        at_once = min(at_once, extractor.cpu_batch_size * torch.get_num_threads())
     with torch.inference_mode():
         for batch in images:
-            for part in batch.split(extractor.batch_size):
+            for part in batch.split(at_once):
                 part_features, part_logits = extractor(part.to(device))
                 features.append(part_features.float().cpu())
                 if part_logits is not None:

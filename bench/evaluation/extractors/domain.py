@@ -24,6 +24,7 @@ from bench.evaluation.extractors.classifier_training import (
     train_classifier,
 )
 from bench.evaluation.extractors.downloads import reason
+from bench.evaluation.extractors.fused import fold_batch_norms, fuse_sequences
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class DomainExtractor(Extractor):
     def __init__(self, classifier: DomainClassifier, test_accuracy: float | None = None) -> None:
         size = "x".join(map(str, classifier.shape))
         super().__init__("domain", classifier, f"{size} uint8 to [-1,1]")
+        fuse_sequences(fold_batch_norms(classifier))  # last, since the hash is of its weights
         self.test_accuracy = test_accuracy
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -75,6 +77,7 @@ class StackedExtractor(Extractor):
             raise ValueError(f"the classifier takes {channels} channels; must be 1")
         words = f"{STACKED_CHANNELS} channels each as 1x{height}x{width} uint8 to [-1,1]"
         super().__init__("domain", classifier, words)
+        fuse_sequences(fold_batch_norms(classifier))  # last, since the hash is of its weights
         self.test_accuracy = test_accuracy
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
