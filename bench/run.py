@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.build import (
     build_options,
     build_trainer,
     cache_root,
+    check_extractors,
     plain,
 )
 from bench.config import (
@@ -31,14 +32,14 @@ from bench.config import (
 )
 from bench.data.dataset import Dataset
 from bench.errors import RunError, one_sentence
-from bench.evaluation.evaluator import check_limits, check_size
+from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
 from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Instruments, Recorder
+from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
@@ -203,22 +204,32 @@ class _Job:
             options = build_options(self.settings.evaluator, dataset)
             check_limits(trainer.model, options.samples)
             with memory.excluding():
-                cache = cache_root(self.settings)
-                evaluator = build_evaluator(options, dataset, self.device, cache)
+                scoring = self._scoring(options, dataset, trainer)
             of_data: dict[str, object] = {"data_hash": dataset.hash}
             if dataset.notes:
                 of_data["data_notes"] = list(dataset.notes)
             records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
-            constants = self._identity() | provenance(evaluator, trainer)
             instruments = Instruments(self._wandb(), progress, memory)
-            command = self.origin.command
-            observer = Recorder(records, trainer, evaluator, constants, instruments, command)
+            observer = Recorder(records, trainer, scoring, instruments, self.origin.command)
         status = _fit(trainer, observer, progress, self.origin.command)
         if records is not None:
             records.write_status(status)
         if status.phase == "evaluation" and self.world.size > 1:
             raise RunError(status.reason)  # the other ranks wait for this one: end them all
         return RunResult(self.path, status.status, status.reason)
+
+    def _scoring(
+        self, options: EvaluatorOptions, dataset: Dataset, trainer: Trainer
+    ) -> Callable[[], Scoring]:
+        """What prepares the evaluations; extractors that cannot be used are refused at once."""
+        cache = cache_root(self.settings)
+        built = check_extractors(options, dataset, self.device, cache)
+
+        def prepare() -> Scoring:
+            evaluator = build_evaluator(options, dataset, self.device, cache, built)
+            return Scoring(evaluator, self._identity() | provenance(evaluator, trainer))
+
+        return prepare
 
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""

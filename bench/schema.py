@@ -297,7 +297,9 @@ COLUMNS = (
     Column("data_hash", "protocol", "data hash", meaning="Hash of the data."),
     Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
     Column("reference", "protocol", "reference split", meaning="The split compared with."),
-    Column("reference_size", "protocol", "reference samples", meaning="Its size."),
+    Column("reference_size", "protocol", "reference samples",
+           meaning="Its size; after it, with the names of their extractors, the sizes of the fixed "
+                   "parts that extractors after the first are compared with."),
     Column("samples", "protocol", "samples per model",
            meaning="Number of samples per sampler (n)."),
     Column("class_labels", "protocol", "classes asked for", added=True,

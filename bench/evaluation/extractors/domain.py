@@ -119,7 +119,7 @@ def build_domain(
     del name
     if dataset.stacked_from is not None:
         return StackedExtractor(*_stacked_classifier(dataset, weights))
-    shipped = SHIPPED / f"{dataset.name}.safetensors"
+    learned = is_learned(dataset, weights)
     if weights is not None:
         if not _fits(weights, dataset):
             raise ValueError(
@@ -128,14 +128,32 @@ def build_domain(
                 "that scripts/train_classifiers.py wrote for it, or null"
             )
         return DomainExtractor(*_with_accuracy(weights))
+    if not learned:
+        return DomainExtractor(*_with_accuracy(_shipped(dataset)))
+    return DomainExtractor(*_trained_here(dataset, device, cache_dir))
+
+
+def is_learned(dataset: Dataset, weights: Path | None) -> bool:
+    """Whether the classifier of a dataset is trained here: none is given or shipped.
+
+    Raises:
+        ValueError: the dataset has no labels.
+    """
+    if weights is not None or dataset.stacked_from is not None:
+        return False
+    shipped = _shipped(dataset)
     if shipped.exists() and _fits(shipped, dataset):
-        return DomainExtractor(*_with_accuracy(shipped))
+        return False
     if dataset.num_classes < 2:
         raise ValueError(
             f"{dataset.name} has no class labels, so it has no domain classifier: "
             "choose evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
         )
-    return DomainExtractor(*_trained_here(dataset, device, cache_dir))
+    return True
+
+
+def _shipped(dataset: Dataset) -> Path:
+    return SHIPPED / f"{dataset.name}.safetensors"
 
 
 def _trained_here(

@@ -1,7 +1,7 @@
 """Extractors by name, and the default choice for a data set."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -38,6 +38,23 @@ def build_extractor(
         ValueError: there is no such extractor, or it does not fit the dataset or the weights.
         FileNotFoundError: the weights are not available; the message says how to get them.
     """
+    builders = _builders(name, dataset, weights)
+    return builders[name](name, dataset, device, cache_dir, weights).to(device)
+
+
+def is_learned(name: str, dataset: Dataset, weights: Path | None) -> bool:
+    """Whether `build_extractor` would first learn from the data, which takes time.
+
+    Raises:
+        ValueError: it would refuse this extractor, which can be told without learning it.
+        FileNotFoundError: there are no such weights.
+    """
+    _builders(name, dataset, weights)
+    return name in LEARNED and LEARNED[name](dataset, weights)
+
+
+def _builders(name: str, dataset: Dataset, weights: Path | None) -> Mapping[str, Builder]:
+    """The builders for this kind of data; the name and the weights exist."""
     known = POINT_BUILDERS | IMAGE_BUILDERS
     if name not in known:
         raise ValueError(f"evaluator.extractor is {name!r}; must be one of {sorted(known)}")
@@ -52,7 +69,7 @@ def build_extractor(
         raise FileNotFoundError(
             f"evaluator.weights.{name}={weights}: there is no such file, give its path or null"
         )
-    return builders[name](name, dataset, device, cache_dir, weights).to(device)
+    return builders
 
 
 def default_extractors(dataset: Dataset) -> tuple[str, ...]:
@@ -92,6 +109,13 @@ IMAGE_BUILDERS: dict[str, Builder] = {
     patches.NAME: patches.build_patches,
     **dict.fromkeys(fidelity.NAMES, fidelity.build_fidelity),
 }
+
+LEARNED: Mapping[str, Callable[[Dataset, Path | None], bool]] = {
+    "domain": domain.is_learned,
+    patches.NAME: patches.is_learned,
+}
+"""Extractors that may be learned from the data. Functions of the data and of given weights say
+whether this one would be; a ValueError refuses what cannot be built."""
 
 
 log = logging.getLogger(__name__)

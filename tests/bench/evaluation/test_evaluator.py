@@ -24,7 +24,7 @@ from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Instruments, Recorder
+from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
 from bench.schema import COST, INTERVAL_METRICS, MEMORISATION
@@ -156,8 +156,10 @@ def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
         recorder = Recorder(
             records,
             trainer,
-            evaluator,
-            {"dataset": "digits", "model": "gan", "seed": 0} | provenance(evaluator, trainer),
+            lambda: Scoring(
+                evaluator,
+                {"dataset": "digits", "model": "gan", "seed": 0} | provenance(evaluator, trainer),
+            ),
             instruments(trainer, path),
             "python -m bench",
         )
