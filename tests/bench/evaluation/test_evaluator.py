@@ -341,8 +341,7 @@ def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[s
         recorder = Recorder(
             records,
             trainer,
-            evaluator,
-            {"dataset": "digits", "model": "stored", "seed": 0},
+            lambda: Scoring(evaluator, {"dataset": "digits", "model": "stored", "seed": 0}),
             instruments(trainer, path),
             "python -m bench",
         )
