@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -15,23 +17,28 @@ from omegaconf.errors import InterpolationKeyError
 from bench.config import MIN_SAMPLES, EvaluatorSettings, ModelSettings, Settings, setting_keys
 from bench.data.batches import BatchStream
 from bench.data.cache_root import announce, default_cache_root, note_name
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, class_frequencies
 from bench.errors import did_you_mean, type_errors_name
 from bench.evaluation.blind_spots import BlindSpot
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, check_size
-from bench.evaluation.extractors.base import Extractor
+from bench.evaluation.extractors.base import Extractor, check_kept, extract
 from bench.evaluation.extractors.registry import (
     build_extractor,
     check_classes,
     check_used,
+    default_extractors,
+    is_learned,
     suited_extractors,
 )
-from bench.evaluation.reference import Reference
+from bench.evaluation.reference import Reference, check_finite
 from bench.runtime.distributed import World
 from bench.runtime.memory import check_fits, must_fit
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
 from models.base import DataSpec, GenerativeModel, LabelsError, ShapeError
+
+CHECKED_IMAGES = 2
+"""Images whose features are computed before training, to see that an extractor's weights fit."""
 
 
 def build_dataset(settings: Settings, world: World, *, download: bool = True) -> Dataset:
@@ -168,37 +175,101 @@ def _float_bytes(dataset: Dataset) -> int:
     return 4 * math.prod(dataset.shape)
 
 
+def try_extractors(
+    settings: EvaluatorSettings, dataset: Dataset, device: torch.device, cache: Path
+) -> dict[str, Extractor]:
+    """Refuse extractors that cannot be used, before a model is trained.
+
+    Nothing is learned from the data, and no features of it are computed except of a few images.
+
+    Returns:
+        Those that had to be built for that, by name.
+
+    Raises:
+        ValueError: an extractor is unknown, or does not fit the data or its weights.
+        FileNotFoundError: its weights are not available.
+        PermissionError: what is computed could not be kept.
+    """
+    if dataset.num_classes:
+        class_frequencies(dataset)  # refuses a class without images
+    check_kept(cache)
+    weights = _weights(settings)
+    chosen = default_extractors(dataset) if settings.extractor is None else settings.extractor
+    built = {}
+    for name in _names(chosen, weights):
+        given = weights.get(name)
+        if is_learned(name, dataset, given):
+            continue
+        extractor = build_extractor(name, dataset, device=device, cache_dir=cache, weights=given)
+        some = torch.from_numpy(np.array(dataset.train.images[:CHECKED_IMAGES]))
+        check_finite(extractor, dataset, extract(extractor, [some], device))
+        built[name] = extractor
+    return built
+
+
 def build_evaluator(
-    options: EvaluatorOptions, dataset: Dataset, device: torch.device, cache: Path
+    options: EvaluatorOptions,
+    dataset: Dataset,
+    device: torch.device,
+    cache: Path,
+    built: Mapping[str, Extractor] = MappingProxyType({}),
 ) -> Evaluator:
-    """The evaluator of this data set, its reference computed."""
-    extractors = build_extractors(options, dataset, device, cache)
+    """The evaluator of this data set, its reference computed.
+
+    Args:
+        options: how to evaluate.
+        dataset: the data.
+        device: where features are computed.
+        cache: root of what is kept between runs.
+        built: extractors that exist already, by name.
+    """
+    extractors = build_extractors(options, dataset, device, cache, built)
     reference = _reference(options, dataset, extractors, device, cache)
     reference.prepare()
     return Evaluator(reference, options)
 
 
 def build_extractors(
-    settings: EvaluatorSettings, dataset: Dataset, device: torch.device, cache: Path
+    settings: EvaluatorSettings,
+    dataset: Dataset,
+    device: torch.device,
+    cache: Path,
+    built: Mapping[str, Extractor] = MappingProxyType({}),
 ) -> list[Extractor]:
-    """The extractors named, or those that suit the data; each once."""
-    weights = {name: Path(path) for name, path in settings.weights.items() if path}
+    """The extractors named, or those that suit the data; each once. Args as `build_evaluator`."""
+    weights = _weights(settings)
+    made = dict(built)
 
     def build(name: str) -> Extractor:
-        given = weights.get(name)
-        return build_extractor(name, dataset, device=device, cache_dir=cache, weights=given)
+        if name not in made:
+            given = weights.get(name)
+            made[name] = build_extractor(
+                name, dataset, device=device, cache_dir=cache, weights=given
+            )
+        return made[name]
 
     def blind_spots(name: str) -> tuple[BlindSpot, ...] | None:
-        """Those of an extractor; what it computes is kept on disk."""
-        extractor = build(name)
-        return _reference(settings, dataset, [extractor], device, cache).blind_spots(extractor)
+        """Those of an extractor, as the first or a further one; the features stay on disk."""
+        extractors = [build(each) for each in dict.fromkeys((default_extractors(dataset)[0], name))]
+        reference = _reference(settings, dataset, extractors, device, cache)
+        return reference.blind_spots(build(name))
 
     chosen = settings.extractor
     if chosen is None:
         chosen = suited_extractors(dataset, blind_spots)
+    return [build(name) for name in _names(chosen, weights)]
+
+
+def _weights(settings: EvaluatorSettings) -> dict[str, Path]:
+    """The files of weights that are given, by extractor."""
+    return {name: Path(path) for name, path in settings.weights.items() if path}
+
+
+def _names(chosen: str | Sequence[str], weights: Mapping[str, Path]) -> list[str]:
+    """The extractors that are named; weights must be given for no other."""
     names = [chosen] if isinstance(chosen, str) else list(chosen)
     check_used(weights, names)
-    return [build(name) for name in names]
+    return names
 
 
 def _reference(
@@ -208,8 +279,14 @@ def _reference(
     device: torch.device,
     cache: Path,
 ) -> Reference:
+    most = settings.further_reference
     return Reference(
-        dataset, extractors, device=device, cache_dir=cache, batch_size=settings.batch_size
+        dataset,
+        extractors,
+        device=device,
+        cache_dir=cache,
+        batch_size=settings.batch_size,
+        further_images=None if most is None else max(most, settings.samples or 0),
     )
 
 

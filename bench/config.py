@@ -269,12 +269,11 @@ class EvaluatorSettings(Section):
         seed: seed of the samples.
         precision: for drawing; features are always extracted in fp32.
         cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
-        resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out. With the
-            most, the ends of an interval are known to 0.3 % of its width.
-        class_labels: which classes class-conditional models are asked for: "data", as often as they
-            occur in the data, or "uniform".
+        resamples: bootstrap replicates of the intervals; 0 for none. The most fix ends to 0.3 %.
+        class_labels: classes asked of class-conditional models, as in the "data" or "uniform".
         extractor: what sees the samples, one or several; None for what suits the data.
         weights: local paths of extractors' weights; None for shipped or published ones.
+        further_reference: training images for extractors after the first; None for all.
     """
 
     prefix = "evaluator."
@@ -291,6 +290,7 @@ class EvaluatorSettings(Section):
     class_labels: Literal["data", "uniform"] = "data"
     extractor: str | Sequence[str] | None = None
     weights: Annotated[Mapping[str, str | None], _paths] = field(default_factory=dict)
+    further_reference: Annotated[int | None, at_least(100)] = None
 
 
 @dataclass(frozen=True)

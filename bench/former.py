@@ -9,6 +9,7 @@ from typing import Any
 ABSENT = object()
 
 CLASS_LABELS = "evaluator.class_labels"
+FURTHER_REFERENCE = "evaluator.further_reference"
 
 FORMER: Mapping[str, Any] = {
     "dataset.bits": None,
@@ -16,6 +17,7 @@ FORMER: Mapping[str, Any] = {
     "dataset.fit": "crop",
     "dataset.load.fit": "crop",
     CLASS_LABELS: "uniform",
+    FURTHER_REFERENCE: None,
     "model.build.label_classes": "uniform",
     "model.build.take": None,
     "model.take": None,

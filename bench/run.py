@@ -2,7 +2,7 @@
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from bench.build import (
     check_keys,
     check_shape,
     plain,
+    try_extractors,
 )
 from bench.config import (
     MIN_SAMPLES,
@@ -33,7 +34,7 @@ from bench.config import (
 from bench.data.dataset import Dataset
 from bench.errors import RunError, one_sentence
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence, is_known
-from bench.evaluation.evaluator import check_limits, check_size
+from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size
 from bench.evaluation.extractors.registry import check_extractors
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
@@ -49,7 +50,7 @@ from bench.runs.directory import RunDirectory, Status, recorded_config, was_made
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Instruments, Recorder
+from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
@@ -217,23 +218,33 @@ class _Job:
             options = build_options(self.settings.evaluator, dataset)
             check_limits(trainer.model, options.samples)
             with memory.excluding():
-                cache = cache_root(self.settings)
-                evaluator = build_evaluator(options, dataset, self.device, cache)
-            _warn_of_classifier(evaluator.reference)
+                scoring = self._scoring(options, dataset, trainer)
             of_data: dict[str, object] = {"data_hash": dataset.hash}
             if dataset.notes:
                 of_data["data_notes"] = list(dataset.notes)
             records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
-            constants = self._identity() | provenance(evaluator, trainer)
             instruments = Instruments(self._wandb(), progress, memory)
-            command = self.origin.command
-            observer = Recorder(records, trainer, evaluator, constants, instruments, command)
+            observer = Recorder(records, trainer, scoring, instruments, self.origin.command)
         status = _fit(trainer, observer, progress, self.origin.command)
         if records is not None:
             records.write_status(status)
         if status.phase == "evaluation" and self.world.size > 1:
             raise RunError(status.reason)  # the other ranks wait for this one: end them all
         return RunResult(self.path, status.status, status.reason)
+
+    def _scoring(
+        self, options: EvaluatorOptions, dataset: Dataset, trainer: Trainer
+    ) -> Callable[[], Scoring]:
+        """What prepares the evaluations; extractors that cannot be used are refused at once."""
+        cache = cache_root(self.settings)
+        built = try_extractors(options, dataset, self.device, cache)
+
+        def prepare() -> Scoring:
+            evaluator = build_evaluator(options, dataset, self.device, cache, built)
+            _warn_of_classifier(evaluator.reference)
+            return Scoring(evaluator, self._identity() | provenance(evaluator, trainer))
+
+        return prepare
 
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""

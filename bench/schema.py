@@ -301,7 +301,9 @@ COLUMNS = (
     Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
     Column("reference", "protocol", "reference split",
            meaning="The split that samples are compared with."),
-    Column("reference_size", "protocol", "reference samples", meaning="Its size."),
+    Column("reference_size", "protocol", "reference samples",
+           meaning="Its size; after it, with the names of their extractors, the sizes of the fixed "
+                   "parts that extractors after the first are compared with."),
     Column("samples", "protocol", "samples per model",
            meaning="Number of samples per sampler (n)."),
     Column("class_labels", "protocol", "classes asked for", added=True,

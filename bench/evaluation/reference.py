@@ -9,7 +9,14 @@ import torch
 
 from bench.data.dataset import Dataset, Split, class_frequencies
 from bench.evaluation.blind_spots import BlindSpot, blind_spots
-from bench.evaluation.extractors.base import Extractor, cached_features, cached_tensors
+from bench.evaluation.extractors.base import (
+    WHOLE,
+    Extractor,
+    Part,
+    cached_features,
+    cached_tensors,
+    fixed_part,
+)
 from bench.evaluation.extractors.known_bad import (
     KNOWN_BAD_VERSION,
     by_kind,
@@ -31,6 +38,8 @@ class Reference:
         device: where features are computed.
         cache_dir: folder in which they are kept between runs.
         batch_size: images extracted at a time.
+        further_images: training images that extractors after the first are compared with, see
+            `fixed_part`; None for all.
     """
 
     def __init__(
@@ -41,32 +50,36 @@ class Reference:
         device: torch.device,
         cache_dir: Path,
         batch_size: int = 250,
+        further_images: int | None = None,
     ) -> None:
         self.dataset = dataset
         self.extractors = tuple(extractors)
         self.device = device
         self.cache_dir = cache_dir
         self.batch_size = batch_size
+        self._parts = dict.fromkeys((e.name for e in self.extractors), WHOLE)
+        for extractor in self.extractors[1:]:
+            self._parts[extractor.name] = fixed_part(dataset, further_images)
         self._features: dict[tuple[str, str], Features] = {}
         if dataset.num_classes:
             _ = self.class_frequencies  # refuse a class without images before any work
 
     def prepare(self) -> None:
-        """Compute everything that will be needed, so that errors show before a model is trained.
+        """Compute everything that will be needed.
 
         Raises:
             ValueError: features are not finite, because the weights do not fit.
         """
         for extractor in self.extractors:
             for features in (self.train(extractor), self.test(extractor)):
-                if not torch.isfinite(features.features).all():
-                    raise ValueError(
-                        f"{extractor.name} gives features of {self.dataset.name} that are not "
-                        f"finite: check evaluator.weights.{extractor.name}"
-                    )
+                check_finite(extractor, self.dataset, features)
             self.nearest(extractor)
             self.closeness(extractor)
             self.blind_spots(extractor)
+
+    def size(self, extractor: Extractor) -> int:
+        """Number of training images that the samples are compared with."""
+        return len(self._part(extractor).of(self.dataset.train, "train"))
 
     def train(self, extractor: Extractor) -> Features:
         """Features of the training split, the reference of quality metrics."""
@@ -78,16 +91,16 @@ class Reference:
 
     def nearest(self, extractor: Extractor) -> torch.Tensor:
         """Distance of every training image to the nearest other one, (N,)."""
-        key = ("nearest", self.dataset.hash, len(self.dataset.train))
         features = self.train(extractor).features
+        key = ("nearest", self.dataset.hash, len(features))
         return self._cached(
             extractor, key, "nearest", lambda: nearest_distances(features.to(self.device))
         )
 
     def closeness(self, extractor: Extractor) -> torch.Tensor:
         """Closeness of held-out images to single real images, (T,), see `held_out_closeness`."""
-        key = ("closeness", self.dataset.hash, len(self.dataset.train), len(self.dataset.test))
         train, test = (split(extractor).features for split in (self.train, self.test))
+        key = ("closeness", self.dataset.hash, len(train), len(test))
         return self._cached(
             extractor,
             key,
@@ -100,7 +113,8 @@ class Reference:
 
         None for points, which are their own features, and if there are too few images.
         """
-        chosen = known_bad(self.dataset)
+        part = self._part(extractor)
+        chosen = known_bad(self.dataset, part)
         if chosen is None:
             return None
 
@@ -109,7 +123,8 @@ class Reference:
             size = self.batch_size
             return score_known_bad(extractor, chosen, *sets, device=self.device, batch_size=size)
 
-        key = ("known bad", KNOWN_BAD_VERSION, self.dataset.hash)
+        sizes = () if part is WHOLE else (self.size(extractor),)
+        key = ("known bad", KNOWN_BAD_VERSION, self.dataset.hash, *sizes)
         bad, real = by_kind(self._cached(extractor, key, "scores", compute))
         return blind_spots(bad, real, len(chosen.test))
 
@@ -156,6 +171,10 @@ class Reference:
         key = (*key, extractor.name, extractor.preprocessing, extractor.hash)
         return cached_tensors(self.cache_dir, key, lambda: {name: compute().cpu()})[name]
 
+    def _part(self, extractor: Extractor) -> Part:
+        """The part of the data that an extractor sees."""
+        return self._parts.get(extractor.name, WHOLE)
+
     def _split(self, extractor: Extractor, split: Split, name: str) -> Features:
         key = (extractor.name, name)
         if key not in self._features:
@@ -166,6 +185,20 @@ class Reference:
                 split_name=name,
                 device=self.device,
                 cache_dir=self.cache_dir,
+                part=self._part(extractor),
                 batch_size=self.batch_size,
             )
         return self._features[key]
+
+
+def check_finite(extractor: Extractor, dataset: Dataset, features: Features) -> None:
+    """Refuse an extractor whose weights do not fit.
+
+    Raises:
+        ValueError: features are not finite.
+    """
+    if not torch.isfinite(features.features).all():
+        raise ValueError(
+            f"{extractor.name} gives features of {dataset.name} that are not finite: check "
+            f"evaluator.weights.{extractor.name}"
+        )

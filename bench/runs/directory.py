@@ -21,10 +21,10 @@ from typing import Any, Literal, Self
 import yaml
 
 from bench.errors import RunInUseError
-from bench.former import ABSENT, remedy, settable, value_at, with_former
+from bench.former import ABSENT, FURTHER_REFERENCE, remedy, settable, value_at, with_former
 from bench.runtime.atomic_files import TrainLog, csv_text, read_text, room_for, write_atomically
 from bench.runtime.plain_files import MAX_BYTES, json_value, yaml_value
-from bench.schema import FORMER, class_labels_of_before, is_later
+from bench.schema import FORMER, class_labels_of_before, extractor_names, is_later
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """Columns that identify a row of eval.csv within its run."""
@@ -129,14 +129,16 @@ def recorded_config(run: Path) -> dict[str, Any] | None:
 def was_made_with(run: Path, config: Mapping[str, Any], may_differ: Collection[str] = ()) -> bool:
     """Whether a run with this configuration exists; args and errors as in `check_config`."""
     recorded = recorded_config(run)
-    return recorded is not None and not _differences(recorded, config, may_differ)
+    return recorded is not None and not _differences(run, recorded, config, may_differ)
 
 
 def _differences(
-    recorded: Mapping[str, Any], config: Mapping[str, Any], may_differ: Collection[str]
+    run: Path, recorded: Mapping[str, Any], config: Mapping[str, Any], may_differ: Collection[str]
 ) -> dict[str, tuple[str, str]]:
     """The settings that differ, each with the recorded and the given value."""
     present = yaml.safe_load(_yaml_text(config))
+    if value_at(recorded, FURTHER_REFERENCE) is ABSENT and not _depends_on_part(run, present):
+        may_differ = (*may_differ, FURTHER_REFERENCE)
     old, new = _flatten(with_former(recorded, present)), _flatten(present)
     return {
         key: (old.get(key, "(absent)"), new.get(key, "(absent)"))
@@ -144,6 +146,23 @@ def _differences(
         if old.get(key) != new.get(key)
         and not any(f"{key}.".startswith(f"{prefix}.") for prefix in may_differ)
     }
+
+
+def _depends_on_part(run: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a run has rows that evaluator.further_reference would have changed.
+
+    Args:
+        run: of a version without that setting.
+        config: the present configuration, in plain values.
+    """
+    most = value_at(config, FURTHER_REFERENCE)
+    path = run / "eval.csv"
+    if not isinstance(most, int) or not path.exists():
+        return False
+    row = next(csv.DictReader(io.StringIO(read_text(path))), {})
+    texts = (row.get("reference_size") or "", row.get("samples") or "")
+    size, samples = (int(text) if text.isdecimal() else 0 for text in texts)
+    return len(extractor_names(row)) > 1 and size > max(most, samples)
 
 
 def _changes(differing: Mapping[str, tuple[str, str]]) -> str:
@@ -252,7 +271,7 @@ class RunDirectory:
         recorded = recorded_config(self.path)
         if recorded is None:
             return
-        differing = _differences(recorded, config, may_differ)
+        differing = _differences(self.path, recorded, config, may_differ)
         if not differing:
             return
         if overrides := remedy(tuple(differing), with_former(recorded, config)):

@@ -15,6 +15,7 @@ from bench.evaluation.metrics.inception_score import IS_SPLITS
 from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
 from bench.evaluation.metrics.resampling import METRIC_SEED, METRICS_VERSION
+from bench.evaluation.reference import Reference
 from bench.schema import BLIND
 from bench.training.trainer import Trainer
 
@@ -31,7 +32,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
         "data_hash": dataset.hash,
         "image_shape": "x".join(map(str, dataset.shape)),
         "reference": "train",
-        "reference_size": len(dataset.train),
+        "reference_size": reference_size(evaluator.reference),
         "samples": evaluator.options.samples,
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
@@ -52,6 +53,13 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
             "processes": trainer.world.size,
         }
     return columns
+
+
+def reference_size(reference: Reference) -> str:
+    """Number of training images compared with, and of each extractor that sees only a part."""
+    n = len(reference.dataset.train)
+    parts = {e.name: reference.size(e) for e in reference.extractors}
+    return " ".join([str(n), *(f"{name}:{size}" for name, size in parts.items() if size < n)])
 
 
 def backend(resamples: int) -> str:

@@ -1,12 +1,14 @@
 """Recording of a run: log rows, evaluation rows, pictures, and the W&B mirror."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from bench.cost.measure import parameters
+from bench.errors import one_sentence
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator
 from bench.runs.directory import RunDirectory, Status
@@ -37,14 +39,39 @@ class Instruments:
     memory: PeakMemory
 
 
+class Scoring:
+    """What all evaluations of a run need.
+
+    Args:
+        evaluator: scores the model at every evaluation point.
+        constants: values of eval.csv that are equal in all rows: identity and protocol.
+
+    Attributes:
+        columns: all columns of eval.csv, in order.
+        ranked_by: the extractor whose FID ranks models.
+        blind: metrics of that extractor that do not tell known bad samples from real data.
+        expected_modes: see `Reference.expected_modes`.
+    """
+
+    def __init__(self, evaluator: Evaluator, constants: Mapping[str, Any]) -> None:
+        self.evaluator = evaluator
+        self.constants = constants
+        reference = evaluator.reference
+        names = tuple(extractor.name for extractor in reference.extractors)
+        self.columns = eval_columns(names)
+        self.ranked_by = names[0]
+        self.blind = {s.metric for s in reference.blind_spots(reference.extractors[0]) or ()}
+        self.expected_modes = reference.expected_modes(evaluator.options.samples)
+
+
 class Recorder:
     """Training callbacks of the main process: evaluate the model and record the results.
 
     Args:
         records: the run directory, open for writing.
         trainer: the trainer to record.
-        evaluator: scores the model at every evaluation point.
-        constants: values of eval.csv that are equal in all rows: identity and protocol.
+        scoring: prepares what evaluations need, which takes time; called at the first evaluation
+            point, so that training comes first.
         instruments: progress display, W&B mirror and memory meter.
         command: the command line, for status.json.
     """
@@ -53,32 +80,35 @@ class Recorder:
         self,
         records: RunDirectory,
         trainer: Trainer,
-        evaluator: Evaluator,
-        constants: Mapping[str, Any],
+        scoring: Callable[[], Scoring],
         instruments: Instruments,
         command: str,
     ) -> None:
         self.records = records
         self.trainer = trainer
-        self.evaluator = evaluator
-        self.constants = constants
+        self._prepare = scoring
         self.wandb = instruments.wandb
         self.progress = instruments.progress
         self.memory = instruments.memory
         self.command = command
-        names = tuple(extractor.name for extractor in evaluator.reference.extractors)
-        self.columns = eval_columns(names)
-        self._ranked_by = names[0]
         self._points = trainer.points
-        spots = evaluator.reference.blind_spots(evaluator.reference.extractors[0]) or ()
-        self._blind = {spot.metric for spot in spots}
-        self._expected_modes = evaluator.reference.expected_modes(evaluator.options.samples)
         self._train_memory_mib: float | None = None
-        records.truncate_eval(trainer.spent.point, self.columns)
+        if records.eval_rows():  # scored before: what that takes is in the cache
+            records.truncate_eval(trainer.spent.point, self.scoring.columns)
         records.check_points(trainer.spent.point, trainer.model.samplers)
         redone = None if self._is_evaluated(records.eval_rows()) else PREFIX
         records.train.truncate_after(trainer.spent.step, redone=redone)
         records.write_status(Status("running", step=trainer.spent.step, command=command))
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """What evaluations need.
+
+        Raises:
+            RunError: it cannot be prepared, because of the data, the extractors or the cache.
+        """
+        with one_sentence(), self.memory.excluding():
+            return self._prepare()
 
     def on_step(self) -> None:
         """Update the progress line."""
@@ -108,8 +138,9 @@ class Recorder:
             return
         self._read_memory()
         last = spent.point == self._points
-        samples = self.evaluator.options.samples
-        evaluations = self.evaluator.evaluate(
+        evaluator = self.scoring.evaluator
+        samples = evaluator.options.samples
+        evaluations = evaluator.evaluate(
             self.trainer.evaluated,
             last=last,
             on_batch=lambda name, n: self.progress.evaluation(name, n, samples),
@@ -121,7 +152,7 @@ class Recorder:
         for row, evaluation in zip(rows, evaluations, strict=True):
             self._warn(row, [*self._collapse(row, earlier), *copying_signs(evaluation.copying)])
         self.records.train.flush()
-        self.records.append_eval(rows, self.columns)
+        self.records.append_eval(rows, self.scoring.columns)
         self._mirror(rows, spent)
         self.memory.restart()
 
@@ -135,12 +166,13 @@ class Recorder:
         """Signs of collapse; none for models that are not trained."""
         if not self.trainer.phases:
             return []
-        fid = f"fid_{self._ranked_by}"
+        scoring = self.scoring
+        fid = f"fid_{scoring.ranked_by}"
         return collapse_signs(
             row,
-            self._ranked_by,
-            expected_modes=self._expected_modes,
-            blind=self._blind,
+            scoring.ranked_by,
+            expected_modes=scoring.expected_modes,
+            blind=scoring.blind,
             earlier_fids=[
                 float(other[fid])
                 for other in earlier
@@ -177,7 +209,7 @@ class Recorder:
 
     def _row(self, evaluation: Evaluation, spent: Spent, *, last: bool) -> dict[str, Any]:
         row: dict[str, Any] = {
-            **self.constants,
+            **self.scoring.constants,
             "sampler": evaluation.sampler,
             "weights": self.trainer.weights,
             "checkpoint": spent.point,
@@ -201,7 +233,7 @@ class Recorder:
         return row
 
     def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
-        mixture = self.evaluator.reference.dataset.mixture
+        mixture = self.scoring.evaluator.reference.dataset.mixture
         for evaluation in evaluations:
             name = f"checkpoint={spent.point}_{evaluation.sampler}.png"
             path = self.records.samples / name
@@ -213,7 +245,7 @@ class Recorder:
 
     def _save_inside(self, spent: Spent) -> None:
         """Write curves.csv and pictures of intermediate states of sampling."""
-        inside = self.evaluator.look_inside(self.trainer.evaluated)
+        inside = self.scoring.evaluator.look_inside(self.trainer.evaluated)
         if inside.curves:
             rows = [[str(value) for value in row] for row in inside.curves]
             write_atomically(self.records.path / "curves.csv", csv_text(CURVE_COLUMNS, rows))
@@ -228,6 +260,6 @@ class Recorder:
             scores = {
                 f"eval/{row['sampler']}/{column}": value
                 for column, value in row.items()
-                if column not in self.constants and isinstance(value, float)
+                if column not in self.scoring.constants and isinstance(value, float)
             }
             self.wandb.log(scores, images=spent.images)

@@ -54,6 +54,9 @@ EVALUATOR = (
     ),
     setting("evaluator.batch_size must be at least 1, got 0", "evaluator.batch_size=0"),
     setting(
+        "evaluator.further_reference must be at least 100, got 9", "evaluator.further_reference=9"
+    ),
+    setting(
         "evaluator.cost_seconds=1000000000.0 is the time spent on timing each sampler: set it to "
         "at most 3600",
         "evaluator.cost_seconds=1e9",

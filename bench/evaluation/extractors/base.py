@@ -7,15 +7,17 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from bench.data.dataset import Split
+from bench.data.dataset import Dataset, Split
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.resampling import METRICS_VERSION
 from bench.runtime.atomic_files import building, room_for, sweep, sweep_former, sync, unreadable
@@ -59,6 +61,20 @@ def cached_tensors(
         return tensors
 
     return made_once(cache_dir / "features" / f"{digest}.safetensors", make, read)
+
+
+def check_kept(cache_dir: Path) -> None:
+    """Refuse a cache in which nothing can be kept; one that already holds features may be complete.
+
+    Raises:
+        PermissionError: saying where else to keep what is computed.
+    """
+    folder = cache_dir / "features"
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK) and not any(folder.glob("*.safetensors")):
+        raise PermissionError(
+            f"{folder} cannot be written: set cache_root (or BENCH_CACHE) to a folder that can"
+        )
 
 
 def made_once(path: Path, make: Callable[[Path], None], read: Callable[[Path], T]) -> T:
@@ -155,6 +171,8 @@ def hash_tensors(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None
 class Extractor(nn.Module, ABC):
     """A frozen network that turns stored samples into features, always in float32.
 
+    Making one raises a ValueError if its weights are not finite.
+
     Attributes:
         name: the suffix of its metrics, as in fid_domain.
         hash: first 16 hex digits of the SHA-256 of its weights.
@@ -162,12 +180,15 @@ class Extractor(nn.Module, ABC):
         names_classes: whether its logits are for the classes of the dataset.
         test_accuracy: accuracy on held-out images, in [0, 1]; None if unknown.
         batch_size: maximum batch size, which limits its memory.
+        cpu_batch_size: the same on CPUs, per thread, where activations of few images stay in the
+            caches; None for `batch_size`.
         cacheable: whether its features are expensive enough to be cached.
     """
 
     names_classes = False
     test_accuracy: float | None = None
     batch_size = 250
+    cpu_batch_size: int | None = None
     cacheable = True
 
     def __init__(self, name: str, network: nn.Module, preprocessing: str) -> None:
@@ -175,6 +196,11 @@ class Extractor(nn.Module, ABC):
         self.name = name
         self.preprocessing = preprocessing
         self.network = network.eval().requires_grad_(False)
+        for weight in network.state_dict().values():  # features can hide it: min(NaN, 6) may be 6
+            if weight.is_floating_point() and not torch.isfinite(weight).all():
+                raise ValueError(
+                    f"{name} has weights that are not finite: check evaluator.weights.{name}"
+                )
         self.hash = weights_hash(network)
 
     @abstractmethod
@@ -204,6 +230,48 @@ class IdentityExtractor(Extractor):
         return self.network(images), None
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The part of a data set that the features of one extractor are of; fixed for each data set.
+
+    Attributes:
+        indices: those of the images, ascending, by split ("train", "test"); a split that is not
+            there is taken as a whole.
+    """
+
+    indices: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def of(self, split: Split, name: str) -> np.ndarray:
+        """Indices of the images of a split, (n,) int64."""
+        return self.indices.get(name, np.arange(len(split)))
+
+
+WHOLE = Part()
+"""All images of both splits."""
+
+
+def fixed_part(dataset: Dataset, most: int | None) -> Part:
+    """A random part of `most` training images, and the same share of the held-out ones.
+
+    The images whose index has the smallest SHA-256, so that no library version changes them.
+
+    Args:
+        dataset: the data.
+        most: number of training images; None for all.
+    """
+    n = len(dataset.train)
+    if most is None or n <= most:
+        return WHOLE
+    held_out = max(2, round(len(dataset.test) * most / n))
+    return Part({"train": _smallest(n, most), "test": _smallest(len(dataset.test), held_out)})
+
+
+def _smallest(size: int, count: int) -> np.ndarray:
+    """The `count` indices below `size` with the smallest hashes, ascending."""
+    digests = [hashlib.sha256(str(index).encode()).digest() for index in range(size)]
+    return np.sort(sorted(range(size), key=digests.__getitem__)[:count])
+
+
 def extract(
     extractor: Extractor, images: Iterable[Tensor], device: torch.device | str = "cpu"
 ) -> Features:
@@ -221,9 +289,12 @@ def extract(
         ValueError: there are none.
     """
     features, logits = [], []
+    at_once = extractor.batch_size
+    if torch.device(device).type == "cpu" and extractor.cpu_batch_size is not None:
+        at_once = min(at_once, extractor.cpu_batch_size * torch.get_num_threads())
     with torch.inference_mode():
         for batch in images:
-            for part in batch.split(extractor.batch_size):
+            for part in batch.split(at_once):
                 part_features, part_logits = extractor(part.to(device))
                 features.append(part_features.float().cpu())
                 if part_logits is not None:
@@ -241,14 +312,14 @@ def cached_features(
     split_name: str,
     device: torch.device | str,
     cache_dir: Path,
-    n: int | None = None,
+    part: Part = WHOLE,
     batch_size: int = 250,
 ) -> Features:
-    """Features of the first n samples of a split, extracted once and cached on disk.
+    """Features of a split, or a part of it, extracted once and cached on disk.
 
-    The key is everything that they depend on: data hash, split, n, preprocessing and extractor
-    hash. Features that are cheap to extract are not cached. Logits are omitted: no metric needs
-    those of a reference.
+    The key is everything that they depend on: data hash, split, number of samples, preprocessing
+    and extractor hash. Features that are cheap to extract are not cached. Logits are omitted: no
+    metric needs those of a reference.
 
     Args:
         extractor: already on the device.
@@ -257,24 +328,19 @@ def cached_features(
         split_name: "train" or "test".
         device: where to compute.
         cache_dir: the folder "features" in it holds the files.
-        n: how many samples; None for all.
+        part: which samples; a part that `fixed_part` chose is named by its size.
         batch_size: samples read at a time; it changes no result beyond rounding.
-
-    Raises:
-        ValueError: n is not between 1 and the size of the split.
     """
-    size = len(split.images)
-    n = size if n is None else n
-    if not 1 <= n <= size:
-        raise ValueError(f"n is {n}; must lie in 1..{size}, the size of the {split_name} split")
+    indices = part.of(split, split_name)
+    n = len(indices)
 
     def compute() -> dict[str, Tensor]:
         batches = (
-            torch.tensor(split.images[start : min(start + batch_size, n)])
+            torch.tensor(split.images[indices[start : start + batch_size]])
             for start in range(0, n, batch_size)
         )
         parts = []
-        with shown_progress(f"{extractor.name} features of {split_name}, once", n) as advance:
+        with shown_progress(f"extracting {split_name} features ({extractor.name})", n) as advance:
             for batch in batches:  # batch by batch: logits of 1000 classes would fill the memory
                 parts.append(extract(extractor, [batch], device).features)
                 advance(len(batch))

@@ -46,7 +46,7 @@ class DomainClassifier(nn.Module):
         self.shape = tuple(shape)
         self.num_classes = num_classes
         self.width = width
-        halvings = max(0, int(math.log2(min(shape[1:]) / NOMINAL_SIDE)))
+        halvings = _halvings(shape)
         self.trunk = nn.Sequential(
             _convolution(shape[0], width),
             *(_convolution(width, width, stride=2) for _ in range(halvings)),
@@ -72,6 +72,16 @@ class DomainClassifier(nn.Module):
         maps = self.trunk(x.contiguous(memory_format=torch.channels_last))  # (B, D, H/4, W/4)
         features = maps.float().mean((2, 3))  # (B, D)
         return features, self.head(features)  # (B, K)
+
+
+def _halvings(shape: tuple[int, ...]) -> int:
+    """How often images of this shape (C, H, W) are halved to sides of about 32 pixels."""
+    return max(0, int(math.log2(min(shape[1:]) / NOMINAL_SIDE)))
+
+
+def nominal_pixels(shape: tuple[int, ...]) -> int:
+    """Pixels of an image of this shape (C, H, W) as most layers see it."""
+    return math.prod(shape[1:]) // 4 ** _halvings(shape)
 
 
 class _Residual(nn.Module):

@@ -11,7 +11,12 @@ from rich.progress import track
 from torch import Generator, Tensor
 
 from bench.data.dataset import Split
-from bench.evaluation.extractors.classifier import DomainClassifier, checked_labels, initialised
+from bench.evaluation.extractors.classifier import (
+    DomainClassifier,
+    checked_labels,
+    initialised,
+    nominal_pixels,
+)
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,15 @@ class ClassifierRecipe:
     shift: int = 2
 
 
+FEW_PIXELS = 48_000_000
+"""Pixels of a training that takes a minute or two: 48,000 images of 32 x 32."""
+
+
 def default_recipe(shape: tuple[int, ...], images: int, *, flip: bool) -> ClassifierRecipe:
     """Choose a recipe by the size of the data, with one rule for every dataset.
 
-    About 480,000 images are shown in all, but at most 100 epochs; colour gets twice the width.
+    About 480,000 images are shown in all, but at most in 20 epochs; small sets get more of these,
+    up to 100, as long as all that is shown has at most `FEW_PIXELS`. Colour gets twice the width.
 
     Args:
         shape: (C, H, W).
@@ -51,8 +61,10 @@ def default_recipe(shape: tuple[int, ...], images: int, *, flip: bool) -> Classi
         flip: whether mirrored images belong to the data.
     """
     batch_size = 256 if images >= 10_000 else 64
+    n = max(images, 1)
+    quick = FEW_PIXELS / (n * nominal_pixels(shape))  # epochs
     return ClassifierRecipe(
-        epochs=min(100, math.ceil(480_000 / max(images, 1))),
+        epochs=min(100, math.ceil(max(min(20, 480_000 / n), quick))),
         batch_size=batch_size,
         peak_lr=0.2 * batch_size / 256,
         width=32 if shape[0] == 3 else 16,

@@ -1,13 +1,13 @@
 """Extractors for colour images; grey images are repeated to three channels."""
 
-from itertools import pairwise
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bench.data.dataset import Dataset
 from bench.evaluation.extractors.base import Extractor
+from bench.evaluation.extractors.fused import fold_batch_norms, fuse_sequences
 
 
 class PictureExtractor(Extractor):
@@ -19,16 +19,27 @@ class PictureExtractor(Extractor):
             and optimised in place.
         resize: description of its resizing.
         channels: of the images, 1 or 3.
+        fuse: joins the network's convolutions with their activations, in place, once batch norms
+            are folded.
     """
 
     batch_size = 64
+    cpu_batch_size = 4
 
-    def __init__(self, name: str, network: nn.Module, resize: str, channels: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        resize: str,
+        channels: int,
+        fuse: Callable[[nn.Module], None] = fuse_sequences,
+    ) -> None:
         grey = "grey repeated to 3 channels, " if channels == 1 else ""
         super().__init__(name, network, f"{grey}{resize}")
-        # Last, since the hash is that of the published weights. 1.5 to 1.8 times as fast on CPUs at
-        # equal features: scripts/benchmarks/inception.py.
-        fold_batch_norms(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        # Last, since the hash is that of the published weights. Features are equal up to rounding:
+        # scripts/benchmarks/extractors.py.
+        fuse(fold_batch_norms(network))
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Map (B, 1 or 3, H, W) uint8 to features (B, D) and logits (B, K) or None.
@@ -57,24 +68,3 @@ def checked_channels(dataset: Dataset, name: str) -> int:
     if channels not in (1, 3):
         raise ValueError(f"{dataset.name} has {channels} channels; {name} takes 1 or 3")
     return channels
-
-
-def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Fold every batch norm into the preceding convolution, in place.
-
-    Both must be registered consecutively in one module and run in that order, as in
-    torch-fidelity's networks and EfficientNet.
-
-    Args:
-        network: in eval mode.
-
-    Returns:
-        The network, equivalent up to rounding.
-    """
-    for module in list(network.modules()):
-        children = list(module.named_children())
-        for (name, convolution), (norm_name, norm) in pairwise(children):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
-                setattr(module, norm_name, nn.Identity())
-    return network

@@ -24,6 +24,7 @@ from bench.evaluation.extractors.classifier_training import (
     train_classifier,
 )
 from bench.evaluation.extractors.downloads import reason
+from bench.evaluation.extractors.fused import fold_batch_norms, fuse_sequences
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class DomainExtractor(Extractor):
     def __init__(self, classifier: DomainClassifier, test_accuracy: float | None = None) -> None:
         size = "x".join(map(str, classifier.shape))
         super().__init__("domain", classifier, f"{size} uint8 to [-1,1]")
+        fuse_sequences(fold_batch_norms(classifier))  # last, since the hash is of its weights
         self.test_accuracy = test_accuracy
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -75,6 +77,7 @@ class StackedExtractor(Extractor):
             raise ValueError(f"the classifier takes {channels} channels; must be 1")
         words = f"{STACKED_CHANNELS} channels each as 1x{height}x{width} uint8 to [-1,1]"
         super().__init__("domain", classifier, words)
+        fuse_sequences(fold_batch_norms(classifier))  # last, since the hash is of its weights
         self.test_accuracy = test_accuracy
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -111,7 +114,7 @@ def build_domain(
     del name
     if dataset.stacked_from is not None:
         return StackedExtractor(*_stacked_classifier(dataset, weights))
-    shipped = SHIPPED / f"{dataset.name}.safetensors"
+    learned = is_learned(dataset, weights)
     if weights is not None:
         if not _fits(weights, dataset):
             raise ValueError(
@@ -120,10 +123,28 @@ def build_domain(
                 "that scripts/train_classifiers.py wrote for it, or null"
             )
         return DomainExtractor(*_with_accuracy(weights))
-    if shipped.exists() and _fits(shipped, dataset):
-        return DomainExtractor(*_with_accuracy(shipped))
-    check_labelled(dataset.name, dataset.num_classes)
+    if not learned:
+        return DomainExtractor(*_with_accuracy(_shipped(dataset)))
     return DomainExtractor(*_trained_here(dataset, device, cache_dir))
+
+
+def is_learned(dataset: Dataset, weights: Path | None) -> bool:
+    """Whether the classifier of a dataset is trained here: none is given or shipped.
+
+    Raises:
+        ValueError: the dataset has no labels.
+    """
+    if weights is not None or dataset.stacked_from is not None:
+        return False
+    shipped = _shipped(dataset)
+    if shipped.exists() and _fits(shipped, dataset):
+        return False
+    check_labelled(dataset.name, dataset.num_classes)
+    return True
+
+
+def _shipped(dataset: Dataset) -> Path:
+    return SHIPPED / f"{dataset.name}.safetensors"
 
 
 def check_labelled(name: str, num_classes: int) -> None:

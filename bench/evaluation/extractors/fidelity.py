@@ -47,12 +47,14 @@ def build_fidelity(
     del device, cache_dir
     channels = checked_channels(dataset, name)
     network, side = _network(name, weights)
-    return PictureExtractor(name, network, f"TF1 bilinear to {side}x{side}", channels)
+    # Imported here: it takes seconds, and runs with other extractors do not need it.
+    from bench.evaluation.extractors.fidelity_networks import fuse
+
+    return PictureExtractor(name, network, f"TF1 bilinear to {side}x{side}", channels, fuse)
 
 
 def _network(name: str, weights: Path | None) -> tuple[nn.Module, int]:
-    # Imported here: it takes seconds, and runs with other extractors do not need it.
-    from bench.evaluation.extractors.fidelity_networks import NETWORKS
+    from bench.evaluation.extractors.fidelity_networks import NETWORKS  # slow, see above
 
     source = NETWORKS[name]
     try:

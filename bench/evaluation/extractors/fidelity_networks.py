@@ -11,18 +11,22 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.feature_extractor_clip import (
     MODEL_METADATA,
     MODEL_URLS,
+    Bottleneck,
     FeatureExtractorCLIP,
+    ModifiedResNet,
     build_model,
 )
 from torch_fidelity.feature_extractor_dinov2 import FeatureExtractorDinoV2
 from torch_fidelity.feature_extractor_inceptionv3 import (
     URL_INCEPTION_V3,
+    BasicConv2d,
     FeatureExtractorInceptionV3,
 )
 from torch_fidelity.feature_extractor_vgg16 import FeatureExtractorVGG16
 
 from bench.evaluation.extractors.dinov2 import DinoV2
 from bench.evaluation.extractors.downloads import file_sha256, read_tensors
+from bench.evaluation.extractors.fused import FusedConvolution, fuse_sequences
 
 _VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 _DINOV2_URL = "https://dl.fbaipublicfiles.com/dinov2/{0}/{0}_pretrain.pth"
@@ -71,6 +75,23 @@ def layers_of(extractor: type[FeatureExtractorBase]) -> list[str]:
     """Layers of torch-fidelity's FID and IS; only one if they coincide, which is not logits."""
     default = extractor.get_default_feature_layer_for_metric
     return list(dict.fromkeys((default("fid"), default("isc"))))
+
+
+def fuse(network: nn.Module) -> None:
+    """Join the convolutions of torch-fidelity's networks with their ReLUs, in place.
+
+    Inception's blocks of a convolution, a batch norm and a ReLU become one layer; in CLIP's ResNets
+    every convolution but the last of a block is followed by a ReLU. VGG16 is an `nn.Sequential`.
+    """
+    fuse_sequences(network)
+    for module in list(network.modules()):
+        for name, block in list(module.named_children()):
+            if isinstance(block, BasicConv2d):
+                setattr(module, name, FusedConvolution(block.conv, "relu"))
+        if isinstance(module, (Bottleneck, ModifiedResNet)):
+            for k in ("1", "2", "3") if isinstance(module, ModifiedResNet) else ("1", "2"):
+                setattr(module, f"conv{k}", FusedConvolution(getattr(module, f"conv{k}"), "relu"))
+                setattr(module, f"relu{k}", nn.Identity())
 
 
 def _inception(path: Path) -> tuple[nn.Module, int]:

@@ -19,7 +19,7 @@ from bench.evaluation.blind_spots import (
     REPEATED,
     UNIFORM,
 )
-from bench.evaluation.extractors.base import Extractor, extract
+from bench.evaluation.extractors.base import WHOLE, Extractor, Part, extract
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.memorisation import memorisation
 from bench.evaluation.metrics.quality import quality
@@ -50,11 +50,15 @@ class KnownBad:
         dataset: the data.
         train: indices of training images, in random order.
         test: indices of held-out images, which stand for samples of a perfect model.
+        train_rows: where these training images are in the part that they were chosen from.
+        test_rows: the same for the held-out images.
     """
 
     dataset: Dataset
     train: np.ndarray
     test: np.ndarray
+    train_rows: np.ndarray
+    test_rows: np.ndarray
 
     def batches(self, kind: str, batch_size: int) -> Iterator[Tensor]:
         """Batches of one kind, (B, C, H, W) uint8, in total as many samples as `test`.
@@ -101,17 +105,19 @@ class KnownBad:
         return mean.float(), variance.sqrt().float()
 
 
-def known_bad(dataset: Dataset) -> KnownBad | None:
+def known_bad(dataset: Dataset, part: Part = WHOLE) -> KnownBad | None:
     """Select images of a data set; None for points, and if there are too few images.
 
     Args:
         dataset: the data.
+        part: the part of its images to choose from.
     """
-    if len(dataset.shape) != 3 or min(len(dataset.train), len(dataset.test)) < FEWEST_SAMPLES:
+    indices = (part.of(dataset.train, "train"), part.of(dataset.test, "test"))
+    if len(dataset.shape) != 3 or min(map(len, indices)) < FEWEST_SAMPLES:
         return None
     rng = np.random.default_rng(METRIC_SEED)
-    train, test = (rng.permutation(len(s))[:MOST_IMAGES] for s in (dataset.train, dataset.test))
-    return KnownBad(dataset, train, test)
+    rows = [rng.permutation(len(each))[:MOST_IMAGES] for each in indices]
+    return KnownBad(dataset, indices[0][rows[0]], indices[1][rows[1]], *rows)
 
 
 def score_known_bad(
@@ -128,8 +134,8 @@ def score_known_bad(
     Args:
         extractor: already on the device.
         chosen: the images and bad samples.
-        train: features of the whole training split.
-        test: features of the whole test split.
+        train: features of the training split, or the part that `chosen` was selected from.
+        test: the same of the test split.
         device: device of the extractor.
         batch_size: samples generated and extracted at a time.
 
@@ -137,8 +143,8 @@ def score_known_bad(
         (kinds, metrics) float64, in the order of `KINDS` followed by a row of held-out images, and
         of `ASKED`. Metrics that are not checked for a kind, or undefined, are NaN.
     """
-    reference = Features(train.features[chosen.train])
-    held_out = Features(test.features[chosen.test[len(chosen.test) // 2 :]])
+    reference = Features(train.features[chosen.train_rows])
+    held_out = Features(test.features[chosen.test_rows[len(chosen.test) // 2 :]])
     images = chosen.dataset.test.images
     real = (
         torch.from_numpy(np.array(images[chosen.test[start : start + batch_size]]))

@@ -108,19 +108,29 @@ def build_patches(
         ValueError: weights are given, or the images are smaller than 8 pixels.
     """
     del device
+    is_learned(dataset, weights)
+    with locked(cache_dir / "features" / f"{name}-{dataset.hash}.lock"):
+        key = (name, VERSION, dataset.hash)
+        tensors = cached_tensors(cache_dir, key, lambda: learn_patches(dataset.train.images))
+    return PatchExtractor(dataset.shape, tensors)
+
+
+def is_learned(dataset: Dataset, weights: Path | None) -> bool:
+    """Whether the extractor is learned from the data: always.
+
+    Raises:
+        ValueError: weights are given, or the images are smaller than 8 pixels.
+    """
     if weights is not None:
         raise ValueError(
-            f"evaluator.weights.{name}={weights}: {name} are learned from the data; leave it out"
+            f"evaluator.weights.{NAME}={weights}: {NAME} are learned from the data; leave it out"
         )
     if min(dataset.shape[1:]) < MIN_SIDE:
         raise ValueError(
-            f"{dataset.name} has images of shape {dataset.shape}; {name} need sides of at least "
+            f"{dataset.name} has images of shape {dataset.shape}; {NAME} need sides of at least "
             f"{MIN_SIDE}"
         )
-    with locked(cache_dir / "features" / f"{NAME}-{dataset.hash}.lock"):
-        key = (NAME, VERSION, dataset.hash)
-        tensors = cached_tensors(cache_dir, key, lambda: learn_patches(dataset.train.images))
-    return PatchExtractor(dataset.shape, tensors)
+    return True
 
 
 def learn_patches(images: np.ndarray) -> dict[str, Tensor]:

@@ -40,6 +40,23 @@ def build_extractor(
         ValueError: there is no such extractor, or it does not fit the dataset or the weights.
         FileNotFoundError: the weights are not available; the message says how to get them.
     """
+    builders = _builders(name, dataset, weights)
+    return builders[name](name, dataset, device, cache_dir, weights).to(device)
+
+
+def is_learned(name: str, dataset: Dataset, weights: Path | None) -> bool:
+    """Whether `build_extractor` would first learn from the data, which takes time.
+
+    Raises:
+        ValueError: it would refuse this extractor, which can be told without learning it.
+        FileNotFoundError: there are no such weights.
+    """
+    _builders(name, dataset, weights)
+    return name in LEARNED and LEARNED[name](dataset, weights)
+
+
+def _builders(name: str, dataset: Dataset, weights: Path | None) -> Mapping[str, Builder]:
+    """The builders for this kind of data; the name and the weights exist."""
     check_extractors(name, {name: weights})
     builders = POINT_BUILDERS if _is_points(dataset) else IMAGE_BUILDERS
     if name not in builders:
@@ -48,7 +65,7 @@ def build_extractor(
             f"evaluator.extractor={name} sees {sees}, but {dataset.name} has {has}: "
             f"set evaluator.extractor={next(iter(builders))}"
         )
-    return builders[name](name, dataset, device, cache_dir, weights).to(device)
+    return builders
 
 
 def check_extractors(
@@ -157,6 +174,13 @@ IMAGE_BUILDERS: dict[str, Builder] = {
     patches.NAME: patches.build_patches,
     **dict.fromkeys(fidelity.NAMES, fidelity.build_fidelity),
 }
+
+LEARNED: Mapping[str, Callable[[Dataset, Path | None], bool]] = {
+    "domain": domain.is_learned,
+    patches.NAME: patches.is_learned,
+}
+"""Extractors that may be learned from the data. Functions of the data and of given weights say
+whether this one would be; a ValueError refuses what cannot be built."""
 
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,14 @@ from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits, load_fashion_mnist
 from bench.data.stacked import load_stacked_digits
 from bench.evaluation.blind_spots import GAUSSIAN
-from bench.evaluation.extractors.base import IdentityExtractor
+from bench.evaluation.extractors.base import WHOLE, IdentityExtractor, fixed_part
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor, StackedExtractor
+from bench.evaluation.extractors.known_bad import known_bad
 from bench.evaluation.extractors.registry import build_extractor
 from bench.evaluation.metrics.copying import held_out_closeness
 from bench.evaluation.reference import Reference
+from bench.runs.provenance import reference_size
 
 DATA = Path(os.environ.get("BENCH_DATA") or "/nowhere")
 CPU = torch.device("cpu")
@@ -170,3 +172,62 @@ def test_a_stack_is_misread_if_one_of_its_digits_is(digits, tmp_path):
     assert "high_quality_perfect" not in perfect
     single = Reference(digits, [Counting()], device=CPU, cache_dir=tmp_path).perfect(700)
     assert single == {"classifier_error": pytest.approx(0.1)}
+
+
+def test_a_fixed_part_is_a_function_of_the_sizes_alone(digits):
+    part = fixed_part(digits, 100)
+    train, test = part.of(digits.train, "train"), part.of(digits.test, "test")
+    assert train[:5].tolist() == [39, 49, 51, 55, 65]  # of the smallest SHA-256 of their number
+    assert len(set(train)) == 100
+    assert (np.diff(train) > 0).all()
+    assert len(test) == round(len(digits.test) * 100 / len(digits.train))  # the same share
+    larger = fixed_part(digits, 200).of(digits.train, "train")
+    assert set(train) < set(larger)
+    assert fixed_part(digits, None) is fixed_part(digits, len(digits.train)) is WHOLE
+
+
+class Further(Counting):
+    """Another extractor with the same weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "further"
+
+
+def test_only_extractors_after_the_first_are_compared_with_a_part(digits, tmp_path):
+    first, further = Counting(), Further()
+    both = {"device": CPU, "cache_dir": tmp_path}
+    reference = Reference(digits, [first, further], **both, further_images=100)
+    part = fixed_part(digits, 100)
+    whole = [reference.train(first).features, reference.test(first).features]
+    assert [len(features) for features in whole] == [len(digits.train), len(digits.test)]
+    for name, features, split in (
+        ("train", reference.train(further).features, digits.train),
+        ("test", reference.test(further).features, digits.test),
+    ):
+        expected = whole[name == "test"][part.of(split, name)]
+        torch.testing.assert_close(features, expected)
+    assert further.seen == 100 + round(len(digits.test) * 100 / len(digits.train))
+    assert len(reference.nearest(further)) == 100
+    assert reference.size(first) == len(digits.train)
+    assert reference.size(further) == 100
+    assert reference_size(reference) == f"{len(digits.train)} further:100"
+    alone = Reference(digits, [Further()], **both, further_images=100)
+    assert reference_size(alone) == str(len(digits.train))
+
+
+def test_known_bad_samples_of_a_part_are_made_of_its_images(digits, tmp_path):
+    first, further = Counting(), Further()
+    reference = Reference(
+        digits, [first, further], device=CPU, cache_dir=tmp_path, further_images=500
+    )
+    part = fixed_part(digits, 500)
+    chosen = known_bad(digits, part)
+    assert chosen is not None
+    assert set(chosen.train) <= set(part.of(digits.train, "train"))
+    assert set(chosen.test) <= set(part.of(digits.test, "test"))
+    np.testing.assert_array_equal(part.of(digits.train, "train")[chosen.train_rows], chosen.train)
+    spots = reference.blind_spots(further)
+    seen = further.seen
+    assert reference.blind_spots(further) == spots  # kept on disk
+    assert further.seen == seen

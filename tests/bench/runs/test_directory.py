@@ -268,3 +268,31 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path):
     holder.wait()
     with locked(lock):
         pass
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "samples", "depends"),
+    [
+        (("domain", "inception"), 50_000, 2000, True),
+        (("domain", "inception"), 50_000, 50_000, False),  # as many images as samples
+        (("domain", "inception"), 10_000, 2000, False),
+        (("domain",), 50_000, 2000, False),
+    ],
+)
+def test_runs_of_before_go_on_unless_a_part_of_the_reference_changes_them(
+    tmp_path, names, size, samples, depends
+):
+    recorded = {"seed": 0, "evaluator": {"samples": samples}}
+    present = {"seed": 0, "evaluator": {"samples": samples, "further_reference": 10_000}}
+    row = {"checkpoint": 1, "sampler": "generator", "reference_size": size, "samples": samples}
+    with RunDirectory(tmp_path / "seed=0") as records:
+        records.write_config(recorded)
+        records.append_eval([row], eval_columns(names))
+        if not depends:
+            records.check_config(present)
+            return
+        with pytest.raises(ValueError, match=r"evaluator.further_reference=null to continue"):
+            records.check_config(present)
+        records.check_config(
+            {**present, "evaluator": {"samples": samples, "further_reference": None}}
+        )

