@@ -1,9 +1,12 @@
 """One run from configuration to recorded rows: what to skip, resume, train, evaluate and record."""
 
 import gc
+import hashlib
+import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,11 @@ from bench.build import (
     build_evaluator,
     build_model,
     build_options,
+    build_reference,
     build_trainer,
     cache_root,
     plain,
+    stand_ins,
 )
 from bench.config import (
     MIN_SAMPLES,
@@ -31,10 +36,11 @@ from bench.config import (
 )
 from bench.data.dataset import Dataset
 from bench.errors import RunError, one_sentence
-from bench.evaluation.evaluator import check_limits, check_size
+from bench.estimate import extraction, forecast
+from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_limits, check_size
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
-from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
+from bench.runs.directory import RunDirectory, Status, read_status, recorded_config, was_made_with
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
@@ -42,7 +48,8 @@ from bench.runs.writer import Instruments, Recorder
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
-from bench.runtime.progress import TrainingProgress
+from bench.runtime.outlook import ENDED, HALF_DONE, NEW, REPEATED, Outlook, Planned
+from bench.runtime.progress import Forecast, TrainingProgress
 from bench.training.callbacks import Observer, SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
@@ -50,6 +57,9 @@ from bench.training.trainer import Trainer
 log = logging.getLogger("bench.run")
 
 _SHOWN_CLASSES = 5
+
+SHORT = 60.0
+"""Seconds of work that is done without saying before how long it takes."""
 
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""
@@ -64,17 +74,29 @@ class RunResult:
 
     Attributes:
         directory: the run directory.
-        status: "finished" or "failed".
-        reason: why it failed; empty otherwise.
+        status: "finished" or "failed", or "repeated" where another run stands for it.
+        reason: why it failed, or which run that is; empty otherwise.
+        score: the best one at the end, such as "FID (domain) 7.1"; empty where it was skipped.
+        training: training seconds, also of earlier calls.
+        rest: seconds of this call beside training.
     """
 
     directory: Path
     status: str
     reason: str = ""
+    score: str = ""
+    training: float = 0.0
+    rest: float = 0.0
 
 
 def run(
-    cfg: DictConfig, overrides: Sequence[str] = (), *, command: str = "", group: str | None = None
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    *,
+    command: str = "",
+    group: str | None = None,
+    progress: TrainingProgress | None = None,
+    earlier: Collection[str] = (),
 ) -> RunResult:
     """Train and evaluate the configured model, or go on where an earlier call was interrupted.
 
@@ -83,10 +105,66 @@ def run(
         overrides: the command line's overrides, which name the variant.
         command: the command line, for the record.
         group: name of the sweep that the run belongs to.
+        progress: what shows the run; None for nothing.
+        earlier: directories of the runs that come before this one in its sweep.
 
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
+    progress = progress or TrainingProgress("", visible=False)
+    start = time.perf_counter()
+    with _checked(cfg, overrides, command, group) as job, distributed(job.device) as world:
+        stands = _stands_for(job, earlier) if world.is_main else None
+        if world.any(stands is not None):
+            words = "" if stands is None else f"its scores do not depend on the seed: see {stands}"
+            return RunResult(job.path, "repeated", words)
+        opened = RunDirectory(job.path) if world.is_main else nullcontext()
+        with opened as records:
+            job = job.of_record(records)
+            if ended := _ended_before(job.path, records, world):
+                return ended
+            return job.train(records, world, progress, start)
+
+
+def dry_run(
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    *,
+    known: dict[str, Forecast] | None = None,
+    earlier: Collection[str] = (),
+    processes: int = 1,
+) -> Planned:
+    """Check all that a run would check, time a step and batches, and leave no result.
+
+    Data is read, and kept in the cache, as a run would do.
+
+    Args:
+        cfg: the composed configuration, conf/config.yaml.
+        overrides: the command line's overrides, which name the variant.
+        known: what runs of some kinds take, which is added to; None for not timing anything.
+        earlier: directories of the runs that come before this one in its sweep.
+        processes: that will share each batch.
+
+    Raises:
+        RunError: the configuration, the data or the machine does not allow the run.
+    """
+    with _checked(cfg, overrides) as job:
+        planned = Planned(tuple(overrides), str(job.path), *job._names())
+        if _stands_for(job, earlier) is not None:
+            return replace(planned, state=REPEATED)
+        records = RunDirectory(job.path, reading=True)
+        records.close()  # to keep nobody from it
+        job = job.of_record(records)
+        if _ended_before(job.path, records, World()):
+            return replace(planned, state=ENDED)
+        return planned if known is None else job.plan(records, planned, known, processes)
+
+
+@contextmanager
+def _checked(
+    cfg: DictConfig, overrides: Sequence[str], command: str = "", group: str | None = None
+) -> Iterator["_Job"]:
+    """The run that a configuration asks for; errors inside become a `RunError`."""
     with one_sentence(), trusting(_trusted(cfg, overrides), "trust=[{}]"):
         OmegaConf.resolve(cfg)
         config = plain(cfg)
@@ -96,18 +174,30 @@ def run(
         set_threads(settings.threads)
         keep_freed_memory()
         path, overrides = _directory(settings, config, overrides)
-        origin = Origin(varied(overrides), command, group)
-        with distributed(device) as world:
-            opened = RunDirectory(path) if world.is_main else nullcontext()
-            with opened as records:
-                if records is not None:
-                    if _classes_make_no_difference(settings, config, path):
-                        config["evaluator"]["class_labels"] = FORMER[CLASS_LABELS]
-                        settings = read_settings(config)
-                    records.check_config(config, BEFORE_DATA)
-                if ended := _ended_before(path, records, world):
-                    return ended
-                return _Job(settings, config, path, origin, device, world).train(records)
+        yield _Job(settings, config, path, Origin(varied(overrides), command, group), device)
+
+
+def _stands_for(job: "_Job", earlier: Collection[str]) -> Path | None:
+    """The run of another seed that stands for this one, whose scores do not depend on the seed.
+
+    It has finished, is at work, or comes before in the same sweep.
+
+    Raises:
+        ValueError: the model cannot be built.
+    """
+    settings, path = job.settings, job.path
+    if settings.model.training.get("optimizers") or recorded_config(path) is not None:
+        return None  # only what is not trained can be the same for all seeds
+    siblings = [Path(run) for run in earlier if Path(run).parent == path.parent]
+    for other in sorted(path.parent.glob("seed=*")):
+        if was_made_with(other, job.config, (*BEFORE_DATA, "seed")):
+            status = read_status(other)
+            siblings += [other] if status is not None and status.status == "finished" else []
+    if not siblings or siblings[0] == path:
+        return None
+    dataset = build_dataset(settings, World())
+    model = build_model(settings.model, dataset, torch.device("cpu"), seed=settings.seed)
+    return None if model.depends_on_seed else siblings[0]
 
 
 def _trusted(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -170,7 +260,7 @@ def _classes_make_no_difference(settings: Settings, config: Mapping[str, Any], p
 
 @dataclass(frozen=True)
 class _Job:
-    """A run that is to be trained.
+    """A run that is asked for.
 
     Attributes:
         settings: checked.
@@ -178,7 +268,6 @@ class _Job:
         path: the run directory.
         origin: where the run came from.
         device: where it is trained.
-        world: this process among others.
     """
 
     settings: Settings
@@ -186,39 +275,182 @@ class _Job:
     path: Path
     origin: Origin
     device: torch.device
-    world: World
 
-    def train(self, records: RunDirectory | None) -> RunResult:
-        """Build everything, train, evaluate and record how it ended."""
-        dataset = build_dataset(self.settings, self.world)
-        memory = PeakMemory(self.device)
-        checkpoints = self.path / "checkpoints"
-        trainer = build_trainer(self.settings, dataset, self.device, self.world, checkpoints)
-        _announce(dataset, trained=bool(trainer.phases))
-        trainer.resume()
-        gc.enable()  # bench.cli disables it for a quicker start
-        progress = TrainingProgress(self.path.as_posix(), visible=self.world.is_main)
-        observer: Observer = SilentObserver()
-        if records is not None:
-            options = build_options(self.settings.evaluator, dataset)
-            check_limits(trainer.model, options.samples)
-            with memory.excluding():
-                cache = cache_root(self.settings)
-                evaluator = build_evaluator(options, dataset, self.device, cache)
-            of_data: dict[str, object] = {"data_hash": dataset.hash}
-            if dataset.notes:
-                of_data["data_notes"] = list(dataset.notes)
-            records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
-            constants = self._identity() | provenance(evaluator, trainer)
-            instruments = Instruments(self._wandb(), progress, memory)
-            command = self.origin.command
-            observer = Recorder(records, trainer, evaluator, constants, instruments, command)
-        status = _fit(trainer, observer, progress, self.origin.command)
+    def of_record(self, records: RunDirectory | None) -> "_Job":
+        """The job as the run on record needs it.
+
+        Raises:
+            ValueError: that run was made with another configuration.
+        """
+        job = self
+        if records is None:
+            return job
+        if _classes_make_no_difference(self.settings, self.config, self.path):
+            evaluator = {**self.config["evaluator"], "class_labels": FORMER[CLASS_LABELS]}
+            config = {**self.config, "evaluator": evaluator}
+            job = replace(self, config=config, settings=read_settings(config))
+        records.check_config(job.config, BEFORE_DATA)
+        return job
+
+    def train(
+        self,
+        records: RunDirectory | None,
+        world: World,
+        progress: TrainingProgress,
+        start: float,
+    ) -> RunResult:
+        """Build everything, train, evaluate and record how it ended.
+
+        Args:
+            records: the run directory; None on ranks that do not write.
+            world: this process among others.
+            progress: what shows the run.
+            start: `time.perf_counter` at the start of the call.
+        """
+        with progress:
+            dataset = build_dataset(self.settings, world)
+            memory = PeakMemory(self.device)
+            trainer = self._trainer(dataset, world)
+            _announce(dataset, trained=bool(trainer.phases))
+            gc.enable()  # bench.cli disables it for a quicker start
+            before = trainer.spent.seconds
+            observer: Observer = SilentObserver()
+            recorder = None
+            if records is not None:
+                with memory.excluding():
+                    evaluator = self._evaluator(dataset, trainer, progress, world)
+                records.write_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
+                constants = self._identity() | provenance(evaluator, trainer)
+                instruments = Instruments(self._wandb(), progress, memory)
+                command = self.origin.command
+                recorder = Recorder(records, trainer, evaluator, constants, instruments, command)
+                observer = recorder
+            status = _fit(trainer, observer, self.origin.command)
         if records is not None:
             records.write_status(status)
-        if status.phase == "evaluation" and self.world.size > 1:
+        if status.phase == "evaluation" and world.size > 1:
             raise RunError(status.reason)  # the other ranks wait for this one: end them all
-        return RunResult(self.path, status.status, status.reason)
+        score = "" if recorder is None else recorder.score
+        seconds = trainer.spent.seconds
+        rest = max(0.0, time.perf_counter() - start - (seconds - before))
+        return RunResult(self.path, status.status, status.reason, score, seconds, rest)
+
+    def plan(
+        self,
+        records: RunDirectory,
+        planned: Planned,
+        known: dict[str, Forecast],
+        processes: int,
+    ) -> Planned:
+        """What the run takes; arguments are those of `dry_run`."""
+        dataset = build_dataset(self.settings, World())
+        trainer = self._trainer(dataset, World())
+        options = build_options(self.settings.evaluator, dataset)
+        check_limits(trainer.model, options.samples)
+        records.check_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
+        records.check_points(trainer.spent.point, trainer.model.samplers)
+        return self._planned(trainer, dataset, options, planned, known, processes)
+
+    def _planned(
+        self,
+        trainer: Trainer,
+        dataset: Dataset,
+        options: EvaluatorOptions,
+        planned: Planned,
+        known: dict[str, Forecast],
+        processes: int,
+    ) -> Planned:
+        """The plan with times.
+
+        Raises:
+            RuntimeError: from a ValueError, see `_fit`.
+            ValueError: there is no such extractor, or its weights do not fit.
+        """
+        cache, kind = cache_root(self.settings), self._kind()
+        made = stand_ins(options, dataset, self.device, cache)
+        extractors = [extractor for extractor, _ in made]
+        costs = [extraction(extractor, dataset, self.device) for extractor in extractors]
+        reference = build_reference(options, dataset, extractors, self.device, cache)
+        if kind not in known:
+            with bugs_are_shown(self.path):
+                known[kind] = forecast(trainer, costs, dataset, options, processes=processes)
+        missing = zip(costs, map(reference.missing, extractors), strict=True)
+        once = sum(seconds for _, seconds in made)
+        once += sum(cost.seconds * images for cost, images in missing)
+        return replace(
+            planned,
+            kind=kind,
+            state=HALF_DONE if trainer.spent.step else NEW,
+            forecast=replace(known[kind], points=trainer.points),
+            exact=list(trainer.budget.limits()) == ["seconds"],
+            share=trainer.progress if trainer.phases else 0.0,
+            evaluated=trainer.spent.point,
+            once=once,
+            shared=f"features of {dataset.name}",
+        )
+
+    def _trainer(self, dataset: Dataset, world: World) -> Trainer:
+        """The trainer, where its last checkpoint left off."""
+        checkpoints = self.path / "checkpoints"
+        trainer = build_trainer(self.settings, dataset, self.device, world, checkpoints)
+        trainer.resume()
+        return trainer
+
+    def _evaluator(
+        self, dataset: Dataset, trainer: Trainer, progress: TrainingProgress, world: World
+    ) -> Evaluator:
+        """The evaluator; what is to come is said before the first long work, if it was not yet."""
+        options = build_options(self.settings.evaluator, dataset)
+        check_limits(trainer.model, options.samples)
+        if progress.visible and progress.forecast is None:
+            self._say_what_is_to_come(dataset, trainer, options, progress, world.size)
+        spent = trainer.spent
+        progress.resumed(trainer.progress, spent.images, spent.seconds, spent.point)
+        return build_evaluator(options, dataset, self.device, cache_root(self.settings))
+
+    def _say_what_is_to_come(
+        self,
+        dataset: Dataset,
+        trainer: Trainer,
+        options: EvaluatorOptions,
+        progress: TrainingProgress,
+        processes: int,
+    ) -> None:
+        """Time a step and batches; what goes wrong in this is for the run itself to say."""
+        planned = Planned(self.origin.overrides, str(self.path), *self._names())
+        try:
+            planned = self._planned(trainer, dataset, options, planned, {}, processes)
+        except Exception as error:
+            log.debug("no forecast: %s", error)
+            return
+        progress.forecast = planned.forecast
+        outlook = Outlook((planned,))
+        if (outlook.seconds() or 0.0) > SHORT:
+            for line in outlook.text().splitlines():
+                log.info("  %s", line)
+
+    def _with_data(self, dataset: Dataset) -> dict[str, Any]:
+        """The configuration for the record, with what the data is."""
+        of_data: dict[str, object] = {"data_hash": dataset.hash}
+        if dataset.notes:
+            of_data["data_notes"] = list(dataset.notes)
+        return {**self.config, **of_data}
+
+    def _kind(self) -> str:
+        """A hash of all that decides what a run costs, which its seed and learning rates do not."""
+        free = {"optimizers", "lr_schedule"}
+        model = dict(self.config["model"])
+        model["training"] = {k: v for k, v in model["training"].items() if k not in free}
+        budget = {k: v for k, v in self.config["budget"].items() if k != "checkpoints"}
+        names = ("dataset", "evaluator", "trainer", "precision", "threads")
+        others = {name: self.config[name] for name in names}
+        text = json.dumps({"model": model, "budget": budget, **others}, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _names(self) -> tuple[str, str, str]:
+        """Data set, model and seed."""
+        settings = self.settings
+        return settings.dataset.name, settings.model.name, str(settings.seed)
 
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""
@@ -254,26 +486,31 @@ def _announce(dataset: Dataset, *, trained: bool) -> None:
         log.info("  %s: %s", dataset.name, note)
 
 
-def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, command: str) -> Status:
-    """Train and evaluate; how it ended.
-
-    Raises:
-        RuntimeError: from a ValueError, which can only be a bug once everything is built, and is
-            not to be taken for the user's.
-    """
+def _fit(trainer: Trainer, observer: Observer, command: str) -> Status:
+    """Train and evaluate; how it ended."""
     try:
-        with progress:
+        with bugs_are_shown(trainer.checkpoints.parent):
             trainer.fit(observer)
     except TrainingFailedError as error:
         return Status("failed", str(error), error.step, error.phase, command)
     except SamplesNotFiniteError as error:
         return Status("failed", str(error), trainer.spent.step, "evaluation", command)
-    except ValueError as error:
-        run = trainer.checkpoints.parent
-        raise RuntimeError(f"{run}: a bug, in the model or in bench: {error}") from error
     finally:
         observer.close()
     return Status("finished", step=trainer.spent.step, command=command)
+
+
+@contextmanager
+def bugs_are_shown(run: Path) -> Iterator[None]:
+    """Have a ValueError shown as the bug that it is once everything is built.
+
+    Raises:
+        RuntimeError: from a ValueError, which is not to be taken for the user's.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(f"{run}: a bug, in the model or in bench: {error}") from error
 
 
 def _ended_before(path: Path, records: RunDirectory | None, world: World) -> RunResult | None:

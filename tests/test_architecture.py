@@ -84,9 +84,10 @@ FLOORS = (
     ("bench/runtime",),
     ("bench/errors", "bench/config", "bench/command_line", "bench/data", "bench/cost"),
     ("bench/training", "bench/evaluation"),
-    ("bench/build",),
+    ("bench/build", "bench/estimate"),
     ("bench/runs",),
     ("bench/run", "bench/export", "bench/compare"),
+    ("bench/planning",),
     ("bench/cli",),
     ("bench/__main__",),
 )

@@ -9,7 +9,13 @@ import torch
 
 from bench.data.dataset import Dataset, Split, class_frequencies
 from bench.evaluation.blind_spots import BlindSpot, blind_spots
-from bench.evaluation.extractors.base import Extractor, cached_features, cached_tensors
+from bench.evaluation.extractors.base import (
+    Extractor,
+    cached_features,
+    cached_tensors,
+    features_key,
+    tensors_path,
+)
 from bench.evaluation.extractors.known_bad import (
     KNOWN_BAD_VERSION,
     by_kind,
@@ -60,10 +66,7 @@ class Reference:
         for extractor in self.extractors:
             for features in (self.train(extractor), self.test(extractor)):
                 if not torch.isfinite(features.features).all():
-                    raise ValueError(
-                        f"{extractor.name} gives features of {self.dataset.name} that are not "
-                        f"finite: check evaluator.weights.{extractor.name}"
-                    )
+                    raise ValueError(not_finite(extractor, self.dataset))
             self.nearest(extractor)
             self.closeness(extractor)
             self.blind_spots(extractor)
@@ -127,6 +130,18 @@ class Reference:
         """See `bench.data.dataset.class_frequencies`."""
         return class_frequencies(self.dataset)
 
+    def missing(self, extractor: Extractor) -> int:
+        """How many images have no features of this extractor yet, neither here nor on disk."""
+        if not extractor.cacheable:
+            return 0
+        images = 0
+        for name, split in (("train", self.dataset.train), ("test", self.dataset.test)):
+            key = features_key(extractor, self.dataset.hash, name, len(split))
+            known = (extractor.name, name) in self._features
+            if not known and not tensors_path(self.cache_dir, key).exists():
+                images += len(split)
+        return images
+
     def expected_modes(self, samples: int) -> float | None:
         """Mean number of classes hit by this number of real samples; None for unlabelled data."""
         if not self.dataset.num_classes:
@@ -161,6 +176,14 @@ class Reference:
                 batch_size=self.batch_size,
             )
         return self._features[key]
+
+
+def not_finite(extractor: Extractor, dataset: Dataset) -> str:
+    """What is said of weights that do not fit."""
+    return (
+        f"{extractor.name} gives features of {dataset.name} that are not finite: check "
+        f"evaluator.weights.{extractor.name}"
+    )
 
 
 def _identity(extractor: Extractor) -> tuple[str, str, str]:

@@ -75,6 +75,7 @@ class Recorder:
         self._blind = {spot.metric for spot in spots}
         self._expected_modes = evaluator.reference.expected_modes(evaluator.options.samples)
         self._train_memory_mib: float | None = None
+        self.score = ""  # the best of the last evaluation, in words
         records.truncate_eval(trainer.spent.point, self.columns)
         records.check_points(trainer.spent.point, trainer.model.samplers)
         redone = None if self._is_evaluated(records.eval_rows()) else PREFIX  # rows not written
@@ -84,7 +85,7 @@ class Recorder:
     def on_step(self) -> None:
         """Move the progress line."""
         spent = self.trainer.spent
-        self.progress.step(self.trainer.progress, spent.images / max(spent.seconds, 1e-9))
+        self.progress.step(self.trainer.progress, spent.images, spent.seconds)
 
     def on_log(self, values: dict[str, float]) -> None:
         """Add rows to train.csv."""
@@ -106,7 +107,13 @@ class Recorder:
         spent = self.trainer.spent
         earlier = self.records.eval_rows()
         if self._is_evaluated(earlier):
+            self._show_score([row for row in earlier if int(row["checkpoint"]) == spent.point])
             return
+        with self.progress.evaluating(spent.point):
+            self._evaluate(spent, earlier)
+
+    def _evaluate(self, spent: Spent, earlier: Sequence[Mapping[str, str]]) -> None:
+        """Evaluate at a point; `earlier` are the rows of the points before."""
         self._read_memory()
         last = spent.point == self._points
         samples = self.evaluator.options.samples
@@ -124,7 +131,17 @@ class Recorder:
         self.records.train.flush()
         self.records.append_eval(rows, self.columns)
         self._mirror(rows, spent)
+        self._show_score(rows)
         self.memory.restart()
+
+    def _show_score(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Say the lowest FID, and of which sampler it is if there are several."""
+        column = f"fid_{self._ranked_by}"
+        best = min(rows, key=lambda row: float(row[column] or "inf"))
+        self.score = f"FID ({self._ranked_by}) {float(best[column] or 'nan'):.3g}"
+        if len(rows) > 1:
+            self.score += f" ({best['sampler']})"
+        self.progress.score(self.score)
 
     def _is_evaluated(self, rows: Sequence[Mapping[str, str]]) -> bool:
         """Whether there is a row of every sampler at the evaluation point that training is at."""
