@@ -1,7 +1,7 @@
 """Builds objects (data set, model, trainer, evaluator) from settings."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def build_extractors(
     settings: EvaluatorSettings, dataset: Dataset, device: torch.device, cache: Path
 ) -> list[Extractor]:
     """The extractors named, or those that suit the data; each once."""
-    weights = {name: Path(path) for name, path in settings.weights.items() if path}
+    weights = _weights(settings)
 
     def build(name: str) -> Extractor:
         given = weights.get(name)
@@ -139,10 +139,8 @@ def build_extractors(
         extractor = build(name)
         return build_reference(settings, dataset, [extractor], device, cache).blind_spots(extractor)
 
-    chosen = settings.extractor
-    if chosen is None:
-        chosen = suited_extractors(dataset, blind_spots)
-    return [build(name) for name in _names(chosen, weights)]
+    suited = suited_extractors(dataset, blind_spots) if settings.extractor is None else None
+    return [build(name) for name in extractor_names(settings, dataset, suited)]
 
 
 def stand_ins(
@@ -152,20 +150,35 @@ def stand_ins(
 
     None is trained; which of the default ones a user's own images need is known only later.
     """
-    weights = {name: Path(path) for name, path in settings.weights.items() if path}
-    chosen = default_extractors(dataset) if settings.extractor is None else settings.extractor
     return [
-        stand_in(name, dataset, device=device, cache_dir=cache, weights=weights.get(name))
-        for name in _names(chosen, weights)
+        stand_in(
+            name, dataset, device=device, cache_dir=cache, weights=_weights(settings).get(name)
+        )
+        for name in extractor_names(settings, dataset)
     ]
 
 
-def _names(chosen: str | Sequence[str], weights: Mapping[str, Path]) -> list[str]:
-    """The extractors that are named, and whose weights are."""
+def _weights(settings: EvaluatorSettings) -> dict[str, Path]:
+    """Paths of weights that are given, by extractor."""
+    return {name: Path(path) for name, path in settings.weights.items() if path}
+
+
+def extractor_names(
+    settings: EvaluatorSettings, dataset: Dataset, chosen: Sequence[str] | None = None
+) -> list[str]:
+    """The extractors that are named, else those chosen, else the default ones, each once.
+
+    Raises:
+        ValueError: none is named, one twice, or weights are given for another one.
+    """
+    if settings.extractor is not None:
+        chosen = settings.extractor
+    elif chosen is None:
+        chosen = default_extractors(dataset)
     names = [chosen] if isinstance(chosen, str) else list(chosen)
     if not names or len(set(names)) < len(names):
         raise ValueError(f"evaluator.extractor must name extractors once each, got {names}")
-    if unused := sorted(weights.keys() - set(names)):
+    if unused := sorted(_weights(settings).keys() - set(names)):
         raise ValueError(
             f"evaluator.weights are given for {unused}, which evaluator.extractor lacks: name "
             "the extractor there, or leave its weights out"

@@ -1,15 +1,19 @@
 """What a run will take before it starts, from a timed step and timed batches."""
 
+import hashlib
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, nn
 
+from bench.build import build_reference, stand_ins
 from bench.config import Budget, TrainerSettings
 from bench.cost.measure import synchronize
 from bench.cost.training_flops import count_step
@@ -201,6 +205,36 @@ def extraction(extractor: Extractor, dataset: Dataset, device: torch.device) -> 
     return Extraction(seconds, features.shape[1])
 
 
+@dataclass(frozen=True)
+class DataCosts:
+    """What scoring costs on some data, whatever the model.
+
+    Attributes:
+        extractions: of each extractor.
+        once: seconds of what is not there yet: trained extractors, features of the real data.
+    """
+
+    extractions: tuple[Extraction, ...]
+    once: float
+
+
+def data_costs(
+    dataset: Dataset, options: EvaluatorOptions, device: torch.device, cache: Path
+) -> DataCosts:
+    """Time the extractors of a data set; none is trained, and no features are kept.
+
+    Raises:
+        ValueError: there is no such extractor, or its weights do not fit.
+    """
+    made = stand_ins(options, dataset, device, cache)
+    extractors = [extractor for extractor, _ in made]
+    reference = build_reference(options, dataset, extractors, device, cache)
+    found = tuple(extraction(extractor, dataset, device) for extractor in extractors)
+    missing = zip(found, map(reference.missing, extractors), strict=True)
+    once = sum(each.seconds * images for each, images in missing)
+    return DataCosts(found, once + sum(seconds for _, seconds in made))
+
+
 def scoring_seconds(
     features: int, options: EvaluatorOptions, dataset: Dataset, device: torch.device
 ) -> tuple[float, float]:
@@ -257,3 +291,15 @@ def forecast(
             last += len(samplers) * (scored + more)
     training = training_seconds(trainer, dataset, processes=processes)
     return Forecast(training, point, last, trainer.points)
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """A hash of all that decides what a run costs: not its seed, and no learning rate."""
+    free = ("optimizers", "lr_schedule")
+    model = dict(config["model"])
+    model["training"] = {k: v for k, v in model["training"].items() if k not in free}
+    budget = {k: v for k, v in config["budget"].items() if k != "checkpoints"}
+    names = ("dataset", "evaluator", "trainer", "precision", "threads", "device")
+    others = {name: config[name] for name in names}
+    text = json.dumps({"model": model, "budget": budget, **others}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,8 +1,6 @@
 """One run from configuration to recorded rows: what to skip, resume, train, evaluate and record."""
 
 import gc
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,11 +17,10 @@ from bench.build import (
     build_evaluator,
     build_model,
     build_options,
-    build_reference,
     build_trainer,
     cache_root,
+    extractor_names,
     plain,
-    stand_ins,
 )
 from bench.config import (
     MIN_SAMPLES,
@@ -35,8 +32,8 @@ from bench.config import (
     varied,
 )
 from bench.data.dataset import Dataset
-from bench.errors import RunError, one_sentence
-from bench.estimate import extraction, forecast
+from bench.errors import RunError, bugs_are_shown, one_sentence
+from bench.estimate import data_costs, forecast, kind_of
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_limits, check_size
 from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, FORMER, overrides_of_before, value_at
@@ -50,6 +47,7 @@ from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
 from bench.runtime.outlook import ENDED, HALF_DONE, NEW, REPEATED, Outlook, Planned
 from bench.runtime.progress import Forecast, TrainingProgress
+from bench.schema import eval_columns
 from bench.training.callbacks import Observer, SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
@@ -348,35 +346,30 @@ class _Job:
         options = build_options(self.settings.evaluator, dataset)
         check_limits(trainer.model, options.samples)
         records.check_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
-        records.check_points(trainer.spent.point, trainer.model.samplers)
-        return self._planned(trainer, dataset, options, planned, known, processes)
+        named = self.settings.evaluator.extractor is not None or not dataset.own
+        names = extractor_names(self.settings.evaluator, dataset) if named else ()
+        columns = eval_columns(tuple(names)) if names else None
+        records.check_files(
+            trainer.spent.step, trainer.spent.point, columns, trainer.model.samplers
+        )
+        return self._with_times(planned, trainer, dataset, options, known, processes)
 
-    def _planned(
+    def _with_times(
         self,
+        planned: Planned,
         trainer: Trainer,
         dataset: Dataset,
         options: EvaluatorOptions,
-        planned: Planned,
         known: dict[str, Forecast],
         processes: int,
     ) -> Planned:
-        """The plan with times.
-
-        Raises:
-            RuntimeError: from a ValueError, see `_fit`.
-            ValueError: there is no such extractor, or its weights do not fit.
-        """
-        cache, kind = cache_root(self.settings), self._kind()
-        made = stand_ins(options, dataset, self.device, cache)
-        extractors = [extractor for extractor, _ in made]
-        costs = [extraction(extractor, dataset, self.device) for extractor in extractors]
-        reference = build_reference(options, dataset, extractors, self.device, cache)
+        """The plan with what the run takes, as far as it is not spent."""
+        kind, cache = kind_of(self.config), cache_root(self.settings)
+        costs = data_costs(dataset, options, self.device, cache)
         if kind not in known:
-            with bugs_are_shown(self.path):
-                known[kind] = forecast(trainer, costs, dataset, options, processes=processes)
-        missing = zip(costs, map(reference.missing, extractors), strict=True)
-        once = sum(seconds for _, seconds in made)
-        once += sum(cost.seconds * images for cost, images in missing)
+            with bugs_are_shown(str(self.path)):
+                given = {"processes": processes}
+                known[kind] = forecast(trainer, costs.extractions, dataset, options, **given)
         return replace(
             planned,
             kind=kind,
@@ -385,7 +378,7 @@ class _Job:
             exact=list(trainer.budget.limits()) == ["seconds"],
             share=trainer.progress if trainer.phases else 0.0,
             evaluated=trainer.spent.point,
-            once=once,
+            once=costs.once,
             shared=f"features of {dataset.name}",
         )
 
@@ -419,7 +412,7 @@ class _Job:
         """Time a step and batches; what goes wrong in this is for the run itself to say."""
         planned = Planned(self.origin.overrides, str(self.path), *self._names())
         try:
-            planned = self._planned(trainer, dataset, options, planned, {}, processes)
+            planned = self._with_times(planned, trainer, dataset, options, {}, processes)
         except Exception as error:
             log.debug("no forecast: %s", error)
             return
@@ -435,17 +428,6 @@ class _Job:
         if dataset.notes:
             of_data["data_notes"] = list(dataset.notes)
         return {**self.config, **of_data}
-
-    def _kind(self) -> str:
-        """A hash of all that decides what a run costs, which its seed and learning rates do not."""
-        free = {"optimizers", "lr_schedule"}
-        model = dict(self.config["model"])
-        model["training"] = {k: v for k, v in model["training"].items() if k not in free}
-        budget = {k: v for k, v in self.config["budget"].items() if k != "checkpoints"}
-        names = ("dataset", "evaluator", "trainer", "precision", "threads")
-        others = {name: self.config[name] for name in names}
-        text = json.dumps({"model": model, "budget": budget, **others}, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def _names(self) -> tuple[str, str, str]:
         """Data set, model and seed."""
@@ -489,7 +471,7 @@ def _announce(dataset: Dataset, *, trained: bool) -> None:
 def _fit(trainer: Trainer, observer: Observer, command: str) -> Status:
     """Train and evaluate; how it ended."""
     try:
-        with bugs_are_shown(trainer.checkpoints.parent):
+        with bugs_are_shown(str(trainer.checkpoints.parent)):
             trainer.fit(observer)
     except TrainingFailedError as error:
         return Status("failed", str(error), error.step, error.phase, command)
@@ -498,19 +480,6 @@ def _fit(trainer: Trainer, observer: Observer, command: str) -> Status:
     finally:
         observer.close()
     return Status("finished", step=trainer.spent.step, command=command)
-
-
-@contextmanager
-def bugs_are_shown(run: Path) -> Iterator[None]:
-    """Have a ValueError shown as the bug that it is once everything is built.
-
-    Raises:
-        RuntimeError: from a ValueError, which is not to be taken for the user's.
-    """
-    try:
-        yield
-    except ValueError as error:
-        raise RuntimeError(f"{run}: a bug, in the model or in bench: {error}") from error
 
 
 def _ended_before(path: Path, records: RunDirectory | None, world: World) -> RunResult | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from terminal import Screen, run_in_terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["evaluator.samples=100", "evaluator.cost_seconds=0.1", "threads=1"]
@@ -169,6 +170,63 @@ def test_a_diverged_run_is_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
     assert done.stdout.count("failed") == 2  # in the table
     for status in (tmp_path / "results").rglob("status.json"):
         assert '"failed"' in status.read_text()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_dry_run_says_how_long_a_command_takes_and_leaves_nothing(tmp_path: Path) -> None:
+    single = bench("model=mlp_gan", "budget.seconds=3600", *TINY, "--dry-run", cwd=tmp_path)
+    assert single.returncode == 0, single.stderr
+    assert single.stderr == ""
+    assert re.match(r"1 run: about \d+ min in all\n", single.stdout)
+    assert "1  3600 s" in single.stdout.replace("60 min", "3600 s")
+    sweep = ("-m", "model=mlp_gan,real", "seed=0,1", "budget.images=100000000", *TINY)
+    done = bench(*sweep, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, _, *rows = done.stdout.splitlines()
+    assert re.match(r"4 runs, 1 that would repeat another one: about \d+ (h|d) ", first)
+    assert re.match(r" +2  about .* (h|d|min) .*  mlp_gan$", rows[0])
+    assert re.match(r" +1  none .*  real$", rows[1])
+    assert len(rows) == 2
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line", [("model=gpt",), ("budget.images=0",), ("-m", "seed=0,1", "device=abacus")]
+)
+def test_a_dry_run_of_a_wrong_command_says_what_the_command_says(tmp_path: Path, line) -> None:
+    dry, real = bench(*line, "--dry-run", cwd=tmp_path), bench(*line, cwd=tmp_path)
+    assert dry.returncode == real.returncode != 0
+    said = [text for text in real.stderr.splitlines() if not text.startswith(("▶", "  "))]
+    if "-m" in line:
+        said = [text.partition(": ")[2] for text in said]
+        dry_said = [text.partition(": ")[2] for text in dry.stderr.splitlines()]
+        assert said == dry_said
+        assert "2 runs, 2 that cannot start" in dry.stdout
+    else:
+        assert said == [t for t in dry.stderr.splitlines() if not t.startswith("  ")]
+
+
+def test_a_sweep_in_a_terminal_shows_each_run_on_one_line(tmp_path: Path) -> None:
+    slow = ("evaluator.samples=100", "evaluator.cost_seconds=4", "threads=1")
+    line = command("-m", "model=mlp_gan", "seed=0,1", "budget.seconds=3", *slow)
+    seen: list[str] = []
+
+    def watch(screen: Screen, resize: object) -> None:
+        bars = [text for text in screen.lines if re.match(r"(run )?[12](/| of )2 ·", text)]
+        assert len(bars) <= 1, screen.lines
+        seen.extend(bars)
+
+    code, screen = run_in_terminal(line, tmp_path, dict(os.environ), width=80, watch=watch)
+    assert code == 0, screen.lines
+    assert any(re.search(r"mlp_gan seed=1 · \d+% .*left · sweep ", text) for text in seen)
+    assert any("evaluating" in text and "left" in text for text in seen)
+    assert not [text for text in screen.lines if re.match(r"[12]/2|run [12] of 2 ·", text)]
+    done = [text for text in screen.lines if text.startswith("✓ mlp_gan seed=")]
+    assert len(done) == 2
+    assert any(text.startswith(" mlp_gan") for text in screen.lines)  # the table
 
 
 @pytest.mark.parametrize(

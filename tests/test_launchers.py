@@ -110,7 +110,7 @@ def test_a_sweep_makes_the_folders_of_its_runs_and_no_other(tmp_path: Path, word
     temporary = tmp_path / "temporary"
     (tmp_path / "cwd").mkdir()
     temporary.mkdir()
-    line = [sys.executable, "-m", "bench", "-m", "model=mlp_gan", "seed=1,2", word, *TINY]
+    line = [sys.executable, "-m", "bench", "-m", "model=real", "seed=1,2", word, *TINY]
     environment = one_thread() | {"PLACE": "there", "TMPDIR": str(temporary)}
     done = subprocess.run(
         line, cwd=tmp_path / "cwd", capture_output=True, text=True, timeout=300, env=environment

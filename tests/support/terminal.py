@@ -49,6 +49,7 @@ class Screen:
     def resize(self, width: int) -> None:
         """Wrap all lines to another width; the cursor stays at its letter."""
         logical: list[list[str]] = [[]]
+        cursor = (0, 0)
         for k, row in enumerate(self._cells):
             if k == self._row:
                 cursor = (len(logical) - 1, len(logical[-1]) + self._column)
