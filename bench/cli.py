@@ -280,8 +280,7 @@ def main() -> None:
         _job()
         _part()
         return
-    with sweep:
-        _plan(arguments, lines, sweep)
+    with sweep, _planned(arguments, lines, sweep):
         broken = [line for line in lines if not _run_jobs(line, sweep)]
         _part()
         outcomes = jobs.collect(sweep.report)
@@ -290,15 +289,19 @@ def main() -> None:
         sys.exit(1)
 
 
-def _plan(arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: "Sweep") -> None:
+@contextmanager
+def _planned(
+    arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: "Sweep"
+) -> Iterator[None]:
     """Say what is to come, and leave it to the processes of the jobs.
 
     Jobs of other machines are not timed here, and those of joblib in a process of their own, whose
     GPU and threads are free when the first of them starts.
     """
     if not _is_main():
+        yield
         return
-    from bench.planning import plan
+    from bench.planning import composed_once, plan
 
     launchers, at_once = set(values(arguments, LAUNCHER)), _at_once(arguments)
     given = {"at_once": at_once, "timed": launchers <= set(jobs.LOCAL)}
@@ -312,6 +315,8 @@ def _plan(arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: "Swee
     _log_to_stderr()
     for line in outlook.text().splitlines():
         log.info("  %s", line)
+    with composed_once():
+        yield
 
 
 def _at_once(arguments: Sequence[str]) -> int:

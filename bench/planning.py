@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
@@ -47,10 +48,13 @@ class _Planner:
         Raises:
             SystemExit: the only job cannot run.
         """
+        import torch
+
         from bench.errors import RunError
         from bench.run import dry_run
 
-        earlier = [run.run for run in self.runs]
+        threads = torch.get_num_threads()
+        earlier = [run.run for run in self.runs if run.run]
         known = self.known if self.timed else None
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         planned = Planned(overrides)
@@ -68,6 +72,10 @@ class _Planner:
                 raise
             if self.aloud and not swept:
                 sys.exit(2)
+        finally:
+            torch.set_num_threads(threads)  # those of this job are not those of the next
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
         self.runs.append(planned)
 
 
@@ -120,10 +128,25 @@ def _compose(lines: Sequence[Sequence[str]], planner: _Planner) -> None:
                 here = [w for w in line if not key(w).startswith((LAUNCHER, "hydra.launcher"))]
                 here = [w for w in here if key(w) != "hydra.sweep.dir"]
                 sys.argv = [before[0], *here, f"hydra.sweep.dir={jobs.quoted(folder)}"]
-                _plan_job()
+                with composed_once():
+                    _plan_job()
     finally:
         _planners.pop()
         sys.argv = before
+
+
+@contextmanager
+def composed_once() -> Iterator[None]:
+    """Have Hydra compose each job when it comes to it, and not all of them before as well.
+
+    The plan has composed all jobs before the first one starts, so that nothing is delayed by it.
+    """
+    validate = BasicSweeper.validate_batch_is_legal
+    BasicSweeper.validate_batch_is_legal = lambda self, batch: None
+    try:
+        yield
+    finally:
+        BasicSweeper.validate_batch_is_legal = validate
 
 
 @contextmanager

@@ -222,7 +222,7 @@ def test_a_sweep_in_a_terminal_shows_each_run_on_one_line(tmp_path: Path) -> Non
     code, screen = run_in_terminal(line, tmp_path, dict(os.environ), width=80, watch=watch)
     assert code == 0, screen.lines
     assert any(re.search(r"mlp_gan seed=1 · \d+% .*left · sweep ", text) for text in seen)
-    assert any("evaluating" in text and "left" in text for text in seen)
+    assert any("scoring generator" in text and "left" in text for text in seen)
     assert not [text for text in screen.lines if re.match(r"[12]/2|run [12] of 2 ·", text)]
     done = [text for text in screen.lines if text.startswith("✓ mlp_gan seed=")]
     assert len(done) == 2

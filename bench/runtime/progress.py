@@ -77,7 +77,8 @@ class TrainingProgress:
         self.others: Callable[[float | None], float | None] | None = None
         self._share = self._seconds = 0.0
         self._rate: float | None = None
-        self._doing = self._note = self._score = self._warning = ""
+        self._doing: tuple[str, ...] = ()
+        self._note = self._score = self._warning = ""
         self._evaluated = 0
         self._pace = 1.0  # what evaluations took, in units of the forecast
         self._since: float | None = None  # when an evaluation began
@@ -114,18 +115,21 @@ class TrainingProgress:
     @contextmanager
     def evaluating(self, point: int) -> Iterator[None]:
         """Show that the model is evaluated, at a point counted from 1."""
-        self._since, self._doing = time.monotonic(), "evaluating"
+        self._since, self._doing = time.monotonic(), ("evaluating",)
         self._evaluated = point - 1
         expected = self._expected()
         yield
         took = time.monotonic() - self._since
         if expected:
             self._pace *= took / expected
-        self._since, self._doing, self._evaluated = None, "", point
+        self._since, self._doing, self._evaluated = None, (), point
 
     def evaluation(self, sampler: str, done: int, samples: int) -> None:
         """Show the progress of evaluation."""
-        self._doing = f"evaluating {sampler} {done:,} of {samples:,}"
+        self._doing = (f"scoring {sampler}", "scoring")
+        if done < samples:
+            counted = f"{sampler} {done:,}/{samples:,}"
+            self._doing = (f"evaluating {counted}", counted, "evaluating")
         self._note = ""  # the losses are no news any more
 
     def score(self, words: str) -> None:
@@ -165,8 +169,7 @@ class TrainingProgress:
             parts["place"] = ("run {} of {}".format(*self.place), "{}/{}".format(*self.place))
         parts["label"] = (self.label,)
         parts["share"] = (f"{self._share:.0%}",) if self._seconds else ()
-        first, _, more = self._doing.partition(" ")
-        parts["doing"] = (self._doing, more.replace(" of ", "/"), first) if more else (first,)
+        parts["doing"] = self._doing
         parts["rate"] = (f"{self._rate:,.0f} images/s" if self._rate else "", "")
         values = [part.rpartition(" ")[2] for part in self._note.split(", ")]
         parts["loss"] = (self._note, f"loss {' '.join(values)}" if self._note else "", "")

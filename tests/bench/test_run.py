@@ -10,6 +10,7 @@ from bench.config import recipe_hash, run_directory
 from bench.errors import RunError
 from bench.run import dry_run, run
 from bench.runtime.outlook import ENDED, NEW, REPEATED
+from bench.runtime.progress import TrainingProgress
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,6 +130,24 @@ def test_only_the_command_line_can_name_what_is_trusted(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"trust is \[my_models\] in a configuration file"):
         run(cfg, ["seed=1"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_single_run_says_how_long_it_takes_before_it_starts(
+    tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def extract(*_: object) -> None:
+        raise KeyError("features of the real data")
+
+    monkeypatch.setattr("bench.run.SHORT", 0.0)
+    monkeypatch.setattr("bench.run.build_evaluator", extract)
+    words = ["model=mlp_gan", "budget.seconds=90", f"results_root={tmp_path}"]
+    progress = TrainingProgress("mlp_gan")
+    with caplog.at_level("INFO", "bench"), pytest.raises(KeyError, match="features"):
+        run(compose(*words), words, progress=progress)
+    said = [record.getMessage() for record in caplog.records]
+    assert any(text.startswith("  1 run: about ") for text in said), said
+    assert progress.forecast is not None
+    assert progress.forecast.training == 90
 
 
 REAL = ("model=real", "evaluator.samples=100", "evaluator.resamples=0", "threads=1")

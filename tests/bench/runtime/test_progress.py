@@ -78,6 +78,21 @@ def test_other_work_stands_on_the_line_of_its_run(board) -> None:
     assert "15,000 of 60,000" in said
 
 
+def test_an_evaluation_shows_its_sampler_and_then_the_score(board) -> None:
+    shown = running()
+    board._shown.append(shown)
+    with shown.evaluating(2):
+        shown.evaluation("ddim-10", 500, 2000)
+        assert "evaluating ddim-10 500/2,000" in board.words(200)
+        assert "· ddim-10 500/2,000 ·" in board.words(90)
+        assert "generator" not in board.words(200)  # the losses
+        shown.evaluation("ddim-10", 2000, 2000)
+        assert "scoring ddim-10" in board.words(200)
+    shown.score("FID (domain) 8.1")
+    assert "FID (domain) 8.1" in board.words(200)
+    assert "ddim" not in board.words(200)
+
+
 def test_what_is_left_follows_what_was_measured() -> None:
     shown = TrainingProgress("x")
     assert shown.left() is None
