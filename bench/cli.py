@@ -167,8 +167,9 @@ class _Shown:
         """The line of the run."""
         from bench.runtime.progress import TrainingProgress
 
-        progress = TrainingProgress(self.label, place=self.place, visible=_is_main())
         outlook = self.outlook
+        label = "" if outlook is None else self.label  # a run alone has a shorter name
+        progress = TrainingProgress(label, place=self.place, visible=_is_main())
         if outlook is not None and self.place is not None:
             progress.forecast = outlook.runs[self.place[0] - 1].forecast
             report = Path(os.environ[jobs.REPORT])

@@ -305,6 +305,7 @@ class _Job:
             progress: what shows the run.
             start: `time.perf_counter` at the start of the call.
         """
+        progress.label = progress.label or "{} {} seed={}".format(*self._names())
         with progress:
             dataset = build_dataset(self.settings, world)
             memory = PeakMemory(self.device)
@@ -431,8 +432,8 @@ class _Job:
 
     def _names(self) -> tuple[str, str, str]:
         """Data set, model and seed."""
-        settings = self.settings
-        return settings.dataset.name, settings.model.name, str(settings.seed)
+        names = (self.settings.dataset.name, self.settings.model.name)
+        return *names, str(self.settings.seed)
 
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""

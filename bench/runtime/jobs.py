@@ -80,9 +80,11 @@ def told(file: Path) -> list[Outcome]:
 
     A line that is damaged stands for a job without a result.
     """
-    if not file.exists():
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
         return []
-    return [_read(line) for line in file.read_bytes().split(b"\n") if line]
+    return [_read(line) for line in content.split(b"\n") if line]
 
 
 def collect(file: Path) -> list[Outcome]:

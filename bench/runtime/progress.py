@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TextIO
@@ -226,7 +226,7 @@ def share_terminal() -> None:
 
 
 SHORTENED = (
-    *("rate", "doing", "loss", "warning", "place", "sweep", "left", "loss", "score"),
+    *("rate", "warning", "place", "doing", "loss", "sweep", "left", "loss", "score"),
     *("sweep", "left", "doing", "share"),
 )
 """Parts in the order in which each is made shorter by one form, until the line fits."""
@@ -304,8 +304,8 @@ class _Board:
     def _keep_showing(self, line: "StatusLine | None", stop: threading.Event, log: TextIO) -> None:
         if line is None:
             while not stop.wait(LOGGED):
-                if words := self.words(width=200):
-                    print(f"  {words}", file=log, flush=True)
+                with suppress(OSError, ValueError):  # a full disk ends no training
+                    print(f"  {self.words(width=200)}", file=log, flush=True)
             return
         with line:
             while not stop.wait(REDRAWN):
@@ -425,7 +425,7 @@ class StatusLine:
         return f"\r{up}\x1b[J"
 
     def _write(self, text: str) -> None:
-        if text:
+        with suppress(OSError, ValueError):  # a terminal that was closed ends no training
             self._terminal.write(text)
             self._terminal.flush()
 
