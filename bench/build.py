@@ -28,6 +28,7 @@ from bench.evaluation.extractors.registry import (
     check_used,
     default_extractors,
     is_learned,
+    stand_in,
     suited_extractors,
 )
 from bench.evaluation.reference import Reference, check_finite
@@ -194,9 +195,8 @@ def try_extractors(
         class_frequencies(dataset)  # refuses a class without images
     check_kept(cache)
     weights = _weights(settings)
-    chosen = default_extractors(dataset) if settings.extractor is None else settings.extractor
     built = {}
-    for name in _names(chosen, weights):
+    for name in extractor_names(settings, dataset):
         given = weights.get(name)
         if is_learned(name, dataset, given):
             continue
@@ -224,7 +224,7 @@ def build_evaluator(
         built: extractors that exist already, by name.
     """
     extractors = build_extractors(options, dataset, device, cache, built)
-    reference = _reference(options, dataset, extractors, device, cache)
+    reference = build_reference(options, dataset, extractors, device, cache)
     reference.prepare()
     return Evaluator(reference, options)
 
@@ -251,34 +251,66 @@ def build_extractors(
     def blind_spots(name: str) -> tuple[BlindSpot, ...] | None:
         """Those of an extractor, as the first or a further one; the features stay on disk."""
         extractors = [build(each) for each in dict.fromkeys((default_extractors(dataset)[0], name))]
-        reference = _reference(settings, dataset, extractors, device, cache)
+        reference = build_reference(settings, dataset, extractors, device, cache)
         return reference.blind_spots(build(name))
 
-    chosen = settings.extractor
-    if chosen is None:
-        chosen = suited_extractors(dataset, blind_spots)
-    return [build(name) for name in _names(chosen, weights)]
+    suited = suited_extractors(dataset, blind_spots) if settings.extractor is None else None
+    return [build(name) for name in extractor_names(settings, dataset, suited)]
+
+
+def stand_ins(
+    settings: EvaluatorSettings,
+    dataset: Dataset,
+    device: torch.device,
+    cache: Path,
+    built: Mapping[str, Extractor] = MappingProxyType({}),
+) -> list[tuple[Extractor, float]]:
+    """Extractors as fast as those of `build_extractors`, and the seconds that making these takes.
+
+    None is trained; which of the default ones a user's own images need is known only later. Args as
+    `build_evaluator`.
+    """
+    weights = _weights(settings)
+
+    def made(name: str) -> tuple[Extractor, float]:
+        if name in built:
+            return built[name], 0.0
+        given = weights.get(name)
+        return stand_in(name, dataset, device=device, cache_dir=cache, weights=given)
+
+    return [made(name) for name in extractor_names(settings, dataset)]
 
 
 def _weights(settings: EvaluatorSettings) -> dict[str, Path]:
-    """The files of weights that are given, by extractor."""
+    """Paths of weights that are given, by extractor."""
     return {name: Path(path) for name, path in settings.weights.items() if path}
 
 
-def _names(chosen: str | Sequence[str], weights: Mapping[str, Path]) -> list[str]:
-    """The extractors that are named; weights must be given for no other."""
+def extractor_names(
+    settings: EvaluatorSettings, dataset: Dataset, chosen: Sequence[str] | None = None
+) -> list[str]:
+    """The extractors that are named, else those chosen, else the default ones, each once.
+
+    Raises:
+        ValueError: weights are given for another one.
+    """
+    if settings.extractor is not None:
+        chosen = settings.extractor
+    elif chosen is None:
+        chosen = default_extractors(dataset)
     names = [chosen] if isinstance(chosen, str) else list(chosen)
-    check_used(weights, names)
+    check_used(_weights(settings), names)
     return names
 
 
-def _reference(
+def build_reference(
     settings: EvaluatorSettings,
     dataset: Dataset,
     extractors: list[Extractor],
     device: torch.device,
     cache: Path,
 ) -> Reference:
+    """The real data as these extractors see it; nothing is computed yet."""
     most = settings.further_reference
     return Reference(
         dataset,

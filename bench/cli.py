@@ -9,11 +9,11 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -39,7 +39,15 @@ from bench.runtime.atomic_files import check_room
 from bench.runtime.extras import check_launcher
 from bench.runtime.interrupts import end_if_interrupted
 from bench.runtime.jobs import Outcome
-from bench.runtime.printing import PrintableFormatter, printable
+from bench.runtime.printing import PrintableFormatter, StderrHandler, duration, printable
+
+if TYPE_CHECKING:
+    from bench.run import RunResult
+    from bench.runtime.outlook import Outlook
+    from bench.runtime.progress import TrainingProgress
+
+DRY_RUN = "--dry-run"
+"""The flag that has a command say what it would do, and do nothing."""
 
 log = logging.getLogger("bench")
 
@@ -60,37 +68,115 @@ def _job(cfg: DictConfig) -> None:
         cfg.pop(SWEEP, None)  # which other jobs there are is not of this one
     overrides = list(hydra_config.overrides.task)
     goes_on = swept and not _under_torchrun()  # other ranks wait for this one: end them all
-    log.info("▶ %s", " ".join(overrides) or "defaults")
+    shown = _Shown.of(overrides, swept=swept)
+    log.info("▶ %s", shown.title)
     try:
         with _share(hydra_config.launcher, int(hydra_config.job.num) if swept else 0):
-            group = os.environ.get(jobs.SWEEP) if swept else None
             result = run(
-                cfg, overrides, command=_command(overrides, hydra_config.runtime), group=group
+                cfg,
+                overrides,
+                command=_command(overrides, hydra_config.runtime),
+                group=os.environ.get(jobs.SWEEP) if swept else None,
+                progress=shown.progress(),
+                earlier=shown.earlier,
             )
     except RunError as error:
         end_if_interrupted()
         left = swept and error.in_use
-        log.log(logging.WARNING if left else logging.ERROR, "✗ %s", error)
+        level = logging.WARNING if left else logging.ERROR
+        log.log(level, "✗ %s", f"{shown.label}: {error}" if swept else error)
         if not goes_on:
             sys.exit(2)
-        jobs.tell(Outcome(str(error), left))
+        jobs.tell(Outcome(str(error), left, tuple(overrides)))
         return
     except Exception as error:
         end_if_interrupted()
         if not goes_on:
             raise
-        log.exception("✗ %s", " ".join(overrides))  # a bug or the machine: shown whole
-        jobs.tell(Outcome(f"{type(error).__name__}: {error}"))
+        log.exception("✗ %s", shown.label)  # a bug or the machine: shown whole
+        jobs.tell(Outcome(f"{type(error).__name__}: {error}", overrides=tuple(overrides)))
         return
     finally:
         gc.enable()
-    if result.status == "finished":
-        log.info("✓ %s", result.directory)
-        return
-    log.error("✗ %s: %s", result.directory, result.reason)
-    if not swept:
+    words = "" if result.status in ("finished", "repeated") else result.reason
+    told = Outcome(words, overrides=tuple(overrides), run=str(result.directory), rest=result.rest)
+    if swept and _is_main():
+        jobs.tell(told)
+    _say_result(result, shown.label if swept else str(result.directory))
+    if words and not swept:
         sys.exit(1)
-    jobs.tell(Outcome(result.reason))
+
+
+def _say_result(result: "RunResult", label: str) -> None:
+    """One line on what a run came to; nothing where it was skipped, which has been said."""
+    if result.status == "failed":
+        log.error("✗ %s: %s", label, result.reason)
+    elif result.status == "repeated":
+        log.info("✓ %s · skipped: %s", label, result.reason)
+    elif result.rest:
+        trained = f"{duration(result.training)} + " if result.training else ""
+        seconds = f"{trained}{duration(result.rest)}"
+        log.info("✓ %s", " · ".join(filter(None, (label, result.score, seconds))))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How one job is shown, and what its sweep knows of it.
+
+    Attributes:
+        overrides: of its command line.
+        label: what tells it apart from others.
+        outlook: all jobs of the sweep; None outside one.
+    """
+
+    overrides: tuple[str, ...]
+    label: str
+    outlook: "Outlook | None" = None
+
+    @classmethod
+    def of(cls, overrides: Sequence[str], *, swept: bool) -> "_Shown":
+        """What is known of a job in this process."""
+        from bench.runtime.outlook import labels, read
+
+        mine = tuple(overrides)
+        report = os.environ.get(jobs.REPORT)
+        outlook = read(jobs.plan_file(Path(report))) if swept and report else None
+        if outlook is None or outlook.place(mine) is None:
+            return cls(mine, " ".join(overrides) or "defaults")
+        place = outlook.place(mine)
+        assert place is not None
+        return cls(mine, labels(outlook.runs)[place[0] - 1], outlook)
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Where it is among all, counted from 1."""
+        return None if self.outlook is None else self.outlook.place(self.overrides)
+
+    @property
+    def title(self) -> str:
+        """What is said as it starts."""
+        where = "" if self.place is None else "run {} of {}: ".format(*self.place)
+        return f"{where}{self.label}"
+
+    @property
+    def earlier(self) -> list[str]:
+        """Directories of the runs before it."""
+        if self.outlook is None or self.place is None:
+            return []
+        return [run.run for run in self.outlook.runs[: self.place[0] - 1] if run.run]
+
+    def progress(self) -> "TrainingProgress":
+        """The line of the run."""
+        from bench.runtime.progress import TrainingProgress
+
+        outlook = self.outlook
+        label = "" if outlook is None else self.label  # a run alone has a shorter name
+        progress = TrainingProgress(label, place=self.place, visible=_is_main())
+        if outlook is not None and self.place is not None:
+            progress.forecast = outlook.runs[self.place[0] - 1].forecast
+            report = Path(os.environ[jobs.REPORT])
+            progress.others = lambda own: outlook.left(self.overrides, own, jobs.told(report))
+        return progress
 
 
 @contextmanager
@@ -98,10 +184,13 @@ def _share(launcher: Mapping[str, Any], job: int) -> Iterator[None]:
     """Have this job's GPU and threads where several jobs run at once on this machine."""
     import torch
 
+    from bench.runtime.progress import share_terminal
+
     at_once, gpu_count = jobs.at_once(launcher, cores=jobs.cores()), jobs.gpus()
     if at_once == 1:
         yield
         return
+    share_terminal()
     torch.set_num_threads(max(1, jobs.cores() // at_once))
     with jobs.free_gpu(job, gpu_count) as gpu:
         if gpu is not None:
@@ -112,13 +201,18 @@ def _share(launcher: Mapping[str, Any], job: int) -> Iterator[None]:
 def _log_to_stderr() -> None:
     """Send our messages to stderr, one plain line each; Hydra has just silenced all loggers."""
     ours = logging.getLogger("bench")
-    ours.handlers = [logging.StreamHandler(sys.stderr)]
+    ours.handlers = [StderrHandler()]
     ours.handlers[0].setFormatter(PrintableFormatter())
-    ours.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    ours.setLevel(logging.INFO if _is_main() else logging.ERROR)
     ours.propagate = False
     for name, logger in logging.root.manager.loggerDict.items():
         if name.partition(".")[0] == "bench" and isinstance(logger, logging.Logger):
             logger.disabled = False
+
+
+def _is_main() -> bool:
+    """Whether this process speaks for all of its run."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _under_torchrun() -> bool:
@@ -168,7 +262,8 @@ def main() -> None:
     """
     gc.disable()  # until training starts: imports make much and drop little
     _check_packages()
-    arguments = sys.argv[1:]
+    arguments = [word for word in sys.argv[1:] if word != DRY_RUN]
+    dry = len(arguments) < len(sys.argv) - 1
     try:
         check_names(arguments)
         check_config_dir(arguments)
@@ -177,23 +272,76 @@ def main() -> None:
         lines = expand(arguments)
         for line in lines:
             check_choices(line)
-        sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
+        swept = is_multirun(arguments)
+        sweep = _open_sweep(arguments, lines[0]) if swept and not dry else None
     except (ValueError, OSError) as error:
         print(f"bench: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
+    if dry:
+        from bench.planning import dry_run
+
+        sys.exit(dry_run(lines, at_once=_at_once(arguments)) if _is_main() else 0)
     if sweep is None:
         (sys.argv[1:],) = lines
         _job()
         _part()
         return
-    with sweep:
+    with sweep, _planned(arguments, lines, sweep):
         broken = [line for line in lines if not _run_jobs(line, sweep)]
         _part()
         outcomes = jobs.collect(sweep.report)
+    _say_what_became(outcomes)
+    if broken or any(outcome.failed for outcome in outcomes):
+        sys.exit(1)
+
+
+@contextmanager
+def _planned(
+    arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: "Sweep"
+) -> Iterator[None]:
+    """Say what is to come, and leave it to the processes of the jobs.
+
+    Jobs of other machines are not timed here, and those of joblib in a process of their own, whose
+    GPU and threads are free when the first of them starts.
+    """
+    if not _is_main():
+        yield
+        return
+    from bench.planning import composed_once, plan
+
+    launchers, at_once = set(values(arguments, LAUNCHER)), _at_once(arguments)
+    given = {"at_once": at_once, "timed": launchers <= set(jobs.LOCAL)}
+    if "joblib" in launchers:
+        from bench.runtime.joblib_processes import in_a_process
+
+        outlook = in_a_process(plan, lines, jobs=at_once, **given)
+    else:
+        outlook = plan(lines, **given)
+    outlook.write(jobs.plan_file(sweep.report))
+    _log_to_stderr()
+    for line in outlook.text().splitlines():
+        log.info("  %s", line)
+    with composed_once():
+        yield
+
+
+def _at_once(arguments: Sequence[str]) -> int:
+    """How many jobs of a command run at a time on this machine."""
+    words = with_jobs(arguments, gpu_count=jobs.gpus(), cores=jobs.cores())
+    if "joblib" not in values(words, LAUNCHER):
+        return 1
+    return jobs.at_once({"n_jobs": values(words, "hydra.launcher.n_jobs")[-1]}, cores=jobs.cores())
+
+
+def _say_what_became(outcomes: Sequence[Outcome]) -> None:
+    """The table of a sweep, and how many runs have none."""
     if left := sum(outcome.left for outcome in outcomes):
         print(f"{left} runs were left to the processes that are at them", file=sys.stderr)
-    if broken or len(outcomes) > left:
-        sys.exit(1)
+    runs = list(dict.fromkeys(Path(outcome.run) for outcome in outcomes if outcome.run))
+    if runs and _is_main():
+        from bench.compare.cli import show_runs
+
+        show_runs([run for run in runs if run.exists()])
 
 
 @dataclass(frozen=True)
@@ -211,13 +359,18 @@ class Sweep:
     shared: bool
 
     def __enter__(self) -> None:
-        self.report.unlink(missing_ok=True)  # of a sweep that was killed
+        self._remove()  # of a sweep that was killed
         os.environ[jobs.REPORT] = str(self.report)
 
     def __exit__(self, *exception: object) -> None:
-        self.report.unlink(missing_ok=True)
+        self._remove()
         if not self.shared:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove(self) -> None:
+        """Remove what the processes of the jobs read and write."""
+        for file in (self.report, jobs.plan_file(self.report)):
+            file.unlink(missing_ok=True)
 
 
 def _run_jobs(line: list[str], sweep: Sweep) -> bool:

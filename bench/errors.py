@@ -99,5 +99,21 @@ def one_sentence() -> Iterator[None]:
         raise said from error
 
 
+@contextmanager
+def bugs_are_shown(run: str) -> Iterator[None]:
+    """Have a ValueError shown as the bug that it is once everything is built.
+
+    Args:
+        run: the run directory, for the message.
+
+    Raises:
+        RuntimeError: from a ValueError, which is not to be taken for the user's.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(f"{run}: a bug, in the model or in bench: {error}") from error
+
+
 class RunInUseError(RuntimeError):
     """Another process is writing this run."""

@@ -2,8 +2,9 @@
 
 import gc
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from bench.build import (
     build_dataset,
     build_evaluator,
-    build_model,
     build_options,
     build_trainer,
     cache_root,
     check_keys,
     check_shape,
+    extractor_names,
     plain,
     try_extractors,
 )
@@ -28,33 +29,40 @@ from bench.config import (
     Origin,
     Settings,
     read_settings,
-    run_directory,
     varied,
 )
 from bench.data.dataset import Dataset
-from bench.errors import RunError, one_sentence
+from bench.errors import RunError, bugs_are_shown, one_sentence
+from bench.estimate import data_costs, forecast, kind_of
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence, is_known
 from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size
+from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import check_extractors
 from bench.evaluation.reference import Reference
-from bench.evaluation.sampling import SamplesNotFiniteError, label_frequencies
+from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.former import (
-    ABSENT,
     CLASS_LABELS,
     FORMER,
-    overrides_of_before,
     recipe_hash,
-    value_at,
 )
-from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
+from bench.runs.directory import RunDirectory, Status
 from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
+from bench.runs.which import (
+    BEFORE_DATA,
+    MAY_DIFFER,
+    classes_make_no_difference,
+    place_of,
+    standing_for,
+)
 from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
-from bench.runtime.progress import TrainingProgress
+from bench.runtime.outlook import ENDED, HALF_DONE, NEW, REPEATED, Outlook, Planned
+from bench.runtime.progress import Forecast, TrainingProgress
+from bench.schema import eval_columns
 from bench.training.callbacks import Observer, SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
@@ -63,11 +71,8 @@ log = logging.getLogger("bench.run")
 
 _SHOWN_CLASSES = 5
 
-MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
-"""Parts of the configuration that may change when a run is resumed."""
-
-BEFORE_DATA = (*MAY_DIFFER, "data_hash", "data_notes")
-"""The same, and what is not known before the data is read."""
+SHORT = 60.0
+"""Seconds of work that is done without saying before how long it takes."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +81,29 @@ class RunResult:
 
     Attributes:
         directory: the run directory.
-        status: "finished" or "failed".
-        reason: why it failed; empty otherwise.
+        status: "finished" or "failed", or "repeated" where another run stands for it.
+        reason: why it failed, or which run that is; empty otherwise.
+        score: the best one at the end, such as "FID (domain) 7.1"; empty where it was skipped.
+        training: training seconds, also of earlier calls.
+        rest: seconds of this call beside training.
     """
 
     directory: Path
     status: str
     reason: str = ""
+    score: str = ""
+    training: float = 0.0
+    rest: float = 0.0
 
 
 def run(
-    cfg: DictConfig, overrides: Sequence[str] = (), *, command: str = "", group: str | None = None
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    *,
+    command: str = "",
+    group: str | None = None,
+    progress: TrainingProgress | None = None,
+    earlier: Collection[str] = (),
 ) -> RunResult:
     """Train and evaluate the configured model, or go on where an earlier call was interrupted.
 
@@ -95,10 +112,68 @@ def run(
         overrides: the command line's overrides, which name the variant.
         command: the command line, for the record.
         group: name of the sweep that the run belongs to.
+        progress: what shows the run; None for nothing.
+        earlier: directories of the runs that come before this one in its sweep.
 
     Raises:
         RunError: the configuration, the data or the machine does not allow the run.
     """
+    progress = progress or TrainingProgress("", visible=False)
+    start = time.perf_counter()
+    with _checked(cfg, overrides, command, group) as job, distributed(job.device) as world:
+        stands = (
+            standing_for(job.settings, job.config, job.path, earlier) if world.is_main else None
+        )
+        if world.any(stands is not None):
+            words = "" if stands is None else f"its scores do not depend on the seed: see {stands}"
+            return RunResult(job.path, "repeated", words)
+        opened = RunDirectory(job.path) if world.is_main else nullcontext()
+        with opened as records:
+            job = job.of_record(records)
+            if ended := _ended_before(job.path, records, world):
+                return ended
+            return job.train(records, world, progress, start)
+
+
+def dry_run(
+    cfg: DictConfig,
+    overrides: Sequence[str] = (),
+    *,
+    known: dict[str, Forecast] | None = None,
+    earlier: Collection[str] = (),
+    processes: int = 1,
+) -> Planned:
+    """Check all that a run would check, time a step and batches, and leave no result.
+
+    Data is read, and kept in the cache, as a run would do.
+
+    Args:
+        cfg: the composed configuration, conf/config.yaml.
+        overrides: the command line's overrides, which name the variant.
+        known: what runs of some kinds take, which is added to; None for not timing anything.
+        earlier: directories of the runs that come before this one in its sweep.
+        processes: that will share each batch.
+
+    Raises:
+        RunError: the configuration, the data or the machine does not allow the run.
+    """
+    with _checked(cfg, overrides) as job:
+        planned = Planned(tuple(overrides), str(job.path), *job._names())
+        if standing_for(job.settings, job.config, job.path, earlier) is not None:
+            return replace(planned, state=REPEATED)
+        records = RunDirectory(job.path, reading=True)
+        records.close()  # to keep nobody from it
+        job = job.of_record(records)
+        if _ended_before(job.path, records, World()):
+            return replace(planned, state=ENDED)
+        return planned if known is None else job.plan(records, planned, known, processes)
+
+
+@contextmanager
+def _checked(
+    cfg: DictConfig, overrides: Sequence[str], command: str = "", group: str | None = None
+) -> Iterator["_Job"]:
+    """The run that a configuration asks for; errors inside become a `RunError`."""
     with one_sentence(), trusting(_trusted(cfg, overrides), "trust=[{}]"):
         check_keys(cfg, overrides)
         OmegaConf.resolve(cfg)
@@ -109,19 +184,8 @@ def run(
         device = choose_device(settings.device)
         set_threads(settings.threads)
         keep_freed_memory()
-        path, overrides = _directory(settings, config, overrides)
-        origin = Origin(varied(overrides), command, group)
-        with distributed(device) as world:
-            opened = RunDirectory(path) if world.is_main else nullcontext()
-            with opened as records:
-                if records is not None:
-                    if _classes_make_no_difference(settings, config, path):
-                        config["evaluator"]["class_labels"] = FORMER[CLASS_LABELS]
-                        settings = read_settings(config)
-                    records.check_config(config, BEFORE_DATA)
-                if ended := _ended_before(path, records, world):
-                    return ended
-                return _Job(settings, config, path, origin, device, world).train(records)
+        path, overrides = place_of(settings, config, overrides)
+        yield _Job(settings, config, path, Origin(varied(overrides), command, group), device)
 
 
 def _trusted(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -144,47 +208,9 @@ def _trusted(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
     return names
 
 
-def _directory(
-    settings: Settings, config: Mapping[str, Any], overrides: Sequence[str]
-) -> tuple[Path, Sequence[str]]:
-    """The run's directory and the overrides that name it.
-
-    Where an override asks for what an earlier version did by default, the run that this version
-    made is continued, whose directory is named by the other overrides.
-    """
-
-    def directory(named: Sequence[str]) -> Path:
-        names = (settings.dataset.name, settings.model.name)
-        return run_directory(settings.results_root, *names, named, settings.seed)
-
-    path = directory(overrides)
-    if recorded_config(path) is None:
-        for fewer in overrides_of_before(overrides, config):
-            if was_made_with(directory(fewer), config, BEFORE_DATA):
-                return directory(fewer), fewer
-    return path, overrides
-
-
-def _classes_make_no_difference(settings: Settings, config: Mapping[str, Any], path: Path) -> bool:
-    """Whether a run made before evaluator.class_labels existed does not depend on it.
-
-    That is so where the data has no classes or is balanced, or no sampler takes a class.
-    """
-    recorded = recorded_config(path)
-    if recorded is None or value_at(recorded, CLASS_LABELS) is not ABSENT:
-        return False
-    if not was_made_with(path, config, (*BEFORE_DATA, CLASS_LABELS)):
-        return False  # refused for something else
-    dataset = build_dataset(settings, World())
-    if label_frequencies(dataset, settings.evaluator.class_labels) is None:
-        return True
-    model = build_model(settings.model, dataset, torch.device("cpu"), seed=settings.seed)
-    return not any(sampler.classes for sampler in model.samplers.values())
-
-
 @dataclass(frozen=True)
 class _Job:
-    """A run that is to be trained.
+    """A run that is asked for.
 
     Attributes:
         settings: checked.
@@ -192,7 +218,6 @@ class _Job:
         path: the run directory.
         origin: where the run came from.
         device: where it is trained.
-        world: this process among others.
     """
 
     settings: Settings
@@ -200,44 +225,143 @@ class _Job:
     path: Path
     origin: Origin
     device: torch.device
-    world: World
 
-    def train(self, records: RunDirectory | None) -> RunResult:
-        """Build everything, train, evaluate and record how it ended."""
-        check_shape(self.settings)
-        dataset = build_dataset(self.settings, self.world)
-        memory = PeakMemory(self.device)
-        checkpoints = self.path / "checkpoints"
-        trainer = build_trainer(self.settings, dataset, self.device, self.world, checkpoints)
-        _announce(dataset, trained=bool(trainer.phases))
-        trainer.resume()
-        gc.enable()  # bench.cli disables it for a quicker start
-        progress = TrainingProgress(self.path.as_posix(), visible=self.world.is_main)
-        observer: Observer = SilentObserver()
-        if records is not None:
-            options = build_options(self.settings.evaluator, dataset)
-            check_limits(trainer.model, options.samples)
-            with memory.excluding():
-                scoring = self._scoring(options, dataset, trainer)
-            of_data: dict[str, object] = {"data_hash": dataset.hash}
-            if dataset.notes:
-                of_data["data_notes"] = list(dataset.notes)
-            records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
-            instruments = Instruments(self._wandb(), progress, memory)
-            observer = Recorder(records, trainer, scoring, instruments, self.origin.command)
-        status = _fit(trainer, observer, progress, self.origin.command)
+    def of_record(self, records: RunDirectory | None) -> "_Job":
+        """The job as the run on record needs it.
+
+        Raises:
+            ValueError: that run was made with another configuration.
+        """
+        job = self
+        if records is None:
+            return job
+        if classes_make_no_difference(self.settings, self.config, self.path):
+            evaluator = {**self.config["evaluator"], "class_labels": FORMER[CLASS_LABELS]}
+            config = {**self.config, "evaluator": evaluator}
+            job = replace(self, config=config, settings=read_settings(config))
+        records.check_config(job.config, BEFORE_DATA)
+        return job
+
+    def train(
+        self,
+        records: RunDirectory | None,
+        world: World,
+        progress: TrainingProgress,
+        start: float,
+    ) -> RunResult:
+        """Build everything, train, evaluate and record how it ended.
+
+        Args:
+            records: the run directory; None on ranks that do not write.
+            world: this process among others.
+            progress: what shows the run.
+            start: `time.perf_counter` at the start of the call.
+        """
+        progress.label = progress.label or "{} {} seed={}".format(*self._names())
+        with progress:
+            dataset = self._dataset(world)
+            memory = PeakMemory(self.device)
+            trainer = self._trainer(dataset, world)
+            _announce(dataset, trained=bool(trainer.phases))
+            gc.enable()  # bench.cli disables it for a quicker start
+            before = trainer.spent.seconds
+            observer: Observer = SilentObserver()
+            recorder = None
+            if records is not None:
+                with memory.excluding():
+                    scoring = self._scoring(dataset, trainer, progress, world)
+                records.write_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
+                instruments = Instruments(self._wandb(), progress, memory)
+                recorder = Recorder(records, trainer, scoring, instruments, self.origin.command)
+                observer = recorder
+            status = _fit(trainer, observer, self.origin.command)
         if records is not None:
             records.write_status(status)
-        if status.phase == "evaluation" and self.world.size > 1:
+        if status.phase == "evaluation" and world.size > 1:
             raise RunError(status.reason)  # the other ranks wait for this one: end them all
-        return RunResult(self.path, status.status, status.reason)
+        score = "" if recorder is None else recorder.score
+        seconds = trainer.spent.seconds
+        rest = max(0.0, time.perf_counter() - start - (seconds - before))
+        return RunResult(self.path, status.status, status.reason, score, seconds, rest)
+
+    def plan(
+        self,
+        records: RunDirectory,
+        planned: Planned,
+        known: dict[str, Forecast],
+        processes: int,
+    ) -> Planned:
+        """What the run takes; arguments are those of `dry_run`."""
+        dataset = self._dataset(World())
+        trainer = self._trainer(dataset, World())
+        options = build_options(self.settings.evaluator, dataset)
+        check_limits(trainer.model, options.samples)
+        records.check_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
+        named = self.settings.evaluator.extractor is not None or not dataset.own
+        names = extractor_names(self.settings.evaluator, dataset) if named else ()
+        columns = eval_columns(tuple(names)) if names else None
+        records.check_files(
+            trainer.spent.step, trainer.spent.point, columns, trainer.model.samplers
+        )
+        built = try_extractors(options, dataset, self.device, cache_root(self.settings))
+        return self._with_times(planned, trainer, dataset, options, built, known, processes)
+
+    def _with_times(
+        self,
+        planned: Planned,
+        trainer: Trainer,
+        dataset: Dataset,
+        options: EvaluatorOptions,
+        built: Mapping[str, Extractor],
+        known: dict[str, Forecast],
+        processes: int,
+    ) -> Planned:
+        """The plan with what the run takes, as far as it is not spent."""
+        kind, cache = kind_of(self.config), cache_root(self.settings)
+        costs = data_costs(dataset, options, self.device, cache, built)
+        if kind not in known:
+            with bugs_are_shown(str(self.path)):
+                given = {"processes": processes}
+                known[kind] = forecast(trainer, costs.extractions, dataset, options, **given)
+        return replace(
+            planned,
+            kind=kind,
+            state=HALF_DONE if trainer.spent.step else NEW,
+            forecast=replace(known[kind], points=trainer.points),
+            exact=list(trainer.budget.limits()) == ["seconds"],
+            share=trainer.progress if trainer.phases else 0.0,
+            evaluated=trainer.spent.point,
+            once=costs.once,
+            shared=f"features of {dataset.name}",
+        )
+
+    def _dataset(self, world: World) -> Dataset:
+        """The data, once the model is known to be one for samples of its size."""
+        check_shape(self.settings)
+        return build_dataset(self.settings, world)
+
+    def _trainer(self, dataset: Dataset, world: World) -> Trainer:
+        """The trainer, where its last checkpoint left off."""
+        checkpoints = self.path / "checkpoints"
+        trainer = build_trainer(self.settings, dataset, self.device, world, checkpoints)
+        trainer.resume()
+        return trainer
 
     def _scoring(
-        self, options: EvaluatorOptions, dataset: Dataset, trainer: Trainer
+        self, dataset: Dataset, trainer: Trainer, progress: TrainingProgress, world: World
     ) -> Callable[[], Scoring]:
-        """What prepares the evaluations; extractors that cannot be used are refused at once."""
+        """What prepares the evaluations; extractors that cannot be used are refused at once.
+
+        What is to come is said before the first long work, if it was not yet.
+        """
+        options = build_options(self.settings.evaluator, dataset)
+        check_limits(trainer.model, options.samples)
         cache = cache_root(self.settings)
         built = try_extractors(options, dataset, self.device, cache)
+        if progress.visible and progress.forecast is None:
+            self._say_what_is_to_come(dataset, trainer, options, built, progress, world.size)
+        spent = trainer.spent
+        progress.resumed(trainer.progress, spent.images, spent.seconds, spent.point)
 
         def prepare() -> Scoring:
             evaluator = build_evaluator(options, dataset, self.device, cache, built)
@@ -245,6 +369,40 @@ class _Job:
             return Scoring(evaluator, self._identity() | provenance(evaluator, trainer))
 
         return prepare
+
+    def _say_what_is_to_come(
+        self,
+        dataset: Dataset,
+        trainer: Trainer,
+        options: EvaluatorOptions,
+        built: Mapping[str, Extractor],
+        progress: TrainingProgress,
+        processes: int,
+    ) -> None:
+        """Time a step and batches; what goes wrong in this is for the run itself to say."""
+        planned = Planned(self.origin.overrides, str(self.path), *self._names())
+        try:
+            planned = self._with_times(planned, trainer, dataset, options, built, {}, processes)
+        except Exception as error:
+            log.debug("no forecast: %s", error)
+            return
+        progress.forecast = planned.forecast
+        outlook = Outlook((planned,))
+        if (outlook.seconds() or 0.0) > SHORT:
+            for line in outlook.text().splitlines():
+                log.info("  %s", line)
+
+    def _with_data(self, dataset: Dataset) -> dict[str, Any]:
+        """The configuration for the record, with what the data is."""
+        of_data: dict[str, object] = {"data_hash": dataset.hash}
+        if dataset.notes:
+            of_data["data_notes"] = list(dataset.notes)
+        return {**self.config, **of_data}
+
+    def _names(self) -> tuple[str, str, str]:
+        """Data set, model and seed."""
+        names = (self.settings.dataset.name, self.settings.model.name)
+        return *names, str(self.settings.seed)
 
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""
@@ -290,23 +448,15 @@ def _warn_of_classifier(reference: Reference) -> None:
             log.log(level, "  %s: %s", reference.dataset.name, sentence)
 
 
-def _fit(trainer: Trainer, observer: Observer, progress: TrainingProgress, command: str) -> Status:
-    """Train and evaluate; how it ended.
-
-    Raises:
-        RuntimeError: from a ValueError, which can only be a bug once everything is built, and is
-            not to be taken for the user's.
-    """
+def _fit(trainer: Trainer, observer: Observer, command: str) -> Status:
+    """Train and evaluate; how it ended."""
     try:
-        with progress:
+        with bugs_are_shown(str(trainer.checkpoints.parent)):
             trainer.fit(observer)
     except TrainingFailedError as error:
         return Status("failed", str(error), error.step, error.phase, command)
     except SamplesNotFiniteError as error:
         return Status("failed", str(error), trainer.spent.step, "evaluation", command)
-    except ValueError as error:
-        run = trainer.checkpoints.parent
-        raise RuntimeError(f"{run}: a bug, in the model or in bench: {error}") from error
     finally:
         observer.close()
     return Status("finished", step=trainer.spent.step, command=command)

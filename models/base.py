@@ -171,6 +171,11 @@ class GenerativeModel(nn.Module, ABC):
         """Samplers by name, such as "generator" or "ddim-50"; a property, as `phases` is."""
 
     @property
+    def depends_on_seed(self) -> bool:
+        """Whether runs of several seeds tell more than one: not for data that is only looked up."""
+        return True
+
+    @property
     def stage(self) -> int:
         """The stage of training at `progress`: within a stage all steps have equal cost.
 

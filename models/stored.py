@@ -76,6 +76,11 @@ class RealData(GenerativeModel):
         self.held_out = Stored(data.held_out, data.held_out_size)
 
     @property
+    def depends_on_seed(self) -> bool:
+        """No: the real-data baseline is one for all seeds, which choose at most a part of it."""
+        return False
+
+    @property
     def samplers(self) -> Mapping[str, Sampler]:
         """A new shuffled pass over the held-out split at every access."""
         held_out_pass = StoredPass(self.held_out, self.progress.device, shuffle=True)
@@ -109,6 +114,11 @@ class StoredSamples(GenerativeModel):
             raise ValueError(f"model.take must be random or null, got {take!r}")
         self.take = take
         self.stored = read(data.shape)
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether the seed chooses the part that is scored."""
+        return self.take == "random"
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import in_process
 import pytest
+from terminal import Screen, run_in_terminal
 
 from bench.errors import RunError
 
@@ -70,6 +72,12 @@ def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
     for arguments in (gan, sweep):
         done = bench(*arguments, *TINY, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+        assert "▶ run 1 of " in done.stderr
+        assert re.search(
+            r"✓ \w+ seed=1 · FID \(domain\) [\d.]+ · [\d.]+ s \+ [\d.]+ s", done.stderr
+        )
+        assert "FID" in done.stdout  # the table
+        assert "python -m bench.compare results/runs/digits --open" in done.stdout
     runs = tmp_path / "results" / "runs" / "digits"
     assert {path.name for path in runs.iterdir()} == {"mlp_gan", "ddpm_small", "real"}
     run = only(runs, "mlp_gan/*/seed=1")
@@ -81,7 +89,7 @@ def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
     assert float(last["latency_ms"]) > 0
     assert float(last["train_gflops_per_image"]) > 0
     assert last["budget"] == "images=512"
-    real = rows(only(runs, "real/*/seed=1"))
+    real = rows(only(runs, "real/*/seed=*"))  # once, however many seeds are asked for
     assert [row["budget"] for row in real] == [""]
     assert float(real[0]["fid_domain"]) < float(last["fid_domain"])
     ddpm = rows(only(runs, "ddpm_small/*/seed=0"))[-1]
@@ -90,7 +98,8 @@ def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
 
     again = bench(*gan, *TINY, cwd=tmp_path)
     assert again.returncode == 0
-    assert again.stderr.count("already finished: skipped") == 4
+    assert again.stderr.count("already finished: skipped") == 3
+    assert again.stderr.count("its scores do not depend on the seed") == 1
 
     compared = subprocess.run(
         [sys.executable, "-m", "bench.compare", "--out", "tables"],
@@ -116,7 +125,12 @@ def test_a_diverged_run_is_failed_and_the_sweep_goes_on(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("✗")]
+    assert [line[: len("✗ mlp_gan seed=0: the ")] for line in lines] == [
+        f"✗ mlp_gan seed={seed}: the " for seed in (0, 1)
+    ]
     assert done.stderr.count("loss was not finite at step") == 2
+    assert done.stdout.count("failed") == 2  # in the table
     for status in (tmp_path / "results").rglob("status.json"):
         assert '"failed"' in status.read_text()
 
@@ -127,6 +141,63 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("finished")
     in_process.bench(*POINTS, f"results_root={root}")
     return root
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_dry_run_says_how_long_a_command_takes_and_leaves_nothing(tmp_path: Path) -> None:
+    single = bench("model=mlp_gan", "budget.seconds=3600", *TINY, "--dry-run", cwd=tmp_path)
+    assert single.returncode == 0, single.stderr
+    assert single.stderr == ""
+    assert re.match(r"1 run: about \d+ min in all\n", single.stdout)
+    assert "1  3600 s" in single.stdout.replace("60 min", "3600 s")
+    sweep = ("-m", "model=mlp_gan,real", "seed=0,1", "budget.images=100000000", *TINY)
+    done = bench(*sweep, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, _, *rows = done.stdout.splitlines()
+    assert re.match(r"4 runs, 1 that would repeat another one: about \d+ (h|d) ", first)
+    assert re.match(r" +2  about .* (h|d|min) .*  mlp_gan$", rows[0])
+    assert re.match(r" +1  none .*  real$", rows[1])
+    assert len(rows) == 2
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line", [("model=gpt",), ("budget.images=0",), ("-m", "seed=0,1", "device=abacus")]
+)
+def test_a_dry_run_of_a_wrong_command_says_what_the_command_says(tmp_path: Path, line) -> None:
+    dry, real = bench(*line, "--dry-run", cwd=tmp_path), bench(*line, cwd=tmp_path)
+    assert dry.returncode == real.returncode != 0
+    said = [text for text in real.stderr.splitlines() if not text.startswith(("▶", "  "))]
+    if "-m" in line:
+        said = [text.partition(": ")[2] for text in said]
+        dry_said = [text.partition(": ")[2] for text in dry.stderr.splitlines()]
+        assert said == dry_said
+        assert "2 runs, 2 that cannot start" in dry.stdout
+    else:
+        assert said == [t for t in dry.stderr.splitlines() if not t.startswith("  ")]
+
+
+def test_a_sweep_in_a_terminal_shows_each_run_on_one_line(tmp_path: Path) -> None:
+    slow = ("evaluator.samples=100", "evaluator.cost_seconds=4", "threads=1")
+    line = command("-m", "model=mlp_gan", "seed=0,1", "budget.seconds=3", *slow)
+    seen: list[str] = []
+
+    def watch(screen: Screen, resize: object) -> None:
+        bars = [text for text in screen.lines if re.match(r"(run )?[12](/| of )2 ·", text)]
+        assert len(bars) <= 1, screen.lines
+        seen.extend(bars)
+
+    code, screen = run_in_terminal(line, tmp_path, dict(os.environ), width=80, watch=watch)
+    assert code == 0, screen.lines
+    assert any(re.search(r"mlp_gan seed=1 · \d+% .*left · sweep ", text) for text in seen)
+    assert any("scoring generator" in text and "left" in text for text in seen)
+    assert not [text for text in screen.lines if re.match(r"[12]/2|run [12] of 2 ·", text)]
+    done = [text for text in screen.lines if text.startswith("✓ mlp_gan seed=")]
+    assert len(done) == 2
+    assert any(text.startswith(" mlp_gan") for text in screen.lines)  # the table
 
 
 POINTS = ("model=mlp_gan", "budget.images=192", "budget.checkpoints=3", *TINY)

@@ -79,7 +79,7 @@ def composed(line: str) -> list[DictConfig]:
     found = []
     with initialize_config_module("conf", version_base="1.3"):
         for words in expand(shlex.split(line)):
-            overrides = [first(word) for word in words if word != "-m"]
+            overrides = [first(word) for word in words if word not in ("-m", "--dry-run")]
             found.append(compose("config", overrides, return_hydra_config=True))
     return found
 

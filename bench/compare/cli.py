@@ -17,6 +17,7 @@ from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
+from bench.compare.writers.terminal import make_console, show_briefly
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
 from bench.schema import COLUMNS
@@ -234,6 +235,29 @@ def compare(
     comparisons = [section.comparison for sections in pages.values() for section in sections]
     judgements = judge(read_claims(), comparisons)
     return write_all(pages, judgements, out, command, report=report)
+
+
+def show_runs(paths: Sequence[Path]) -> None:
+    """Print the tables of some runs and the command that makes their report; write nothing.
+
+    Runs that cannot share a table are said to be so in one sentence.
+
+    Args:
+        paths: run directories.
+    """
+    by_dataset: dict[str, list[Run]] = {}
+    with words():
+        console = make_console()
+        try:
+            for run in read_runs(paths):
+                by_dataset.setdefault(run.dataset, []).append(run)
+            for _, runs in sorted(by_dataset.items()):
+                show_briefly(console, compare_runs(runs, {}))
+        except ValueError as error:
+            print(printable(f"no table: {error}"))
+        folders = sorted({run.path.parents[2] for runs in by_dataset.values() for run in runs})
+        named = shlex.join(["python", "-m", "bench.compare", *map(str, folders)])
+        print(printable(f"Report with figures and samples: {named} --open"))
 
 
 def make_sections(

@@ -15,7 +15,9 @@ from bench.evaluation.extractors.base import (
     Part,
     cached_features,
     cached_tensors,
+    features_key,
     fixed_part,
+    tensors_path,
 )
 from bench.evaluation.extractors.known_bad import (
     KNOWN_BAD_VERSION,
@@ -132,6 +134,19 @@ class Reference:
     def class_frequencies(self) -> np.ndarray:
         """See `bench.data.dataset.class_frequencies`."""
         return class_frequencies(self.dataset)
+
+    def missing(self, extractor: Extractor) -> int:
+        """How many images have no features of this extractor yet, neither here nor on disk."""
+        if not extractor.cacheable:
+            return 0
+        images = 0
+        for name, split in (("train", self.dataset.train), ("test", self.dataset.test)):
+            n = len(self._part(extractor).of(split, name))
+            key = features_key(extractor, self.dataset.hash, name, n)
+            known = (extractor.name, name) in self._features
+            if not known and not tensors_path(self.cache_dir, key).exists():
+                images += n
+        return images
 
     def expected_modes(self, samples: int) -> float | None:
         """Mean number of classes hit by this number of real samples; None for unlabelled data."""

@@ -350,6 +350,14 @@ class RunDirectory:
         Raises:
             ValueError: the file has other columns.
         """
+        rows, kept, lacking = self.rows_until(checkpoint, columns)
+        if lacking or len(kept) < len(rows):
+            self._write_eval([_widened(row, lacking) for row in kept], columns)
+
+    def rows_until(
+        self, checkpoint: int, columns: tuple[str, ...]
+    ) -> tuple[list[dict[str, str]], list[dict[str, str]], list[str]]:
+        """All rows, those that `truncate_eval` keeps, and the columns that they lack."""
         rows = self.eval_rows()
         lacking = [name for name in columns if rows and name not in rows[0]]
         if not all(map(is_later, lacking)) or any(row.keys() - set(columns) for row in rows):
@@ -361,8 +369,7 @@ class RunDirectory:
                 f"{self.path / 'eval.csv'} names a checkpoint that is no number ({error}): "
                 f"{self._remedy}"
             ) from error
-        if lacking or len(kept) < len(rows):
-            self._write_eval([_widened(row, lacking) for row in kept], columns)
+        return rows, kept, lacking
 
     def has_every_point(self) -> bool:
         """Whether eval.csv has a row of every sampler at every evaluation point.
@@ -400,6 +407,29 @@ class RunDirectory:
                     f"{', '.join(lost)}), whose weights are no longer kept: bring the file back, "
                     f"or {self._remedy}"
                 )
+
+    def check_files(
+        self,
+        step: int,
+        point: int,
+        columns: tuple[str, ...] | None,
+        samplers: Collection[str],
+    ) -> None:
+        """Check the files of a run that will go on, without writing.
+
+        Args:
+            step: training steps behind it.
+            point: evaluation points behind it.
+            columns: those of its eval.csv; None if they are not known.
+            samplers: names of its samplers.
+
+        Raises:
+            ValueError: a file is damaged, or has lost a row.
+        """
+        if columns is not None:
+            self.rows_until(point, columns)
+        self.check_points(point, samplers)
+        self.train.rows_until(step)
 
     def _write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
         text = csv_text(columns, ([row[column] for column in columns] for row in rows))

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.cost.measure import parameters
 from bench.errors import one_sentence
+from bench.evaluation.classifier_error import error_note
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator
 from bench.runs.directory import RunDirectory, Status
@@ -93,6 +94,7 @@ class Recorder:
         self.command = command
         self._points = trainer.points
         self._train_memory_mib: float | None = None
+        self.score = ""  # the best of the last evaluation, in words
         if records.eval_rows():  # scored before: what that takes is in the cache
             records.truncate_eval(trainer.spent.point, self.scoring.columns)
         records.check_points(trainer.spent.point, trainer.model.samplers)
@@ -113,7 +115,7 @@ class Recorder:
     def on_step(self) -> None:
         """Update the progress line."""
         spent = self.trainer.spent
-        self.progress.step(self.trainer.progress, spent.images / max(spent.seconds, 1e-9))
+        self.progress.step(self.trainer.progress, spent.images, spent.seconds)
 
     def on_log(self, values: dict[str, float]) -> None:
         """Add rows to train.csv."""
@@ -135,7 +137,13 @@ class Recorder:
         spent = self.trainer.spent
         earlier = self.records.eval_rows()
         if self._is_evaluated(earlier):
+            self._show_score([row for row in earlier if int(row["checkpoint"]) == spent.point])
             return
+        with self.progress.evaluating(spent.point):
+            self._evaluate(spent, earlier)
+
+    def _evaluate(self, spent: Spent, earlier: Sequence[Mapping[str, str]]) -> None:
+        """Evaluate at a point; `earlier` are the rows of the points before."""
         self._read_memory()
         last = spent.point == self._points
         evaluator = self.scoring.evaluator
@@ -154,7 +162,21 @@ class Recorder:
         self.records.train.flush()
         self.records.append_eval(rows, self.scoring.columns)
         self._mirror(rows, spent)
+        self._show_score(rows)
         self.memory.restart()
+
+    def _show_score(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Say the lowest FID, and of which sampler it is if there are several."""
+        scoring = self.scoring
+        column = f"fid_{scoring.ranked_by}"
+        best = min(rows, key=lambda row: float(row[column] or "inf"))
+        self.score = f"FID ({scoring.ranked_by}) {float(best[column] or 'nan'):.3g}"
+        if len(rows) > 1:
+            self.score += f" ({best['sampler']})"
+        reference = scoring.evaluator.reference
+        if note := error_note(reference.classifier_error(reference.extractors[0])):
+            self.score += f", {note}"
+        self.progress.score(self.score)
 
     def _is_evaluated(self, rows: Sequence[Mapping[str, str]]) -> bool:
         """Whether there is a row of every sampler at the current evaluation point."""

@@ -347,8 +347,14 @@ class TrainLog:
             ValueError: the file is damaged in another way.
         """
         self._pending.clear()
+        if self.path.exists():
+            kept = self.rows_until(step, redone=redone)
+            write_atomically(self.path, csv_text(TRAIN_COLUMNS, kept))
+
+    def rows_until(self, step: int, *, redone: str | None = None) -> list[list[str]]:
+        """The rows that `truncate_after` keeps; args and errors are its own."""
         if not self.path.exists():
-            return
+            return []
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]  # a line is complete with its newline
         try:
@@ -360,4 +366,4 @@ class TrainLog:
             raise ValueError(
                 f"{self.path} is damaged ({error}): delete {self.path.parent} and run again"
             ) from error
-        write_atomically(self.path, csv_text(TRAIN_COLUMNS, kept))
+        return kept

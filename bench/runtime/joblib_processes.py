@@ -5,12 +5,12 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
@@ -20,6 +20,8 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from bench.runtime.jobs import Outcome, at_once, cores, tell
+
+T = TypeVar("T")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """What linear algebra asks for its number of threads."""
@@ -80,6 +82,23 @@ def _run(calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[tuple[int, Job
     finally:
         for pool in [*free, *(pool for pool, _ in running.values())]:
             pool.shutdown(kill_workers=True)
+
+
+def in_a_process(function: Callable[..., T], *arguments: Any, jobs: int, **named: Any) -> T:
+    """Call a function in a process that ends with it, and has the share of cores of one of `jobs`.
+
+    Raises:
+        RuntimeError: the process was killed.
+    """
+    pool = _pool(jobs)
+    try:
+        with _no_interrupts():
+            future = pool.submit(function, *arguments, **named)
+        return future.result()
+    except TerminatedWorkerError as error:
+        raise RuntimeError(str(error)) from error
+    finally:
+        pool.shutdown(kill_workers=True)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:

@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,31 @@ LOCAL = ("basic", "joblib")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job that has no result.
+    """What became of a job.
 
     Attributes:
-        words: why.
+        words: why it has no result; empty where it has one.
         left: whether another process is at it, so that it is no failure.
+        overrides: of its command line.
+        run: its directory; empty where it has none.
+        rest: seconds that it took beside training.
     """
 
-    words: str
+    words: str = ""
     left: bool = False
+    overrides: tuple[str, ...] = ()
+    run: str = ""
+    rest: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has no result, and nobody is at it."""
+        return bool(self.words) and not self.left
+
+
+def plan_file(report: Path) -> Path:
+    """Where a sweep says what is to come, beside its report."""
+    return report.with_name(f"{report.name}.plan")
 
 
 def tell(outcome: Outcome) -> None:
@@ -59,21 +75,29 @@ def tell(outcome: Outcome) -> None:
         os.close(descriptor)
 
 
-def collect(file: Path) -> list[Outcome]:
-    """Read the report and remove it; empty if no job had anything to tell.
+def told(file: Path) -> list[Outcome]:
+    """Read the report; empty if no job had anything to tell yet.
 
     A line that is damaged stands for a job without a result.
     """
-    if not file.exists():
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
         return []
-    lines = [line for line in file.read_bytes().split(b"\n") if line]
-    file.unlink()
-    return [_read(line) for line in lines]
+    return [_read(line) for line in content.split(b"\n") if line]
+
+
+def collect(file: Path) -> list[Outcome]:
+    """Read the report and remove it."""
+    outcomes = told(file)
+    file.unlink(missing_ok=True)
+    return outcomes
 
 
 def _read(line: bytes) -> Outcome:
     try:
-        return Outcome(**json.loads(line))
+        outcome = Outcome(**json.loads(line))
+        return replace(outcome, overrides=tuple(outcome.overrides))
     except (TypeError, ValueError):
         return Outcome("what a job told of itself is damaged")
 

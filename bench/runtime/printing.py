@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 
 def printable(text: str, *, kept: str = "") -> str:
@@ -25,12 +26,55 @@ def printable(text: str, *, kept: str = "") -> str:
     )
 
 
+class StderrHandler(logging.StreamHandler):
+    """Writes to what sys.stderr is at that moment: the line of a run may stand below it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error."""
+        return sys.stderr
+
+    def setStream(self, stream: object) -> None:  # noqa: N802
+        """Refuse: there is no other stream."""
+        raise TypeError("StderrHandler writes to sys.stderr")
+
+
 class PrintableFormatter(logging.Formatter):
     """Plain messages without terminal control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The message, with its traceback if there is one."""
         return printable(super().format(record), kept="\n\t")
+
+
+def duration(seconds: float) -> str:
+    """A time for readers, such as "45 s", "12 min", "3 h 20 min" or "2 d 4 h"."""
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds >= 0.05 else "0 s"
+    if round(seconds) < 100:
+        return f"{seconds:.0f} s"
+    return " ".join(f"{n} {unit}" for n, unit in _units(seconds))
+
+
+def brief(seconds: float) -> str:
+    """The same in few letters, such as "45s", "12m", "3h20m" or "2d4h"."""
+    if round(seconds) < 100:
+        return f"{seconds:.0f}s"
+    return "".join(f"{n}{unit[0]}" for n, unit in _units(seconds))
+
+
+def _units(seconds: float) -> list[tuple[int, str]]:
+    """The one or two largest units of a time of minutes or more that say enough."""
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return [(minutes, "min")]
+    hours = round(seconds / 3600)
+    if hours < 48:
+        return [(n, u) for n, u in ((minutes // 60, "h"), (minutes % 60, "min")) if n]
+    return [(n, u) for n, u in ((hours // 24, "d"), (hours % 24, "h")) if n]
 
 
 def replace_what_cannot_be_shown() -> None:

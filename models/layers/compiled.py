@@ -587,14 +587,17 @@ def batch_gradients(like, x, grad, norm, factors, out, start, stop, sizes, slope
 
 
 def compile_for(like):
-    """Compile all loops for images stored as `like`, or load them from numba's cache."""
-    sizes, number = (0, 1, 1, 0, 1), Float(0)
+    """Compile all loops for images stored as `like`, or load them from numba's cache.
+
+    Arrays without a number are never read, wherever they are.
+    """
+    sizes, number = (0, 1, 0, 0, 1), Float(0)
     group_norm(like, *[0] * 11, sizes, 0, (number, number))
     group_norm_backward(like, *[0] * 15, sizes, 0, number)
-    sizes = (0, 1, 1)
+    sizes = (0, 1, 0)
     batch_moments(like, *[0] * 5, sizes)
     activate(like, *[0] * 6, sizes, number)
     batch_gradient_sums(like, *[0] * 7, sizes, number)
     batch_gradients(like, *[0] * 7, sizes, number)
-    batch_statistics(*[0] * 7, (0, 1, 0), (number, number))
-    batch_factors(*[0] * 6, (0, 1, 0))
+    batch_statistics(*[0] * 7, sizes, (number, number))
+    batch_factors(*[0] * 6, sizes)

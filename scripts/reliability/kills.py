@@ -85,7 +85,9 @@ def kill(command: list[str], root: Path, delay: float | None) -> str:
         start_new_session=True,
     )
     assert process.stderr is not None
-    process.stderr.readline()  # ▶: Hydra and torch are imported, the first run begins
+    for line in process.stderr:  # what is to come, then ▶: the first run begins
+        if line.startswith("▶".encode()):
+            break
     if delay is None:
         while process.poll() is None and not is_saving(root, started):
             pass

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import hydra
 import pytest
 import torch
 from bad_case import Case
@@ -21,6 +22,7 @@ from bench import cache, cli, export
 from bench.compare import cli as compare
 from bench.config import run_directory
 from bench.errors import RunError
+from bench.run import dry_run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_inputs.md"
 
@@ -88,6 +90,30 @@ def test_every_bad_input_is_one_clear_sentence(
     assert said.startswith(case.said[:-1]) if case.said.endswith("…") else said == case.said
     assert len(said.splitlines()) == 1
     assert files(tmp_path) == before  # no results, no checkpoint, and no pickle was run
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.program == "bench" and case.check is None]
+)
+def test_a_dry_run_says_the_same(
+    name: str, tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[name]
+    if case.own_process:
+        pytest.skip("what comes before Hydra is the same code")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    case.prepare(tmp_path)
+    directory = place(case, tmp_path, trained)
+    before = files(tmp_path)
+    arguments = overrides(case, tmp_path)
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        cfg = hydra.compose("config", arguments)
+    with pytest.raises(RunError) as refused:
+        dry_run(cfg, arguments, known={})
+    said = with_placeholders(str(refused.value), tmp_path, directory)
+    assert said.startswith(case.said[:-1]) if case.said.endswith("…") else said == case.said
+    assert files(tmp_path) == before
 
 
 def accepted(case: Case, root: Path) -> Path:

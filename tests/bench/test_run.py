@@ -9,7 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from bench.config import run_directory
 from bench.errors import RunError
 from bench.former import recipe_hash
-from bench.run import run
+from bench.run import dry_run, run
+from bench.runtime.outlook import ENDED, NEW, REPEATED
+from bench.runtime.progress import TrainingProgress
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,3 +98,70 @@ def test_only_the_command_line_can_name_what_is_trusted(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"trust is \[my_models\] in a configuration file"):
         run(cfg, ["seed=1"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_single_run_says_how_long_it_takes_before_it_starts(
+    tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def extract(*_: object) -> None:
+        raise KeyError("features of the real data")
+
+    monkeypatch.setattr("bench.run.SHORT", 0.0)
+    monkeypatch.setattr("bench.run.build_evaluator", extract)
+    words = ["model=mlp_gan", "budget.seconds=90", f"results_root={tmp_path}"]
+    progress = TrainingProgress("mlp_gan")
+    with caplog.at_level("INFO", "bench"), pytest.raises(KeyError, match="features"):
+        run(compose(*words), words, progress=progress)
+    said = [record.getMessage() for record in caplog.records]
+    assert any(text.startswith("  1 run: about ") for text in said), said
+    assert progress.forecast is not None
+    assert progress.forecast.training == 90
+
+
+REAL = ("model=real", "evaluator.samples=100", "evaluator.resamples=0", "threads=1")
+
+
+def test_what_does_not_depend_on_the_seed_runs_once(tmp_path: Path) -> None:
+    def real(seed: int, *earlier: int, root: str = "a", plan: bool = False):
+        words = [*REAL, f"seed={seed}", f"results_root={tmp_path / root}"]
+        before = [str(directory(root, other)) for other in earlier]
+        cfg = compose(*words)
+        return dry_run(cfg, words, earlier=before) if plan else run(cfg, words, earlier=before)
+
+    def directory(root: str, seed: int) -> Path:
+        return run_directory(tmp_path / root, "digits", "real", list(REAL), seed)
+
+    assert real(1, 0, plan=True).state == REPEATED  # seed 0 comes first in the same sweep
+    assert real(1, 0).status == "repeated"
+    assert not (tmp_path / "a").exists()
+    assert real(0).status == "finished"
+    assert real(0, plan=True).state == ENDED
+    second = real(1)
+    assert second.status == "repeated"
+    assert second.reason == f"its scores do not depend on the seed: see {directory('a', 0)}"
+    assert real(2, 0, 1).reason == second.reason
+    assert [path.name for path in directory("a", 0).parent.iterdir()] == ["seed=0"]
+    status = directory("a", 0) / "status.json"
+    status.write_text(status.read_text().replace('"finished"', '"failed"'))
+    assert real(1).status == "finished"  # a failed one stands for nothing
+    assert real(1).status == "finished"  # and what is recorded is not given up
+
+
+def test_a_run_of_another_configuration_stands_for_nothing(tmp_path: Path) -> None:
+    words = [*REAL, f"results_root={tmp_path}"]
+    assert run(compose(*words), words).status == "finished"
+    (config,) = tmp_path.rglob("config.yaml")
+    config.write_text(config.read_text().replace("samples: 100", "samples: 99"))
+    other = [*words, "seed=1"]
+    assert dry_run(compose(*other), other).state == NEW
+
+
+def test_samples_that_a_seed_chooses_run_for_each_seed(tmp_path: Path) -> None:
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), np.uint8))
+    for take, state in (("random", NEW), ("null", REPEATED)):
+        words = ["model=samples", f"model.path={tmp_path / 'x.npy'}", f"model.take={take}"]
+        words += ["evaluator.samples=50", f"results_root={tmp_path / take}", "seed=1"]
+        first = run_directory(tmp_path / take, "digits", "samples", words, 0)
+        assert dry_run(compose(*words), words, earlier=[str(first)]).state == state

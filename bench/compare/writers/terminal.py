@@ -67,7 +67,30 @@ def make_console() -> Console:
 def show(console: Console, comparison: Comparison) -> None:
     """Print one table and its notes."""
     console.print(fitting_table(console, comparison))
-    said = [
+    for sentence in (*_blind(comparison), *notes(comparison)):
+        console.print(Text(f"  {printable(sentence)}", style="yellow"))
+
+
+def show_briefly(console: Console, comparison: Comparison) -> None:
+    """Print one table without its notes, or a line for each entry where no table fits."""
+    table = fitting_table(console, comparison)
+    unlimited = console.options.update(width=10_000)
+    if console.measure(table, options=unlimited).maximum <= console.width:
+        console.print(table)
+    else:
+        console.print(Text(printable(comparison.title), style="bold"))
+        for entry in comparison.entries:
+            scores = shown_measures(comparison, ())[:1] if entry.finished else []
+            values = [f"{m.heading} {short_value(entry, m)}" for m in scores] or [entry.status]
+            named = (comparison.marked(entry), *((entry.sampler,) if entry.sampler else ()))
+            console.print(Text(printable(" · ".join((*named, *values)))))
+    for sentence in _blind(comparison):
+        console.print(Text(f"  {printable(sentence)}", style="yellow"))
+
+
+def _blind(comparison: Comparison) -> list[str]:
+    """What the extractor that ranks the models does not see."""
+    return [
         sentence
         for extractor in comparison.extractors[:1]
         for sentence in (
@@ -75,8 +98,6 @@ def show(console: Console, comparison: Comparison) -> None:
             *blind_sentences(comparison, extractor, shown_in("quality")),
         )
     ]
-    for sentence in (*said, *notes(comparison)):
-        console.print(Text(f"  {printable(sentence)}", style="yellow"))
 
 
 def show_files(console: Console, files: Sequence[Path]) -> None:

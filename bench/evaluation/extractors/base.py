@@ -48,7 +48,6 @@ def cached_tensors(
         key: everything that the tensors depend on, with a stable repr.
         compute: returns named CPU tensors.
     """
-    digest = hashlib.sha256(repr((_FORMAT, METRICS_VERSION, *key)).encode()).hexdigest()[:24]
     metadata = {"key": repr(key)}
 
     def make(path: Path) -> None:
@@ -60,7 +59,13 @@ def cached_tensors(
             raise DamagedTensorsError("it holds something else")
         return tensors
 
-    return made_once(cache_dir / "features" / f"{digest}.safetensors", make, read)
+    return made_once(tensors_path(cache_dir, key), make, read)
+
+
+def tensors_path(cache_dir: Path, key: tuple[object, ...]) -> Path:
+    """The file in which `cached_tensors` keeps tensors."""
+    digest = hashlib.sha256(repr((_FORMAT, METRICS_VERSION, *key)).encode()).hexdigest()[:24]
+    return cache_dir / "features" / f"{digest}.safetensors"
 
 
 def check_kept(cache_dir: Path) -> None:
@@ -348,8 +353,15 @@ def cached_features(
 
     if not extractor.cacheable:
         return Features(**compute())
-    key = (data_hash, split_name, n, extractor.name, extractor.preprocessing, extractor.hash)
+    key = features_key(extractor, data_hash, split_name, n)
     return Features(**cached_tensors(cache_dir, key, compute))
+
+
+def features_key(
+    extractor: Extractor, data_hash: str, split_name: str, n: int
+) -> tuple[object, ...]:
+    """Everything that features of n samples of a split depend on, see `fixed_part`."""
+    return (data_hash, split_name, n, extractor.name, extractor.preprocessing, extractor.hash)
 
 
 def weights_hash(module: nn.Module) -> str:

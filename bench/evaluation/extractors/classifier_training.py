@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
 from torch import Generator, Tensor
 
 from bench.data.dataset import Split
@@ -17,6 +15,7 @@ from bench.evaluation.extractors.classifier import (
     initialised,
     nominal_pixels,
 )
+from bench.runtime.progress import shown_progress
 
 
 @dataclass(frozen=True)
@@ -112,26 +111,21 @@ def train_classifier(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _one_cycle(step / (recipe.epochs * batches))
     )
-    console = Console(stderr=True)
-    for epoch in track(
-        range(1, recipe.epochs + 1),
-        description="Training the domain classifier",
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ):
-        classifier.train()
-        order = torch.randperm(len(images), generator=generator)
-        for index in order[: batches * batch_size].view(batches, batch_size):
-            x = augment(torch.from_numpy(images[index.numpy()]), generator, recipe).to(device)
-            with torch.autocast(torch.device(device).type, torch.bfloat16):
-                loss = F.cross_entropy(classifier(x)[1], labels[index].to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        if on_epoch is not None:
-            on_epoch(epoch, classifier.eval())
+    with shown_progress("training the domain classifier, epoch", recipe.epochs) as advance:
+        for epoch in range(1, recipe.epochs + 1):
+            classifier.train()
+            order = torch.randperm(len(images), generator=generator)
+            for index in order[: batches * batch_size].view(batches, batch_size):
+                x = augment(torch.from_numpy(images[index.numpy()]), generator, recipe).to(device)
+                with torch.autocast(torch.device(device).type, torch.bfloat16):
+                    loss = F.cross_entropy(classifier(x)[1], labels[index].to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            if on_epoch is not None:
+                on_epoch(epoch, classifier.eval())
+            advance(1)
     return _rounded(classifier.cpu()).eval()
 
 

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, Split
 from bench.evaluation.extractors.base import Extractor, made_once
 from bench.evaluation.extractors.classifier import (
     DomainClassifier,
@@ -34,6 +35,7 @@ SHIPPED = Path(__file__).parent / "weights"
 STACKED_CHANNELS = 3
 _FORMAT = 3  # of classifiers trained here: 1 had no checksums, 2 did not name its recipe
 _SEED = 0
+_TIMED_BATCHES = 4  # of training, to say how long all of it takes
 
 
 class DomainExtractor(Extractor):
@@ -165,14 +167,10 @@ def _trained_here(
 ) -> tuple[DomainClassifier, float | None]:
     """The dataset's classifier, trained on first use; a damaged one is trained again.
 
-    The file name contains everything that training depends on except the machine: a classifier
-    trained on another device is reused, so that runs on both devices are scored by one classifier.
+    A classifier trained on another device is reused, so that runs on both devices are scored by one
+    classifier.
     """
-    recipe = _recipe(dataset)
-    depends_on = repr((_FORMAT, _SEED, dataset.num_classes, recipe))
-    key = hashlib.sha256(depends_on.encode()).hexdigest()[:8]
-    name = f"{dataset.name}-{dataset.hash}-{key}.safetensors"
-    path = cache_dir / "classifiers" / name
+    path = _path(dataset, cache_dir)
 
     def make(partial: Path) -> None:
         log.info("training the domain classifier of %s, once: %s", dataset.name, path)
@@ -183,6 +181,36 @@ def _trained_here(
         return classifier, float(metadata["test_accuracy"])
 
     return made_once(path, make, read)
+
+
+def _path(dataset: Dataset, cache_dir: Path) -> Path:
+    """Where its classifier is kept: all that training depends on, except the machine, names it."""
+    depends_on = repr((_FORMAT, _SEED, dataset.num_classes, _recipe(dataset)))
+    key = hashlib.sha256(depends_on.encode()).hexdigest()[:8]
+    return cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}-{key}.safetensors"
+
+
+def stand_in(
+    dataset: Dataset, device: torch.device | str, cache_dir: Path, weights: Path | None
+) -> tuple[Extractor, float] | None:
+    """An extractor that is as fast as the one that has to be trained, and the seconds of training.
+
+    None where nothing has to be trained.
+
+    Raises:
+        ValueError: the dataset has no labels.
+    """
+    if not is_learned(dataset, weights) or _path(dataset, cache_dir).exists():
+        return None
+    recipe, train = _recipe(dataset), dataset.train
+    n = min(len(train), _TIMED_BATCHES * recipe.batch_size)
+    part = Split(train.images[:n], None if train.labels is None else train.labels[:n])
+    start = time.perf_counter()
+    classifier = train_classifier(
+        part, dataset.num_classes, recipe=replace(recipe, epochs=1), device=device
+    )
+    seconds = (time.perf_counter() - start) * recipe.epochs * len(train) / n
+    return DomainExtractor(classifier), seconds
 
 
 def train_and_save(

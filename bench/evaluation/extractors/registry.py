@@ -55,6 +55,25 @@ def is_learned(name: str, dataset: Dataset, weights: Path | None) -> bool:
     return name in LEARNED and LEARNED[name](dataset, weights)
 
 
+def stand_in(
+    name: str,
+    dataset: Dataset,
+    *,
+    device: torch.device | str,
+    cache_dir: Path,
+    weights: Path | None = None,
+) -> tuple[Extractor, float]:
+    """An extractor that takes as long, and the seconds of making the real one; none is trained.
+
+    Args and errors are those of `build_extractor`.
+    """
+    _builders(name, dataset, weights)
+    if name in STAND_INS and (found := STAND_INS[name](dataset, device, cache_dir, weights)):
+        return found[0].to(device), found[1]
+    given = {"device": device, "cache_dir": cache_dir, "weights": weights}
+    return build_extractor(name, dataset, **given), 0.0
+
+
 def _builders(name: str, dataset: Dataset, weights: Path | None) -> Mapping[str, Builder]:
     """The builders for this kind of data; the name and the weights exist."""
     check_extractors(name, {name: weights})
@@ -181,6 +200,9 @@ LEARNED: Mapping[str, Callable[[Dataset, Path | None], bool]] = {
 }
 """Extractors that may be learned from the data. Functions of the data and of given weights say
 whether this one would be; a ValueError refuses what cannot be built."""
+
+STAND_INS = {"domain": domain.stand_in}
+"""What stands for extractors that take long to learn, while their cost is estimated."""
 
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,177 @@
+"""Estimates against work whose time is known: models that sleep."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_datasets import tiny_dataset
+from torch import Tensor, nn
+from two_players import Two, make
+
+from bench.config import Budget
+from bench.data.dataset import Dataset
+from bench.estimate import (
+    data_costs,
+    extraction,
+    forecast,
+    kind_of,
+    sampling_seconds,
+    training_seconds,
+)
+from bench.evaluation.evaluator import EvaluatorOptions
+from bench.evaluation.extractors.base import IdentityExtractor
+from bench.training.trainer import Trainer
+from models.base import Batch, Sampler
+
+CPU = torch.device("cpu")
+
+
+class about:  # noqa: N801
+    """Equal to times of sleeping that a busy machine measures as up to twice as long."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and 0.75 * self.seconds < other < 2 * self.seconds
+
+    def __repr__(self) -> str:
+        return f"about({self.seconds})"
+
+
+class Growing(Two):
+    """Its steps take 10 ms at first and 50 ms at the end."""
+
+    def first_loss(self, batch: Batch) -> dict[str, Tensor]:
+        time.sleep(0.01 + 0.04 * self.progress.item())
+        return super().first_loss(batch)
+
+
+class Slow(nn.Module):
+    """A network that takes 1 ms, and 1 ms for each sample."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(0.001 * (1 + len(x)))
+        return x
+
+
+def slow_sampler(calls: int) -> Sampler:
+    network = Slow()
+
+    def draw(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+        x = torch.zeros(n, 1, 8, 8)
+        for _ in range(calls):
+            x = network(x)
+        return x
+
+    return Sampler(draw, {network: calls})
+
+
+def options(samples: int, **more) -> EvaluatorOptions:
+    return EvaluatorOptions(samples=samples, **more)
+
+
+@pytest.fixture
+def data() -> Dataset:
+    return tiny_dataset()
+
+
+def test_a_budget_in_seconds_is_exact_and_takes_no_step(tmp_path, data, monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "step", lambda self: pytest.fail("a step was taken"))
+    assert training_seconds(make(tmp_path, Two(), Budget(seconds=3600)), data) == 3600
+
+
+def test_a_budget_in_images_is_timed_along_the_whole_of_it(tmp_path: Path, data) -> None:
+    trainer = make(tmp_path, Growing(), Budget(images=80_000))  # 10,000 steps of 30 ms on average
+    assert training_seconds(trainer, data) == about(300)
+    both = make(tmp_path, Growing(), Budget(images=80_000, seconds=20))
+    assert training_seconds(both, data) == 20  # what is reached first
+
+
+def test_timing_leaves_the_trainer_as_it_was(tmp_path: Path, data) -> None:
+    trainer = make(tmp_path, Growing(), Budget(images=80_000), ema_decay=0.9)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    random = torch.random.get_rng_state()
+    forecast(trainer, data_costs(data, options(10), CPU, tmp_path).extractions, data, options(10))
+    after = trainer.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert (trainer.spent.step, trainer.spent.images) == (0, 0)
+    assert trainer.model.training
+    assert not list(tmp_path.rglob("*"))  # no checkpoint, nothing in the cache
+
+
+@pytest.mark.parametrize("calls", [1, 1000])
+def test_samples_are_timed_in_batches_without_drawing_them_all(calls: int) -> None:
+    start = time.perf_counter()
+    found = sampling_seconds(slow_sampler(calls), options(10_000, batch_size=250), CPU)
+    assert time.perf_counter() - start < 5
+    assert found == about(10_000 * calls * 0.00105)
+
+
+def test_no_network_takes_no_time() -> None:
+    stored = Sampler(lambda n, generator, y: pytest.fail("was drawn"), calls=None)
+    assert sampling_seconds(stored, options(10_000), CPU) == 0
+
+
+def test_the_last_evaluation_has_the_costs_in_it(tmp_path: Path, data) -> None:
+    class Sampling(Two):
+        @property
+        def samplers(self) -> dict[str, Sampler]:
+            return {"fast": slow_sampler(1), "slow": slow_sampler(100)}
+
+    trainer = make(tmp_path, Sampling(), Budget(seconds=60, checkpoints=3))
+    found = forecast(trainer, (), data, options(200, cost_seconds=7))
+    assert (found.training, found.points) == (60, 3)
+    assert found.point == about(200 * 0.101)
+    assert found.last is not None
+    assert found.point is not None
+    assert found.last - found.point == pytest.approx(2 * 7)
+
+
+def test_extraction_is_timed_and_weights_that_do_not_fit_are_refused(data) -> None:
+    class Slowly(IdentityExtractor):
+        def forward(self, images: Tensor) -> tuple[Tensor, None]:
+            time.sleep(0.01 * len(images))
+            return images.flatten(1).float(), None
+
+    found = extraction(Slowly(), data, CPU)
+    assert found.seconds == about(0.01)
+    assert found.features == 64
+
+    class Broken(IdentityExtractor):
+        def forward(self, images: Tensor) -> tuple[Tensor, None]:
+            return images.flatten(1).float() * np.nan, None
+
+    with pytest.raises(ValueError, match="gives features of tiny that are not finite"):
+        extraction(Broken(), data, CPU)
+
+
+def test_what_is_computed_once_is_counted_until_it_is_there(tmp_path: Path, monkeypatch) -> None:
+    data = tiny_dataset(labelled=True, side=16)
+    wanted = options(16, extractor="patches", batch_size=16)
+    missing = data_costs(data, wanted, CPU, tmp_path)
+    assert missing.once > 0
+    from bench.build import build_evaluator
+
+    build_evaluator(wanted, data, CPU, tmp_path)
+    assert data_costs(data, wanted, CPU, tmp_path).once == 0
+    untrained = data_costs(data, options(16, extractor="domain"), CPU, tmp_path)
+    assert untrained.once > missing.once  # its classifier has to be trained, and was not
+    assert not (tmp_path / "classifiers").exists()
+
+
+def test_a_kind_is_what_costs_the_same() -> None:
+    def config(**changes) -> dict:
+        training = {"batch_size": 64, "optimizers": {"g": {"lr": 1}}} | changes.get("training", {})
+        given = {"dataset": {"name": "x"}, "evaluator": {}, "trainer": {}, "budget": {"seconds": 1}}
+        model = {"name": "m", "build": changes.get("build", {}), "training": training}
+        same = {"precision": "fp32", "threads": None, "device": "cpu", "seed": changes.get("seed")}
+        return given | same | {"model": model}
+
+    assert kind_of(config(seed=1)) == kind_of(config(seed=2))
+    assert kind_of(config(training={"optimizers": {"g": {"lr": 2}}})) == kind_of(config())
+    assert kind_of(config(training={"batch_size": 8})) != kind_of(config())
+    assert kind_of(config(build={"width": 8})) != kind_of(config())
