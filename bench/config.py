@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from bench.former import ABSENT, FORMER, value_at, without_former
+from bench.former import ABSENT, FORMER, value_at, with_former_samplers, without_former
 
 Rule = Callable[[str, Any], str | None]
 """Says what is wrong with the value of a setting, given its key; None if nothing is."""
@@ -124,7 +124,7 @@ SHARED = "shared"
 Seed = Annotated[
     int, SHARED, NOT_NEGATIVE, must(lambda seed: seed <= MAX_SEED, f"be at most {MAX_SEED}")
 ]
-Precision = Annotated[Literal["fp32", "bf16"], SHARED]
+Precision = Annotated[Literal["auto", "fp32", "bf16"], SHARED]
 Name = Annotated[str, _named]
 
 
@@ -245,7 +245,7 @@ class TrainerSettings(Section):
 
     Attributes:
         seed: of all random numbers of training.
-        precision: of the losses; weights are always float32.
+        precision: of the losses, as of the run; weights are always float32.
         log_every: steps between two rows of losses.
         checkpoint_seconds: longest training time that a kill can cost.
         compile: whether losses go through torch.compile.
@@ -267,8 +267,9 @@ class EvaluatorSettings(Section):
         samples: number of samples of each sampler; None for the size of the test split.
         batch_size: number of samples generated at a time.
         seed: seed of the samples.
-        precision: for drawing; features are always extracted in fp32.
-        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
+        precision: of sampling, as of the run; features are always extracted in fp32.
+        cost_seconds: most seconds spent on timing one sampler, which ends once its medians are
+            known to 2 %; 0 leaves the costs out.
         resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out. With the
             most, the ends of an interval are known to 0.3 % of its width.
         class_labels: which classes class-conditional models are asked for: "data", as often as they
@@ -315,7 +316,8 @@ class Settings(Section):
 
     Attributes:
         seed: of initial weights, training and samples.
-        precision: "fp32" or "bf16" (autocast).
+        precision: "fp32", "bf16" (autocast) or "auto"; a run replaces it by what the machine
+            computes in, see `bench.runtime.device.resolve_precision`.
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads; None leaves the choice to torch.
         data_root: where data sets lie and are downloaded to.
@@ -488,13 +490,19 @@ def run_directory(
     return results_root / "runs" / dataset / model / variant(overrides) / f"seed={seed}"
 
 
-def recipe_hash(model: Mapping[str, Any], *, flip: bool) -> str:
+def recipe_hash(model: Mapping[str, Any], *, flip: bool, overrides: Sequence[str] = ()) -> str:
     """Hash of all that decides what is learned: the model's whole configuration and the flips.
 
     Variants name what the command line changed; this also changes when a YAML file does, but not by
-    a setting that was added, where that has its former value (`bench.former`).
+    a setting that was added, where that has its former value, and not by default samplers that
+    changed (`bench.former`).
+
+    Args:
+        model: the part "model" of the configuration, in plain values.
+        flip: whether training images are mirrored at random.
+        overrides: of the command line.
     """
-    text = json.dumps(
-        {"model": without_former(model, "model"), "flip": flip}, sort_keys=True, default=str
-    )
+    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    model = without_former(with_former_samplers(model, given), "model")
+    text = json.dumps({"model": model, "flip": flip}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -39,7 +39,12 @@ from bench.runs.provenance import provenance
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.writer import Instruments, Recorder
-from bench.runtime.device import choose_device, keep_freed_memory, set_threads
+from bench.runtime.device import (
+    choose_device,
+    keep_freed_memory,
+    resolve_precision,
+    set_threads,
+)
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
@@ -93,6 +98,8 @@ def run(
         settings = read_settings(config)
         check_size(settings.evaluator.samples or MIN_SAMPLES, settings.evaluator.resamples)
         device = choose_device(settings.device)
+        config["precision"], said = resolve_precision(settings.precision, device)
+        settings = read_settings(config)
         set_threads(settings.threads)
         keep_freed_memory()
         path, overrides = _directory(settings, config, overrides)
@@ -105,6 +112,8 @@ def run(
                         config["evaluator"]["class_labels"] = FORMER[CLASS_LABELS]
                         settings = read_settings(config)
                     records.check_config(config, BEFORE_DATA)
+                    if said:
+                        log.warning("⚠ %s", said)
                 if ended := _ended_before(path, records, world):
                     return ended
                 return _Job(settings, config, path, origin, device, world).train(records)
@@ -228,7 +237,11 @@ class _Job:
             "variant": self.path.parent.name,
             "seed": self.settings.seed,
             "overrides": " ".join(self.origin.overrides),
-            "recipe": recipe_hash(self.config["model"], flip=self.settings.dataset.flip),
+            "recipe": recipe_hash(
+                self.config["model"],
+                flip=self.settings.dataset.flip,
+                overrides=self.origin.overrides,
+            ),
         }
 
     def _wandb(self) -> WandbLogger:

@@ -303,6 +303,9 @@ COLUMNS = (
     Column("reference_size", "protocol", "reference samples", meaning="Its size."),
     Column("samples", "protocol", "samples per model",
            meaning="Number of samples per sampler (n)."),
+    Column("held_out_samples", "protocol", "held-out samples", added=True,
+           meaning="Number of evenly spaced held-out samples behind the scores on held-out data; "
+                   "empty in rows of earlier versions, which took up to 2,000."),
     Column("class_labels", "protocol", "classes asked for", added=True,
            meaning="Distribution of the class labels requested from a class-conditional model: "
                    "data, or uniform, also if the data is balanced; empty for samplers that "
