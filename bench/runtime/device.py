@@ -75,9 +75,14 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    listed = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
-    return not BF16_FLAGS.isdisjoint(next(listed, "").split())
+    return cpuinfo.exists() and lists_bf16(cpuinfo.read_text())
+
+
+def lists_bf16(cpuinfo: str) -> bool:
+    """Whether the first processor of a /proc/cpuinfo has one of `BF16_FLAGS`."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = (value for key, _, value in lines if key.strip() in ("flags", "Features"))
+    return not BF16_FLAGS.isdisjoint(next(flags, "").split())
 
 
 def resolve_precision(asked: str, device: torch.device) -> tuple[str, str]:
