@@ -316,7 +316,9 @@ COLUMNS = (
     Column("metric_backend", "protocol", "metric backend",
            meaning="Version and settings of the metrics."),
     Column("budget", "protocol", "training budget", meaning="Limits of training."),
-    Column("precision", "protocol", meaning="Floating-point numbers of training and sampling."),
+    Column("precision", "protocol",
+           meaning="Floating-point numbers of training and sampling, fp32 or bf16: what the "
+                   "machine computed in, whatever was asked for."),
     Column("device", "protocol", meaning="Name of the CPU or GPU."),
     Column("threads", "protocol", "CPU threads per process",
            meaning="CPU threads of each process."),

@@ -1,5 +1,7 @@
 """Refusals of a run before any work, and where a run writes."""
 
+import csv
+import logging
 from pathlib import Path
 
 import hydra
@@ -23,7 +25,7 @@ def compose(*overrides: str) -> DictConfig:
     [
         ("budget.images=-5", "budget.images must be positive, got -5"),
         ("budget.checkpoints=0", "budget.checkpoints must be at least 1, got 0"),
-        ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
+        ("precision=fp8", "precision must be auto, fp32 or bf16, got 'fp8'"),
         ("device=cuda:99", "device=cuda:99, but torch sees no CUDA device|invalid device"),
         ("device=abacus", "device must be auto, cpu, cuda"),
         ("evaluator.samples=-1", "evaluator.samples must be at least 10, got -1"),
@@ -75,6 +77,27 @@ def test_optimizers_must_be_the_phases(tmp_path: Path) -> None:
     cfg = compose("~model.training.optimizers.generator", f"results_root={tmp_path}")
     with pytest.raises(RunError, match=r"training.optimizers must name the model's phases"):
         run(cfg)
+
+
+@pytest.mark.parametrize(
+    ("asked", "units", "precision"),
+    [("bf16", False, "fp32"), ("auto", False, "fp32"), ("auto", True, "bf16")],
+)
+def test_the_precision_recorded_is_what_was_computed_in(
+    tmp_path: Path, monkeypatch, caplog, asked: str, units: bool, precision: str
+) -> None:
+    """A machine without units for bf16 says in one sentence that it falls back."""
+    monkeypatch.setattr("bench.runtime.device.computes_bf16", lambda device: units)
+    monkeypatch.setattr(logging.getLogger("bench"), "propagate", True)  # as before bench.cli
+    small = ("model=mlp_gan", "dataset=digits", "budget.images=64", "evaluator.samples=20")
+    given = [*small, "evaluator.cost_seconds=0", "evaluator.resamples=0", f"precision={asked}"]
+    path = run(compose(*given, f"results_root={tmp_path}"), given).directory
+    assert OmegaConf.load(path / "config.yaml").precision == precision
+    (row,) = csv.DictReader((path / "eval.csv").read_text().splitlines())
+    assert row["precision"] == precision
+    said = [record.message for record in caplog.records if "no units for bf16" in record.message]
+    sentence = "⚠ precision=bf16, but this cpu has no units for bf16: computing in fp32"
+    assert said == ([sentence] if asked == "bf16" else [])
 
 
 def test_the_directory_is_a_function_of_the_configuration() -> None:
