@@ -69,7 +69,7 @@ COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
 """Columns of curves.csv."""
 
 MOST_CURVED = 64
-"""Maximum number of held-out samples per curve: a diffusion model's take 37 network calls each."""
+"""Maximum number of held-out samples per curve: a diffusion model's take 27 network calls each."""
 
 SHOWN = 8
 """Number of samples in a trajectory picture."""
