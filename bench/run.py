@@ -98,11 +98,11 @@ def run(
         settings = read_settings(config)
         check_size(settings.evaluator.samples or MIN_SAMPLES, settings.evaluator.resamples)
         device = choose_device(settings.device)
-        config["precision"], said = resolve_precision(settings.precision, device)
-        settings = read_settings(config)
         set_threads(settings.threads)
         keep_freed_memory()
         path, overrides = _directory(settings, config, overrides)
+        config["precision"], said = _precision(settings.precision, device, path)
+        settings = read_settings(config)
         origin = Origin(varied(overrides), command, group)
         with distributed(device) as world:
             opened = RunDirectory(path) if world.is_main else nullcontext()
@@ -153,11 +153,20 @@ def _directory(
         return run_directory(settings.results_root, *names, named, settings.seed)
 
     path = directory(overrides)
+    may_differ = (*BEFORE_DATA, *(["precision"] if settings.precision == "auto" else []))
     if recorded_config(path) is None:
         for fewer in overrides_of_before(overrides, config):
-            if was_made_with(directory(fewer), config, BEFORE_DATA):
+            if was_made_with(directory(fewer), config, may_differ):
                 return directory(fewer), fewer
     return path, overrides
+
+
+def _precision(asked: str, device: torch.device, path: Path) -> tuple[str, str]:
+    """See `resolve_precision`; a run that was begun in a precision goes on in it."""
+    begun = value_at(recorded_config(path), "precision")
+    if begun in ("fp32", "bf16") and asked in ("auto", begun):
+        return begun, ""
+    return resolve_precision(asked, device)
 
 
 def _classes_make_no_difference(settings: Settings, config: Mapping[str, Any], path: Path) -> bool:

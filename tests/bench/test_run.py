@@ -100,6 +100,19 @@ def test_the_precision_recorded_is_what_was_computed_in(
     assert said == ([sentence] if asked == "bf16" else [])
 
 
+def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(tmp_path: Path, monkeypatch) -> None:
+    """On whichever machine; `precision=auto` also goes on with runs of versions without it."""
+    small = ("model=mlp_gan", "dataset=digits", "budget.images=64", "evaluator.samples=20")
+    given = [*small, "evaluator.cost_seconds=0", "evaluator.resamples=0"]
+    for units in (False, True):
+        monkeypatch.setattr("bench.runtime.device.computes_bf16", lambda device, u=units: u)
+        result = run(compose(*given, f"results_root={tmp_path}"), given)
+        assert OmegaConf.load(result.directory / "config.yaml").precision == "fp32"
+    bf16 = compose(*given, f"results_root={tmp_path}", "precision=bf16")
+    with pytest.raises(RunError, match=r"precision: .*fp32.* → .*bf16"):
+        run(bf16, given)
+
+
 def test_the_directory_is_a_function_of_the_configuration() -> None:
     def directory(overrides: list[str]) -> Path:
         return run_directory(Path("results"), "digits", "dcgan_small", overrides, 3)
