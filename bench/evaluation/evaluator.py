@@ -264,9 +264,11 @@ class Evaluator:
     def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
         """The metrics of one extractor."""
         train = self.reference.train(extractor)
-        scores = quality(train, fake, resamples=self.options.resamples if last else 0)
+        reference = self.reference.statistics(extractor)
+        resamples = self.options.resamples if last else 0
+        scores = quality(train, fake, resamples=resamples, reference=reference)
         if last:
-            scores["fid_infinity"] = fid_infinity(train, fake)
+            scores["fid_infinity"] = fid_infinity(train, fake, reference=reference)
             scores |= memorisation(
                 train,
                 self.reference.test(extractor),

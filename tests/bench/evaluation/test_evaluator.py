@@ -15,10 +15,13 @@ from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset, Split, content_hash, gather
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
+from bench.evaluation import reference as reference_module
 from bench.evaluation.evaluator import Evaluation, Evaluator, EvaluatorOptions
 from bench.evaluation.extractors.base import IdentityExtractor
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor
+from bench.evaluation.metrics import fid
+from bench.evaluation.metrics import quality as quality_module
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory
@@ -432,3 +435,23 @@ def test_points_before_the_last_have_what_curves_and_collapse_need(
         assert all(f"fid_{name}" in evaluation.values for evaluation in last)
     for column, value in early.values.items():  # the same scores as at the end
         assert last[0].values[column] == pytest.approx(value, nan_ok=True)
+
+
+def test_statistics_of_the_reference_are_computed_once(
+    digits: Dataset, tmp_path: Path, monkeypatch
+) -> None:
+    """Not for every point, sampler and metric."""
+    computed: list[int] = []
+
+    def counted(features: Tensor):
+        computed.append(len(features))
+        return fid.statistics(features)
+
+    for module in (quality_module, reference_module):
+        monkeypatch.setattr(module, "statistics", counted)
+    evaluator = make_evaluator(digits, tmp_path)
+    model = TwoSamplers(digits.spec())
+    scores = [evaluator.evaluate(model, last=last)[0].values for last in (False, False, True)]
+    assert computed.count(len(digits.train)) == 1
+    assert computed.count(60) == 4
+    assert len({values["fid_domain"] for values in scores}) == 1
