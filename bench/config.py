@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from bench.former import ABSENT, FORMER, value_at, with_former_samplers, without_former
+from bench.former import ABSENT, FORMER, as_hashed, value_at
 
 Rule = Callable[[str, Any], str | None]
 """Says what is wrong with the value of a setting, given its key; None if nothing is."""
@@ -268,8 +268,7 @@ class EvaluatorSettings(Section):
         batch_size: number of samples generated at a time.
         seed: seed of the samples.
         precision: of sampling, as of the run; features are always extracted in fp32.
-        cost_seconds: most seconds spent on timing one sampler, which ends once its medians are
-            known to 2 %; 0 leaves the costs out.
+        cost_seconds: most seconds spent on timing one sampler; 0 leaves the costs out.
         resamples: replicates behind the bootstrap intervals; 0 leaves the intervals out. With the
             most, the ends of an interval are known to 0.3 % of its width.
         class_labels: which classes class-conditional models are asked for: "data", as often as they
@@ -316,8 +315,7 @@ class Settings(Section):
 
     Attributes:
         seed: of initial weights, training and samples.
-        precision: "fp32", "bf16" (autocast) or "auto"; a run replaces it by what the machine
-            computes in, see `bench.runtime.device.resolve_precision`.
+        precision: see `bench.runtime.device.resolve_precision`; a run replaces "auto".
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads; None leaves the choice to torch.
         data_root: where data sets lie and are downloaded to.
@@ -494,15 +492,8 @@ def recipe_hash(model: Mapping[str, Any], *, flip: bool, overrides: Sequence[str
     """Hash of all that decides what is learned: the model's whole configuration and the flips.
 
     Variants name what the command line changed; this also changes when a YAML file does, but not by
-    a setting that was added, where that has its former value, and not by default samplers that
-    changed (`bench.former`).
-
-    Args:
-        model: the part "model" of the configuration, in plain values.
-        flip: whether training images are mirrored at random.
-        overrides: of the command line.
+    a setting that was added or by new default samplers (`bench.former`).
     """
-    given = [override.lstrip("+").partition("=")[0] for override in overrides]
-    model = without_former(with_former_samplers(model, given), "model")
-    text = json.dumps({"model": model, "flip": flip}, sort_keys=True, default=str)
+    former = as_hashed(model, overrides)
+    text = json.dumps({"model": former, "flip": flip}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -178,6 +178,17 @@ def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return kept
 
 
+def as_hashed(model: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A model's configuration as recipe hashes of every version have it.
+
+    Args:
+        model: the part "model" of a configuration, in plain values.
+        overrides: of the command line.
+    """
+    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    return without_former(with_former_samplers(model, given), "model")
+
+
 def with_former_samplers(model: Mapping[str, Any], overridden: Collection[str]) -> dict[str, Any]:
     """A model's configuration with the former samplers where it has today's default ones.
 
