@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -262,37 +261,3 @@ def test_every_size_of_every_data_set_has_a_name_of_its_own(tmp_path, given, nam
         for model in grid
     ]
     assert done.stdout.splitlines() == wanted
-
-
-def named(part: object) -> Iterator[tuple[str, str]]:
-    """Every role with a sampler that a claim names."""
-    if isinstance(part, dict):
-        if "role" in part and "sampler" in part:
-            yield part["role"], part["sampler"]
-        for below in part.values():
-            yield from named(below)
-    elif isinstance(part, list):
-        for below in part:
-            yield from named(below)
-
-
-def asked_for(grid: dict) -> set[str]:
-    """The samplers that a grid asks for: a default may change."""
-    found = set(grid.get("model.build.samplers", "").strip("[]").split(","))
-    if sampler := grid.get("model.build.sampler"):  # of a hybrid
-        steps = grid["model.build.steps"].strip("[]").split(",")
-        found |= {"draft", sampler, *(f"hybrid-{sampler}-last-{k}" for k in steps)}
-    return found
-
-
-@pytest.mark.parametrize("experiment", ["claims_small", "claims_cifar10"])
-def test_experiments_ask_for_the_samplers_that_their_claims_name(experiment):
-    conf = Path(__file__).parents[2] / "conf"
-    grids = yaml.safe_load((conf / f"experiment/{experiment}.yaml").read_text())["sweep"].values()
-    claims = {file.stem: yaml.safe_load(file.read_text()) for file in conf.glob("claims/*.yaml")}
-    roles = claims.pop("roles")["roles"]
-    wanted = set(named(claims))
-    assert wanted
-    for role, sampler in wanted:
-        of_role = [grid for grid in grids if {*grid["model"].split(",")} & {*roles[role]}]
-        assert sampler in set().union(*map(asked_for, of_role)), (role, sampler)
