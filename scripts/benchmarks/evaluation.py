@@ -3,9 +3,9 @@
 A model is trained for a few steps, which cost no less to evaluate than a whole training, and its
 last point is evaluated at default settings by a process of its own. Reference features are computed
 before and not counted: they are cached once per data set. Given the root of another checkout (`git
-worktree add ../before 19b336e`), each model is evaluated there too, in turn with this one. Batches
-of samples and of held-out scores take equal time: only the first one is computed, and its time
-counts for all, unless `--whole` is given.
+worktree add ../before 19b336e`), each model is evaluated there too, in turn with this one. Of the
+batches of samples, which take equal time after the first, two are computed, and the second stands
+for the rest; of those of held-out scores the first. `--whole` computes everything.
 Command: python scripts/benchmarks/evaluation.py [../before] [--models dcgan_small ddpm_small]
 """
 
@@ -72,18 +72,18 @@ class Stopwatch:
         setattr(owner, name, timed)
 
     def generate(self, owner: Any, name: str) -> None:
-        """Time a function that yields batches of samples, of which the first stands for all."""
+        """Time a function that yields batches of samples; the second stands for those after it."""
         call = getattr(owner, name)
 
         def timed(sampler: str, of: Any, sizes: Iterable[int], **options: Any) -> Iterator[Any]:
             sizes = list(sizes)
-            computed = sizes if self.whole else sizes[:1]
+            computed = sizes if self.whole else sizes[:2]
             batches, batch = call(sampler, of, iter(computed), **options), None
             for k, size in enumerate(sizes):
                 if k < len(computed):
                     started = self.clock()
                     batch = next(batches)
-                    times = 1.0 if self.whole else sum(sizes) / size
+                    times = sum(sizes[k:]) / size if k == 1 and not self.whole else 1.0
                     self.add("generation", self.clock() - started, times)
                 yield batch
 
