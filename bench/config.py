@@ -124,7 +124,7 @@ SHARED = "shared"
 Seed = Annotated[
     int, SHARED, NOT_NEGATIVE, must(lambda seed: seed <= MAX_SEED, f"be at most {MAX_SEED}")
 ]
-Precision = Annotated[Literal["fp32", "bf16"], SHARED]
+Precision = Annotated[Literal["auto", "fp32", "bf16"], SHARED]
 Name = Annotated[str, _named]
 
 
@@ -245,7 +245,7 @@ class TrainerSettings(Section):
 
     Attributes:
         seed: of all random numbers of training.
-        precision: of the losses; weights are always float32.
+        precision: of the losses, as of the run; weights are always float32.
         log_every: steps between two rows of losses.
         checkpoint_seconds: longest training time that a kill can cost.
         compile: whether losses go through torch.compile.
@@ -267,8 +267,8 @@ class EvaluatorSettings(Section):
         samples: number of samples of each sampler; None for the size of the test split.
         batch_size: number of samples generated at a time.
         seed: seed of the samples.
-        precision: for drawing; features are always extracted in fp32.
-        cost_seconds: time spent on timing one sampler; 0 leaves the costs out.
+        precision: of sampling, as of the run; features are always extracted in fp32.
+        cost_seconds: most seconds spent on timing one sampler; 0 leaves the costs out.
         resamples: bootstrap replicates of the intervals; 0 for none. The most fix ends to 0.3 %.
         class_labels: classes asked of class-conditional models, as in the "data" or "uniform".
         extractor: what sees the samples, one or several; None for what suits the data.
@@ -315,7 +315,7 @@ class Settings(Section):
 
     Attributes:
         seed: of initial weights, training and samples.
-        precision: "fp32" or "bf16" (autocast).
+        precision: see `bench.runtime.device.resolve_precision`; a run replaces "auto".
         device: auto, cpu, cuda or cuda:N.
         threads: CPU threads; None leaves the choice to torch.
         data_root: where data sets lie and are downloaded to.

@@ -294,12 +294,13 @@ def forecast(
     model, device = trainer.evaluated, trainer.device
     with untouched_random_state(device), evaluating(model):
         samplers = list(model.samplers.values())
-        point = sum(sampling_seconds(sampler, options, device) for sampler in samplers)
-        last = point + sum(options.cost_seconds for sampler in samplers if sampler.calls)
-        for each in extractions:
+        sampling = [sampling_seconds(sampler, options, device) for sampler in samplers]
+        point = sampling[0]  # see `samplers_at`
+        last = sum(sampling) + sum(options.cost_seconds for sampler in samplers if sampler.calls)
+        for k, each in enumerate(extractions):
             scored, more = scoring_seconds(each.features, options, dataset, device)
             scored += each.seconds * options.samples
-            point += len(samplers) * scored
+            point += scored if k == 0 else 0.0
             last += len(samplers) * (scored + more)
     training = training_seconds(trainer, dataset, processes=processes)
     return Forecast(training, point, last, trainer.points)

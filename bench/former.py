@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import reduce
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 ABSENT = object()
 
@@ -26,12 +28,69 @@ FORMER: Mapping[str, Any] = {
 behaviour. Every setting that is added to conf/ needs a line here."""
 
 FORMER_DEFAULTS: Mapping[str, Any] = {
+    "precision": "fp32",
     "dataset.channels": 3,
     "dataset.load.channels": 3,
     "dataset.flip": True,
     "dataset.load.flip": True,
 }
-"""Settings of `dataset=folder` that had another default in earlier versions."""
+"""Settings that had another default in earlier versions: the precision, and the data's for
+`dataset=folder`."""
+
+
+class Changed(NamedTuple):
+    """A default of one model that changed, and its value today."""
+
+    former: Any
+    present: Any
+
+
+_SAMPLERS, _LATENT = "model.build.samplers", "model.build.diffusion.samplers"
+
+
+def _samplers(*former: str) -> Changed:
+    return Changed(list(former), ["dpmpp-10"])
+
+
+def _of_hybrid(refining: Changed) -> dict[str, Changed]:
+    """Samplers of a hybrid, whose diffusion model has a list of its own."""
+    keys = ("model.refine.build.samplers", "model.build.refine.build.samplers")
+    return {
+        "model.build.sampler": Changed("ddim-20", "dpmpp-10"),
+        "model.build.steps": Changed([2, 5, 10], [2]),
+    } | dict.fromkeys(keys, refining)
+
+
+_PAIR, _SMALL_PAIR = _samplers("ddpm-1000", "ddim-50"), _samplers("dpmpp-10", "ddim-10")
+
+FORMER_SAMPLERS: Mapping[str, Mapping[str, Changed]] = {
+    "cond_ddpm": {_SAMPLERS: _samplers("ddim-50", "ddim-50-cfg1.5", "ddim-50-cfg3")},
+    "cond_ddpm_small": {_SAMPLERS: _samplers("dpmpp-10", "dpmpp-10-cfg2")},
+    "cond_edm": {_SAMPLERS: _samplers("heun-18", "dpmpp-10", "dpmpp-10-cfg1.5")},
+    "cond_edm_small": {_SAMPLERS: _samplers("heun-6", "dpmpp-10", "dpmpp-10-cfg2")},
+    "ddpm": {_SAMPLERS: _PAIR},
+    "ddpm_cosine": {_SAMPLERS: _PAIR},
+    "ddpm_cosine_small": {_SAMPLERS: _SMALL_PAIR},
+    "ddpm_mlp": {_SAMPLERS: Changed(_PAIR.former, ["ddim-50"])},
+    "ddpm_small": {_SAMPLERS: _samplers("ddim-50", "ddim-10")},
+    "dit": {_SAMPLERS: _PAIR},
+    "dit_small": {_SAMPLERS: _SMALL_PAIR},
+    "edm": {_SAMPLERS: _samplers("heun-18")},
+    "edm_small": {_SAMPLERS: _samplers("heun-6", "dpmpp-10")},
+    "hybrid": _of_hybrid(_PAIR),
+    "hybrid_small": _of_hybrid(_samplers("ddim-50", "ddim-10")),
+    "improved_ddpm": {_SAMPLERS: _samplers("ddpm-4000", "ddpm-100", "ddim-50")},
+    "improved_ddpm_small": {_SAMPLERS: _samplers("ddpm-10", "dpmpp-10")},
+    "latent_diffusion": {_LATENT: _samplers("ddim-50", "dpmpp-20")},
+    "latent_diffusion_small": {_LATENT: _SMALL_PAIR},
+    "simple_unet": {_SAMPLERS: _PAIR},
+    "simple_unet_small": {_SAMPLERS: _SMALL_PAIR},
+    "staged_diffusion": {_SAMPLERS: _PAIR},
+    "staged_diffusion_small": {_SAMPLERS: _SMALL_PAIR},
+    "x0_diffusion": {_SAMPLERS: _PAIR},
+    "x0_diffusion_small": {_SAMPLERS: _SMALL_PAIR},
+}
+"""Default samplers of models that changed, by model and setting."""
 
 FORMER_TARGETS: Mapping[str, str] = {
     "bench.lr_schedules.constant": "bench.training.recipe.constant",
@@ -122,16 +181,51 @@ def without_former(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return kept
 
 
-def recipe_hash(model: Mapping[str, Any], *, flip: bool) -> str:
+def recipe_hash(model: Mapping[str, Any], *, flip: bool, overrides: Sequence[str] = ()) -> str:
     """Hash of all that decides what is learned: the model's whole configuration and the flips.
 
     Variants name what the command line changed; this also changes when a YAML file does, but not by
-    a setting that was added, where that has its former value (`FORMER`).
+    a setting that was added (`FORMER`) or by new default samplers (`FORMER_SAMPLERS`).
     """
-    text = json.dumps(
-        {"model": without_former(model, "model"), "flip": flip}, sort_keys=True, default=str
-    )
+    former = as_hashed(model, overrides)
+    text = json.dumps({"model": former, "flip": flip}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def as_hashed(model: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A model's configuration as recipe hashes of every version have it.
+
+    Args:
+        model: the part "model" of a configuration, in plain values.
+        overrides: of the command line.
+    """
+    given = [override.lstrip("+").partition("=")[0] for override in overrides]
+    return without_former(with_former_samplers(model, given), "model")
+
+
+def with_former_samplers(model: Mapping[str, Any], overridden: Collection[str]) -> dict[str, Any]:
+    """A model's configuration with the former samplers where it has today's default ones.
+
+    Samplers decide nothing that is learned, so recipe hashes must not change with their default.
+
+    Args:
+        model: the part "model" of a configuration, in plain values.
+        overridden: settings that the command line gives, which are kept.
+    """
+    config: dict[str, Any] = {"model": deepcopy(dict(model))}
+    for key, (former, present) in FORMER_SAMPLERS.get(str(model.get("name")), {}).items():
+        *above, name = key.split(".")
+        keys = {key, key.replace("model.build.", "model.", 1)}  # one may interpolate the other
+        if keys.isdisjoint(overridden) and value_at(config, key) == present:
+            reduce(dict.__getitem__, above, config)[name] = former
+    return config["model"]
+
+
+def _former_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Former values of the settings of a configuration that differ from today's defaults."""
+    samplers = FORMER_SAMPLERS.get(str(value_at(config, "model.name")), {})
+    changed = {key: former for key, (former, _) in samplers.items()}
+    return {**FORMER, **FORMER_DEFAULTS, **changed}
 
 
 def overrides_of_before(
@@ -146,7 +240,7 @@ def overrides_of_before(
         overrides: overrides of the command line.
         config: the resolved configuration.
     """
-    former = {**FORMER, **FORMER_DEFAULTS}
+    former = _former_defaults(config)
     keys = [override.lstrip("+").split("=", 1)[0] for override in overrides]
     asking = [
         k for k, key in enumerate(keys) if key in former and value_at(config, key) == former[key]
@@ -163,7 +257,7 @@ def remedy(keys: Sequence[str], recorded: Mapping[str, Any]) -> str:
         keys: the settings that differ from the current configuration.
         recorded: the recorded configuration, see `with_former`.
     """
-    former = {**FORMER, **FORMER_DEFAULTS}
+    former = _former_defaults(recorded)
     if any(key not in former or value_at(recorded, key) != former[key] for key in keys):
         return ""
     return " ".join(f"{key}={_written(former[key])}" for key in settable(keys))
@@ -184,6 +278,8 @@ def settable(keys: Sequence[str]) -> list[str]:
 
 def _written(value: Any) -> str:
     """A value in the syntax of the command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
     return value if isinstance(value, str) else json.dumps(value)
 
 

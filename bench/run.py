@@ -35,7 +35,7 @@ from bench.data.dataset import Dataset
 from bench.errors import RunError, bugs_are_shown, one_sentence
 from bench.estimate import data_costs, forecast, kind_of
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence, is_known
-from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size
+from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size, samplers_at
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import check_extractors
 from bench.evaluation.reference import Reference
@@ -54,6 +54,7 @@ from bench.runs.which import (
     MAY_DIFFER,
     classes_make_no_difference,
     place_of,
+    precision_of,
     standing_for,
 )
 from bench.runs.writer import Instruments, Recorder, Scoring
@@ -185,7 +186,9 @@ def _checked(
         set_threads(settings.threads)
         keep_freed_memory()
         path, overrides = place_of(settings, config, overrides)
-        yield _Job(settings, config, path, Origin(varied(overrides), command, group), device)
+        config["precision"], said = precision_of(settings.precision, device, path)
+        settings = read_settings(config)
+        yield _Job(settings, config, path, Origin(varied(overrides), command, group), device, said)
 
 
 def _trusted(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -218,6 +221,7 @@ class _Job:
         path: the run directory.
         origin: where the run came from.
         device: where it is trained.
+        warning: what is said of its precision; empty for nothing.
     """
 
     settings: Settings
@@ -225,6 +229,7 @@ class _Job:
     path: Path
     origin: Origin
     device: torch.device
+    warning: str = ""
 
     def of_record(self, records: RunDirectory | None) -> "_Job":
         """The job as the run on record needs it.
@@ -257,6 +262,8 @@ class _Job:
             progress: what shows the run.
             start: `time.perf_counter` at the start of the call.
         """
+        if self.warning:
+            log.warning("⚠ %s", self.warning)
         progress.label = progress.label or "{} {} seed={}".format(*self._names())
         with progress:
             dataset = self._dataset(world)
@@ -301,7 +308,10 @@ class _Job:
         names = extractor_names(self.settings.evaluator, dataset) if named else ()
         columns = eval_columns(tuple(names)) if names else None
         records.check_files(
-            trainer.spent.step, trainer.spent.point, columns, trainer.model.samplers
+            trainer.spent.step,
+            trainer.spent.point,
+            columns,
+            samplers_at(trainer.model, last=False),
         )
         built = try_extractors(options, dataset, self.device, cache_root(self.settings))
         return self._with_times(planned, trainer, dataset, options, built, known, processes)
@@ -412,7 +422,11 @@ class _Job:
             "variant": self.path.parent.name,
             "seed": self.settings.seed,
             "overrides": " ".join(self.origin.overrides),
-            "recipe": recipe_hash(self.config["model"], flip=self.settings.dataset.flip),
+            "recipe": recipe_hash(
+                self.config["model"],
+                flip=self.settings.dataset.flip,
+                overrides=self.origin.overrides,
+            ),
         }
 
     def _wandb(self) -> WandbLogger:

@@ -306,6 +306,9 @@ COLUMNS = (
                    "parts that extractors after the first are compared with."),
     Column("samples", "protocol", "samples per model",
            meaning="Number of samples per sampler (n)."),
+    Column("held_out_samples", "protocol", "held-out samples", added=True,
+           meaning="Number of evenly spaced held-out samples behind the scores on held-out data; "
+                   "empty in rows of earlier versions, which took up to 2,000."),
     Column("class_labels", "protocol", "classes asked for", added=True,
            meaning="Distribution of the class labels requested from a class-conditional model: "
                    "data, or uniform, also if the data is balanced; empty for samplers that "
@@ -316,7 +319,9 @@ COLUMNS = (
     Column("metric_backend", "protocol", "metric backend",
            meaning="Version and settings of the metrics."),
     Column("budget", "protocol", "training budget", meaning="Limits of training."),
-    Column("precision", "protocol", meaning="Floating-point numbers of training and sampling."),
+    Column("precision", "protocol",
+           meaning="Floating-point numbers of training and sampling, fp32 or bf16: what the "
+                   "machine computed in, whatever was asked for."),
     Column("device", "protocol", meaning="Name of the CPU or GPU."),
     Column("threads", "protocol", "CPU threads per process",
            meaning="CPU threads of each process."),

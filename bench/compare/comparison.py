@@ -117,6 +117,11 @@ class Entry:
         return sorted(int(at) for _, at in map(_best, self.tables.values()) if at)
 
     @cached_property
+    def followed(self) -> bool:
+        """Whether some run was scored before its last evaluation point."""
+        return any(len(table) > 1 for table in self.tables.values())
+
+    @cached_property
     def points(self) -> int:
         """Number of evaluation points of a run; 0 without a result."""
         ends = (table.numbers("checkpoints")[-1] for table in self.tables.values())
@@ -346,7 +351,7 @@ def _rank(entry: Entry, extractors: tuple[str, ...]) -> tuple[object, ...]:
 MODEL_PREFIX = re.compile(r"[+~]*model[.]")
 """Prefix of overrides of the model."""
 
-SAMPLERS_KEY = "model.build.samplers="
+SAMPLERS_KEY = re.compile(r"[+~]*model[.]([a-z_]+[.])*(samplers?|steps)=")
 """An override that changes how the model is sampled, not what it is."""
 
 OTHER_RUNS = ("draft_run=", "refine_run=")
@@ -368,7 +373,7 @@ def model_changes(overrides: Iterable[str]) -> list[str]:
         word.lstrip("+~")
         for word in overrides
         if MODEL_PREFIX.match(word)
-        and not word.lstrip("+~").startswith(SAMPLERS_KEY)
+        and not SAMPLERS_KEY.match(word)
         and not any(name in word for name in OTHER_RUNS)
         and not INTERPOLATION.search(word)
     ]

@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,8 @@ from bench.runtime.memory import PeakMemory
 from models.base import Batch, GenerativeModel, Sampler
 
 MAX_REPETITIONS = 100
+SETTLED = 0.02
+"""A median is known once its 95 % interval lies within this share of it."""
 MEMORY_BATCH = 64
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048)
 """Candidates for the best batch size, tried in this order."""
@@ -88,18 +90,19 @@ def sampling_cost(
 ) -> SamplingCost:
     """Measure one sampler in eval mode, with warm-up and synchronisation.
 
-    Latency takes half of the time budget: 3 to 100 runs with one sample. The best batch size is
+    Latency: 3 to 100 runs with one sample, in at most a quarter of the time. The best batch size is
     found by timing single network calls, growing the batch while throughput still gains 5 % and
-    memory suffices; whole batches of that size take the other half. If one of them would exceed the
-    budget, throughput is that of the declared network calls alone. The minimum numbers of
-    repetitions may exceed the budget.
+    neither memory nor another quarter of the time is exceeded. Throughput: whole batches of that
+    size, in at most a quarter of the time; if one of them would exceed half of it, throughput is
+    that of the declared network calls alone. Repetitions end early once their median is known
+    (`SETTLED`). The minimum numbers of repetitions may exceed the time.
 
     The mode, weights and buffers of the model and the global random state are unchanged.
 
     Args:
         model: the model that the sampler belongs to, on `device`.
         sampler: one of model.samplers.
-        seconds: time budget of the measurement.
+        seconds: most seconds of the measurement.
         device: the model's device.
 
     Returns:
@@ -118,11 +121,11 @@ def sampling_cost(
     with evaluating(model):
         calls = capture_calls(sampler.calls, lambda: generate(1))
         gflops = sum(call.times * call.gflops_of_one_more() for call in calls)
-        latency = _repeat(lambda: generate(1), device, seconds / 2, at_least=3)
-        batch_size, calls_seconds = _best_batch_size(calls, seconds, device)
+        latency = _repeat(lambda: generate(1), device, seconds / 4, at_least=3)
+        batch_size, calls_seconds = _best_batch_size(calls, seconds / 4, device)
         batches = [calls_seconds]
-        if calls_seconds <= seconds:
-            batches = _repeat(lambda: generate(batch_size), device, seconds / 2, at_least=1)
+        if calls_seconds <= seconds / 2:
+            batches = _repeat(lambda: generate(batch_size), device, seconds / 4, at_least=1)
         memory = PeakMemory(device)
         for call in calls:
             call.run(MEMORY_BATCH)
@@ -146,28 +149,43 @@ def _best_batch_size(
 ) -> tuple[int, float]:
     """The largest of `BATCH_SIZES` reached while throughput grows by more than 5 % each time.
 
+    A size is not tried if its calls, a warm-up and three more of each network, are not expected to
+    fit into the time left; the expectation is that time grows with the batch as it did last.
+
     Returns:
         The batch size, and the seconds of all network calls for one batch, from medians.
     """
     best, best_rate, best_seconds = 1, 0.0, math.inf
-    share = seconds / 20 / len(calls)
+    share = seconds / 10 / len(calls)
+    left, once, growth = seconds, 0.0, 0.0  # once: seconds of one call of each network
     for batch_size in BATCH_SIZES:
-        least, median = 0.0, 0.0
+        if 4 * once * (batch_size / best) ** growth > left:
+            break
         try:
             warm_up = sum(_seconds(partial(call.run, batch_size), device) for call in calls)
-            if batch_size > 1 and 4 * warm_up > seconds:
+            if batch_size > 1 and 3 * warm_up > left:
                 break
-            for call in calls:
-                times = _repeat(partial(call.run, batch_size), device, share, at_least=3)
-                least += call.times * min(times)
-                median += call.times * statistics.median(times)
+            times = [
+                _repeat(partial(call.run, batch_size), device, share, at_least=3) for call in calls
+            ]
         except torch.OutOfMemoryError:
             break
-        rate = batch_size / least  # of the fastest calls: this only selects a size
+        left -= warm_up + sum(map(sum, times))
+        # The fastest calls, since they only select a size.
+        rate = batch_size / _of_batch(calls, map(min, times))
         if rate <= 1.05 * best_rate:
             break
-        best, best_rate, best_seconds = batch_size, rate, median
+        fastest = sum(map(min, times))
+        if batch_size > 1:
+            growth = max(0.0, math.log(fastest / once) / math.log(batch_size / best))
+        best, best_rate, once = batch_size, rate, fastest
+        best_seconds = _of_batch(calls, map(statistics.median, times))
     return best, best_seconds
+
+
+def _of_batch(calls: Sequence[NetworkCall], seconds: Iterable[float]) -> float:
+    """Seconds of all network calls for one batch, from those of one call of each network."""
+    return sum(call.times * each for call, each in zip(calls, seconds, strict=True))
 
 
 def synchronize(device: torch.device) -> None:
@@ -185,11 +203,34 @@ def _repeat(
     *,
     at_least: int,
 ) -> list[float]:
-    """Time a call repeatedly until the time is used up; returns the seconds of each repetition."""
+    """Time a call until its median is known or the time is used up.
+
+    Returns:
+        Seconds of each repetition.
+    """
     times: list[float] = []
-    while len(times) < at_least or (len(times) < MAX_REPETITIONS and sum(times) < seconds):
+    while len(times) < at_least or (
+        len(times) < MAX_REPETITIONS and sum(times) < seconds and not settled(times)
+    ):
         times.append(_seconds(call, device))
     return times
+
+
+def settled(values: Sequence[float]) -> bool:
+    """Whether the median of independent values is known to `SETTLED`.
+
+    Its interval is that of order statistics, which needs no distribution: k of n values lie below
+    the median with binomial probability, so the (l + 1)-th lowest and highest values enclose it in
+    95 % of cases for the largest l with P(k ≤ l) ≤ 2.5 %. There is none for fewer than six values.
+    """
+    n, rank, below = len(values), -1, 1
+    while below <= 0.025 * 2**n:
+        rank += 1
+        below += math.comb(n, rank + 1)
+    if rank < 0:
+        return False
+    ordered, median = sorted(values), statistics.median(values)
+    return max(median - ordered[rank], ordered[n - 1 - rank] - median) <= SETTLED * median
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:

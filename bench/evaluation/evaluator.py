@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -130,6 +131,17 @@ def check_limits(model: GenerativeModel, samples: int) -> None:
         raise ValueError(f"evaluator.samples={samples}, but {name} holds {limit}: {advice}")
 
 
+def samplers_at(model: GenerativeModel, *, last: bool) -> dict[str, Sampler]:
+    """The samplers that are scored at an evaluation point: all at the last, the first before it.
+
+    Args:
+        model: any model.
+        last: whether it is the last point.
+    """
+    samplers = dict(model.samplers)
+    return samplers if last else dict(islice(samplers.items(), 1))
+
+
 class Evaluator:
     """Evaluates models against one data set.
 
@@ -154,17 +166,21 @@ class Evaluator:
         last: bool,
         on_batch: Callable[[str, int], None] = lambda sampler, samples: None,
     ) -> list[Evaluation]:
-        """Generate and score samples with every sampler of the model.
+        """Generate and score samples.
+
+        The last point is complete. Earlier ones have what learning curves and the detection of
+        collapse need: the first sampler, all metrics of the extractor that ranks models, and the
+        classes of the samples.
 
         Args:
             model: any model, trained or not.
-            last: whether this is the evaluation that tables show, with intervals, memorisation and
-                costs as well.
+            last: whether this is the evaluation that tables show: of every sampler, with every
+                extractor, intervals, memorisation and costs.
             on_batch: called after every batch with the name of the sampler and its number of
                 samples so far.
 
         Returns:
-            One evaluation per sampler, in the model's order.
+            One evaluation per sampler of `samplers_at`.
 
         Raises:
             SamplesNotFiniteError: a sampler returned NaN or infinity.
@@ -173,7 +189,7 @@ class Evaluator:
         with evaluating(model):
             evaluations = [
                 self._evaluate_sampler(model, name, sampler, last=last, on_batch=on_batch)
-                for name, sampler in model.samplers.items()
+                for name, sampler in samplers_at(model, last=last).items()
             ]
             held_out = self._held_out_scores(model) if last else {}
         for evaluation in evaluations:
@@ -223,10 +239,14 @@ class Evaluator:
         classes = torch.cat(asked) if asked else None  # (N,)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
         copied = None
-        for extractor in self.reference.extractors:
+        for k, extractor in enumerate(self.reference.extractors):
+            scored = last or k == 0
+            if not scored and not extractor.names_classes:
+                continue
             fake = extract(extractor, stored.split(options.batch_size), device)
-            scores = self._scores(extractor, fake, last=last)
-            values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
+            if scored:
+                scores = self._scores(extractor, fake, last=last)
+                values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
             values |= self._classes(extractor, fake, classes)
             if last and copied is None:
                 copied = self._copying(extractor, fake)
@@ -245,9 +265,11 @@ class Evaluator:
     def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
         """The metrics of one extractor."""
         train = self.reference.train(extractor)
-        scores = quality(train, fake, resamples=self.options.resamples if last else 0)
+        reference = self.reference.statistics(extractor)
+        resamples = self.options.resamples if last else 0
+        scores = quality(train, fake, resamples=resamples, reference=reference)
         if last:
-            scores["fid_infinity"] = fid_infinity(train, fake)
+            scores["fid_infinity"] = fid_infinity(train, fake, reference=reference)
             scores |= memorisation(
                 train,
                 self.reference.test(extractor),

@@ -14,8 +14,9 @@ from bench.runtime.isolation import evaluating
 from bench.schema import HELD_OUT
 from models.base import Batch, GenerativeModel
 
-MOST_SAMPLES = 2000
-"""Maximum number of held-out samples: a likelihood takes several network calls per sample."""
+MOST_SAMPLES = 500
+"""Maximum number of held-out samples: a likelihood takes five network calls per sample, as many for
+these as an eighth of 2,000 samples by ten calls each."""
 
 
 def held_out_scores(
@@ -70,8 +71,8 @@ def _batches(split: Split, most: int, batch_size: int, device: torch.device) -> 
         yield Batch(x, y)
 
 
-MOST_CURVED = 250
-"""Maximum number of held-out samples per curve."""
+MOST_CURVED = 64
+"""Maximum number of held-out samples per curve: a diffusion model's take 27 network calls each."""
 
 SHOWN = 8
 """Number of samples in a trajectory picture."""

@@ -27,6 +27,7 @@ from bench.evaluation.extractors.known_bad import (
 )
 from bench.evaluation.metrics.copying import held_out_closeness
 from bench.evaluation.metrics.features import Features
+from bench.evaluation.metrics.fid import Array, statistics
 from bench.evaluation.metrics.memorisation import nearest_distances
 from bench.evaluation.metrics.modes import perfect_sampler
 
@@ -63,6 +64,7 @@ class Reference:
         for extractor in self.extractors[1:]:
             self._parts[extractor.name] = fixed_part(dataset, further_images)
         self._features: dict[tuple[str, str], Features] = {}
+        self._statistics: dict[str, tuple[Array, Array]] = {}
         if dataset.num_classes:
             _ = self.class_frequencies  # refuse a class without images before any work
 
@@ -90,6 +92,12 @@ class Reference:
     def test(self, extractor: Extractor) -> Features:
         """Features of the held-out split, the reference of copying metrics."""
         return self._split(extractor, self.dataset.test, "test")
+
+    def statistics(self, extractor: Extractor) -> tuple[Array, Array]:
+        """Mean (D,) and covariance (D, D) of the training features, float64."""
+        if extractor.name not in self._statistics:
+            self._statistics[extractor.name] = statistics(self.train(extractor).features)
+        return self._statistics[extractor.name]
 
     def nearest(self, extractor: Extractor) -> torch.Tensor:
         """Distance of every training image to the nearest other one, (N,)."""

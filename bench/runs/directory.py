@@ -372,9 +372,10 @@ class RunDirectory:
         return rows, kept, lacking
 
     def has_every_point(self) -> bool:
-        """Whether eval.csv has a row of every sampler at every evaluation point.
+        """Whether eval.csv has rows of every evaluation point, the last one of every sampler.
 
-        The number of points is taken from the rows; a file without rows is incomplete.
+        The number of points is taken from the rows; a file without rows is incomplete. Points
+        before the last have the first sampler, or every sampler, as earlier versions wrote them.
 
         Raises:
             ValueError: the file is damaged.
@@ -385,16 +386,18 @@ class RunDirectory:
         totals = {row["checkpoints"] for row in rows}
         if not all(total.isdecimal() for total in totals):
             return False
-        points = map(str, range(1, max(map(int, totals)) + 1))
-        there = {(row["checkpoint"], row["sampler"]) for row in rows}
-        return {(k, row["sampler"]) for k in points for row in rows} <= there
+        end = max(map(int, totals))
+        last = [row["sampler"] for row in rows if row["checkpoint"] == str(end)]
+        there = {row["checkpoint"] for row in rows if last and row["sampler"] == last[0]}
+        complete = {row["sampler"] for row in rows} == set(last)
+        return complete and {str(k) for k in range(1, end + 1)} <= there
 
     def check_points(self, before: int, samplers: Collection[str]) -> None:
         """Check that no row of earlier evaluation points is missing, whose weights are not kept.
 
         Args:
             before: the evaluation point at which the run resumes.
-            samplers: names of the samplers that every point must have.
+            samplers: names of the samplers that every such point must have.
 
         Raises:
             ValueError: a row is missing.

@@ -11,6 +11,7 @@ import torch
 import bench
 from bench.evaluation.blind_spots import to_text
 from bench.evaluation.evaluator import Evaluator
+from bench.evaluation.held_out import MOST_SAMPLES
 from bench.evaluation.metrics.inception_score import IS_SPLITS
 from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
@@ -34,6 +35,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
         "reference": "train",
         "reference_size": reference_size(evaluator.reference),
         "samples": evaluator.options.samples,
+        "held_out_samples": min(len(dataset.test), MOST_SAMPLES),
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
         "metric_backend": backend(evaluator.options.resamples),

@@ -11,6 +11,7 @@ from bench.config import Settings, run_directory
 from bench.evaluation.sampling import label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, overrides_of_before, value_at
 from bench.runs.directory import read_status, recorded_config, was_made_with
+from bench.runtime.device import resolve_precision
 from bench.runtime.distributed import World
 
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
@@ -34,11 +35,20 @@ def place_of(
         return run_directory(settings.results_root, *names, named, settings.seed)
 
     path = directory(overrides)
+    may_differ = (*BEFORE_DATA, *(["precision"] if settings.precision == "auto" else []))
     if recorded_config(path) is None:
         for fewer in overrides_of_before(overrides, config):
-            if was_made_with(directory(fewer), config, BEFORE_DATA):
+            if was_made_with(directory(fewer), config, may_differ):
                 return directory(fewer), fewer
     return path, overrides
+
+
+def precision_of(asked: str, device: torch.device, path: Path) -> tuple[str, str]:
+    """See `resolve_precision`; a run that was begun in a precision goes on in it."""
+    begun = value_at(recorded_config(path), "precision")
+    if begun in ("fp32", "bf16") and asked in ("auto", begun):
+        return begun, ""
+    return resolve_precision(asked, device)
 
 
 def classes_make_no_difference(settings: Settings, config: Mapping[str, Any], path: Path) -> bool:

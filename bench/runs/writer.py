@@ -11,7 +11,7 @@ from bench.cost.measure import parameters
 from bench.errors import one_sentence
 from bench.evaluation.classifier_error import error_note
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
-from bench.evaluation.evaluator import Evaluation, Evaluator
+from bench.evaluation.evaluator import Evaluation, Evaluator, samplers_at
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.pictures import save_grid, save_scatter
 from bench.runs.wandb_mirror import WandbLogger
@@ -97,7 +97,7 @@ class Recorder:
         self.score = ""  # the best of the last evaluation, in words
         if records.eval_rows():  # scored before: what that takes is in the cache
             records.truncate_eval(trainer.spent.point, self.scoring.columns)
-        records.check_points(trainer.spent.point, trainer.model.samplers)
+        records.check_points(trainer.spent.point, samplers_at(trainer.model, last=False))
         redone = None if self._is_evaluated(records.eval_rows()) else PREFIX
         records.train.truncate_after(trainer.spent.step, redone=redone)
         records.write_status(Status("running", step=trainer.spent.step, command=command))
@@ -179,10 +179,11 @@ class Recorder:
         self.progress.score(self.score)
 
     def _is_evaluated(self, rows: Sequence[Mapping[str, str]]) -> bool:
-        """Whether there is a row of every sampler at the current evaluation point."""
+        """Whether there is a row of every sampler that the current evaluation point has."""
         point = self.trainer.spent.point
         there = {row["sampler"] for row in rows if int(row["checkpoint"]) == point}
-        return there >= self.trainer.model.samplers.keys()
+        wanted = samplers_at(self.trainer.model, last=point == self._points)
+        return there >= wanted.keys()
 
     def _collapse(self, row: Mapping[str, Any], earlier: Sequence[Mapping[str, str]]) -> list[Sign]:
         """Signs of collapse; none for models that are not trained."""

@@ -4,6 +4,7 @@ import ctypes
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,8 +63,50 @@ def keep_freed_memory() -> None:
         set_option(kept, 2**31 - 1)  # the largest C int
 
 
+BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+"""Flags of /proc/cpuinfo for instructions that multiply bf16: two of x86, one of Arm."""
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a device has units for bf16, without which it is slower than fp32.
+
+    On GPUs: compute capability 8.0 or more. On CPUs: instructions that multiply bf16, where Linux
+    lists them.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and lists_bf16(cpuinfo.read_text())
+
+
+def lists_bf16(cpuinfo: str) -> bool:
+    """Whether the first processor of a /proc/cpuinfo has one of `BF16_FLAGS`."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = (value for key, _, value in lines if key.strip() in ("flags", "Features"))
+    return not BF16_FLAGS.isdisjoint(next(flags, "").split())
+
+
+def resolve_precision(asked: str, device: torch.device) -> tuple[str, str]:
+    """The precision that a run computes in, and a sentence if that is not the one asked for.
+
+    Args:
+        asked: "fp32"; "bf16"; or "auto", which is bf16 where the device has units for it.
+        device: of the run.
+    """
+    if asked == "fp32" or computes_bf16(device):
+        return "fp32" if asked == "fp32" else "bf16", ""
+    said = f"precision={asked}, but this {device.type} has no units for bf16: computing in fp32"
+    return "fp32", said if asked == "bf16" else ""
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Mixed precision for "bf16", nothing for "fp32"."""
+    """Mixed precision for "bf16", nothing for "fp32".
+
+    Raises:
+        ValueError: it is neither, such as "auto" before `resolve_precision`.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision must be fp32 or bf16 here, got {precision!r}")
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

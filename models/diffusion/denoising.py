@@ -20,7 +20,7 @@ LABEL_DROPOUT = 0.1
 SHARES = tuple(k / 10 for k in range(11))
 """Where along the noise levels errors are measured, from the least noise (0) to the most (1)."""
 
-STRENGTHS = (0.1, 0.25, 0.5, 0.75, 1.0)
+STRENGTHS = (0.1, 0.5, 1.0)
 """Of edits: shares of a sampler's steps, rounded to whole ones."""
 
 STATES = 10

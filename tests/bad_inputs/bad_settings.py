@@ -451,7 +451,7 @@ TRAINING = (
 )
 
 MACHINE = (
-    setting("precision must be fp32 or bf16, got 'fp8'", "precision=fp8"),
+    setting("precision must be auto, fp32 or bf16, got 'fp8'", "precision=fp8"),
     setting("device=cuda, but torch sees no CUDA device: use device=cpu", "device=cuda"),
     setting("device must be auto, cpu, cuda or cuda:N, got 'abacus'", "device=abacus"),
     setting("threads must be at least 1 or null, got 0", "threads=0"),

@@ -48,7 +48,7 @@ def test_the_configuration_and_the_fields_are_the_same_settings():
     for section in CLOSED:
         assert config[section].keys() <= vars(getattr(settings, section)).keys()
     assert settings.budget.images == config["dataset"]["images_by_default"]
-    assert (settings.trainer.seed, settings.evaluator.precision) == (0, "fp32")
+    assert (settings.trainer.seed, settings.evaluator.precision) == (0, "auto")
     assert isinstance(settings.results_root, Path)
 
 

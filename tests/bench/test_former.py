@@ -17,10 +17,12 @@ from bench.former import (
     ABSENT,
     FORMER,
     FORMER_DEFAULTS,
+    FORMER_SAMPLERS,
     FORMER_TARGETS,
     overrides_of_before,
     recipe_hash,
     value_at,
+    with_former_samplers,
 )
 from bench.run import run
 from bench.runs.directory import RunDirectory
@@ -80,7 +82,8 @@ def _is_last(line: str, lines: list[str]) -> bool:
 def made_before(root: Path, *overrides: str, former: tuple[str, ...] = ()) -> Path:
     """A finished run as commit 19b336e made it, whose defaults `former` gives."""
     given = (*overrides, *SMALL)
-    cfg = compose(*given, *former, "evaluator.class_labels=uniform", f"results_root={root}")
+    today = ("evaluator.class_labels=uniform", "precision=fp32")
+    cfg = compose(*given, *former, *today, f"results_root={root}")
     path = run(cfg, given).directory
     as_before(path)
     return path
@@ -196,6 +199,37 @@ def test_a_recipe_tells_new_settings_apart_where_they_change_something():
     assert recipe("model=sgan_small") != recipe(
         "model=sgan_small", "model.build.label_classes=uniform"
     )
+
+
+@pytest.mark.parametrize("model", FORMER_SAMPLERS)
+def test_a_recipe_does_not_change_with_its_default_samplers(model: str) -> None:
+    """Explicit samplers are hashed as they are: that is how runs of before were hashed."""
+    config = plain(compose(f"model={model}"))
+    for key, (former, present) in FORMER_SAMPLERS[model].items():
+        assert value_at(config, key) == present
+        assert former != present
+    before = with_former_samplers(config["model"], ())
+    for key, (former, _) in FORMER_SAMPLERS[model].items():
+        assert value_at({"model": before}, key) == former
+    today = recipe_hash(config["model"], flip=False)
+    assert today == recipe_hash(before, flip=False)
+    given = [f"{key}=…" for key in FORMER_SAMPLERS[model]]
+    assert today != recipe_hash(config["model"], flip=False, overrides=given)
+
+
+def test_the_recipe_of_a_run_of_before_is_todays() -> None:
+    """Hashes that commit 19b336e recorded with its default samplers."""
+    assert recipe("model=ddpm_small", "dataset=digits") == "dc0dc2433865"
+    assert recipe("model=hybrid_small", "dataset=digits") == "fae5825c7926"
+
+
+def test_a_command_that_names_former_samplers_is_that_of_before() -> None:
+    key = "model.build.samplers"
+    config = plain(compose("model=ddpm_small", f"{key}=[ddim-50,ddim-10]"))
+    given = (f"{key}=[ddim-50,ddim-10]", "budget.seconds=60")
+    assert list(overrides_of_before(given, config)) == [("budget.seconds=60",)]
+    other = plain(compose("model=ddpm_small", f"{key}=[ddim-10]"))
+    assert list(overrides_of_before((f"{key}=[ddim-10]",), other)) == []
 
 
 def recipe(*overrides: str) -> str:

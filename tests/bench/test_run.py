@@ -1,5 +1,7 @@
 """Refusals of a run before any work, and where a run writes."""
 
+import csv
+import logging
 from pathlib import Path
 
 import hydra
@@ -45,6 +47,52 @@ def test_bad_values_are_named(tmp_path: Path, override: str, sentence: str) -> N
     with pytest.raises(RunError, match=sentence) as refused:
         run(cfg, [override])
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_more_samples_than_held_out_images_are_refused(tmp_path: Path) -> None:
+    cfg = compose("model=real", "evaluator.samples=701", f"results_root={tmp_path}")
+    with pytest.raises(RunError, match="700"):
+        run(cfg)
+
+
+def test_optimizers_must_be_the_phases(tmp_path: Path) -> None:
+    cfg = compose("~model.training.optimizers.generator", f"results_root={tmp_path}")
+    with pytest.raises(RunError, match=r"training.optimizers must name the model's phases"):
+        run(cfg)
+
+
+@pytest.mark.parametrize(
+    ("asked", "units", "precision"),
+    [("bf16", False, "fp32"), ("auto", False, "fp32"), ("auto", True, "bf16")],
+)
+def test_the_precision_recorded_is_what_was_computed_in(
+    tmp_path: Path, monkeypatch, caplog, asked: str, units: bool, precision: str
+) -> None:
+    """A machine without units for bf16 says in one sentence that it falls back."""
+    monkeypatch.setattr("bench.runtime.device.computes_bf16", lambda device: units)
+    monkeypatch.setattr(logging.getLogger("bench"), "propagate", True)  # as before bench.cli
+    small = ("model=mlp_gan", "dataset=digits", "budget.images=64", "evaluator.samples=20")
+    given = [*small, "evaluator.cost_seconds=0", "evaluator.resamples=0", f"precision={asked}"]
+    path = run(compose(*given, f"results_root={tmp_path}"), given).directory
+    assert OmegaConf.load(path / "config.yaml").precision == precision
+    (row,) = csv.DictReader((path / "eval.csv").read_text().splitlines())
+    assert row["precision"] == precision
+    said = [record.message for record in caplog.records if "no units for bf16" in record.message]
+    sentence = "⚠ precision=bf16, but this cpu has no units for bf16: computing in fp32"
+    assert said == ([sentence] if asked == "bf16" else [])
+
+
+def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(tmp_path: Path, monkeypatch) -> None:
+    """On whichever machine; `precision=auto` also goes on with runs of versions without it."""
+    small = ("model=mlp_gan", "dataset=digits", "budget.images=64", "evaluator.samples=20")
+    given = [*small, "evaluator.cost_seconds=0", "evaluator.resamples=0"]
+    for units in (False, True):
+        monkeypatch.setattr("bench.runtime.device.computes_bf16", lambda device, u=units: u)
+        result = run(compose(*given, f"results_root={tmp_path}"), given)
+        assert OmegaConf.load(result.directory / "config.yaml").precision == "fp32"
+    bf16 = compose(*given, f"results_root={tmp_path}", "precision=bf16")
+    with pytest.raises(RunError, match=r"precision: .*fp32.* → .*bf16"):
+        run(bf16, given)
 
 
 def test_the_directory_is_a_function_of_the_configuration() -> None:

@@ -214,6 +214,12 @@ def test_declared_nfe_is_counted(model, case, monkeypatch):
         assert Counter(calls) == (sampler.calls or {}), name
 
 
+def test_default_samplers_are_cheap_together(model, case):
+    """No family is evaluated with many more network calls per sample than the others."""
+    if case[0].parents[1] == OURS:
+        assert sum(sampler.nfe or 0 for sampler in model.samplers.values()) <= MAX_NFE
+
+
 def test_losses_are_finite_scalars_and_reach_only_the_phase_module(model, batch):
     """Every parameter is reached at some progress, none at any by another phase."""
     model.train()

@@ -117,7 +117,7 @@ def _interval_text(entry: Entry, m: Measure) -> str:
 
 def _best_fid_text(entry: Entry, m: Measure) -> str:
     """Mean of the seeds' best FIDs, and the evaluation points where they occurred."""
-    if entry.points < 2 or not entry.best_at:
+    if not entry.followed or not entry.best_at:
         return NOTHING
     first, last = min(entry.best_at), max(entry.best_at)
     where = f"{first}" if first == last else f"{first}–{last}"

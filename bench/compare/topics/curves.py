@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Literal, get_args
 
 import numpy as np
@@ -66,9 +66,18 @@ class LearningCurves:
     failed: int
 
     @cached_property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The evaluation points that all seeds have, ascending.
+
+        It is the last one alone for samplers that were scored only there.
+        """
+        found = [table.numbers("checkpoint") for table in self.entry.tables.values()]
+        return tuple(reduce(np.intersect1d, found).astype(int).tolist())
+
+    @property
     def points(self) -> int:
         """Number of evaluation points that all seeds have."""
-        return min(map(len, self.entry.tables.values()))
+        return len(self.checkpoints)
 
     @cached_property
     def final(self) -> tuple[float, ...]:
@@ -77,8 +86,12 @@ class LearningCurves:
 
     def stacked(self, column: str) -> np.ndarray:
         """A column at the evaluation points that all seeds have, (S, P)."""
-        tables = self.entry.tables.values()
-        return np.stack([table.numbers(column)[: self.points] for table in tables])
+        return np.stack(
+            [
+                table.numbers(column)[np.isin(table.numbers("checkpoint"), self.checkpoints)]
+                for table in self.entry.tables.values()
+            ]
+        )
 
     @cached_property
     def _along(self) -> dict[Axis, tuple[Curve, ...]]:

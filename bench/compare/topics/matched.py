@@ -98,9 +98,10 @@ def _along_training(
 ) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
     """Tables from learning curves, of entries that were evaluated more than once."""
     followed = [of for of in curves if of.points > 1]
-    once = [of.entry for of in best_samplers(curves) if of.points < 2]
-    alone = _sentence(ONCE_SENTENCE, comparison, once)
     of_models = best_samplers(followed)
+    known = {of.entry.key for of in of_models}
+    once = [of.entry for of in best_samplers(curves) if of.entry.key not in known]
+    alone = _sentence(ONCE_SENTENCE, comparison, once)
     reading = _named(TRAINING_SENTENCE, comparison)
     for training in TRAININGS:
         table, absent = training_table(comparison, of_models, training)

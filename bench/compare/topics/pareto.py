@@ -114,8 +114,8 @@ def training_front(comparison: Comparison, axis: str) -> tuple[Candidate, ...]:
     found = []
     for of in learning_curves(comparison):
         costs, fids = of.stacked(axis).T, of.stacked(of.fid).T  # (P, S)
-        pairs = enumerate(zip(costs, fids, strict=True), start=1)
-        found += [Candidate(of.entry, k, of.points, *pair) for k, pair in pairs]
+        pairs = zip(of.checkpoints, costs, fids, strict=True)
+        found += [Candidate(of.entry, k, of.entry.points, *pair) for k, *pair in pairs]
     return judged(found)
 
 

@@ -295,9 +295,19 @@ def _how_sure(
 
 
 def _steep(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries whose FID still fell steeply at the end of training."""
-    steep = [of.entry for of in learning_curves(comparison) if falls_steeply(of)]
-    return [entry for entry in entries if any(entry is other for other in steep)]
+    """The entries whose FID still fell steeply at the end of training.
+
+    A sampler that was scored only there is judged by the other samplers of its model.
+    """
+    curves = learning_curves(comparison)
+    steep = [of.entry for of in curves if falls_steeply(of)]
+    models = {entry.key for entry in steep}
+    return [
+        entry
+        for entry in entries
+        if any(entry is other for other in steep)
+        or (not entry.followed and entry.points > 1 and entry.key in models)
+    ]
 
 
 def falls_steeply(curves: LearningCurves) -> bool:

@@ -116,7 +116,11 @@ def _sum_of_roots(matrix: Tensor, log_determinant: float) -> tuple[float, float]
 
 
 def fid_infinity(
-    real: Features | Tensor, fake: Features | Tensor, *, seed: int = METRIC_SEED
+    real: Features | Tensor,
+    fake: Features | Tensor,
+    *,
+    seed: int = METRIC_SEED,
+    reference: tuple[Array, Array] | None = None,
 ) -> float:
     """FID that infinitely many fake samples would have (Chong & Forsyth 2020, Sec. 4).
 
@@ -130,6 +134,7 @@ def fid_infinity(
         real: the reference, N samples.
         fake: generated samples, at least four.
         seed: seed of the subsets.
+        reference: `statistics` of the reference, if already computed.
 
     Raises:
         ValueError: too few samples, or features are not finite.
@@ -137,7 +142,7 @@ def fid_infinity(
     x, y = (each.features if isinstance(each, Features) else each for each in (real, fake))
     if len(y) < 4:
         raise ValueError(f"{len(y)} fake samples; FID∞ needs at least 4")
-    reference = statistics(x)
+    reference = reference or statistics(x)
     smallest = max(len(y) // 10, min(2 * y.shape[1], len(y) // 2), 2)
     sizes = np.linspace(smallest, len(y), INFINITY_SIZES).astype(int)
     distances = [

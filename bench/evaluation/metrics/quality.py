@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.evaluation.metrics.features import Features
-from bench.evaluation.metrics.fid import frechet_distance, influences, statistics
+from bench.evaluation.metrics.fid import Array, frechet_distance, influences, statistics
 from bench.evaluation.metrics.inception_score import inception_score, inception_score_replicates
 from bench.evaluation.metrics.inner_products import TILE, clouds, distance_tiles
 from bench.evaluation.metrics.kernel import KernelDistance
@@ -32,6 +32,7 @@ def quality(
     seed: int = METRIC_SEED,
     resamples: int = 0,
     tile: int = TILE,
+    reference: tuple[Array, Array] | None = None,
 ) -> dict[str, float]:
     """Compare two sets of features.
 
@@ -66,6 +67,7 @@ def quality(
         seed: seed of the real subset, the splits, the subsets and the resamples.
         resamples: bootstrap replicates for the intervals; 0 for no intervals.
         tile: samples compared at a time; it changes no result beyond rounding.
+        reference: `statistics` of the real features, if already computed.
 
     Returns:
         The keys of `bench.schema.QUALITY`, and with resamples <metric>_low and <metric>_high, the
@@ -79,7 +81,7 @@ def quality(
     scores, replicates = _inception(fake, seed, resamples)
     check_enough(len(real), len(fake))
     weights = None
-    reference = statistics(real.features)
+    reference = reference or statistics(real.features)
     scores["fid"] = frechet_distance(*reference, *statistics(fake.features))
     if resamples:
         weights = bootstrap_weights(len(fake), resamples, _stream(seed, 0))

@@ -1,12 +1,15 @@
+import itertools
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bench import schema
-from bench.cost.measure import SamplingCost, parameters, sampling_cost, step_flops
+from bench.cost import measure
+from bench.cost.measure import SamplingCost, parameters, sampling_cost, settled, step_flops
 from bench.cost.network_calls import flop_counter
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.gan.gan import GAN
@@ -151,7 +154,7 @@ def test_throughput_of_a_slow_sampler_is_that_of_its_network_calls():
             x = network(x)
         return x
 
-    cost = sampling_cost(Linear(), Sampler(generate, {network: 50}), seconds=0.05, device=CPU)
+    cost = sampling_cost(Linear(), Sampler(generate, {network: 50}), seconds=0.2, device=CPU)
     assert set(drawn) == {1}
     assert cost.best_batch_size is not None
     assert cost.best_batch_size > 1
@@ -159,6 +162,47 @@ def test_throughput_of_a_slow_sampler_is_that_of_its_network_calls():
     assert cost.latency_ms is not None
     assert cost.images_per_second > 2 * 1000 / cost.latency_ms
     assert cost.images_per_second_iqr is None
+
+
+@pytest.mark.parametrize(
+    ("values", "known"),
+    [
+        ([1.0] * 5, False),  # five values have no 95 % interval
+        ([1.0] * 6, True),  # all six lie on one side in 2 of 64 cases
+        ([1.0] * 5 + [1.03], False),
+        ([1.0] * 5 + [1.01], True),
+        ([0.5] + [1.0] * 8, True),  # the interval of nine begins at the second
+        ([0.5, 0.5] + [1.0] * 7, False),
+    ],
+)
+def test_a_median_is_known_once_its_interval_is_narrow(values, known):
+    assert settled(values) is known
+
+
+def test_repetitions_end_once_their_median_is_known(monkeypatch):
+    """Of a steady clock six readings suffice; an unsteady one is read until the time is used up."""
+    for seconds, repetitions in ((itertools.repeat(0.01), 6), (itertools.cycle([0.01, 0.03]), 50)):
+        monkeypatch.setattr(measure, "_seconds", lambda call, device, s=seconds: next(s))
+        assert len(measure._repeat(lambda: None, CPU, 0.99, at_least=3)) == repetitions
+
+
+@pytest.mark.parametrize("one", [1e-4, 0.01, 0.2])
+def test_a_measurement_takes_no_more_than_its_time(monkeypatch, one):
+    """Of a network whose time grows with the batch, read from a clock that only it moves."""
+    clock = [0.0]
+
+    class Network(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            clock[0] += one * len(x)
+            return x
+
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    network = Network()
+    sampler = Sampler(lambda n, generator, y: network(torch.ones(n, D)), {network: 1})
+    cost = sampling_cost(Linear(), sampler, seconds=10.0, device=CPU)
+    uncounted = one * (1 + 3 + 64)  # finding the calls, counting FLOPs, and the peak memory
+    assert clock[0] <= 10.0 + uncounted + 64 * one
+    assert cost.images_per_second == pytest.approx(1 / one)
 
 
 def test_real_data_costs_nothing():

@@ -15,10 +15,13 @@ from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset, Split, content_hash, gather
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
+from bench.evaluation import reference as reference_module
 from bench.evaluation.evaluator import Evaluation, Evaluator, EvaluatorOptions
 from bench.evaluation.extractors.base import IdentityExtractor
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor
+from bench.evaluation.metrics import fid
+from bench.evaluation.metrics import quality as quality_module
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory
@@ -389,3 +392,67 @@ def test_a_kill_between_warnings_and_rows_warns_once(
         keys = [(row["step"], row["key"]) for row in csv.DictReader(file)]
     assert ("4", "warning/modes/generator") in keys
     assert len(keys) == len(set(keys))
+
+
+class TwoSamplers(RealData):
+    """Held-out data under two names."""
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        (sampler,) = super().samplers.values()
+        return {"first": sampler, "second": sampler}
+
+
+class Mean(DomainExtractor):
+    """The same features under another name, and no classes."""
+
+    names_classes = False
+
+    def __init__(self) -> None:
+        super().__init__(DomainClassifier((1, 8, 8), 10, width=4).eval())
+        self.name = "mean"
+
+
+@pytest.mark.parametrize("classes_last", [False, True])
+def test_points_before_the_last_have_what_curves_and_collapse_need(
+    digits: Dataset, tmp_path: Path, classes_last: bool
+) -> None:
+    """The first sampler and extractor; another extractor only for the classes of the samples."""
+    torch.manual_seed(0)
+    domain, mean = DomainExtractor(DomainClassifier((1, 8, 8), 10, width=4).eval()), Mean()
+    extractors = [mean, domain] if classes_last else [domain, mean]
+    reference = Reference(digits, extractors, device=torch.device("cpu"), cache_dir=tmp_path)
+    evaluator = Evaluator(reference, EvaluatorOptions(60, 25, seed=1))
+    model = TwoSamplers(digits.spec())
+    (early,) = evaluator.evaluate(model, last=False)
+    assert early.sampler == "first"
+    first, second = (extractor.name for extractor in extractors)
+    watched = {f"{metric}_{first}" for metric in ("fid", "duplicates", "precision", "recall")}
+    assert watched | {"modes"} <= early.values.keys()
+    assert not [column for column in early.values if column.endswith(f"_{second}")]
+    last = evaluator.evaluate(model, last=True)
+    assert [evaluation.sampler for evaluation in last] == ["first", "second"]
+    for name in (first, second):
+        assert all(f"fid_{name}" in evaluation.values for evaluation in last)
+    for column, value in early.values.items():  # the same scores as at the end
+        assert last[0].values[column] == pytest.approx(value, nan_ok=True)
+
+
+def test_statistics_of_the_reference_are_computed_once(
+    digits: Dataset, tmp_path: Path, monkeypatch
+) -> None:
+    """Not for every point, sampler and metric."""
+    computed: list[int] = []
+
+    def counted(features: Tensor):
+        computed.append(len(features))
+        return fid.statistics(features)
+
+    for module in (quality_module, reference_module):
+        monkeypatch.setattr(module, "statistics", counted)
+    evaluator = make_evaluator(digits, tmp_path)
+    model = TwoSamplers(digits.spec())
+    scores = [evaluator.evaluate(model, last=last)[0].values for last in (False, False, True)]
+    assert computed.count(len(digits.train)) == 1
+    assert computed.count(60) == 4
+    assert len({values["fid_domain"] for values in scores}) == 1

@@ -209,7 +209,7 @@ def test_at_the_end_the_rows_of_all_samplers_have_the_columns(tmp_path):
 )
 def test_columns_are_empty_before_the_end_and_of_a_model_that_only_draws(tmp_path, scores, last):
     rows = evaluated(Says(scores), tmp_path, last=last)
-    assert len(rows) == 2
+    assert len(rows) == (2 if last else 1)  # before the end there is the first sampler only
     assert not any(row[name] for row in rows for name in HELD_OUT)
     assert all(row["fid_identity"] for row in rows)
 

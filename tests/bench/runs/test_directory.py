@@ -64,6 +64,16 @@ def test_another_configuration_is_refused_by_key(run):
     assert "delete the directory or change results_root" in message
 
 
+def test_the_override_that_restores_former_samplers_is_named(run):
+    former = {"name": "ddpm_small", "build": {"samplers": ["ddim-50", "ddim-10"]}}
+    run.write_config({"model": former, "precision": "fp32"})
+    today = {"name": "ddpm_small", "build": {"samplers": ["dpmpp-10"]}}
+    with pytest.raises(ValueError, match="made by an earlier version") as error:
+        run.write_config({"model": today, "precision": "bf16"})
+    restored = "model.build.samplers=[ddim-50,ddim-10] precision=fp32"
+    assert f"give the command with {restored} to continue it" in str(error.value)
+
+
 def test_a_run_of_a_version_without_a_setting_is_kept(run):
     run.write_config({"model": {"lr": 1e-5}, "seed": 0})
     with pytest.raises(ValueError, match=r"made by a version without evaluator\.labels") as error:
@@ -81,6 +91,23 @@ def test_some_keys_may_differ(run):
 
 def row(checkpoint, sampler="ddim-50", **values):
     return {"checkpoint": checkpoint, "sampler": sampler, "weights": "ema", **values}
+
+
+@pytest.mark.parametrize(
+    ("rows", "complete"),
+    [
+        ([(1, "a"), (2, "a"), (2, "b")], True),  # points before the last have the first sampler
+        ([(1, "a"), (1, "b"), (2, "a"), (2, "b")], True),  # or all, in earlier versions
+        ([(1, "a"), (1, "b"), (2, "a")], False),
+        ([(2, "a"), (2, "b")], False),
+        ([(1, "b"), (2, "a"), (2, "b")], False),
+        ([(1, "a")], False),
+        ([], False),
+    ],
+)
+def test_a_run_has_every_point_if_the_last_one_is_complete(run, rows, complete):
+    run.append_eval([row(point, sampler) | {"checkpoints": 2} for point, sampler in rows], COLUMNS)
+    assert run.has_every_point() is complete
 
 
 def test_eval_rows_are_keyed_by_checkpoint_and_sampler(run):

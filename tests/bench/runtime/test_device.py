@@ -1,12 +1,14 @@
-"""The allocator keeps freed memory for the next tensor, if it supports that."""
+"""Precision by machine; the allocator keeps freed memory for the next tensor, if it can."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+import torch
 
-from bench.runtime.device import keep_freed_memory
+from bench.runtime import device as machine
+from bench.runtime.device import autocast, keep_freed_memory, lists_bf16, resolve_precision
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 SIZE_MIB, ROUNDS = 50, 40
@@ -81,3 +83,44 @@ def test_other_allocators_are_left_alone(monkeypatch, system):
     monkeypatch.setattr("bench.runtime.device.sys.platform", system)
     monkeypatch.setattr("bench.runtime.device.ctypes.CDLL", load)
     keep_freed_memory()
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "has_units"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd i8mm bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("model name\t: avx512_bf16\nflags\t\t: fpu\n", False),
+        ("", False),
+    ],
+    ids=["AVX-512", "AMX", "Arm", "older", "only its name", "nothing listed"],
+)
+def test_units_for_bf16_are_listed_by_the_processor(cpuinfo, has_units):
+    assert lists_bf16(cpuinfo) is has_units
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_units", "precision"),
+    [
+        ("auto", True, "bf16"),
+        ("auto", False, "fp32"),
+        ("bf16", True, "bf16"),
+        ("bf16", False, "fp32"),
+        ("fp32", True, "fp32"),
+        ("fp32", False, "fp32"),
+    ],
+)
+def test_precision_is_what_the_machine_has_units_for(monkeypatch, asked, has_units, precision):
+    monkeypatch.setattr(machine, "computes_bf16", lambda device: has_units)
+    found, said = resolve_precision(asked, torch.device("cpu"))
+    assert found == precision
+    falls_back = asked == "bf16" and precision == "fp32"
+    sentence = "precision=bf16, but this cpu has no units for bf16: computing in fp32"
+    assert said == (sentence if falls_back else "")
+
+
+def test_a_precision_that_is_not_decided_yet_computes_nothing():
+    with pytest.raises(ValueError, match="must be fp32 or bf16 here, got 'auto'"):
+        autocast(torch.device("cpu"), "auto")

@@ -158,11 +158,15 @@ AXES: dict[Axis, tuple[str, float, str, str]] = {
 def learning_figure(
     comparison: Comparison, curves: Sequence[LearningCurves], styles: Styles
 ) -> Figure | None:
-    """FID during training, for the best sampler of each model; None if no run has two points."""
-    followed = [of for of in best_samplers(curves) if of.points > 1]
+    """FID during training, for the best sampler of each model that was scored along the run.
+
+    None if no run has two points.
+    """
+    followed = best_samplers([of for of in curves if of.points > 1])
     views = [view for name in AXES if (view := _along(comparison, followed, styles, name))]
     reading = (
-        "FID during training, for the sampler of each model that is best at the end. Lines are "
+        "FID during training, for the sampler of each model that is best at the end, among those "
+        "that were scored along the run. Lines are "
         "means over seeds, small markers single seeds. A line that still falls at the end suggests "
         "a larger budget; a rising one can be a sign of collapse."
     )

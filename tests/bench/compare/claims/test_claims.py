@@ -25,7 +25,7 @@ from bench.compare.claims.verdicts import (
     stratified_difference,
     stratified_p,
 )
-from bench.compare.comparison import compare_runs, model_changes
+from bench.compare.comparison import SAMPLERS_KEY, compare_runs, model_changes
 from bench.compare.read import read_runs
 from bench.compare.stats import holm
 from bench.compare.writers.claims import claims_page
@@ -86,7 +86,7 @@ def test_every_claim_of_the_documents_is_declared_with_runs_that_exist():
 def draws(model: str, job: list[str], sampler: str | None) -> bool:
     """Whether a job draws by a sampler: one that it lists, or its model's configuration does."""
     recipe = (files("conf") / "model" / f"{model}.yaml").read_text(encoding="utf-8")
-    listed = next((word for word in job if word.startswith("model.build.samplers=")), recipe)
+    listed = " ".join(filter(SAMPLERS_KEY.match, job)) or recipe
     if sampler is None or sampler == "draft":
         return True
     wanted, last = re.fullmatch(r"(?:hybrid-)?(.+?)(?:-last-(\d+))?", sampler).groups()

@@ -21,6 +21,8 @@ from bench.compare.topics.curves import (
     learning_curves,
     median,
 )
+from bench.compare.topics.matched import blocks
+from bench.compare.topics.pareto import training_front
 from bench.runs.directory import Status
 
 FALLING = Curve(np.array([1.0, 10.0, 100.0]), np.array([16.0, 4.0, 1.0]))
@@ -162,3 +164,47 @@ def test_untrained_entries_have_no_curve(study):
     comparison = compare_runs(read_runs([study]))
     names = {of.entry.model for of in learning_curves(comparison)}
     assert names == {"dcgan_small", "ddpm_small", "mlp_gan"}
+
+
+def test_samplers_scored_at_the_end_only_have_one_point_whatever_other_seeds_have(make_run):
+    """Seeds of an earlier version have every sampler at every point."""
+    for seed, early in ((0, ("ddim-10", "ddim-50")), (1, ("ddim-10",))):
+        for k in (1, 2, 3):
+            names = early if k < 3 else ("ddim-10", "ddim-50")
+            rows = {
+                name: scores(fid / k) | costs(1, 1.0) | {"images": 100 * k}
+                for name, fid in (("ddim-10", 12.0), ("ddim-50", 6.0))
+                if name in names
+            }
+            path = make_run("ddpm", seed, rows, checkpoint=k, checkpoints=3)
+    comparison = compare_runs(read_runs([path.parent]))
+    fifty, ten = learning_curves(comparison)
+    assert (fifty.entry.sampler, ten.entry.sampler) == ("ddim-50", "ddim-10")
+    assert (fifty.checkpoints, ten.checkpoints) == ((3,), (1, 2, 3))
+    assert fifty.stacked("images").tolist() == [[300], [300]]
+    front = training_front(comparison, "train_seconds")
+    assert {(c.entry.sampler, c.point, c.points) for c in front} == {
+        ("ddim-10", 1, 3),
+        ("ddim-10", 2, 3),
+        ("ddim-10", 3, 3),
+        ("ddim-50", 3, 3),
+    }
+
+
+def test_a_model_is_followed_by_the_sampler_that_was_scored_along_the_run(make_run):
+    """Even if another one is better at the end, for which there is no curve."""
+    for k in (1, 2):
+        rows = {"dpmpp-10": scores(12.0 / k) | costs(10, 1.0) | {"images": 100 * k}}
+        if k == 2:
+            rows["ddim-50"] = scores(1.0) | costs(50, 5.0) | {"images": 200}
+        make_run("ddpm", 0, rows, checkpoint=k, checkpoints=2)
+        gan = {"generator": scores(9.0 / k) | costs(1, 1.0) | {"images": 100 * k}}
+        path = make_run("gan", 0, gan, checkpoint=k, checkpoints=2)
+    comparison = compare_runs(read_runs([path.parents[2]]))
+    sections = {title: passages for title, *passages in blocks(comparison)}
+    *sentences, table = sections["Equal samples seen"]
+    assert {row[1].text for row in table.rows} == {"dpmpp-10", "generator"}
+    assert not [sentence for sentence in sentences if "evaluated only once" in sentence]
+    by_sampler = {entry.sampler: entry for entry in comparison.entries}
+    assert not by_sampler["ddim-50"].followed
+    assert by_sampler["dpmpp-10"].followed
