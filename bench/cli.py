@@ -34,6 +34,7 @@ from bench.command_line import (
 )
 from bench.runtime import jobs
 from bench.runtime.atomic_files import check_room
+from bench.runtime.cores import cores
 from bench.runtime.extras import check_launcher
 from bench.runtime.interrupts import end_if_interrupted
 from bench.runtime.jobs import Outcome
@@ -96,11 +97,14 @@ def _share(launcher: Mapping[str, Any], job: int) -> Iterator[None]:
     """Have this job's GPU and threads where several jobs run at once on this machine."""
     import torch
 
-    at_once, gpu_count = jobs.at_once(launcher, cores=jobs.cores()), jobs.gpus()
+    at_once, gpu_count = jobs.at_once(launcher, cores=cores()), jobs.gpus()
+    together = at_once * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    share = max(1, cores() // together)
     if at_once == 1:
+        torch.set_num_threads(min(share, torch.get_num_threads()))
         yield
         return
-    torch.set_num_threads(max(1, jobs.cores() // at_once))
+    torch.set_num_threads(share)
     with jobs.free_gpu(job, gpu_count) as gpu:
         if gpu is not None:
             os.environ[jobs.GPU] = str(gpu)
@@ -171,7 +175,8 @@ def main() -> None:
         check_names(arguments)
         check_config_dir(arguments)
         check_launcher(arguments)
-        lines = expand(arguments)
+        machine = {"gpu_count": jobs.gpus(), "cores": cores()}
+        lines = [with_jobs(line, **machine) for line in expand(arguments)]
         sweep = _open_sweep(arguments, lines[0]) if is_multirun(arguments) else None
     except (ValueError, OSError) as error:
         print(f"bench: {printable(str(error))}", file=sys.stderr)
@@ -221,8 +226,7 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
     Raises:
         SystemExit: Hydra does not accept the line; no other line of the sweep would fix that.
     """
-    words = with_jobs(line, gpu_count=jobs.gpus(), cores=jobs.cores())
-    words = jobs.with_environment(words)
+    words = jobs.with_environment(line)
     if "joblib" in values(line, LAUNCHER):
         from bench.runtime.joblib_processes import use_separate_processes
 

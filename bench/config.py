@@ -111,7 +111,7 @@ def _threads(key: str, value: int) -> str | None:
         return f"{key} must be at least 1 or null, got {value}"
     if value <= MAX_THREADS:
         return None
-    from bench.runtime.jobs import cores  # what launchers need is not light
+    from bench.runtime.cores import cores  # what reads files is not light
 
     most = f"at most {MAX_THREADS} or null"
     return f"{key} must be {most}, got {value}: this machine has {cores()} cores"

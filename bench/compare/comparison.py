@@ -16,7 +16,7 @@ from bench.compare.protocols import ProtocolError, check_protocol, split_title
 from bench.compare.read import Run, without_lacking
 from bench.compare.stats import Summary, summarise
 from bench.evaluation.collapse import shows_collapse, shows_copying
-from bench.schema import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
+from bench.schema import COST, HELD_OUT, MODES, PERFECT, POINT, PROTOCOL, quality_columns
 
 BEST_FID = "best_fid"
 """Name of a statistic that is no column of eval.csv: lowest FID at any evaluation point."""
@@ -24,7 +24,7 @@ BEST_FID = "best_fid"
 WARNING = "⚠"
 """Marks an entry whose samples show signs of collapse or copying."""
 
-CONSUMED = ("step", "images", "train_seconds", "train_flops")
+CONSUMED = tuple(name for name in POINT if name not in ("checkpoint", "checkpoints"))
 """Columns of POINT that measure what training consumed."""
 
 KEY = ("model", "variant", "sampler", "weights")

@@ -19,7 +19,8 @@ from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
-from bench.runtime.jobs import Outcome, at_once, cores, tell
+from bench.runtime.cores import cores
+from bench.runtime.jobs import Outcome, at_once, tell
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """What linear algebra asks for its number of threads."""

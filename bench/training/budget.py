@@ -1,6 +1,9 @@
 """What a run has spent of its budget: counted by the trainer, limited by `bench.config.Budget`."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from bench.config import Budget
 
@@ -16,6 +19,9 @@ class Spent:
             process was stopped.
         flops: floating-point operations of all training steps, over all ranks.
         point: evaluation points reached.
+        cpu_seconds: CPU time of training, over all threads and ranks.
+        waiting_seconds: time in which threads of training could have run, but had no core; that of
+            the rank that waited most. NaN if unknown.
     """
 
     step: int = 0
@@ -23,6 +29,13 @@ class Spent:
     seconds: float = 0.0
     flops: float = 0.0
     point: int = 0
+    cpu_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+
+    @classmethod
+    def recorded(cls, values: Mapping[str, Any]) -> Self:
+        """What a checkpoint says was spent; earlier versions did not measure the use of cores."""
+        return cls(**{"cpu_seconds": math.nan, "waiting_seconds": math.nan, **values})
 
     def share(self, budget: Budget) -> float:
         """Share of a budget that this is, in [0, 1]; 1 ends training."""

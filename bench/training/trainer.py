@@ -14,6 +14,7 @@ from bench.config import Budget, TrainerSettings
 from bench.cost.measure import synchronize
 from bench.cost.training_flops import TrainingFlops, count_step
 from bench.data.batches import BatchStream
+from bench.runtime.cores import CoreMeter
 from bench.runtime.device import autocast
 from bench.training import checkpoint
 from bench.training.budget import Spent
@@ -46,6 +47,7 @@ class Trainer:
     Attributes:
         world: this process among those that share the batches.
         clock: measures training time, without time in which the process is stopped.
+        meter: measures whether training gets its cores, since it was last read.
         spent: what training has consumed.
         losses: what the phases logged since the last row.
     """
@@ -80,6 +82,7 @@ class Trainer:
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
         self._flops = TrainingFlops(self._flops_of_step)
         self.clock = TrainingClock()
+        self.meter = CoreMeter()
         self._started = 0.0  # what the clock showed at the start of training, less all pauses
         if budget.flops is not None and self.phases and not self._flops_of_step(0.0):
             raise ValueError(
@@ -130,14 +133,15 @@ class Trainer:
         """FLOPs of one step over all ranks; counting them is not training time."""
         synchronize(self.device)
         start = self.clock.now()
-        flops = count_step(
-            self.model,
-            self._to_device(self.batches(0)),
-            batch_size=self.recipe.batch_size,
-            processes=self.world.size,
-            progress=progress,
-        )
-        synchronize(self.device)
+        with self.meter.stopped():
+            flops = count_step(
+                self.model,
+                self._to_device(self.batches(0)),
+                batch_size=self.recipe.batch_size,
+                processes=self.world.size,
+                progress=progress,
+            )
+            synchronize(self.device)
         self._started += self.clock.now() - start
         return flops
 
@@ -149,6 +153,7 @@ class Trainer:
         """
         saved_at = self.spent.seconds
         self._started = self.clock.now() - self.spent.seconds
+        self.meter.start()
         done = self.progress >= target
         while not done:
             self.step()
@@ -163,6 +168,7 @@ class Trainer:
             synchronize(self.device)
             self.spent.flops = self._flops.total(self.spent.step)
             self._agree_on_seconds()
+            self._agree_on_cores()
             done = self.progress >= target  # the device took until here
             self.losses.raise_failure(self.world)
             if logs or done:
@@ -171,6 +177,7 @@ class Trainer:
                 self._save(observer)
                 saved_at = self.spent.seconds
             self._started = self.clock.now() - self.spent.seconds
+            self.meter.start()
 
     def step(self) -> None:
         """One pass over the active phases: each updates its own module, the others frozen."""
@@ -231,6 +238,16 @@ class Trainer:
         now = self.clock.now()
         self.spent.seconds = self.world.least(now - self._started)
         self._started = now - self.spent.seconds
+
+    def _agree_on_cores(self) -> None:
+        """Add what all ranks used of their cores since the last call, and stop measuring.
+
+        Of the waiting times it is the longest: every step waits for the slowest rank.
+        """
+        self.meter.stop()
+        used, self.meter = self.meter, CoreMeter()
+        self.spent.cpu_seconds += self.world.total(used.cpu)
+        self.spent.waiting_seconds += -self.world.least(-used.waiting)
 
     def _seed(self) -> None:
         entropy = (self.settings.seed, self.spent.step, self.world.rank)
@@ -308,6 +325,6 @@ class Trainer:
             self.ema.model.load_state_dict(state["ema"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.spent = Spent(**state["spent"])
+        self.spent = Spent.recorded(state["spent"])
         self._flops.load_state_dict(state["flops"])
         self.losses.load_state_dict(state["losses"])
