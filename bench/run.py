@@ -44,6 +44,7 @@ from bench.former import (
 )
 from bench.runs.directory import RunDirectory, Status, recorded_config, was_made_with
 from bench.runs.provenance import provenance
+from bench.runs.shorter import continue_shorter
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.writer import Instruments, Recorder
@@ -209,7 +210,9 @@ class _Job:
         gc.enable()  # bench.cli disables it for a quicker start
         progress = TrainingProgress(self.path.as_posix(), visible=self.world.is_main)
         observer: Observer = SilentObserver()
-        if records is not None:
+        if records is None:
+            self._resume_copied(trainer)
+        else:
             options = build_options(self.settings.evaluator, dataset)
             check_limits(trainer.model, options.samples)
             with memory.excluding():
@@ -220,6 +223,9 @@ class _Job:
                 of_data["data_notes"] = list(dataset.notes)
             records.write_config({**self.config, **of_data}, (*MAY_DIFFER, "data_notes"))
             constants = self._identity() | provenance(evaluator, trainer)
+            with memory.excluding():
+                continue_shorter(records, trainer, self.config, BEFORE_DATA, constants)
+            self._resume_copied(trainer)
             instruments = Instruments(self._wandb(), progress, memory)
             command = self.origin.command
             observer = Recorder(records, trainer, evaluator, constants, instruments, command)
@@ -229,6 +235,12 @@ class _Job:
         if status.phase == "evaluation" and self.world.size > 1:
             raise RunError(status.reason)  # the other ranks wait for this one: end them all
         return RunResult(self.path, status.status, status.reason)
+
+    def _resume_copied(self, trainer: Trainer) -> None:
+        """Resume, on every rank, from what the first one has copied of a shorter run, if it has."""
+        self.world.barrier()
+        if not trainer.spent.step:
+            trainer.resume()
 
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""

@@ -321,7 +321,7 @@ class RunDirectory:
                 raise ValueError(f"unknown columns of eval.csv: {', '.join(unknown)}")
             written = {column: _cell(row.get(column)) for column in columns}
             table[_key(written)] = written
-        self._write_eval(table.values(), columns)
+        self.write_eval(table.values(), columns)
 
     def truncate_eval(self, checkpoint: int, columns: tuple[str, ...]) -> None:
         """Drop rows of later checkpoints, which are computed again; call it on resume.
@@ -343,7 +343,7 @@ class RunDirectory:
                 f"{self._remedy}"
             ) from error
         if lacking or len(kept) < len(rows):
-            self._write_eval([_widened(row, lacking) for row in kept], columns)
+            self.write_eval([_widened(row, lacking) for row in kept], columns)
 
     def has_every_point(self) -> bool:
         """Whether eval.csv has a row of every sampler at every evaluation point.
@@ -382,7 +382,8 @@ class RunDirectory:
                     f"or {self._remedy}"
                 )
 
-    def _write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
+    def write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
+        """Replace eval.csv by these rows, of texts."""
         text = csv_text(columns, ([row[column] for column in columns] for row in rows))
         write_atomically(self.path / "eval.csv", text)
 

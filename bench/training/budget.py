@@ -41,3 +41,27 @@ class Spent:
         """Share of a budget that this is, in [0, 1]; 1 ends training."""
         used = asdict(self)
         return min(1.0, max(used[name] / limit for name, limit in budget.limits().items()))
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The end of a run with a smaller budget, which a run continues.
+
+    Attributes:
+        points: its evaluation points, the first ones of this run.
+        share: the share of this run's budget that was spent there.
+    """
+
+    points: int = 0
+    share: float = 0.0
+
+
+def shares(checkpoints: int, earlier: Earlier) -> list[float]:
+    """Shares of the budget at which the evaluation points after `earlier` lie; the last one is 1.
+
+    Args:
+        checkpoints: number of points at equal distance along the whole budget.
+        earlier: what was trained before with a smaller budget.
+    """
+    grid = [k / checkpoints for k in range(1, checkpoints + 1)]
+    return [share for share in grid if share > earlier.share]

@@ -17,7 +17,7 @@ from bench.data.batches import BatchStream
 from bench.runtime.cores import CoreMeter
 from bench.runtime.device import autocast
 from bench.training import checkpoint
-from bench.training.budget import Spent
+from bench.training.budget import Earlier, Spent, shares
 from bench.training.callbacks import Observer
 from bench.training.clock import TrainingClock
 from bench.training.ema import EMA
@@ -49,6 +49,7 @@ class Trainer:
         clock: measures training time, without time in which the process is stopped.
         meter: measures whether training gets its cores, since it was last read.
         spent: what training has consumed.
+        earlier: the part of it that a run with a smaller budget has trained.
         losses: what the phases logged since the last row.
     """
 
@@ -90,12 +91,18 @@ class Trainer:
                 "steps: give budget.images or budget.seconds instead"
             )
         self.spent = Spent()
+        self.earlier = Earlier()
         self.losses = LossRecord([phase.name for phase in self.phases], self.device)
 
     @property
     def points(self) -> int:
         """How many evaluation points there are; one for a model that is not trained."""
-        return self.budget.checkpoints if self.phases else 1
+        return self.earlier.points + len(self._shares)
+
+    @property
+    def _shares(self) -> list[float]:
+        """Shares of the budget at which the points after `earlier` lie."""
+        return shares(self.budget.checkpoints if self.phases else 1, self.earlier)
 
     @property
     def progress(self) -> float:
@@ -123,7 +130,9 @@ class Trainer:
         while self.spent.point < self.points:
             if self.phases:
                 with self.clock.beating():
-                    self._train_until((self.spent.point + 1) / self.points, observer)
+                    self._train_until(
+                        self._shares[self.spent.point - self.earlier.points], observer
+                    )
             self.spent.point += 1
             self._save(observer)
             observer.on_point()
@@ -136,7 +145,7 @@ class Trainer:
         with self.meter.stopped():
             flops = count_step(
                 self.model,
-                self._to_device(self.batches(0)),
+                self.batch(0),
                 batch_size=self.recipe.batch_size,
                 processes=self.world.size,
                 progress=progress,
@@ -194,7 +203,7 @@ class Trainer:
             for update in range(phase.repeats):
                 if update not in shown:
                     k = self.spent.step * self._updates_per_step + update
-                    shown[update] = self._to_device(self.batches(k))
+                    shown[update] = self.batch(k)
                 self._update(phase, shown[update])
         self.spent.step += 1
         self.spent.images += self.recipe.batch_size * active[0].repeats
@@ -262,7 +271,9 @@ class Trainer:
         for parameter in self._parameters[phase.name]:
             parameter.requires_grad_(True)
 
-    def _to_device(self, batch: Batch) -> Batch:
+    def batch(self, k: int) -> Batch:
+        """Batch k of training, this rank's share of it, on the device."""
+        batch = self.batches(k)
         y = None if batch.y is None else batch.y.to(self.device, non_blocking=True)
         return Batch(batch.x.to(self.device, non_blocking=True), y)
 
@@ -304,6 +315,7 @@ class Trainer:
             "ema": None if self.ema is None else self.ema.model.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
             "spent": asdict(self.spent),
+            "earlier": asdict(self.earlier),
             "processes": self.world.size,
             "flops": self._flops.state_dict(),
             "losses": self.losses.state_dict(),
@@ -326,5 +338,6 @@ class Trainer:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.spent = Spent.recorded(state["spent"])
+        self.earlier = Earlier(**state.get("earlier", {}))
         self._flops.load_state_dict(state["flops"])
         self.losses.load_state_dict(state["losses"])
