@@ -130,15 +130,18 @@ def test_a_kill_at_any_moment_changes_nothing(tmp_path, monkeypatch, moment):
     assert equal(end(longer)["model"], end(whole)["model"])
 
 
+COSINE = "+model.training.lr_schedule._target_=bench.training.recipe.cosine"
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("+model.training.lr_schedule._target_=bench.training.recipe.cosine", "the learning rate depends on the share of the budget that is spent"),
-        ("checkpoints", "it has no checkpoint any more"),
-        ("rows", "rows of its eval.csv are missing"),
+        (COSINE, "the learning rate depends on the share of the budget that is spent)"),
+        ("checkpoints", "it has no checkpoint any more)"),
+        ("rows", "rows of its eval.csv are missing)"),
         ("device", "its device is another CPU, that of this run is cpu:"),
     ],
-)  # fmt: skip
+)
 def test_why_training_starts_anew_is_said_in_a_sentence(
     tmp_path, caplog, monkeypatch, change, sentence
 ):
