@@ -316,7 +316,7 @@ class Settings(Section):
         seed: of initial weights, training and samples.
         precision: "fp32" or "bf16" (autocast).
         device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads; None leaves the choice to torch.
+        threads: CPU threads; None for the cores to use, shared by parallel jobs.
         data_root: where data sets lie and are downloaded to.
         cache_root: decoded data and reference features; None for the user's cache.
         results_root: runs are written below it.

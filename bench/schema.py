@@ -407,6 +407,10 @@ samples the metrics of an extractor do not tell from real data; empty where that
 and missing from what was written before there was a check."""
 
 
+TIMED = ("train_seconds", "train_images_per_second")
+"""Columns that cannot be compared where training did not get its cores, whatever the budget."""
+
+
 CURVE_COLUMNS = ("curve", "x", "mean", "standard_error", "samples")
 """Columns of curves.csv."""
 
