@@ -36,6 +36,7 @@ from bench.command_line import (
 )
 from bench.runtime import jobs
 from bench.runtime.atomic_files import check_room
+from bench.runtime.cores import cores
 from bench.runtime.extras import check_launcher
 from bench.runtime.interrupts import end_if_interrupted
 from bench.runtime.jobs import Outcome
@@ -186,12 +187,15 @@ def _share(launcher: Mapping[str, Any], job: int) -> Iterator[None]:
 
     from bench.runtime.progress import share_terminal
 
-    at_once, gpu_count = jobs.at_once(launcher, cores=jobs.cores()), jobs.gpus()
+    at_once, gpu_count = jobs.at_once(launcher, cores=cores()), jobs.gpus()
+    together = at_once * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    share = max(1, cores() // together)
     if at_once == 1:
+        torch.set_num_threads(min(share, torch.get_num_threads()))
         yield
         return
     share_terminal()
-    torch.set_num_threads(max(1, jobs.cores() // at_once))
+    torch.set_num_threads(share)
     with jobs.free_gpu(job, gpu_count) as gpu:
         if gpu is not None:
             os.environ[jobs.GPU] = str(gpu)
@@ -269,7 +273,8 @@ def main() -> None:
         check_config_dir(arguments)
         check_launcher(arguments)
         check_choices([argument for argument in arguments if key(argument) != SWEEP])
-        lines = expand(arguments)
+        machine = {"gpu_count": jobs.gpus(), "cores": cores()}
+        lines = [with_jobs(line, **machine) for line in expand(arguments)]
         for line in lines:
             check_choices(line)
         swept = is_multirun(arguments)
@@ -327,10 +332,10 @@ def _planned(
 
 def _at_once(arguments: Sequence[str]) -> int:
     """How many jobs of a command run at a time on this machine."""
-    words = with_jobs(arguments, gpu_count=jobs.gpus(), cores=jobs.cores())
+    words = with_jobs(arguments, gpu_count=jobs.gpus(), cores=cores())
     if "joblib" not in values(words, LAUNCHER):
         return 1
-    return jobs.at_once({"n_jobs": values(words, "hydra.launcher.n_jobs")[-1]}, cores=jobs.cores())
+    return jobs.at_once({"n_jobs": values(words, "hydra.launcher.n_jobs")[-1]}, cores=cores())
 
 
 def _say_what_became(outcomes: Sequence[Outcome]) -> None:
@@ -379,8 +384,7 @@ def _run_jobs(line: list[str], sweep: Sweep) -> bool:
     Raises:
         SystemExit: Hydra does not accept the line; no other line of the sweep would fix that.
     """
-    words = with_jobs(line, gpu_count=jobs.gpus(), cores=jobs.cores())
-    words = jobs.with_environment(words)
+    words = jobs.with_environment(line)
     if "joblib" in values(line, LAUNCHER):
         from bench.runtime.joblib_processes import use_separate_processes
 

@@ -19,7 +19,7 @@ from omegaconf import EnumNode
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import nearest_of
-from bench.runtime.jobs import quoted
+from bench.runtime.jobs import at_once, quoted
 
 LAUNCHER = "hydra/launcher"
 """Override of who starts the jobs of a sweep."""
@@ -96,11 +96,31 @@ def values(arguments: Sequence[str], name: str) -> list[Any]:
 
 
 def with_jobs(arguments: Sequence[str], *, gpu_count: int, cores: int) -> list[str]:
-    """Say how many jobs joblib runs at once, unless the command line does: one per GPU, or core."""
-    named = values(arguments, "hydra.launcher.n_jobs")
-    if "joblib" not in values(arguments, LAUNCHER) or named:
+    """Set how many jobs joblib runs at once, unless the command line does: one per GPU or core.
+
+    Without GPUs there are never more threads than cores: with threads=4 there is one job for every
+    four cores.
+
+    Raises:
+        ValueError: the command line asks for more threads than cores.
+    """
+    if "joblib" not in values(arguments, LAUNCHER):
         return list(arguments)
-    return [*arguments, f"hydra.launcher.n_jobs={gpu_count or cores}"]
+    threads = max([n for n in values(arguments, "threads") if type(n) is int and n > 0], default=1)
+    named = values(arguments, "hydra.launcher.n_jobs")
+    if not named:
+        jobs = gpu_count or max(1, cores // threads)
+        return [*arguments, f"hydra.launcher.n_jobs={jobs}"]
+    if not gpu_count and type(named[-1]) is int:
+        jobs = at_once({"n_jobs": named[-1]}, cores=cores)
+        if jobs > 1 and jobs * threads > cores:
+            of_each = f" with {threads} threads each" if threads > 1 else ""
+            raise ValueError(
+                f"hydra.launcher.n_jobs={named[-1]} would run {jobs} jobs at once{of_each}, but "
+                f"there are {cores} cores to use, and runs that wait for a core cannot be "
+                f"compared: set it to at most {max(1, cores // threads)}, or leave it out"
+            )
+    return list(arguments)
 
 
 def first_folder(arguments: Sequence[str]) -> str | None:

@@ -112,7 +112,7 @@ def _threads(key: str, value: int) -> str | None:
         return f"{key} must be at least 1 or null, got {value}"
     if value <= MAX_THREADS:
         return None
-    from bench.runtime.jobs import cores  # what launchers need is not light
+    from bench.runtime.cores import cores  # what reads files is not light
 
     most = f"at most {MAX_THREADS} or null"
     return f"{key} must be {most}, got {value}: this machine has {cores()} cores"
@@ -317,7 +317,7 @@ class Settings(Section):
         seed: of initial weights, training and samples.
         precision: see `bench.runtime.device.resolve_precision`; a run replaces "auto".
         device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads; None leaves the choice to torch.
+        threads: CPU threads; None for the cores to use, shared by parallel jobs.
         data_root: where data sets lie and are downloaded to.
         cache_root: decoded data and reference features; None for the user's cache.
         results_root: runs are written below it.

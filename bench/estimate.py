@@ -98,7 +98,7 @@ def _step(
     if budget.flops is not None:
         flops = count_step(
             probe.model,
-            probe._to_device(probe.batches(0)),
+            probe.batch(0),
             batch_size=probe.recipe.batch_size,
             processes=processes,
             progress=moment,

@@ -3,9 +3,10 @@
 import gc
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,15 @@ from bench.config import (
 from bench.data.dataset import Dataset
 from bench.errors import RunError, bugs_are_shown, one_sentence
 from bench.estimate import data_costs, forecast, kind_of
-from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence, is_known
 from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size, samplers_at
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import check_extractors
-from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError
-from bench.former import (
-    CLASS_LABELS,
-    FORMER,
-    recipe_hash,
-)
+from bench.former import CLASS_LABELS, FORMER, recipe_hash
+from bench.runs.announcements import announce, warn_of_classifier
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.provenance import provenance
+from bench.runs.shorter import continue_shorter
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.which import (
@@ -69,8 +66,6 @@ from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
 
 log = logging.getLogger("bench.run")
-
-_SHOWN_CLASSES = 5
 
 SHORT = 60.0
 """Seconds of work that is done without saying before how long it takes."""
@@ -269,19 +264,15 @@ class _Job:
             dataset = self._dataset(world)
             memory = PeakMemory(self.device)
             trainer = self._trainer(dataset, world)
-            _announce(dataset, trained=bool(trainer.phases))
+            announce(dataset, trained=bool(trainer.phases))
             gc.enable()  # bench.cli disables it for a quicker start
-            before = trainer.spent.seconds
-            observer: Observer = SilentObserver()
             recorder = None
-            if records is not None:
-                with memory.excluding():
-                    scoring = self._scoring(dataset, trainer, progress, world)
-                records.write_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
-                instruments = Instruments(self._wandb(), progress, memory)
-                recorder = Recorder(records, trainer, scoring, instruments, self.origin.command)
-                observer = recorder
-            status = _fit(trainer, observer, self.origin.command)
+            if records is None:
+                self._resume_copied(trainer, world)
+            else:
+                recorder = self._recorder(records, dataset, trainer, progress, memory, world)
+            before = trainer.spent.seconds
+            status = _fit(trainer, recorder or SilentObserver(), self.origin.command)
         if records is not None:
             records.write_status(status)
         if status.phase == "evaluation" and world.size > 1:
@@ -357,28 +348,43 @@ class _Job:
         trainer.resume()
         return trainer
 
-    def _scoring(
-        self, dataset: Dataset, trainer: Trainer, progress: TrainingProgress, world: World
-    ) -> Callable[[], Scoring]:
-        """What prepares the evaluations; extractors that cannot be used are refused at once.
+    def _recorder(
+        self,
+        records: RunDirectory,
+        dataset: Dataset,
+        trainer: Trainer,
+        progress: TrainingProgress,
+        memory: PeakMemory,
+        world: World,
+    ) -> Recorder:
+        """What records the run; extractors that cannot be used are refused at once.
 
         What is to come is said before the first long work, if it was not yet.
         """
         options = build_options(self.settings.evaluator, dataset)
         check_limits(trainer.model, options.samples)
-        cache = cache_root(self.settings)
-        built = try_extractors(options, dataset, self.device, cache)
-        if progress.visible and progress.forecast is None:
-            self._say_what_is_to_come(dataset, trainer, options, built, progress, world.size)
-        spent = trainer.spent
-        progress.resumed(trainer.progress, spent.images, spent.seconds, spent.point)
+        root = cache_root(self.settings)
+        with memory.excluding():
+            built = try_extractors(options, dataset, self.device, root)
+        records.write_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
 
-        def prepare() -> Scoring:
-            evaluator = build_evaluator(options, dataset, self.device, cache, built)
-            _warn_of_classifier(evaluator.reference)
+        @cache
+        def scoring() -> Scoring:
+            evaluator = build_evaluator(options, dataset, self.device, root, built)
+            warn_of_classifier(evaluator.reference)
             return Scoring(evaluator, self._identity() | provenance(evaluator, trainer))
 
-        return prepare
+        with memory.excluding():
+            continue_shorter(
+                records, trainer, self.config, BEFORE_DATA, lambda: scoring().constants
+            )
+            self._resume_copied(trainer, world)
+            if progress.visible and progress.forecast is None:
+                self._say_what_is_to_come(dataset, trainer, options, built, progress, world.size)
+        spent = trainer.spent
+        progress.resumed(trainer.progress, spent.images, spent.seconds, spent.point)
+        instruments = Instruments(self._wandb(), progress, memory)
+        return Recorder(records, trainer, scoring, instruments, self.origin.command)
 
     def _say_what_is_to_come(
         self,
@@ -414,6 +420,12 @@ class _Job:
         names = (self.settings.dataset.name, self.settings.model.name)
         return *names, str(self.settings.seed)
 
+    def _resume_copied(self, trainer: Trainer, world: World) -> None:
+        """Resume, on every rank, from what the first one has copied of a shorter run, if it has."""
+        world.barrier()
+        if not trainer.spent.step:
+            trainer.resume()
+
     def _identity(self) -> dict[str, str | int]:
         """The columns that say which run a row is of."""
         return {
@@ -435,31 +447,6 @@ class _Job:
         names = (self.settings.dataset.name, self.settings.model.name)
         name = "/".join((*names, self.path.parent.name, self.path.name))
         return WandbLogger(logger, self.path, name, dict(self.config))
-
-
-def _announce(dataset: Dataset, *, trained: bool) -> None:
-    """Say what the data is, how training augments it, and what was assumed when it was read."""
-    shape = "x".join(map(str, dataset.shape))
-    words = f"{len(dataset.train):,} training and {len(dataset.test):,} held-out samples of {shape}"
-    if dataset.classes:
-        more = ", …" if dataset.num_classes > _SHOWN_CLASSES else ""
-        shown = ", ".join(dataset.classes[:_SHOWN_CLASSES])
-        words += f", {dataset.num_classes} classes ({shown}{more})"
-    if trained:
-        words += "; augmentation: " + ("horizontal flips" if dataset.flip else "none")
-    log.info("  %s: %s", dataset.name, words)
-    for note in dataset.notes:
-        log.info("  %s: %s", dataset.name, note)
-
-
-def _warn_of_classifier(reference: Reference) -> None:
-    """Say how often the data set's own classifier errs, on whose features a FID rests."""
-    for extractor in reference.extractors:
-        error = reference.classifier_error(extractor)
-        if is_known(error):
-            level = logging.WARNING if error > WARN_ABOVE else logging.INFO
-            sentence = error_sentence(extractor.name, error)
-            log.log(level, "  %s: %s", reference.dataset.name, sentence)
 
 
 def _fit(trainer: Trainer, observer: Observer, command: str) -> Status:

@@ -134,7 +134,15 @@ COLUMNS = (
            tables={"quality": 13, "cost": 7}, short="train s", training=True,
            meaning="Seconds of training, without evaluation."),
     Column("train_flops", "point", ratio=True, range=NOT_NEGATIVE,
-           meaning="Floating-point operations of training."),
+           meaning="Floating-point operations of training: matrix, matrix-vector and inner "
+                   "products, convolutions and distances."),
+    Column("train_cpu_seconds", "point", range=NOT_NEGATIVE, training=True, added=True,
+           meaning="CPU seconds of training, over all threads and processes."),
+    Column("train_waiting_seconds", "point", "waiting for a core", "s", range=NOT_NEGATIVE,
+           tables={"cost": 12}, short="waiting s", training=True, added=True,
+           meaning="Seconds of training in which threads could have run, but had no core: a sum "
+                   "over threads, of the process that waited most; empty where the system does "
+                   "not count them."),
 
     Column("fid", "quality", "FID", "", "lower", ratio=True, range=Range(-0.01),
            tables={"quality": 1}, interval=True, names_extractor=True,
@@ -405,6 +413,10 @@ BLIND = "blind_"
 """The columns blind_<extractor> say, as text (`bench.evaluation.blind_spots`), which known bad
 samples the metrics of an extractor do not tell from real data; empty where that was not checked,
 and missing from what was written before there was a check."""
+
+
+TIMED = ("train_seconds", "train_images_per_second")
+"""Columns that cannot be compared where training did not get its cores, whatever the budget."""
 
 
 CURVE_COLUMNS = ("curve", "x", "mean", "standard_error", "samples")

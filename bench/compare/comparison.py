@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -16,7 +16,7 @@ from bench.compare.protocols import ProtocolError, check_protocol, split_title
 from bench.compare.read import Run, without_lacking
 from bench.compare.stats import Summary, summarise
 from bench.evaluation.collapse import shows_collapse, shows_copying
-from bench.schema import COST, HELD_OUT, MODES, PERFECT, PROTOCOL, quality_columns
+from bench.schema import COST, HELD_OUT, MODES, PERFECT, POINT, PROTOCOL, quality_columns
 
 BEST_FID = "best_fid"
 """Name of a statistic that is no column of eval.csv: lowest FID at any evaluation point."""
@@ -24,8 +24,11 @@ BEST_FID = "best_fid"
 WARNING = "⚠"
 """Marks an entry whose samples show signs of collapse or copying."""
 
-CONSUMED = ("step", "images", "train_seconds", "train_flops")
+CONSUMED = tuple(name for name in POINT if name not in ("checkpoint", "checkpoints"))
 """Columns of POINT that measure what training consumed."""
+
+DISTURBED = "†"
+"""Marks an entry with a run whose training did not get its cores."""
 
 KEY = ("model", "variant", "sampler", "weights")
 """What identifies an entry, besides the data set."""
@@ -185,8 +188,30 @@ class Comparison:
         return self._labels.get((entry.model, entry.variant), f"{entry.model} ({entry.variant})")
 
     def marked(self, entry: Entry) -> str:
-        """The label, with `WARNING` if a seed has warnings at its last point."""
-        return f"{self.label(entry)} {WARNING}" if entry.warnings else self.label(entry)
+        """The label, with `WARNING` if a seed has warnings at its last point, and `DISTURBED`."""
+        marks = {WARNING: bool(entry.warnings), DISTURBED: self.is_disturbed(entry)}
+        return " ".join((self.label(entry), *(mark for mark, there in marks.items() if there)))
+
+    def is_disturbed(self, entry: Entry, *, timed: bool = False) -> bool:
+        """Whether a run of an entry did not get its cores.
+
+        Args:
+            entry: one of the entries.
+            timed: whether only runs with a budget in seconds are asked for, of which no score can
+                be compared then.
+        """
+        runs = self.disturbed.get(entry.key, ()) if entry.finished else ()
+        return any(run.timed or not timed for run in runs)
+
+    @cached_property
+    def disturbed(self) -> dict[tuple[str, str], tuple[Run, ...]]:
+        """The finished runs that did not get their cores, by model and variant."""
+        found: dict[tuple[str, str], tuple[Run, ...]] = {}
+        for run in self.runs:
+            if run.state == "finished" and run.disturbed:
+                key = run.model, run.variant
+                found[key] = (*found.get(key, ()), run)
+        return found
 
 
 P = ParamSpec("P")
@@ -240,6 +265,28 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
     dataset = runs[0].dataset
     return Comparison(dataset, extractors, tuple(entries), commands, values or {}, tuple(runs))
+
+
+@analysis
+def comparable(comparison: Comparison) -> Comparison:
+    """The comparison without the runs that `left_out` names, for everything that draws conclusions.
+
+    Without such runs it is the comparison itself.
+    """
+    unfair = left_out(comparison)
+    if not unfair:
+        return comparison
+    kept = [run for run in comparison.runs if run not in unfair]
+    if not kept:
+        return replace(comparison, entries=(), runs=())
+    return compare_runs(kept, comparison.values)
+
+
+@analysis
+def left_out(comparison: Comparison) -> tuple[Run, ...]:
+    """The runs with a budget in seconds that did not get their cores: they were trained less."""
+    disturbed = (run for runs in comparison.disturbed.values() for run in runs)
+    return tuple(run for run in disturbed if run.timed)
 
 
 def statistics_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:

@@ -113,6 +113,7 @@ def read_eval(file: Path) -> EvalTable:
     if not rows:
         return NO_ROWS
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    columns |= {name: ("",) * len(rows) for name in layout.measured if name not in columns}
     values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
     if "class_labels" not in columns:
         columns["class_labels"] = _earlier_class_labels(columns, file)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
+from bench.compare.comparison import comparable
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, copy_grids, find_grids
 from bench.compare.topics.recommendation import recommendation
@@ -101,7 +102,7 @@ def _part(section: Section) -> Part:
     """A comparison as part of the report."""
     c = section.comparison
     trajectories = find_grids(c, c.runs, c.dataset, kind=TRAJECTORY)
-    return Part(c.title, c, section.topics, figures(c), trajectories)
+    return Part(c.title, c, section.topics, figures(comparable(c)), trajectories)
 
 
 def _write(texts: Mapping[Path, str], out: Path) -> list[Path]:

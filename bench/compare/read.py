@@ -1,5 +1,6 @@
 """Run directories → the evaluation rows of every run, checked."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,10 @@ ENDED = ("finished", "failed")
 
 SEED_FOLDER = "seed="
 """Prefix of the name of a run directory."""
+
+MOST_WAITING = 0.1
+"""Largest share of its training seconds that a run may have waited for a core. Waiting on an idle
+machine is around 1 %; a tenth is also the smallest ratio that claims call a difference."""
 
 RUN_FILES = frozenset({"status.json", "eval.csv"})
 """A folder with one of these is a run directory."""
@@ -66,6 +71,23 @@ class Run:
         """The rows at the last evaluated checkpoint, one per sampler, by columns."""
         points = self.table.numbers("checkpoint")
         return self.table.take(points == points.max()) if len(points) else self.table
+
+    @cached_property
+    def waiting(self) -> float:
+        """Seconds in which training waited for a core, per second of training; NaN if unknown."""
+        waited, seconds = (self.last.numbers(f"train_{what}seconds") for what in ("waiting_", ""))
+        known = len(seconds) and seconds[0] > 0
+        return float(waited[0] / seconds[0]) if known else math.nan
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether training did not get its cores, so that its seconds cannot be compared."""
+        return self.waiting > MOST_WAITING
+
+    @property
+    def timed(self) -> bool:
+        """Whether its training ended after a number of seconds, and not only of images or FLOPs."""
+        return any("seconds=" in budget for budget in self.last.texts("budget"))
 
     @cached_property
     def samplers(self) -> dict[tuple[str, str], EvalTable]:

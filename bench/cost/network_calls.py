@@ -1,5 +1,6 @@
 """Network calls of a sampler: their number, their cost, and running them alone."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,9 @@ def _snapshot(value: object) -> object:
 def flop_counter() -> Iterator["FlopCounterMode"]:
     """Count FLOPs, with attention as plain matrix products and every convolution as a direct one.
 
+    Products of a matrix and a vector, as in the power iteration of spectral normalisation, inner
+    products and distances, which torch's counter leaves out, are counted as matrix products are.
+
     The counter does not know the fused attention kernel of CPUs and would count it as zero, and
     fused backward passes recompute, so the count would depend on the device.
     """
@@ -104,8 +108,14 @@ def flop_counter() -> Iterator["FlopCounterMode"]:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
+    aten = torch.ops.aten
     own = {
-        torch.ops.aten.convolution_backward: _convolution_backward_flops,
+        aten.convolution_backward: _convolution_backward_flops,
+        aten.mv: lambda matrix, vector, **_: 2 * math.prod(matrix),
+        aten.addmv: lambda start, matrix, vector, **_: 2 * math.prod(matrix),
+        **dict.fromkeys((aten.dot, aten.vdot), lambda a, b, **_: 2 * math.prod(a)),
+        **dict.fromkeys((aten._cdist_forward, aten._euclidean_dist), _distance_flops),
+        aten._cdist_backward: lambda grad, a, b, *_, **more: _distance_flops(a, b),
         torch.ops.bench.winograd: _winograd_flops,
     }
     with (
@@ -137,6 +147,11 @@ def _convolution_backward_flops(
     from torch.utils.flop_counter import conv_flop_count
 
     return sum(output_mask[:2]) * conv_flop_count(x, weight, grad, transposed=transposed)
+
+
+def _distance_flops(a: list[int], b: list[int], *_: object, **more: object) -> int:
+    """FLOPs of all distances between the rows of (…, P, D) and (…, R, D): as of inner products."""
+    return 2 * math.prod(a) * b[-2]
 
 
 def _winograd_flops(x: list[int], weight: list[int], _bias: object, *, out_shape: list[int]) -> int:

@@ -340,7 +340,7 @@ class RunDirectory:
                 raise ValueError(f"unknown columns of eval.csv: {', '.join(unknown)}")
             written = {column: _cell(row.get(column)) for column in columns}
             table[_key(written)] = written
-        self._write_eval(table.values(), columns)
+        self.write_eval(table.values(), columns)
 
     def truncate_eval(self, checkpoint: int, columns: tuple[str, ...]) -> None:
         """Drop rows of later checkpoints, which are computed again; call it on resume.
@@ -352,7 +352,7 @@ class RunDirectory:
         """
         rows, kept, lacking = self.rows_until(checkpoint, columns)
         if lacking or len(kept) < len(rows):
-            self._write_eval([_widened(row, lacking) for row in kept], columns)
+            self.write_eval([_widened(row, lacking) for row in kept], columns)
 
     def rows_until(
         self, checkpoint: int, columns: tuple[str, ...]
@@ -434,7 +434,8 @@ class RunDirectory:
         self.check_points(point, samplers)
         self.train.rows_until(step)
 
-    def _write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
+    def write_eval(self, rows: Iterable[Mapping[str, str]], columns: tuple[str, ...]) -> None:
+        """Replace eval.csv by these rows, of texts."""
         text = csv_text(columns, ([row[column] for column in columns] for row in rows))
         write_atomically(self.path / "eval.csv", text)
 

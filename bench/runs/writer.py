@@ -241,6 +241,8 @@ class Recorder:
             "images": spent.images,
             "train_seconds": spent.seconds,
             "train_flops": spent.flops,
+            "train_cpu_seconds": spent.cpu_seconds,
+            "train_waiting_seconds": spent.waiting_seconds,
             **evaluation.values,
             "class_labels": evaluation.class_labels,
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -45,7 +45,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_threads(threads: int | None) -> None:
-    """Limit the CPU threads of this process; None leaves the choice to torch."""
+    """Limit the CPU threads of this process; None leaves it as it is."""
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -53,6 +53,13 @@ class World:
         """The minimum over ranks, on every rank."""
         return self.minimum(torch.tensor(value, dtype=torch.float64, device=self._device)).item()
 
+    def total(self, value: float) -> float:
+        """The sum over ranks, on every rank."""
+        values = torch.tensor(value, dtype=torch.float64, device=self._device)
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values.item()
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any rank."""
         flags = torch.tensor(not flag, dtype=torch.int64, device=self._device)

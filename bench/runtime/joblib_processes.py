@@ -19,7 +19,8 @@ from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
-from bench.runtime.jobs import Outcome, at_once, cores, tell
+from bench.runtime.cores import cores
+from bench.runtime.jobs import Outcome, at_once, tell
 
 T = TypeVar("T")
 

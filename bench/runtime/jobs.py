@@ -162,8 +162,3 @@ def free_gpu(job: int, count: int, folder: Path | None = None) -> Iterator[int |
             yield gpu
             return
     yield job % count
-
-
-def cores() -> int:
-    """CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

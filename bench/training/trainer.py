@@ -14,9 +14,10 @@ from bench.config import Budget, TrainerSettings
 from bench.cost.measure import synchronize
 from bench.cost.training_flops import TrainingFlops, count_step
 from bench.data.batches import BatchStream
+from bench.runtime.cores import CoreMeter
 from bench.runtime.device import autocast, to_device
 from bench.training import checkpoint
-from bench.training.budget import Spent
+from bench.training.budget import Earlier, Spent, shares
 from bench.training.callbacks import Observer
 from bench.training.clock import TrainingClock
 from bench.training.ema import EMA
@@ -47,7 +48,9 @@ class Trainer:
     Attributes:
         world: this process among those that share the batches.
         clock: measures training time, without time in which the process is stopped.
+        meter: measures whether training gets its cores, since it was last read.
         spent: what training has consumed.
+        earlier: the part of it that a run with a smaller budget has trained.
         losses: what the phases logged since the last row.
     """
 
@@ -81,6 +84,7 @@ class Trainer:
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
         self._flops = TrainingFlops(self._flops_of_step)
         self.clock = TrainingClock()
+        self.meter = CoreMeter()
         self._started = 0.0  # what the clock showed at the start of training, less all pauses
         if budget.flops is not None and self.phases and not self._flops_of_step(0.0):
             raise ValueError(
@@ -88,12 +92,18 @@ class Trainer:
                 "steps: give budget.images or budget.seconds instead"
             )
         self.spent = Spent()
+        self.earlier = Earlier()
         self.losses = LossRecord([phase.name for phase in self.phases], self.device)
 
     @property
     def points(self) -> int:
         """How many evaluation points there are; one for a model that is not trained."""
-        return self.budget.checkpoints if self.phases else 1
+        return self.earlier.points + len(self._shares)
+
+    @property
+    def _shares(self) -> list[float]:
+        """Shares of the budget at which the points after `earlier` lie."""
+        return shares(self.budget.checkpoints if self.phases else 1, self.earlier)
 
     @property
     def progress(self) -> float:
@@ -123,7 +133,9 @@ class Trainer:
         while self.spent.point < self.points:
             if self.phases:
                 with self.clock.beating():
-                    self._train_until((self.spent.point + 1) / self.points, observer)
+                    self._train_until(
+                        self._shares[self.spent.point - self.earlier.points], observer
+                    )
             self.spent.point += 1
             self._save(observer)
             observer.on_point()
@@ -133,14 +145,15 @@ class Trainer:
         """FLOPs of one step over all ranks; counting them is not training time."""
         synchronize(self.device)
         start = self.clock.now()
-        flops = count_step(
-            self.model,
-            self._to_device(self.batches(0)),
-            batch_size=self.recipe.batch_size,
-            processes=self.world.size,
-            progress=progress,
-        )
-        synchronize(self.device)
+        with self.meter.stopped():
+            flops = count_step(
+                self.model,
+                self.batch(0),
+                batch_size=self.recipe.batch_size,
+                processes=self.world.size,
+                progress=progress,
+            )
+            synchronize(self.device)
         self._started += self.clock.now() - start
         return flops
 
@@ -152,6 +165,7 @@ class Trainer:
         """
         saved_at = self.spent.seconds
         self._started = self.clock.now() - self.spent.seconds
+        self.meter.start()
         done = self.progress >= target
         while not done:
             self.step()
@@ -166,6 +180,7 @@ class Trainer:
             synchronize(self.device)
             self.spent.flops = self._flops.total(self.spent.step)
             self._agree_on_seconds()
+            self._agree_on_cores()
             done = self.progress >= target  # the device took until here
             self.losses.raise_failure(self.world)
             if logs or done:
@@ -174,6 +189,7 @@ class Trainer:
                 self._save(observer)
                 saved_at = self.spent.seconds
             self._started = self.clock.now() - self.spent.seconds
+            self.meter.start()
 
     def step(self) -> None:
         """One pass over the active phases: each updates its own module, the others frozen."""
@@ -190,7 +206,7 @@ class Trainer:
             for update in range(phase.repeats):
                 if update not in shown:
                     k = self.spent.step * self._updates_per_step + update
-                    shown[update] = self._to_device(self.batches(k))
+                    shown[update] = self.batch(k)
                 self._update(phase, shown[update])
         self.spent.step += 1
         self.spent.images += self.recipe.batch_size * active[0].repeats
@@ -235,6 +251,16 @@ class Trainer:
         self.spent.seconds = self.world.least(now - self._started)
         self._started = now - self.spent.seconds
 
+    def _agree_on_cores(self) -> None:
+        """Add what all ranks used of their cores since the last call, and stop measuring.
+
+        Of the waiting times it is the longest: every step waits for the slowest rank.
+        """
+        self.meter.stop()
+        used, self.meter = self.meter, CoreMeter()
+        self.spent.cpu_seconds += self.world.total(used.cpu)
+        self.spent.waiting_seconds += -self.world.least(-used.waiting)
+
     def _seed(self) -> None:
         entropy = (self.settings.seed, self.spent.step, self.world.rank)
         seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
@@ -248,7 +274,9 @@ class Trainer:
         for parameter in self._parameters[phase.name]:
             parameter.requires_grad_(True)
 
-    def _to_device(self, batch: Batch) -> Batch:
+    def batch(self, k: int) -> Batch:
+        """Batch k of training, this rank's share of it, on the device."""
+        batch = self.batches(k)
         y = None if batch.y is None else to_device(batch.y, self.device)
         return Batch(to_device(batch.x, self.device), y)
 
@@ -290,6 +318,7 @@ class Trainer:
             "ema": None if self.ema is None else self.ema.model.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
             "spent": asdict(self.spent),
+            "earlier": asdict(self.earlier),
             "processes": self.world.size,
             "flops": self._flops.state_dict(),
             "losses": self.losses.state_dict(),
@@ -311,6 +340,7 @@ class Trainer:
             self.ema.model.load_state_dict(state["ema"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.spent = Spent(**state["spent"])
+        self.spent = Spent.recorded(state["spent"])
+        self.earlier = Earlier(**state.get("earlier", {}))
         self._flops.load_state_dict(state["flops"])
         self.losses.load_state_dict(state["losses"])

@@ -99,6 +99,20 @@ def test_joblib_runs_a_job_per_gpu_or_core_unless_told():
     assert with_jobs(["-m"], gpu_count=3, cores=8) == ["-m"]
 
 
+def test_a_sweep_never_has_more_threads_than_cores():
+    line = ["-m", "hydra/launcher=joblib", "threads=4"]
+    assert with_jobs(line, gpu_count=0, cores=8)[-1] == "hydra.launcher.n_jobs=2"
+    assert with_jobs(line, gpu_count=0, cores=2)[-1] == "hydra.launcher.n_jobs=1"
+    told = [*line, "hydra.launcher.n_jobs=2"]
+    assert with_jobs(told, gpu_count=0, cores=8) == told
+    with pytest.raises(ValueError, match=r"n_jobs=2 would run 2 jobs at once with 4 threads each"):
+        with_jobs(told, gpu_count=0, cores=4)
+    many = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=3"]
+    with pytest.raises(ValueError, match=r"3 jobs at once, but there are 2 cores .* at most 2, or"):
+        with_jobs(many, gpu_count=0, cores=2)
+    assert with_jobs(many, gpu_count=1, cores=2) == many
+
+
 def test_names_that_are_not_text_are_refused(tmp_path, monkeypatch):
     check_names(["dataset.path=bücher"])
     with pytest.raises(ValueError, match=r"results_root=\\xff is not UTF-8: rename"):

@@ -103,7 +103,7 @@ def test_a_checkpoint_of_the_device_is_read_on_the_cpu(
 def test_bf16_trains(device: torch.device, tmp_path: Path) -> None:
     """The denoiser's error on one batch falls by a third in 40 steps; weights stay float32."""
     trainer = trainer_of("ddpm_small", device, tmp_path, steps=40, precision="bf16", batch_size=32)
-    batch = trainer._to_device(trainer.batches(0))
+    batch = trainer.batch(0)
 
     def error() -> float:
         torch.manual_seed(0)
@@ -329,7 +329,7 @@ def test_a_compiled_loss_is_that_of_eager_mode(tmp_path: Path) -> None:
     from torch._inductor import config
 
     trainer = trainer_of("ddpm_small", choose_device("cuda"), tmp_path)
-    batch, loss = trainer._to_device(trainer.batches(0)), trainer.model.denoiser_loss
+    batch, loss = trainer.batch(0), trainer.model.denoiser_loss
     losses = []
     with config.patch(fallback_random=True):  # else compiled code has a generator of its own
         for function in (loss, torch.compile(loss)):

@@ -12,7 +12,7 @@ import numpy as np
 from bench.compare.comparison import Comparison, model_changes, short
 from bench.compare.read import Run, read_curves
 from bench.compare.topics.outcomes import is_trained
-from bench.schema import MEMORISATION, QUALITY
+from bench.schema import MEMORISATION, QUALITY, TIMED
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,9 @@ def column(member: Member, name: str) -> np.ndarray:
     full = f"{name}_{member.run.extractors[0]}" if name in (*QUALITY, *MEMORISATION) else name
     rows = np.array(table.texts("sampler")) == member.sampler
     order = np.argsort(table.numbers("checkpoint")[rows], kind="stable")
-    return table.numbers(full)[rows][order]
+    values = table.numbers(full)[rows][order]
+    unfair = name in TIMED and member.run.disturbed
+    return np.full_like(values, math.nan) if unfair else values
 
 
 def _on_curve(path: Path, curve: str, at: float) -> float:

@@ -11,8 +11,10 @@ import numpy as np
 from bench.compare.claims.declaration import Claim, Criterion
 from bench.compare.claims.measurements import Counts, Seeds, Sides
 from bench.compare.claims.selection import Group, find
-from bench.compare.comparison import Comparison
+from bench.compare.comparison import Comparison, comparable, left_out
+from bench.compare.read import Run
 from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
+from bench.compare.topics.disturbed import named
 from bench.schema import EXACT
 
 Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
@@ -88,12 +90,15 @@ class Judgement:
         verdict: the verdict.
         findings: one per test and data set that was measured.
         missing: tests that were not measured.
+        left_out: names of runs of its models that were not used, since training did not get its
+            cores.
     """
 
     claim: Claim
     verdict: Verdict
     findings: tuple[Finding, ...]
     missing: tuple[Criterion, ...]
+    left_out: str = ""
 
     @property
     def sentence(self) -> str:
@@ -117,10 +122,12 @@ def judge(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> list[Ju
     A test supports a claim if one of its findings does and none contradicts it; a test that must
     hold everywhere, if all of its findings do. `Claim.needs` says how tests are combined.
     """
-    return [_judged(claim, comparisons) for claim in claims]
+    fair = [comparable(comparison) for comparison in comparisons]
+    unfair = [run for comparison in comparisons for run in left_out(comparison)]
+    return [_judged(claim, fair, unfair) for claim in claims]
 
 
-def _judged(claim: Claim, comparisons: Sequence[Comparison]) -> Judgement:
+def _judged(claim: Claim, comparisons: Sequence[Comparison], unfair: Sequence[Run]) -> Judgement:
     found = [
         (test, estimate(test, value), groups)
         for test in claim.tests
@@ -135,7 +142,9 @@ def _judged(claim: Claim, comparisons: Sequence[Comparison]) -> Judgement:
         )
         findings.append(Finding(test, tuple(places), tuple(rows), e, p, _says(test, e, p)))
     missing = tuple(test for test in claim.tests if all(test is not f.test for f in findings))
-    return Judgement(claim, verdict_of(claim, findings), tuple(findings), missing)
+    models = {name for test in claim.tests for side in test.sides for name in side.models}
+    lost = named(run for run in unfair if run.model in models)
+    return Judgement(claim, verdict_of(claim, findings), tuple(findings), missing, lost)
 
 
 Measured = tuple[Seeds | Counts, tuple[Group, ...]]

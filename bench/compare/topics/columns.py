@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.compare.cells import NOTHING, exact, interval, spread
 from bench.compare.comparison import BEST_FID, Comparison, Entry
-from bench.schema import INTERVAL_METRICS, MEASURED, Column, shown_in
+from bench.schema import INTERVAL_METRICS, MEASURED, TIMED, Column, shown_in
 
 ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 
@@ -90,11 +90,20 @@ def with_values(comparison: Comparison, measures: Sequence[Measure]) -> list[Mea
     return [m for m in measures if any(is_shown(entry, m) for entry in comparison.entries)]
 
 
-def best_entries(entries: Sequence[Entry], m: Measure) -> frozenset[int]:
-    """Indices of the best trained entries, ties included; empty if all are equal."""
+def best_entries(comparison: Comparison, m: Measure) -> frozenset[int]:
+    """Indices of the best trained entries, ties included; empty if all are equal.
+
+    Entries with runs whose values cannot be compared, since they did not get their cores, are not
+    among them.
+    """
     if not m.ranked:
         return frozenset()
-    means = {k: e.mean[m.name] for k, e in enumerate(entries) if e.finished and e.trained}
+    timed = m.column.name not in TIMED
+    means = {
+        k: entry.mean[m.name]
+        for k, entry in enumerate(comparison.entries)
+        if entry.finished and entry.trained and not comparison.is_disturbed(entry, timed=timed)
+    }
     means = {k: mean for k, mean in means.items() if not math.isnan(mean)}
     if len(set(means.values())) < 2:
         return frozenset()

@@ -17,6 +17,10 @@ SHARES = (0.25, 0.5, 1.0)
 FARTHER = 1.25
 """The largest budget that two models reach gets a column if larger than others by this factor."""
 
+OVERSHOOT = 1.05
+"""A share of the budget may be moved up to this factor to the first point that all models have: a
+run that ended at half of it and went on has its point after the last step of the first half."""
+
 MAX_BUDGETS = 6
 """Maximum number of columns of a table at equal training."""
 
@@ -64,8 +68,9 @@ def final_fid(of: LearningCurves) -> float:
 def budgets(curves: Sequence[LearningCurves], axis: Axis) -> list[float]:
     """Budgets at which models are compared, ascending; at least two models have a value at each.
 
-    These are `SHARES` of the largest budget that all models reach; then, while some model has no
-    value yet, the final budget that adds most models; and the largest budget that two models reach.
+    These are `SHARES` of the largest budget that all models reach, up to `OVERSHOOT`; then, while
+    some model has no value yet, the final budget that adds most models; and the largest budget that
+    two models reach.
     """
     spans = [span for of in curves if (span := _span(of, axis))]
     ends = sorted(end for _, end in spans)
@@ -75,7 +80,10 @@ def budgets(curves: Sequence[LearningCurves], axis: Axis) -> list[float]:
     def covered(x: float) -> set[int]:
         return {k for k, (start, end) in enumerate(spans) if start <= x <= end}
 
-    found = [x for share in SHARES if len(covered(x := share * ends[0])) > 1]
+    first = max(start for start, _ in spans)
+    wanted = [share * ends[0] for share in SHARES]
+    wanted = [first if x < first <= min(OVERSHOOT * x, ends[0]) else x for x in wanted]
+    found = [x for x in wanted if len(covered(x)) > 1]
     seen = set().union(*map(covered, found))
     while len(found) < MAX_BUDGETS - 1:
         gain, x = max((len(covered(x) - seen) * (len(covered(x)) > 1), x) for x in ends)

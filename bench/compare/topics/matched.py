@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
-from bench.compare.cells import Passage
+from bench.compare.cells import Passage, Table
 from bench.compare.comparison import Comparison, Entry
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.blindness import blind_columns
@@ -31,6 +32,7 @@ TRAINING_SENTENCE = (
     "extrapolated. –: outside the evaluated range of most seeds. If not all finished seeds have a "
     "value, their number is in brackets."
 )
+AHEAD_SENTENCE = "The lowest mean FID is {}."
 APART_SENTENCE = (
     "Not in the table, because evaluated only before or after these budgets: {}. Increase "
     "budget.checkpoints to include them."
@@ -107,7 +109,8 @@ def _along_training(
         table, absent = training_table(comparison, of_models, training)
         if table:
             apart = _sentence(APART_SENTENCE, comparison, absent)
-            yield training.heading, reading, *alone, *apart, table
+            ahead = [] if comparison.fid in blind_columns(comparison) else _ahead(table)
+            yield training.heading, reading, *ahead, *alone, *apart, table
     fids = thresholds(of_models)
     tables = [
         time_table(comparison, of_models, training, fids)
@@ -118,6 +121,24 @@ def _along_training(
         yield "Time to FID", _named(TIME_SENTENCE, comparison), *alone, *tables
     if table := break_even_table(comparison, followed, fids):
         yield "Break-even", _named(BREAK_EVEN_SENTENCE, comparison), *alone, table
+
+
+def _ahead(table: Table) -> list[str]:
+    """A sentence on which entry has the lowest mean at each budget; none where nothing is marked.
+
+    Args:
+        table: of `training_table`, with model and sampler in the first two columns.
+    """
+    ahead = []
+    for column, heading in enumerate(table.headings):
+        leaders = [f"{row[0].text} ({row[1].text})" for row in table.rows if row[column].best]
+        if leaders:
+            ahead.append((" and ".join(leaders), heading.removesuffix(" ↓")))
+    runs = (
+        f"that of {name} {' and '.join(budget for _, budget in group)}"
+        for name, group in groupby(ahead, key=lambda found: found[0])
+    )
+    return [AHEAD_SENTENCE.format(", ".join(runs))] if ahead else []
 
 
 def _named(text: str, comparison: Comparison) -> str:

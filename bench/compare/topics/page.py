@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.compare.cells import NOTHING, Cell, Passage, Table, computed, exact, interval
-from bench.compare.comparison import WARNING, Comparison, Entry, analysis
+from bench.compare.comparison import WARNING, Comparison, Entry, analysis, comparable
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import interval_measures, measures, with_values
+from bench.compare.topics.disturbed import disturbed_notes
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
@@ -103,7 +104,7 @@ def _topics(section: Section) -> Iterator[Topic]:
         yield Topic("Mode coverage", (mode_table(comparison), *listed(sentences)), prominent=True)
     for heading, *found in blocks(comparison):
         yield Topic(heading, tuple(found), prominent=True)
-    for heading, *found in matched.blocks(comparison):
+    for heading, *found in matched.blocks(comparable(comparison)):
         yield Topic(heading, tuple(found))
     for extractor in comparison.extractors[1:]:
         table = quality_table(comparison, extractor)
@@ -182,10 +183,11 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
         few = _with_few_seeds(comparison)
         short = [FEW_SENTENCE.format(limit=MIN_SEEDS, names=few)] if few else []
         yield "Over seeds", sentence, *short, table
-    pairs = compare_pairs(comparison)
+    fair = comparable(comparison)
+    pairs = compare_pairs(fair)
     if pairs:
-        sentences = pairs_sentences(comparison, pairs)
-        tables = [] if sentences == [TOO_FEW] else [pairs_table(comparison, pairs)]
+        sentences = pairs_sentences(fair, pairs)
+        tables = [] if sentences == [TOO_FEW] else [pairs_table(fair, pairs)]
         yield "Differences between models", *sentences, *tables
     if found := outcomes(comparison):
         yield "Training that failed", OUTCOMES_SENTENCE, outcomes_table(comparison, found)
@@ -217,6 +219,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
     for entry in comparison.entries:
         found += collapse_notes(comparison, entry)
+    found += disturbed_notes(comparison)
     if names := _with_few_seeds(comparison):
         found.append(
             f"Fewer than {MIN_SEEDS} seeds for {names}: the spread is uncertain, and there is no "

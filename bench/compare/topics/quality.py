@@ -88,8 +88,7 @@ def best_by_column(
     """Indices of the best trained entries by measure; empty for columns with blind spots."""
     blind = blind_columns(comparison)
     return {
-        m.name: frozenset() if m.name in blind else best_entries(comparison.entries, m)
-        for m in measures
+        m.name: frozenset() if m.name in blind else best_entries(comparison, m) for m in measures
     }
 
 

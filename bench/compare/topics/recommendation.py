@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench.compare.cells import NOTHING, exact, p_value, spread
-from bench.compare.comparison import Comparison, Entry, analysis
+from bench.compare.comparison import Comparison, Entry, analysis, comparable
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -17,6 +17,7 @@ from bench.compare.stats import (
 )
 from bench.compare.topics.blindness import blind_sentences, classifier_error
 from bench.compare.topics.curves import Curve, LearningCurves, at, learning_curves
+from bench.compare.topics.disturbed import left_out_sentences
 from bench.compare.topics.pareto import sampling_front
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence
 from bench.evaluation.collapse import shows_copying
@@ -70,6 +71,14 @@ LEAST_GROWTH = 1.2
 @analysis
 def recommendation(comparison: Comparison) -> tuple[str, ...]:
     """The recommended sampler in sentences, followed by every scored row.
+
+    Runs that did not get their cores are left out, and named.
+    """
+    return (*_of_comparable(comparable(comparison)), *left_out_sentences(comparison))
+
+
+def _of_comparable(comparison: Comparison) -> tuple[str, ...]:
+    """The recommendation among runs that can be compared.
 
     The eligible entry with the lowest mean FID is compared with the best sampler of every other
     model over seeds, with Holm's correction. It was selected by its score, which favours it

@@ -15,6 +15,8 @@ FINDING_HEADINGS = ("test", "data set", "rows", "effect [95 %]", "n", "p (Holm)"
 NEEDS = {"all": "needs all of its tests", "any": "needs one of its tests, and none against it"}
 """Texts for `Claim.needs`."""
 
+LEFT_OUT = "Not used, because training waited for a core: {}."
+
 RULE = (
     "Each claim is decided by tests on runs of one protocol. A test compares one number per "
     "seed, paired by seed, by Student's t; ratios are of geometric means (×1 is no difference). "
@@ -90,6 +92,8 @@ def section(judgement: Judgement) -> list[str]:
         parts.append(table_text(findings_table(judgement.findings)))
     if claim.note:
         parts.append(bullets([claim.note]))
+    if judgement.left_out:
+        parts.append(bullets([LEFT_OUT.format(judgement.left_out)]))
     if judgement.missing:
         parts += [
             bullets([f"Not measured: {test.says}." for test in judgement.missing]),

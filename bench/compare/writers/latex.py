@@ -82,6 +82,7 @@ SPECIAL = {
     "↑": r"$\uparrow$",
     "∞": r"$\infty$",
     "⚠": r"$\triangle$",
+    "†": r"$\dagger$",
     "·": r"$\cdot$",
     "²": r"\textsuperscript{2}",
     "³": r"\textsuperscript{3}",

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from bench.cost.measure import sampling_cost
-from bench.cost.network_calls import NetworkCall, capture_calls
+from bench.cost.network_calls import NetworkCall, capture_calls, flop_counter
 from models.base import GenerativeModel, Sampler
 
 CPU = torch.device("cpu")
@@ -159,3 +160,31 @@ def test_a_sample_costs_the_calls_of_all_networks():
     assert cost.nfe == 6
     products = 5 * LATENT * LATENT + LATENT * D
     assert cost.gflops_per_sample == pytest.approx(2 * products / 1e9)
+
+
+def counted(compute: Callable[[], object]) -> int:
+    with flop_counter() as counter:
+        compute()
+    return counter.get_total_flops()
+
+
+def test_the_power_iteration_of_spectral_normalisation_is_counted():
+    """Three products of the matrix and a vector, and one inner product, at every forward pass."""
+    rows, columns, n = 5, 3, 4
+    plain = nn.Linear(columns, rows, bias=False)
+    normalised = spectral_norm(nn.Linear(columns, rows, bias=False))
+    x = torch.randn(n, columns)
+    assert counted(lambda: plain(x)) == 2 * n * rows * columns
+    extra = 3 * 2 * rows * columns + 2 * rows
+    assert counted(lambda: normalised(x)) == 2 * n * rows * columns + extra
+    normalised.eval()
+    once = 2 * rows * columns + 2 * rows  # the norm, without an iteration
+    assert counted(lambda: normalised(x)) == 2 * n * rows * columns + once
+
+
+@pytest.mark.parametrize(("rows", "p"), [(4, 2.0), (40, 2.0), (4, 1.0)])  # torch has two kernels
+def test_distances_are_counted_as_inner_products(rows, p):
+    a, b = torch.randn(2, rows, 3, requires_grad=True), torch.randn(2, 7, 3)
+    assert counted(lambda: torch.cdist(a, b, p=p)) == 2 * 2 * rows * 7 * 3
+    distances = torch.cdist(a, b, p=p)
+    assert counted(lambda: distances.sum().backward()) >= 2 * 2 * rows * 7 * 3

@@ -9,7 +9,7 @@ from bench.compare.claims.selection import Member
 from bench.compare.claims.verdicts import VERDICTS, Judgement
 from bench.compare.comparison import Comparison
 from bench.compare.read import Run
-from bench.compare.writers.claims import BADGES, NEEDS, RULE, counted
+from bench.compare.writers.claims import BADGES, LEFT_OUT, NEEDS, RULE, counted
 from bench.compare.writers.html.section import Part
 
 
@@ -46,6 +46,7 @@ class Verdicts:
     badges = BADGES
     needs = NEEDS
     rule = RULE
+    left_out = LEFT_OUT
     p_value = staticmethod(p_value)
 
     @property

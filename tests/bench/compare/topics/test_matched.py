@@ -38,10 +38,26 @@ def test_every_table_has_its_heading_and_sentence(course):
         "Pareto front of FID and training time",
         "Pareto front of FID and training operations",
     ]
-    for sentence, *tables in sections.values():
+    for heading, (sentence, *more) in sections.items():
         assert isinstance(sentence, str)
+        tables = more[1:] if heading.startswith("Equal") and isinstance(more[0], str) else more
         assert tables
         assert all(isinstance(table, Table) for table in tables)
+    ahead = sections["Equal training time"][1]
+    assert ahead == "The lowest mean FID is that of gan (s) at 60 s and at 120 s."
+
+
+def test_who_is_ahead_is_said_for_every_budget_of_runs_that_went_on(make_run):
+    """Two runs ended within the step after 8 s, and went on to 16 s."""
+    for model, fids in (("gan", (9.0, 8.0)), ("ddpm", (20.0, 4.0))):
+        for k, fid in enumerate(fids, start=1):
+            row = scores(fid) | costs(1, 1.0) | {"train_seconds": 8.0 * k + 0.02}
+            path = make_run(model, 0, {"s": row}, checkpoint=k, checkpoints=2)
+    _, ahead, table = found(path.parents[2])["Equal training time"]
+    assert table.headings[-2:] == ("at 8.02 s ↓", "at 16.0 s ↓")
+    assert ahead == (
+        "The lowest mean FID is that of gan (s) at 8.02 s, that of ddpm (s) at 16.0 s."
+    )
 
 
 def test_one_evaluation_point_is_told_how_to_get_more(study):
@@ -62,7 +78,7 @@ def test_models_evaluated_once_or_elsewhere_are_named(make_run):
             path = make_run(model, 0, {"s": row}, checkpoint=k, checkpoints=2)
     make_run("once", 0, {"s": scores(9.0) | costs(1, 1.0)})
     sections = found(path.parents[2])
-    _, once, apart, table = sections["Equal samples seen"]
+    _, _, once, apart, table = sections["Equal samples seen"]
     assert once == "Left out, because evaluated only once: once."
     assert apart.startswith(
         "Not in the table, because evaluated only before or after these budgets: fast."

@@ -1,0 +1,83 @@
+"""Runs that did not get their cores are marked, named, and decide nothing."""
+
+import math
+
+import pytest
+from synthetic_runs import PROTOCOL, costs, scores
+
+from bench.compare.claims.selection import Member, column
+from bench.compare.comparison import comparable, compare_runs, left_out
+from bench.compare.read import read_run, read_runs
+from bench.compare.topics.columns import best_entries, measure
+from bench.compare.topics.page import notes
+from bench.compare.topics.pairs import compare_pairs
+from bench.compare.topics.recommendation import recommendation
+
+SECONDS = PROTOCOL | {"budget": "seconds=120"}
+IMAGES = PROTOCOL | {"budget": "images=180000"}
+
+
+@pytest.fixture
+def compared(make_run):
+    """Runs of two models; the better one waited for a core in all seeds, or in one."""
+
+    def make(disturbed: int, protocol=SECONDS, waited: float = 60.0):
+        for model, fid in (("dcgan", 5.0), ("ddpm", 9.0)):
+            for seed in range(3):
+                waits = waited if model == "dcgan" and seed < disturbed else 1.2
+                row = scores(fid + seed / 10) | costs(1, 1.0) | {"train_waiting_seconds": waits}
+                path = make_run(model, seed, {"s": row}, protocol=protocol)
+        return compare_runs(read_runs([path.parents[2]]))
+
+    return make
+
+
+def test_undisturbed_runs_are_all_compared(compared):
+    comparison = compared(0)
+    assert comparable(comparison) is comparison
+    assert not left_out(comparison)
+    assert not any("waited" in note for note in notes(comparison))
+
+
+def test_no_conclusion_rests_on_seconds_without_a_core(compared):
+    comparison = compared(3)
+    assert [comparison.marked(entry) for entry in comparison.entries] == ["dcgan †", "ddpm"]
+    said = " ".join(recommendation(comparison))
+    assert "the lowest FID (domain) is that of ddpm (s)" in said
+    assert "dcgan seed 0 (50%), dcgan seed 1 (50%), dcgan seed 2 (50%); delete" in said
+    assert not compare_pairs(comparable(comparison))
+    assert best_entries(comparison, measure("fid", "domain")) == frozenset()
+    (note,) = (note for note in notes(comparison) if note.startswith("† dcgan: training waited"))
+    assert "seed 0 for 50% of its seconds" in note
+
+
+def test_the_other_seeds_are_compared(compared):
+    comparison = compared(1)
+    (of_gan,) = (e for e in comparable(comparison).entries if e.model == "dcgan")
+    assert of_gan.seeds == ("1", "2")
+
+
+def test_nothing_is_recommended_where_no_run_got_its_cores(make_run):
+    row = scores(5.0) | costs(1, 1.0) | {"train_waiting_seconds": 119.0}
+    path = make_run("dcgan", 0, {"s": row}, protocol=SECONDS)
+    (said,) = recommendation(compare_runs(read_runs([path])))
+    assert said.startswith("Not compared, because training waited for a core for more than 10%")
+
+
+def test_scores_at_equal_images_do_not_depend_on_cores(compared):
+    comparison = compared(3, IMAGES)
+    assert comparable(comparison) is comparison
+    assert best_entries(comparison, measure("fid", "domain"))
+    assert not {0} & best_entries(comparison, measure("train_images_per_second"))
+    assert any("scores at equal samples or operations can" in note for note in notes(comparison))
+    (run, *_) = comparison.disturbed["dcgan", "default"]
+    member = Member(run, "s", "0", broadcast=False)
+    assert math.isnan(column(member, "train_seconds")[-1])
+    assert column(member, "fid")[-1] == 5.0
+
+
+def test_files_of_earlier_versions_do_not_say(make_run, tmp_path):
+    path = make_run("dcgan", 0, {"s": scores(5.0) | costs(1, 1.0)}, protocol=SECONDS)
+    run = read_run(path)
+    assert math.isnan(run.waiting)
+    assert not run.disturbed
