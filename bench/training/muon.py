@@ -1,0 +1,129 @@
+"""Muon: updates of matrices are orthogonalised; all other parameters are trained by Adam."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic iteration, which brings singular values close to 1 in a few rounds (Jordan 2024)."""
+
+ROUNDS = 5
+RMS = 0.2
+"""Root mean square of Adam's updates, in units of the learning rate (Liu et al. 2025)."""
+
+
+class Muon(Optimizer):
+    """Momentum, orthogonalised by Newton-Schulz iterations (Jordan et al. 2024).
+
+    https://kellerjordan.github.io/posts/muon. `torch.optim.Muon` takes matrices only; here the
+    weights of a convolution are a matrix with one row per output channel (per input channel where
+    it is transposed), and biases and scales are updated by Adam. Updates of matrices are scaled to
+    the root mean square of Adam's (Liu et al. 2025, arXiv 2502.16982, Eq. 4), so that both share
+    one learning rate. Matrices of one shape are processed together.
+
+    Args:
+        params: parameters.
+        lr: learning rate.
+        momentum: of the updates of matrices, in Nesterov's form.
+        betas: of Adam.
+        eps: of Adam.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        if not lr >= 0:
+            raise ValueError(f"Invalid learning rate: {lr}")
+        for name, value in (("momentum", momentum), ("betas[0]", betas[0]), ("betas[1]", betas[1])):
+            if not 0 <= value < 1:
+                raise ValueError(f"Invalid {name}: {value}, it must be in [0, 1)")
+        if not eps > 0:
+            raise ValueError(f"Invalid eps: {eps}, it must be positive")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient.
+
+        Raises:
+            ValueError: there is a closure, which Muon does not take.
+        """
+        if closure is not None:
+            raise ValueError("Muon takes no closure, got one: compute gradients before the step")
+        for group in self.param_groups:
+            trained = [p for p in group["params"] if p.grad is not None]
+            matrices = [p for p in trained if p.dim() > 1]
+            others = [p for p in trained if p.dim() <= 1]
+            if matrices:
+                self._update_matrices(matrices, group)
+            if others:
+                self._update_others(others, group)
+
+    def _update_matrices(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [p.grad for p in parameters]
+        averages = [self._kept(p, "momentum") for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])  # pyright: ignore
+        updates = torch._foreach_lerp(gradients, averages, group["momentum"])  # pyright: ignore
+        by_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, update in zip(parameters, updates, strict=True):
+            matrix = update.flatten(1)  # (rows, columns)
+            by_shape[matrix.shape].append((parameter, matrix))
+        for shape, pairs in by_shape.items():
+            directions = orthogonal(torch.stack([matrix for _, matrix in pairs]))
+            rate = group["lr"] * RMS * max(shape) ** 0.5
+            for (parameter, _), direction in zip(pairs, directions, strict=True):
+                parameter.add_(direction.view(parameter.shape), alpha=-rate)
+
+    def _update_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Adam (Kingma & Ba 2015, Algorithm 1)."""
+        gradients = [p.grad for p in parameters]
+        means = [self._kept(p, "mean") for p in parameters]
+        squares = [self._kept(p, "square") for p in parameters]
+        beta1, beta2 = group["betas"]
+        step = group["step"] = group.get("step", 0) + 1
+        torch._foreach_lerp_(means, gradients, 1 - beta1)  # pyright: ignore
+        torch._foreach_mul_(squares, beta2)  # pyright: ignore
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)  # pyright: ignore
+        divisors = torch._foreach_sqrt(squares)  # pyright: ignore
+        torch._foreach_mul_(divisors, (1 - beta2**step) ** -0.5)  # pyright: ignore
+        torch._foreach_add_(divisors, group["eps"])  # pyright: ignore
+        rate = group["lr"] / (1 - beta1**step)
+        torch._foreach_addcdiv_(parameters, means, divisors, -rate)  # pyright: ignore
+
+    def _kept(self, parameter: Tensor, name: str) -> Tensor:
+        """A part of the state, which starts at zero."""
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        return state[name]
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Bring all singular values to between about 0.7 and 1.2 and keep the singular vectors.
+
+    Args:
+        matrices: (N, rows, columns).
+
+    Returns:
+        (N, rows, columns) float32, computed in bfloat16.
+    """
+    a, b, c = COEFFICIENTS
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(ROUNDS):
+        gram = x @ x.mT  # (N, R, R)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).float()
