@@ -72,23 +72,23 @@ class Muon(Optimizer):
                 self._update_others(others, group)
 
     def _update_matrices(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [p.grad for p in parameters]
-        averages = [self._kept(p, "momentum") for p in parameters]
-        torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])  # pyright: ignore
-        updates = torch._foreach_lerp(gradients, averages, group["momentum"])  # pyright: ignore
-        by_shape: defaultdict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for parameter, update in zip(parameters, updates, strict=True):
-            matrix = update.flatten(1)  # (rows, columns)
-            by_shape[matrix.shape].append((parameter, matrix))
-        for shape, pairs in by_shape.items():
-            directions = orthogonal(torch.stack([matrix for _, matrix in pairs]))
+        by_shape: defaultdict[torch.Size, list[Tensor]] = defaultdict(list)
+        for parameter in parameters:
+            by_shape[parameter.flatten(1).shape].append(parameter)
+        for shape, alike in by_shape.items():
+            updates = torch.empty(len(alike), *shape, dtype=torch.bfloat16, device=alike[0].device)
+            for parameter, update in zip(alike, updates, strict=True):
+                momentum = self._kept(parameter, "momentum")
+                momentum.lerp_(_gradient(parameter), 1 - group["momentum"])
+                ahead = _gradient(parameter).lerp(momentum, group["momentum"])
+                _in_shape_of(parameter, update).copy_(ahead)
             rate = group["lr"] * RMS * max(shape) ** 0.5
-            for (parameter, _), direction in zip(pairs, directions, strict=True):
-                parameter.add_(direction.view(parameter.shape), alpha=-rate)
+            for parameter, direction in zip(alike, orthogonal(updates), strict=True):
+                parameter.add_(_in_shape_of(parameter, direction), alpha=-rate)
 
     def _update_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """Adam (Kingma & Ba 2015, Algorithm 1)."""
-        gradients = [p.grad for p in parameters]
+        gradients = [_gradient(p) for p in parameters]
         means = [self._kept(p, "mean") for p in parameters]
         squares = [self._kept(p, "square") for p in parameters]
         beta1, beta2 = group["betas"]
@@ -108,6 +108,21 @@ class Muon(Optimizer):
         if name not in state:
             state[name] = torch.zeros_like(parameter)
         return state[name]
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
+
+
+def _in_shape_of(parameter: Tensor, matrix: Tensor) -> Tensor:
+    """A view of a matrix, (rows, columns), in the shape of a parameter.
+
+    Columns are in the order of channels_last, in which convolutions lie in memory. Any order of the
+    columns would do: a matrix stays orthogonal.
+    """
+    rows, channels, *sides = parameter.shape
+    return matrix.view(rows, *sides, channels).movedim(-1, 1)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
