@@ -65,13 +65,15 @@ def test_models_never_import_the_bench():
 
 
 def test_models_have_no_kernels_of_their_own():
-    """A faster kernel serves every model (bench/runtime/winograd.py): none is made for one family,
-    or chosen by the device or by whether something is trained.
+    """A faster kernel serves every model (models/layers, bench/runtime/winograd.py): none is made
+    for one family, or chosen by the device or by whether something is trained.
     """
     marks = r"torch\.(library|ops|compile|jit)|cpp_extension|triton|is_grad_enabled|is_inference"
     marks += r"|is_autocast_enabled|device\.type|_conv_forward|flop_counter"
-    files = [file for file in MODULES if file.is_relative_to(ROOT / "models")]
-    assert files
+    marks += r"|numba|layers\.(kernels|compiled)"
+    families = {file for file in MODULES if file.is_relative_to(ROOT / "models")}
+    files = [file for file in families if not file.is_relative_to(ROOT / "models/layers")]
+    assert families > set(files) > set()
     assert [name(file) for file in files if re.search(marks, file.read_text("utf-8"))] == []
 
 

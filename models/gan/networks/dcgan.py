@@ -12,6 +12,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from models.layers.convolutions import ConvTranspose2d
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "layer": lambda channels: nn.GroupNorm(1, channels),
@@ -137,7 +139,7 @@ def halvings(data_shape: tuple[int, ...], **widths: int) -> list[tuple[int, int]
 
 def upsample(
     before: int, after: int, target: tuple[int, int], *, bias: bool = True
-) -> nn.ConvTranspose2d:
+) -> ConvTranspose2d:
     """A transposed convolution that doubles the image and reaches an odd target exactly.
 
     Args:
@@ -147,7 +149,7 @@ def upsample(
         bias: whether to add a bias; unnecessary before batch norm.
     """
     odd = (target[0] % 2, target[1] % 2)
-    return nn.ConvTranspose2d(
+    return ConvTranspose2d(
         before, after, kernel_size=4, stride=2, padding=1, output_padding=odd, bias=bias
     )
 

@@ -1,0 +1,1 @@
+"""Layers that networks of all families share, with kernels of their own on CPUs."""

@@ -1,0 +1,24 @@
+"""Convolutions that compute what torch's do in less time."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution that adds its bias afterwards.
+
+    Inside torch's operator, a bias's gradient takes CPUs twice as long as all other gradients.
+    """
+
+    def forward(self, input: Tensor, output_size: None = None) -> Tensor:  # pyright: ignore
+        """Map images, (B, C_in, H, W), to (B, C_out, H', W')."""
+        out = F.conv_transpose2d(
+            input, self.weight, None, self.stride, self.padding,  # pyright: ignore[reportArgumentType]
+            self.output_padding, self.groups, self.dilation,
+        )  # fmt: skip
+        return with_bias(out, self.bias)
+
+
+def with_bias(out: Tensor, bias: Tensor | None) -> Tensor:
+    """Add a bias, (C,), to what a convolution returned, (B, C, H, W), in its place."""
+    return out if bias is None else out.add_(bias.to(out.dtype)[:, None, None])
