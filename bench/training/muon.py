@@ -75,6 +75,7 @@ class Muon(Optimizer):
         by_shape: defaultdict[torch.Size, list[Tensor]] = defaultdict(list)
         for parameter in parameters:
             by_shape[parameter.flatten(1).shape].append(parameter)
+        stacks = []
         for shape, alike in by_shape.items():
             updates = torch.empty(len(alike), *shape, dtype=torch.bfloat16, device=alike[0].device)
             for parameter, update in zip(alike, updates, strict=True):
@@ -82,8 +83,10 @@ class Muon(Optimizer):
                 momentum.lerp_(_gradient(parameter), 1 - group["momentum"])
                 ahead = _gradient(parameter).lerp(momentum, group["momentum"])
                 _in_shape_of(parameter, update).copy_(ahead)
+            stacks.append(updates)
+        for (shape, alike), directions in zip(by_shape.items(), orthogonal(stacks), strict=True):
             rate = group["lr"] * RMS * max(shape) ** 0.5
-            for parameter, direction in zip(alike, orthogonal(updates), strict=True):
+            for parameter, direction in zip(alike, directions.float(), strict=True):
                 parameter.add_(_in_shape_of(parameter, direction), alpha=-rate)
 
     def _update_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -125,20 +128,45 @@ def _in_shape_of(parameter: Tensor, matrix: Tensor) -> Tensor:
     return matrix.view(rows, *sides, channels).movedim(-1, 1)
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonal(stacks: Sequence[Tensor]) -> list[Tensor]:
     """Bring all singular values to between about 0.7 and 1.2 and keep the singular vectors.
 
+    The iteration X <- (a + b X Xᵀ + c (X Xᵀ)²) X multiplies X by polynomials of its Gram matrix,
+    which is small. So it runs on Gram matrices, those of one size at a time, and X is multiplied by
+    the product of all polynomials once.
+
     Args:
-        matrices: (N, rows, columns).
+        stacks: matrices of one shape each, (N, rows, columns) bfloat16.
 
     Returns:
-        (N, rows, columns) float32, computed in bfloat16.
+        Matrices of the same shapes, bfloat16.
+    """
+    wide = [x.mT if x.shape[1] > x.shape[2] else x for x in stacks]
+    by_size: defaultdict[int, list[int]] = defaultdict(list)
+    for k, x in enumerate(wide):
+        by_size[x.shape[1]].append(k)
+    results = list(wide)
+    for indices in by_size.values():
+        grams = torch.cat([wide[k] @ wide[k].mT for k in indices])  # (N, R, R)
+        factors = _factors(grams.float()).bfloat16().split([len(wide[k]) for k in indices])
+        for k, factor in zip(indices, factors, strict=True):
+            results[k] = factor @ wide[k]
+    return [y if w is x else y.mT for x, w, y in zip(stacks, wide, results, strict=True)]
+
+
+def _factors(grams: Tensor) -> Tensor:
+    """What the iteration multiplies matrices by that have these Gram matrices, (N, R, R).
+
+    It begins with matrices divided by their Frobenius norm, the root of their Gram matrix's trace.
     """
     a, b, c = COEFFICIENTS
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(ROUNDS):
-        gram = x @ x.mT  # (N, R, R)
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).float()
+    squares = grams.diagonal(dim1=1, dim2=2).sum(1).clamp(min=1e-14).view(-1, 1, 1)
+    grams = grams / squares
+    product = squares.rsqrt() * torch.eye(grams.shape[1], device=grams.device)
+    for k in range(ROUNDS):
+        factor = torch.baddbmm(grams, grams, grams, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        product = factor @ product
+        if k < ROUNDS - 1:
+            grams = factor @ grams @ factor  # the Gram matrix of factor @ X; all of these commute
+    return product

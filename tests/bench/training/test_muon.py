@@ -20,17 +20,17 @@ def trained(network: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5
 
 def test_singular_values_are_brought_to_about_one_and_vectors_are_kept():
     torch.manual_seed(0)
-    for shape in ((3, 16, 40), (2, 40, 16)):
-        matrices = torch.randn(shape)
-        result = orthogonal(matrices)
-        assert result.shape == shape
-        assert result.dtype == torch.float32
+    stacks = [torch.randn(shape) for shape in ((3, 16, 40), (2, 40, 16), (1, 16, 16), (1, 5, 70))]
+    for matrices, result in zip(stacks, orthogonal([x.bfloat16() for x in stacks]), strict=True):
+        assert result.shape == matrices.shape
+        result = result.float()
         values = torch.linalg.svdvals(result)
-        assert values.min() > 0.5
+        if matrices.shape[1] != matrices.shape[2]:  # a square one can have very small ones
+            assert values.min() > 0.5
         assert values.max() < 1.3
         u, _, v = torch.linalg.svd(matrices, full_matrices=False)
         cosine = torch.nn.functional.cosine_similarity(result.flatten(1), (u @ v).flatten(1))
-        assert cosine.min() > 0.97
+        assert cosine.min() > 0.95
 
 
 def test_equals_torchs_muon_on_matrices():
