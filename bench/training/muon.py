@@ -77,7 +77,7 @@ class Muon(Optimizer):
             by_shape[parameter.flatten(1).shape].append(parameter)
         stacks = []
         for shape, alike in by_shape.items():
-            updates = torch.empty(len(alike), *shape, dtype=torch.bfloat16, device=alike[0].device)
+            updates = torch.empty(len(alike), *shape, device=alike[0].device)
             for parameter, update in zip(alike, updates, strict=True):
                 momentum = self._kept(parameter, "momentum")
                 momentum.lerp_(_gradient(parameter), 1 - group["momentum"])
@@ -86,7 +86,7 @@ class Muon(Optimizer):
             stacks.append(updates)
         for (shape, alike), directions in zip(by_shape.items(), orthogonal(stacks), strict=True):
             rate = group["lr"] * RMS * max(shape) ** 0.5
-            for parameter, direction in zip(alike, directions.float(), strict=True):
+            for parameter, direction in zip(alike, directions, strict=True):
                 parameter.add_(_in_shape_of(parameter, direction), alpha=-rate)
 
     def _update_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -133,13 +133,14 @@ def orthogonal(stacks: Sequence[Tensor]) -> list[Tensor]:
 
     The iteration X <- (a + b X Xᵀ + c (X Xᵀ)²) X multiplies X by polynomials of its Gram matrix,
     which is small. So it runs on Gram matrices, those of one size at a time, and X is multiplied by
-    the product of all polynomials once.
+    the product of all polynomials once. This needs float32: in bfloat16 a Gram matrix has
+    eigenvalues below zero, which the iteration magnifies.
 
     Args:
-        stacks: matrices of one shape each, (N, rows, columns) bfloat16.
+        stacks: matrices of one shape each, (N, rows, columns) float32.
 
     Returns:
-        Matrices of the same shapes, bfloat16.
+        Matrices of the same shapes, float32.
     """
     wide = [x.mT if x.shape[1] > x.shape[2] else x for x in stacks]
     by_size: defaultdict[int, list[int]] = defaultdict(list)
@@ -148,7 +149,7 @@ def orthogonal(stacks: Sequence[Tensor]) -> list[Tensor]:
     results = list(wide)
     for indices in by_size.values():
         grams = torch.cat([wide[k] @ wide[k].mT for k in indices])  # (N, R, R)
-        factors = _factors(grams.float()).bfloat16().split([len(wide[k]) for k in indices])
+        factors = _factors(grams).split([len(wide[k]) for k in indices])
         for k, factor in zip(indices, factors, strict=True):
             results[k] = factor @ wide[k]
     return [y if w is x else y.mT for x, w, y in zip(stacks, wide, results, strict=True)]
