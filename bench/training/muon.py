@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration, which brings singular values close to 1 in a few rounds (Jordan 2024)."""
+"""Of the quintic iteration, which brings singular values to about 1 in a few rounds (Jordan)."""
 
 ROUNDS = 5
 RMS = 0.2

@@ -38,11 +38,11 @@ from bench.build import (
 )
 from bench.config import Settings, read_settings
 from bench.data.dataset import Dataset
-from bench.errors import TrainingFailedError
 from bench.evaluation.evaluator import Evaluator
 from bench.runtime.distributed import World
 from bench.training.callbacks import SilentObserver
 from bench.training.ema import EMA
+from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
 from models.base import GenerativeModel
 
@@ -90,7 +90,8 @@ def write_part(raw: Path, path: Path) -> None:
     def read(name: str, header: int) -> np.ndarray:
         plain_file = raw / name
         packed = plain_file.with_name(f"{name}.gz")
-        data = plain_file.read_bytes() if plain_file.exists() else gzip.open(packed).read()
+        exists = plain_file.exists()
+        data = plain_file.read_bytes() if exists else gzip.decompress(packed.read_bytes())
         return np.frombuffer(data, np.uint8, offset=header)
 
     images = read("train-images-idx3-ubyte", 16).reshape(-1, 28, 28)
