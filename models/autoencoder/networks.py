@@ -10,10 +10,11 @@ independent of its batch.
 from abc import ABC, abstractmethod
 from itertools import pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.gan.networks.dcgan import halvings, upsample
+from models.layers.convolutions import FlatLinear
+from models.layers.norms import SILU, GroupNorm
 
 GROUPS = 8
 LOG_VARIANCES = (-30.0, 20.0)
@@ -59,11 +60,10 @@ class VectorEncoder(Encoder):
         channels = [data_shape[0]] + [width * 2**level for level in range(len(sizes) - 1)]
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
-            layers += [nn.Conv2d(before, after, 4, 2, padding=1), nn.GroupNorm(GROUPS, after)]
-            layers += [nn.SiLU()]
+            layers += [nn.Conv2d(before, after, 4, 2, padding=1), *_group_norm_silu(after)]
         height, breadth = sizes[-1]
-        last = nn.Linear(channels[-1] * height * breadth, 2 * latent_dim)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), last)
+        last = FlatLinear(channels[-1] * height * breadth, 2 * latent_dim)
+        self.layers = nn.Sequential(*layers, nn.Identity(), last)
 
     def moments(self, x: Tensor) -> Tensor:
         """Map images, (B, C, H, W), to (B, 2 * latent_dim)."""
@@ -93,7 +93,7 @@ class MapEncoder(Encoder):
         layers: list[nn.Module] = [nn.Conv2d(data_shape[0], width, 3, padding=1)]
         for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, 2, padding=1), ResidualBlock(after)]
-        layers += [nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU()]
+        layers += _group_norm_silu(widths[-1])
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 2 * latent_dim, 3, padding=1))
 
     def moments(self, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class MapDecoder(nn.Module):
         for level in range(len(widths) - 1, 0, -1):
             layers += [ResidualBlock(widths[level])]
             layers += [upsample(widths[level], widths[level - 1], sizes[level - 1])]
-        layers += [nn.GroupNorm(GROUPS, width), nn.SiLU()]
+        layers += _group_norm_silu(width)
         layers += [nn.Conv2d(width, data_shape[0], 3, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
@@ -143,14 +143,20 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.GroupNorm(GROUPS, width), nn.GroupNorm(GROUPS, width)
+        self.norm1 = GroupNorm(GROUPS, width, activation=SILU)
+        self.norm2 = GroupNorm(GROUPS, width, activation=SILU)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x to the same shape, (B, W, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(F.silu(self.norm2(h)))
+        h, x = self.norm1.joining(x)
+        return self.conv2(self.norm2(self.conv1(h))).add_(x)
+
+
+def _group_norm_silu(width: int) -> list[nn.Module]:
+    """Both in one layer, and `nn.Identity` in the second's place: weights go by layers' numbers."""
+    return [GroupNorm(GROUPS, width, activation=SILU), nn.Identity()]
 
 
 def map_sizes(data_shape: tuple[int, ...], levels: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Convolutions that compute what torch's do in less time."""
+"""Convolutions and other linear maps of images that compute what torch's do in less time."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +17,21 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             self.output_padding, self.groups, self.dilation,
         )  # fmt: skip
         return with_bias(out, self.bias)
+
+
+class FlatLinear(nn.Linear):
+    """A linear map of flattened images, (C, H, W) each, that reorders its weights instead of them.
+
+    Images are channels last in memory. Flattening them, and bringing gradients back into the order
+    that other layers work in, would copy whole batches.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map images, (B, C, H, W), flattened ones, (B, C · H · W), too, to (B, D)."""
+        if input.ndim == 2:
+            return super().forward(input)
+        weight = self.weight.unflatten(1, input.shape[1:]).permute(0, 2, 3, 1)  # (D, H, W, C)
+        return F.linear(input.permute(0, 2, 3, 1).flatten(1), weight.flatten(1), self.bias)
 
 
 def with_bias(out: Tensor, bias: Tensor | None) -> Tensor:

@@ -10,6 +10,7 @@ from copy import deepcopy
 from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -361,6 +362,59 @@ def test_wide_convolutions_of_every_model_have_the_same_kernel(model, case, monk
     with evaluating(model), DirectConvolutions() as direct:
         sampler.draw(1, torch.Generator().manual_seed(7), labels(1, CASES[case[1]][1]))
     assert direct.weights == []
+
+
+class SlowOperators(TorchFunctionMode):
+    """Names of torch's operators for which `models.layers` has faster kernels on CPUs."""
+
+    SLOW: ClassVar = {
+        F.group_norm: "group_norm",
+        torch.group_norm: "group_norm",
+        F.batch_norm: "batch_norm",
+        torch.batch_norm: "batch_norm",
+        torch.conv_transpose2d: "conv_transpose2d",
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self.SLOW and not self.is_fast(func, *args, **(kwargs or {})):
+            self.called.add(self.SLOW[func])
+        return func(*args, **(kwargs or {}))
+
+    def is_fast(self, func, *args, bias=None, **_):
+        return func is torch.conv_transpose2d and bias is None and args[2:3] in ((), (None,))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_norms_and_transposed_convolutions_of_every_model_have_the_same_kernels(
+    model, batch, dtype
+):
+    """No network may train with the slow operators that others do without."""
+    model.train()
+    model.progress.fill_(PROGRESS[-1])  # networks that grow have all their layers
+    with (
+        SlowOperators() as slow,
+        torch.autocast("cpu", torch.bfloat16, enabled=dtype is not None),
+    ):
+        for phase in model.phases:
+            phase.loss(batch)
+    assert slow.called == set()
+
+
+def test_an_operator_that_is_slow_is_noticed():
+    x = torch.zeros(2, 8, 4, 4)
+    layers = {
+        "group_norm": torch.nn.GroupNorm(2, 8),
+        "batch_norm": torch.nn.BatchNorm2d(8),
+        "conv_transpose2d": torch.nn.ConvTranspose2d(8, 8, 4),
+    }
+    for name, layer in layers.items():
+        with SlowOperators() as slow:
+            layer(x)
+        assert slow.called == {name}
 
 
 def cache_first(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:

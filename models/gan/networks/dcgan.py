@@ -12,14 +12,20 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from models.layers.convolutions import ConvTranspose2d
+from models.layers.convolutions import ConvTranspose2d, FlatLinear
+from models.layers.norms import RELU, BatchNorm2d, GroupNorm, leaky_relu
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm2d,
-    "layer": lambda channels: nn.GroupNorm(1, channels),
-    "none": lambda channels: nn.Identity(),
+LEAKY = leaky_relu(0.2)
+NORMS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "batch": lambda channels: [BatchNorm2d(channels, activation=LEAKY), nn.Identity()],
+    "layer": lambda channels: [GroupNorm(1, channels, activation=LEAKY), nn.Identity()],
+    "none": lambda channels: [nn.Identity(), nn.LeakyReLU(0.2, inplace=True)],
 }
-"""Normalisations of the discriminator's hidden layers."""
+"""Normalisations of the discriminator's hidden layers, with their activations.
+
+`nn.Identity` stands where one of the two was a layer of its own: weights are recorded under the
+numbers of their layers.
+"""
 
 
 class Generator(nn.Module):
@@ -42,15 +48,14 @@ class Generator(nn.Module):
         self.project = nn.Sequential(
             nn.Linear(latent_dim, channels[-1] * height * breadth, bias=False),
             nn.Unflatten(1, (channels[-1], height, breadth)),
-            nn.BatchNorm2d(channels[-1]),
-            nn.ReLU(inplace=True),
+            BatchNorm2d(channels[-1], activation=RELU),
         )
         layers: list[nn.Module] = []
         for level in range(len(channels) - 1, 0, -1):
             layers += [
                 upsample(channels[level], channels[level - 1], sizes[level], bias=False),
-                nn.BatchNorm2d(channels[level - 1]),
-                nn.ReLU(inplace=True),
+                BatchNorm2d(channels[level - 1], activation=RELU),
+                nn.Identity(),  # see NORMS
             ]
         self.layers = nn.Sequential(*layers, upsample(width, data_shape[0], sizes[0]), nn.Tanh())
         self.apply(initialise)
@@ -92,13 +97,12 @@ class Discriminator(nn.Module):
         for before, after in pairwise(channels):
             layers += [
                 nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=norm == "none"),
-                NORMS[norm](after),
-                nn.LeakyReLU(0.2, inplace=True),
+                *NORMS[norm](after),
             ]
         height, breadth = sizes[-1]
         self.layers = nn.Sequential(*layers)
         features = channels[-1] * height * breadth
-        self.output = nn.Sequential(nn.Flatten(), nn.Linear(features, outputs))
+        self.output = nn.Sequential(nn.Identity(), FlatLinear(features, outputs))  # see NORMS
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:

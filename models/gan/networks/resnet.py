@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.gan.networks.dcgan import halvings
+from models.layers.norms import NONE, RELU, BatchNorm2d
 
 
 class Generator(nn.Module):
@@ -52,7 +53,7 @@ class Generator(nn.Module):
             GeneratorBlock(widths[level + 1], widths[level], self.sizes[level], num_classes)
             for level in reversed(range(levels))
         )
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = BatchNorm2d(width, activation=RELU)
         self.output = nn.Conv2d(width, data_shape[0], 3, padding=1)
         _initialise(self)
 
@@ -61,7 +62,7 @@ class Generator(nn.Module):
         h = self.project(z)  # (B, W_L, H / 2^L, W / 2^L)
         for block in self.blocks:
             h = block(h, y)
-        return torch.tanh(self.output(F.relu(self.norm(h))))  # (B, C, H, W)
+        return torch.tanh(self.output(self.norm(h)))  # (B, C, H, W)
 
 
 class Discriminator(nn.Module):
@@ -133,8 +134,8 @@ class GeneratorBlock(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Map x, (B, width_in, h, w), to (B, width_out, *size)."""
-        h = F.interpolate(F.relu(self.norm1(x, y)), self.size)  # nearest neighbour
-        h = self.conv2(F.relu(self.norm2(self.conv1(h), y)))
+        h = F.interpolate(self.norm1(x, y), self.size)  # nearest neighbour
+        h = self.conv2(self.norm2(self.conv1(h), y))
         return h + F.interpolate(self.shortcut(x), self.size)  # 1x1 commutes with upsampling
 
 
@@ -162,11 +163,12 @@ class DiscriminatorBlock(nn.Module):
 
 
 class ClassBatchNorm(nn.Module):
-    """Batch norm, with scale and shift per class if there are classes (de Vries et al. 2017)."""
+    """Batch norm and ReLU, with scale and shift per class if any (de Vries et al. 2017)."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(width, affine=not num_classes)
+        activation = NONE if num_classes else RELU
+        self.norm = BatchNorm2d(width, affine=not num_classes, activation=activation)
         self.scales = nn.Embedding(num_classes, width) if num_classes else None
         self.shifts = nn.Embedding(num_classes, width) if num_classes else None
 
@@ -181,7 +183,7 @@ class ClassBatchNorm(nn.Module):
             return h
         if y is None:
             raise ValueError("y must be classes for a class-conditional network, got None")
-        return self.scales(y)[:, :, None, None] * h + self.shifts(y)[:, :, None, None]
+        return F.relu(self.scales(y)[:, :, None, None] * h + self.shifts(y)[:, :, None, None])
 
 
 def _initialise(network: nn.Module) -> None:

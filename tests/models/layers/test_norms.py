@@ -1,14 +1,16 @@
 """Normalisation with an activation: the kernels against torch's operators in float64."""
 
 import copy
+import os
+import signal
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.layers import kernels, norms
-from models.layers.norms import NONE, RELU, SILU, Activation, GroupNorm, leaky_relu
+from models.layers.norms import NONE, RELU, SILU, Activation, BatchNorm2d, GroupNorm, leaky_relu
 
 EXACT = {torch.float32: 5e-6, torch.bfloat16: 3.5e-3}
 """Relative errors (root mean square) of float32 arithmetic, and of rounding to bfloat16."""
@@ -192,3 +194,89 @@ def test_no_samples_and_other_types_take_the_operators(used):
     assert made(torch.zeros(0, 4, 3, 3)).shape == (0, 4, 3, 3)
     assert made.double()(torch.zeros(2, 4, 3, 3).double()).dtype == torch.float64
     assert used == []
+
+
+@pytest.mark.parametrize("activation", [RELU, NONE, leaky_relu(0.2)])
+@pytest.mark.parametrize("sizes", [(4, 16, 7, 7), (3, 5, 3, 2), (1, 1, 1, 2), (2, 40, 14, 14)])
+@pytest.mark.parametrize("dtype", EXACT)
+def test_batch_norm_is_that_of_the_operators(dtype, sizes, activation, used):
+    torch.manual_seed(0)
+    made = BatchNorm2d(sizes[1], activation=activation)
+    with torch.no_grad():
+        made.weight.normal_()
+        made.bias.normal_()
+    plain = nn.BatchNorm2d(sizes[1]).double()
+    plain.load_state_dict(made.state_dict())
+    for _ in range(2):
+        x = (3 + torch.randn(sizes)).to(dtype).requires_grad_()
+        exact = x.detach().double().requires_grad_()
+        out, wanted = made(x), activation(plain(exact))
+        grad = torch.randn_like(out)
+        found = torch.autograd.grad(out, [x, *made.parameters()], grad)
+        others = torch.autograd.grad(wanted, [exact, *plain.parameters()], grad.double())
+        assert out.dtype == dtype
+        for a, b in zip((out, *found), (wanted, *others), strict=True):
+            assert difference(a, b) < EXACT[dtype]
+    assert len(used) == 8  # two passes each way, twice
+    for name, value in plain.named_buffers():
+        assert torch.allclose(made.get_buffer(name).double(), value.double(), rtol=1e-5, atol=1e-6)
+    made.eval(), plain.eval()
+    with torch.no_grad():
+        assert difference(made(x), activation(plain(exact))) < EXACT[dtype]
+    assert len(used) == 9
+    found, wanted = (  # with gradients, torch's operators
+        torch.autograd.grad(norm(y).square().sum(), y)[0]
+        for norm, y in ((made, x), (lambda y: activation(plain(y)), exact))
+    )
+    assert len(used) == 9
+    assert difference(found, wanted) < 4 * EXACT[dtype]
+
+
+def test_batch_norm_without_weights_refuses_single_pixels_and_is_differentiated_twice():
+    made, x = BatchNorm2d(4, affine=False), torch.randn(3, 4, 5, 5, requires_grad=True)
+    plain = F.batch_norm(x, None, None, training=True)
+    assert torch.allclose(made(x), plain, atol=1e-5)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        made(torch.randn(1, 4, 1, 1))
+    made = BatchNorm2d(4, activation=leaky_relu(0.2))
+    results = []
+    for out in (made(x), F.leaky_relu(F.batch_norm(x, None, None, training=True), 0.2)):
+        (grad,) = torch.autograd.grad((out**3).sum(), x, create_graph=True)
+        results.append(torch.autograd.grad(grad.square().sum(), x)[0])
+    assert torch.allclose(*results, rtol=1e-3, atol=1e-3)
+
+
+def test_batch_norm_is_equal_on_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(kernels, "LEAST_WORK", 1)
+    x, before = torch.randn(7, 4, 5, 5, requires_grad=True), torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 3, 16):
+            torch.set_num_threads(threads)
+            made = BatchNorm2d(4, activation=RELU)
+            out = made(x)
+            grads = torch.autograd.grad(out.square().sum(), [x, *made.parameters()])
+            results.append((out, *grads, made.running_var))
+    finally:
+        torch.set_num_threads(before)
+    assert all(
+        torch.equal(a, b) for result in results for a, b in zip(results[0], result, strict=True)
+    )
+
+
+def test_kernels_work_in_a_process_that_was_forked(monkeypatch):
+    monkeypatch.setattr(kernels, "LEAST_WORK", 1)
+    made, x, before = layer(2, 4, SILU), torch.randn(5, 4, 5, 5), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = made(x)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os.write(writer, b"1" if torch.equal(made(x), expected) else b"0")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert os.read(reader, 1) == b"1"
+    finally:
+        torch.set_num_threads(before)

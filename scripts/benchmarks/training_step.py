@@ -1,0 +1,145 @@
+"""Training steps of models, as of an earlier commit and as of now, side by side, in alternation.
+
+Each side is a process that builds the model of a checkout, with equal seeds, and makes whole steps:
+every phase's losses, backward passes and updates, as the recipe has them. Prints medians, images
+per second, and the median of the ratios of neighbouring measurements, which a busy machine disturbs
+less.
+
+Command: git worktree add /tmp/before 19b336e && python scripts/benchmarks/training_step.py
+    /tmp/before --models ddpm_small dcgan_small --precision bf16 fp32 --clock cpu
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+AFTER = Path(__file__).resolve().parents[2]
+
+SIDE = """
+import sys, time
+checkout, name, precision, threads, clock = sys.argv[1:]
+sys.path.insert(0, checkout)
+import torch
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
+from bench.runtime.device import keep_freed_memory
+from models.base import Batch, DataSpec
+
+SHAPE, CLASSES = (1, 28, 28), 10
+now = {"cpu": time.process_time, "wall": time.perf_counter}[clock]
+torch.set_num_threads(int(threads))
+keep_freed_memory()
+torch.manual_seed(0)
+with initialize_config_module("conf", version_base="1.3"):
+    config = compose("config", [f"model={name}"]).model
+data = DataSpec(SHAPE, CLASSES, lambda index: torch.zeros(len(index), *SHAPE), CLASSES)
+model = instantiate(config.build, _convert_="all")(data).train()
+model = model.to(memory_format=torch.channels_last)
+recipe = instantiate(config.training, _convert_="all")
+optimizers = {p.name: recipe.optimizers[p.name](p.module.parameters()) for p in model.phases}
+x = (torch.rand(recipe.batch_size, *SHAPE) * 2 - 1).contiguous(memory_format=torch.channels_last)
+batch = Batch(x, torch.arange(len(x)) % CLASSES)
+
+def step():
+    for phase in model.phases:
+        if not phase.active(0.0):
+            continue
+        model.requires_grad_(False)
+        phase.module.requires_grad_(True)
+        for _ in range(phase.repeats):
+            optimizers[phase.name].zero_grad(set_to_none=True)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                loss = phase.loss(batch)["loss"]
+            loss.backward()
+            optimizers[phase.name].step()
+    return loss
+
+for _ in range(3):
+    step()
+images = len(x) * next(phase for phase in model.phases if phase.active(0.0)).repeats
+print(images, flush=True)
+for line in sys.stdin:
+    started = now()
+    for _ in range(int(line)):
+        step()
+    print((now() - started) / int(line), flush=True)
+"""
+
+
+class Side:
+    """A process that makes steps of one checkout's model when it is asked to."""
+
+    def __init__(self, checkout: Path, arguments: list[str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SIDE, str(checkout), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=checkout,
+            text=True,
+        )
+        self.images = int(self.answer())
+        self.seconds: list[float] = []
+
+    def answer(self) -> str:
+        """What the process prints next.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        line = self.process.stdout.readline() if self.process.stdout else ""
+        if not line:
+            raise RuntimeError(f"the process ended with {self.process.wait()}: see above")
+        return line
+
+    def measure(self, steps: int) -> None:
+        """Seconds of one step, the mean of several."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        self.seconds.append(float(self.answer()))
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def compare(before: Path, name: str, precision: str, options: argparse.Namespace) -> None:
+    """Measure one model at one precision and print its line."""
+    arguments = [name, precision, str(options.threads), options.clock]
+    sides = [Side(checkout, arguments) for checkout in (before, AFTER)]
+    for repeat in range(options.repeats):
+        for side in sides if repeat % 2 else sides[::-1]:
+            side.measure(options.steps)
+    for side in sides:
+        side.end()
+    ratios = [a / b for a, b in zip(*(side.seconds for side in sides), strict=True)]
+    old, new = (statistics.median(side.seconds) for side in sides)
+    print(
+        f"{name:18} {precision} {1e3 * old:8.1f} -> {1e3 * new:8.1f} ms a step  "
+        f"{sides[1].images / new:6.0f} images/s  "
+        f"{statistics.median(ratios):.2f}x ({min(ratios):.2f}..{max(ratios):.2f})",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Compare the models in turn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("before", type=Path, help="a checkout of the earlier commit")
+    parser.add_argument("--models", nargs="+", default=["ddpm_small", "dcgan_small"])
+    parser.add_argument("--precision", nargs="+", choices=["bf16", "fp32"], default=["bf16"])
+    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--steps", type=int, default=2, help="per measurement")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    options = parser.parse_args()
+    print(f"1x28x28, {options.threads} threads, {options.clock} time, {options.repeats} rounds")
+    for name in options.models:
+        for precision in options.precision:
+            compare(options.before.resolve(), name, precision, options)
+
+
+if __name__ == "__main__":
+    main()
