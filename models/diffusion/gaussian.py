@@ -29,7 +29,7 @@ from models.diffusion.parameterisations import (
 )
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import UNSCALED, VARIANCES, Variance
-from models.diffusion.schedules import ForwardProcess
+from models.diffusion.schedules import ForwardProcess, Timesteps
 
 
 class GaussianDiffusion(DenoisingModel):
@@ -39,6 +39,7 @@ class GaussianDiffusion(DenoisingModel):
     """
 
     weights: Tensor
+    visited: Tensor | None
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class GaussianDiffusion(DenoisingModel):
         samplers: Sequence[str],
         predicts: Parameterisation = "eps",
         weighting: Weighting | None = None,
+        timesteps: Timesteps | None = None,
         variance: Variance = "fixed_large",
         bound_weight: float = 0.0,
         conditional: bool = False,
@@ -67,6 +69,7 @@ class GaussianDiffusion(DenoisingModel):
             samplers: their names, see `sampler_names`.
             predicts: what the network gives: "eps", "x_0" or "v".
             weighting: of its squared error over timesteps, see `weightings`; None is simple.
+            timesteps: how often training visits each timestep, see `schedules`; None is uniform.
             variance: of the reverse steps; "learned" doubles the network's channels.
             bound_weight: weight of T times the bound's term at t, in bits per dimension, that is
                 added to the loss; where the variance is learned the term trains nothing else
@@ -89,6 +92,8 @@ class GaussianDiffusion(DenoisingModel):
         self.process = ForwardProcess(betas)
         weights = (weighting or simple())(self.process.alpha_bar, predicts).float()
         self.register_buffer("weights", weights, persistent=False)
+        visited = None if timesteps is None else timesteps(self.process.alpha_bar).cumsum(0)
+        self.register_buffer("visited", visited, persistent=False)  # distribution function, (T,)
         self._build(network, samplers, 2 * data.shape[0] if variance == "learned" else None)
         if pretrained is not None:
             load_diffusers(self.network, pretrained)
@@ -101,7 +106,7 @@ class GaussianDiffusion(DenoisingModel):
             "loss", 0-dim float32; where the bound has a weight also its parts, "error" and "bound".
         """
         x_0 = batch.x
-        t = torch.randint(self.process.num_timesteps, (x_0.shape[0],), device=x_0.device)  # (B,)
+        t = self._timesteps(x_0)  # (B,)
         eps = torch.randn_like(x_0)
         alpha, sigma = self.process.levels(t, x_0.dim())
         x_t = alpha * x_0 + sigma * eps
@@ -164,6 +169,14 @@ class GaussianDiffusion(DenoisingModel):
         if UNSCALED in spec.method.needs:
             return in_sigma(denoiser, self.process.alpha_bar)
         return denoiser
+
+    def _timesteps(self, x_0: Tensor) -> Tensor:
+        """Timesteps to train on, (B,) int64, one for each sample."""
+        last = self.process.num_timesteps - 1
+        if self.visited is None:
+            return torch.randint(last + 1, (len(x_0),), device=x_0.device)
+        places = torch.rand(len(x_0), device=x_0.device, dtype=torch.float64)
+        return torch.searchsorted(self.visited, places, right=True).clamp(max=last)
 
     def _output(
         self, x_t: Tensor, t: Tensor, y: Tensor | None, guidance: float = 1.0

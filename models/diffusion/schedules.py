@@ -5,8 +5,14 @@ of T steps is indexed by t in {0, …, T - 1}. Everywhere betas are the variance
 process, (T,) float64.
 """
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+Timesteps = Callable[[Tensor], Tensor]
+"""(alpha_bar (T,) float64) → probabilities with which training visits timesteps, (T,) float64."""
 
 
 def linear_betas(num_timesteps: int, beta_first: float = 1e-4, beta_last: float = 0.02) -> Tensor:
@@ -68,6 +74,38 @@ def sigmoid_betas(
         raise ValueError(f"width must be positive, got {width}")
     rise = torch.sigmoid(torch.linspace(-width, width, num_timesteps, dtype=torch.float64))
     return beta_first + (beta_last - beta_first) * rise
+
+
+def uniform() -> Timesteps:
+    """Every timestep equally often (Ho et al. 2020, Algorithm 1)."""
+    return lambda alpha_bar: torch.full_like(alpha_bar, 1 / len(alpha_bar))
+
+
+def logit_normal(mean: float = 0.0, std: float = 1.0) -> Timesteps:
+    """Noise levels with a normal log(sigma / alpha): most training at medium noise.
+
+    On the straight path x_t = (1 - t) x_0 + t eps, logit t is log(sigma / alpha), hence the name
+    (Esser et al. 2024, Sec. 3.1); where alpha is 1 it is EDM's log-normal distribution of sigma
+    (Karras et al. 2022, Table 1). A timestep stands for the levels up to half-way to its
+    neighbours; the first and the last one for all beyond.
+
+    Args:
+        mean: of log(sigma / alpha).
+        std: its standard deviation, positive.
+
+    Raises:
+        ValueError: mean is not finite, or std not positive.
+    """
+    if not math.isfinite(mean) or not 0 < std < math.inf:
+        raise ValueError(f"logit_normal needs a finite mean and a positive std, got {mean}, {std}")
+
+    def probabilities(alpha_bar: Tensor) -> Tensor:
+        log_ratio = ((1 - alpha_bar) / alpha_bar).log() / 2  # (T,), rising
+        between = (log_ratio[1:] + log_ratio[:-1]) / 2
+        below = torch.special.ndtr((between - mean) / std)  # (T - 1,)
+        return torch.diff(below, prepend=below.new_zeros(1), append=below.new_ones(1))
+
+    return probabilities
 
 
 def cumulative_alphas(betas: Tensor) -> Tensor:

@@ -362,6 +362,29 @@ TRAINING = (
         "dataset=ring8",
     ),
     setting(
+        "U-Net: patch_size must be at least 1, got 0",
+        "model=v_diffusion_small",
+        "model.build.network.patch_size=0",
+    ),
+    setting(
+        (
+            "U-Net: data_shape must be (C, H, W) with sides >= 10 for patch_size=3, got "
+            "(1, 8, 8): choose another model, or larger images"
+        ),
+        "model=v_diffusion_small",
+        "model.build.network.patch_size=3",
+    ),
+    setting(
+        "logit_normal needs a finite mean and a positive std, got 0.0, 0",
+        "model=v_diffusion_small",
+        "model.build.timesteps.std=0",
+    ),
+    setting(
+        "training.optimizers.denoiser: Invalid momentum: 1, it must be in [0, 1)",
+        "model=v_diffusion_small",
+        "+model.training.optimizers.denoiser.momentum=1",
+    ),
+    setting(
         (
             "model.training.optimizers.generator: Adam.__init__() got an unexpected keyword "
             "argument 'speed'"

@@ -37,6 +37,7 @@ class UNet(nn.Module):
         num_classes: int = 0,
         out_channels: int | None = None,
         latent_dim: int = 0,
+        patch_size: int = 1,
     ) -> None:
         """Build the network; the last convolution of each residual branch starts near zero.
 
@@ -52,19 +53,22 @@ class UNet(nn.Module):
             num_classes: K; if positive, the network is told a class in {0, …, K}, K for none.
             out_channels: channels of the output; None for those of the data.
             latent_dim: length of a further input vector; 0 for none.
+            patch_size: p; every p x p patch of pixels becomes one pixel of the first level, with
+                p² times the channels. Sides that are no multiple of p are padded at the end.
 
         Raises:
             ValueError: if an argument is out of its range.
         """
         super().__init__()
         widths = [channels * mult for mult in channel_mult]
-        _check(data_shape, channels, widths, num_res_blocks, attention_levels, groups)
+        _check(data_shape, channels, widths, num_res_blocks, attention_levels, groups, patch_size)
+        self.patch_size = patch_size
         self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
         self.time_mlp = _mlp(channels, embedding)
         self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
         self.latent_mlp = _mlp(latent_dim, embedding) if latent_dim else None
-        self.conv_in = nn.Conv2d(data_shape[0], channels, 3, padding=1)
+        self.conv_in = nn.Conv2d(data_shape[0] * patch_size**2, channels, 3, padding=1)
 
         self.down = nn.ModuleList()
         skips = [channels]
@@ -96,7 +100,8 @@ class UNet(nn.Module):
                 self.up.append(Upsample(width))
 
         self.norm_out = GroupNorm(groups, width, eps=1e-6, activation=SILU)
-        self.conv_out = nn.Conv2d(width, out_channels or data_shape[0], 3, padding=1)
+        values = (out_channels or data_shape[0]) * patch_size**2  # of one patch of the output
+        self.conv_out = nn.Conv2d(width, values, 3, padding=1)
 
         blocks = [m for m in self.modules() if isinstance(m, ResidualBlock)]
         self.block_widths = [block.conv1.out_channels for block in blocks]
@@ -126,19 +131,21 @@ class UNet(nn.Module):
         projections = self.time_projections(embedding).float()  # (B, all widths)
         shifts = iter(projections.split(self.block_widths, dim=1))  # each (B, width of its block)
 
-        h = self.conv_in(x_t.contiguous(memory_format=torch.channels_last))  # (B, W_0, H, W)
+        h = to_patches(x_t, self.patch_size)  # (B, C p², H / p, W / p)
+        h = self.conv_in(h.contiguous(memory_format=torch.channels_last))  # (B, W_0, H / p, W / p)
         skips = [h]
         for module in self.down:
             h = module(h, next(shifts)) if isinstance(module, Stage) else module(h)
             skips.append(h)
         for module in self.middle:
-            h = module(h, next(shifts))  # (B, W_L, H / 2^L, W / 2^L)
+            h = module(h, next(shifts))  # (B, W_L, H / (p 2^L), W / (p 2^L))
         for module in self.up:
             if isinstance(module, Stage):
                 h = module(h, next(shifts), skips.pop())
             else:
                 h = module(h, skips[-1].shape[2:])
-        return self.conv_out(self.norm_out(h))  # (B, C, H, W)
+        h = self.conv_out(self.norm_out(h))  # (B, C p², H / p, W / p)
+        return from_patches(h, self.patch_size, x_t.shape[2:])  # (B, C, H, W)
 
     def _initialise(self) -> None:
         """Glorot-uniform weights and zero biases; residual branches end near zero (App. B)."""
@@ -158,6 +165,29 @@ class UNet(nn.Module):
                     nn.init.xavier_uniform_(weight)
                 nn.init.xavier_uniform_(module.to_out.weight, gain=1e-5)
         nn.init.xavier_uniform_(self.conv_out.weight, gain=1e-5)
+
+
+def to_patches(x: Tensor, patch_size: int) -> Tensor:
+    """Move the pixels of every patch into channels (space-to-depth, Shi et al. 2016, reversed).
+
+    Args:
+        x: images, (B, C, H, W); sides that are no multiple of p are padded with zeros at the end.
+        patch_size: p.
+
+    Returns:
+        (B, C p², ceil(H / p), ceil(W / p)).
+    """
+    if patch_size == 1:
+        return x
+    below, right = -x.shape[2] % patch_size, -x.shape[3] % patch_size
+    return F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), patch_size)
+
+
+def from_patches(patches: Tensor, patch_size: int, size: Sequence[int]) -> Tensor:
+    """The inverse of `to_patches` for images of this size, (H, W): (B, C, H, W)."""
+    if patch_size == 1:
+        return patches
+    return F.pixel_shuffle(patches, patch_size)[:, :, : size[0], : size[1]]
 
 
 def _mlp(width: int, embedding: int) -> nn.Sequential:
@@ -275,12 +305,17 @@ def _check(
     num_res_blocks: int,
     attention_levels: Sequence[int],
     groups: int,
+    patch_size: int,
 ) -> None:
     """Raise ValueError on sizes that `UNet` cannot build."""
-    if len(data_shape) != 3 or min(data_shape[1:]) < 4:
+    if patch_size < 1:
+        raise ValueError(f"U-Net: patch_size must be at least 1, got {patch_size}")
+    least = 3 * patch_size + 1  # the shortest side of four patches
+    if len(data_shape) != 3 or min(data_shape[1:]) < least:
+        patches = f" for patch_size={patch_size}" if patch_size > 1 else ""
         raise ShapeError(
-            f"U-Net: data_shape must be (C, H, W) with sides >= 4, got {data_shape}: choose "
-            "another model, or larger images"
+            f"U-Net: data_shape must be (C, H, W) with sides >= {least}{patches}, got "
+            f"{data_shape}: choose another model, or larger images"
         )
     if groups < 1 or num_res_blocks < 1:
         raise ValueError(

@@ -4,6 +4,7 @@ import copy
 import itertools
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,10 @@ from bench.training.callbacks import SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.recipe import Recipe, linear_to_zero
 from bench.training.trainer import Trainer
-from models.base import Batch, GenerativeModel, Phase
+from models.base import Batch, DataSpec, GenerativeModel, Phase
+from models.gan.gan import GAN
+from models.gan.networks import dcgan
+from models.gan.objectives import non_saturating
 
 
 class Log(SilentObserver):
@@ -66,6 +70,38 @@ def test_ema_follows_with_a_ramp_and_copies_buffers(tmp_path: Path) -> None:
     expected = decay * start + (1 - decay) * model.first.weight.item()
     assert trainer.evaluated.first.weight.item() == pytest.approx(expected, abs=1e-6)
     assert trainer.evaluated.progress.item() == model.progress.item()
+
+
+def test_the_average_of_a_gan_follows_once_a_step_whatever_its_critic_updates(
+    tmp_path: Path,
+) -> None:
+    """The generator's average after each step, from its weights and the ramp's decays alone."""
+    data = DataSpec((1, 8, 8), 0, lambda indices: torch.zeros(len(indices), 1, 8, 8), 4)
+    networks = partial(dcgan.Generator, width=4), partial(dcgan.Discriminator, width=4)
+    model = GAN(data, *networks, non_saturating(), latent_dim=3, critic_repeats=3)
+    trainer = make(tmp_path, model, Budget(images=3 * 8 * 4), ema_decay=0.3)
+    expected = [parameter.detach().clone() for parameter in model.generator.parameters()]
+
+    class Following(SilentObserver):
+        steps = 0
+
+        def on_step(self) -> None:
+            self.steps += 1
+            decay = min(0.3, (1 + self.steps) / (10 + self.steps))
+            for average, now in zip(expected, model.generator.parameters(), strict=True):
+                average.mul_(decay).add_((1 - decay) * now.detach())
+
+    trainer.fit(observer := Following())
+    assert observer.steps == 4
+    averaged = trainer.evaluated.generator
+    for value, average, now in zip(
+        averaged.parameters(), expected, model.generator.parameters(), strict=True
+    ):
+        torch.testing.assert_close(value, average)
+        assert not torch.equal(value, now)
+    for buffer, now in zip(averaged.buffers(), model.generator.buffers(), strict=True):
+        assert torch.equal(buffer, now)
+    assert not averaged.training
 
 
 def test_clipping_bounds_the_update(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from models.base import Batch
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.networks.mlp import DenoiserMLP
 from models.diffusion.parameterisations import PARAMETERISATIONS, min_snr
-from models.diffusion.schedules import cosine_betas, linear_betas
+from models.diffusion.schedules import cosine_betas, linear_betas, uniform
 
 
 @pytest.fixture
@@ -72,6 +72,24 @@ def test_timesteps_are_uniform_and_complete():
     counts = model.network.calls[0][1].long().bincount(minlength=10).float()
     assert len(counts) == 10
     assert ((counts - 2000).square() / 2000).sum() < 27.9  # chi-squared, 9 degrees, p = 0.001
+
+
+def test_timesteps_are_visited_as_often_as_asked():
+    asked = torch.tensor([0.5, 0.0, 0.2, 0.2, 0.1], dtype=torch.float64)
+    model = recorded(betas=linear_betas(5, 0.1, 0.5), timesteps=lambda alpha_bar: asked)
+    model.denoiser_loss(Batch(torch.zeros(20_000, 2)))
+    ((_, t, _),) = model.network.calls
+    shares = torch.bincount(t.long(), minlength=5) / len(t)
+    torch.testing.assert_close(shares, asked.float(), rtol=0, atol=0.02)
+    assert shares[1] == 0
+
+
+def test_timesteps_of_equal_probability_have_the_expectation_of_uniform_ones():
+    losses = [
+        recorded(betas=SHORT, timesteps=timesteps).denoiser_loss(Batch(torch.zeros(50_000, 2)))
+        for timesteps in (None, uniform())
+    ]
+    assert losses[0]["loss"].item() == pytest.approx(losses[1]["loss"].item(), rel=0.02)
 
 
 def test_loss_is_a_function_of_the_global_random_state(model):

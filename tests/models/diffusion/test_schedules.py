@@ -7,9 +7,11 @@ from models.diffusion.schedules import (
     cosine_betas,
     cumulative_alphas,
     linear_betas,
+    logit_normal,
     posterior_mean_coefficients,
     posterior_variances,
     sigmoid_betas,
+    uniform,
 )
 
 
@@ -106,3 +108,33 @@ def test_sigmoid_schedule_rises_symmetrically():
 def test_arguments_are_checked(call, named):
     with pytest.raises(ValueError, match=named):
         call()
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-1.0, 0.5)])
+def test_logit_normal_timesteps_have_a_normal_log_ratio(mean, std):
+    """Their mean and spread are those asked for, on a schedule that is fine enough to have them."""
+    alpha_bar = cumulative_alphas(cosine_betas(4000))
+    probabilities = logit_normal(mean, std)(alpha_bar)
+    log_ratio = ((1 - alpha_bar) / alpha_bar).log() / 2
+    assert probabilities.sum().item() == pytest.approx(1, abs=1e-12)
+    assert (probabilities * log_ratio).sum().item() == pytest.approx(mean, abs=1e-3)
+    assert (probabilities * (log_ratio - mean) ** 2).sum().item() == pytest.approx(std**2, rel=1e-2)
+
+
+def test_logit_normal_timesteps_of_the_straight_path():
+    """Esser et al. 2024, Eq. 19: the density of t where logit t is normal."""
+    steps = 1000
+    t = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
+    alpha_bar = (1 - t).square() / ((1 - t).square() + t.square())
+    density = (-torch.logit(t).square() / 2).exp() / (t * (1 - t)) / (2 * torch.pi) ** 0.5
+    torch.testing.assert_close(logit_normal()(alpha_bar) * steps, density, rtol=1e-2, atol=1e-4)
+
+
+def test_uniform_timesteps_are_equally_probable():
+    assert uniform()(cumulative_alphas(linear_betas(8))).tolist() == [0.125] * 8
+
+
+@pytest.mark.parametrize(("mean", "std"), [(math.nan, 1.0), (0.0, 0.0), (0.0, math.inf)])
+def test_bad_logit_normals_are_refused(mean, std):
+    with pytest.raises(ValueError, match="finite mean and a positive std"):
+        logit_normal(mean, std)

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from models.diffusion.networks.unet import ResidualBlock, Stage, UNet
+from models.diffusion.networks.unet import (
+    ResidualBlock,
+    Stage,
+    UNet,
+    from_patches,
+    to_patches,
+)
 
 SMALL = {
     "channels": 32,
@@ -123,6 +129,40 @@ def test_any_size_keeps_its_shape(size):
         assert parameter.grad.isfinite().all(), name
 
 
+@pytest.mark.parametrize(
+    ("patch_size", "size"), [(1, (7, 7)), (2, (28, 8)), (2, (7, 9)), (3, (8, 7))]
+)
+def test_patches_become_images_again_exactly(patch_size, size):
+    x = torch.randn(2, 3, *size)
+    patches = to_patches(x, patch_size)
+    rows, columns = (-(-side // patch_size) for side in size)
+    assert patches.shape == (2, 3 * patch_size**2, rows, columns)
+    assert torch.equal(from_patches(patches, patch_size, size), x)
+
+
+def test_a_patch_is_one_pixel_with_its_values_as_channels():
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    patches = to_patches(x, 2)
+    assert patches[0, :, 0, 1].tolist() == [2.0, 3.0, 6.0, 7.0]
+    assert patches[0, :, 1, 0].tolist() == [8.0, 9.0, 12.0, 13.0]
+
+
+@pytest.mark.parametrize("size", [(7, 7), (8, 8), (9, 13), (28, 28)])
+def test_a_network_on_patches_keeps_the_shape_and_uses_every_pixel(size):
+    torch.manual_seed(0)
+    network = UNet((1, *size), **SMALL, patch_size=2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    x = torch.randn(2, 1, *size, requires_grad=True)
+    eps = network(x, torch.tensor([3, 700]))
+    assert eps.shape == x.shape
+    eps.square().sum().backward()
+    assert (x.grad != 0).all()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+
+
 def test_starts_near_zero_so_that_the_first_loss_is_one():
     network = UNet((3, 32, 32), **SMALL)
     eps = network(torch.randn(2, 3, 32, 32), torch.tensor([0, 999]))
@@ -184,6 +224,8 @@ def test_bf16_autocast_stays_close_to_fp32():
         ((3, 32, 32), {"groups": 12}),
         ((3, 32, 32), {"attention_levels": (3,)}),
         ((3, 32, 32), {"channel_mult": ()}),
+        ((3, 32, 32), {"patch_size": 0}),
+        ((3, 6, 32), {"patch_size": 2}),
     ],
 )
 def test_bad_arguments_are_refused(data_shape, change):
