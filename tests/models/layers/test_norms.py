@@ -1,15 +1,17 @@
 """Normalisation with an activation: the kernels against torch's operators in float64."""
 
 import copy
+import hashlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers import kernels, norms
+from models.layers import compiled, kernels, loops, norms
 from models.layers.norms import NONE, RELU, SILU, Activation, BatchNorm2d, GroupNorm, leaky_relu
 
 EXACT = {torch.float32: 5e-6, torch.bfloat16: 3.5e-3}
@@ -285,3 +287,8 @@ def test_kernels_work_in_a_process_that_was_forked(monkeypatch):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_kernels_are_compiled_before_training_without_touching_memory(precision):
     kernels.prepare(precision)  # passes addresses of nothing: reading one ends the process
+
+
+def test_what_numba_keeps_is_renewed_with_the_parts_of_its_loops():
+    parts = hashlib.sha256(Path(loops.__file__).read_bytes()).hexdigest()[:16]
+    assert parts == compiled.LOOPS, "write the new hash into models/layers/compiled.py"
