@@ -328,7 +328,7 @@ def test_nothing_is_written_where_a_recorded_configuration_says(tmp_path, monkey
     [
         ({"threads": 10**9}, "threads must be at most 1024 or null"),
         ({"threads": "many"}, "threads must be a whole number or null"),
-        ({"precision": "fp8"}, "precision must be fp32 or bf16, got 'fp8'"),
+        ({"precision": "fp8"}, "precision must be auto, fp32 or bf16, got 'fp8'"),
         ({"seed": 2**63}, "seed must be at most 9223372036854775807"),
         ({"dataset": {"name": "../../x"}}, "dataset.name must be 1 to 100 printable characters"),
         ({"evaluator": {"samples": 10**12, "batch_size": 8}}, "evaluator.samples=1000000000000"),
@@ -336,7 +336,7 @@ def test_nothing_is_written_where_a_recorded_configuration_says(tmp_path, monkey
         ({"evaluator": []}, "config.yaml: evaluator.samples is missing: bring"),
         ({"evaluator": {"batch_size": "???"}}, "evaluator.batch_size must be a whole number"),
         ({"dataset": {"load": "???"}}, "dataset.load must name what to call"),
-        ({"precision": "???"}, "config.yaml: precision must be fp32 or bf16, got '???'"),
+        ({"precision": "???"}, "config.yaml: precision must be auto, fp32 or bf16, got '???'"),
         ({"data_root": None}, "data_root must be text, got None"),
     ],
     ids=str,
