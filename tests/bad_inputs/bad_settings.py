@@ -380,7 +380,7 @@ TRAINING = (
         "model.build.timesteps.std=0",
     ),
     setting(
-        "training.optimizers.denoiser: Invalid momentum: 1, it must be in [0, 1)",
+        "model.training.optimizers.denoiser: Invalid momentum: 1, it must be in [0, 1)",
         "model=v_diffusion_small",
         "+model.training.optimizers.denoiser.momentum=1",
     ),
