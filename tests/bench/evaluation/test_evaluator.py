@@ -24,7 +24,7 @@ from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Recorder
+from bench.runs.writer import Instruments, Recorder
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
 from bench.schema import COST, INTERVAL_METRICS, MEMORISATION
@@ -143,9 +143,9 @@ def test_a_class_without_training_images_is_named(digits: Dataset, tmp_path: Pat
         make_evaluator(part, tmp_path)
 
 
-def instruments(trainer: Trainer, path: Path) -> tuple[WandbLogger, TrainingProgress, PeakMemory]:
+def instruments(trainer: Trainer, path: Path) -> Instruments:
     mirror = WandbLogger(LoggerSettings(), path, "n", {})
-    return mirror, TrainingProgress("test"), PeakMemory(trainer.device)
+    return Instruments(mirror, TrainingProgress("test"), PeakMemory(trainer.device))
 
 
 def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
@@ -158,7 +158,7 @@ def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
             trainer,
             evaluator,
             {"dataset": "digits", "model": "gan", "seed": 0} | provenance(evaluator, trainer),
-            *instruments(trainer, path),
+            instruments(trainer, path),
             "python -m bench",
         )
         trainer.fit(recorder)
@@ -341,7 +341,7 @@ def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[s
             trainer,
             evaluator,
             {"dataset": "digits", "model": "stored", "seed": 0},
-            *instruments(trainer, path),
+            instruments(trainer, path),
             "python -m bench",
         )
         trainer.fit(recorder)

@@ -19,7 +19,7 @@ from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
-from bench.runs.writer import Recorder
+from bench.runs.writer import Instruments, Recorder
 from bench.runtime.atomic_files import csv_text
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
@@ -208,9 +208,7 @@ def record(dataset, path):
             trainer,
             evaluator,
             {"dataset": "digits", "model": "ddpm", "seed": 0} | provenance(evaluator, trainer),
-            wandb,
-            TrainingProgress("test"),
-            PeakMemory(trainer.device),
+            Instruments(wandb, TrainingProgress("test"), PeakMemory(trainer.device)),
             "python -m bench",
         )
         trainer.fit(recorder)

@@ -143,7 +143,8 @@ def test_no_figure_of_a_front_without_a_finite_fid(make_run):
     some = compare_runs(read_runs([path.parents[2]]))
     figure = sampling_figure(some, styles(some))
     assert figure is not None
-    assert [view.reading for view in figure.views] == ["On the line, the cheapest first: n (s)."] * 2
+    reading = "On the line, the cheapest first: n (s)."
+    assert [view.reading for view in figure.views] == [reading] * 2
     assert macro("section", "figure", figure, "f").count("On the line, the cheapest first") == 2
 
 
