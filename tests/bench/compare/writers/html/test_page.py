@@ -143,8 +143,9 @@ def test_no_figure_of_a_front_without_a_finite_fid(make_run):
     some = compare_runs(read_runs([path.parents[2]]))
     figure = sampling_figure(some, styles(some))
     assert figure is not None
-    assert [view.reading for view in figure.views] == ["On it, the cheapest first: n (s)."] * 2
-    assert macro("section", "figure", figure, "f").count("On it, the cheapest first") == 2
+    reading = "On the line, the cheapest first: n (s)."
+    assert [view.reading for view in figure.views] == [reading] * 2
+    assert macro("section", "figure", figure, "f").count("On the line, the cheapest first") == 2
 
 
 def test_keys_are_written_as_scripts_read_them():
@@ -172,7 +173,7 @@ def test_pictures_are_read_until_there_is_no_room(tmp_path, monkeypatch):
     assert [file.name for file in read] == ["0.png", "1.png", "2.png", "3.png"]
     text = macro("tables", "gallery", grids, held)
     assert text.count("<img") == 2
-    assert "not readable: 4 pictures" in text
+    assert "is unreadable: 4 pictures." in text
 
 
 @pytest.mark.parametrize(("size", "sharp"), [(64, True), (200, True), (550, False)])
