@@ -227,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
         "--older-than",
         type=float,
         metavar="DAYS",
-        help="with --clear: only what was not used for so many days",
+        help="with --clear: only what was not used for this number of days",
     )
     made.add_argument(
         "--cache-root",

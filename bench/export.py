@@ -136,7 +136,7 @@ def _generate(
     """Yield batches of images (B, H, W, C) uint8 or points (B, D) float32, `total` in all.
 
     Raises:
-        ValueError: there are not so many, or they are not finite.
+        ValueError: the sampler holds fewer samples, or they are not finite.
     """
     from bench.evaluation.sampling import SamplesNotFiniteError, batch_sizes, generate
     from bench.runtime.isolation import evaluating

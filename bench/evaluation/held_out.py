@@ -61,7 +61,7 @@ def held_out_scores(
 
 
 def _batches(split: Split, most: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """At most so many evenly spaced samples of a split, with their labels."""
+    """Evenly spaced samples of a split, at most the given number, with their labels."""
     size = min(len(split), most)
     chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (size,)
     for first in range(0, size, batch_size):

@@ -73,7 +73,7 @@ def trainer_of(
     checkpoint_seconds: float = 60.0,
     batch_size: int = 8,
 ) -> Trainer:
-    """A trainer of random images or points, whose budget is so many steps with one update each."""
+    """A trainer of random images or points with a budget of steps, one update each."""
     shape = shape_of(name)
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (64, *shape), dtype=np.uint8)
