@@ -2,10 +2,12 @@
 
 import copy
 import hashlib
+import importlib.util
 import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -324,3 +326,21 @@ def test_one_shift_for_all_samples_and_weights_that_are_not_contiguous():
     norm.weight.data = torch.arange(8.0)[::2]
     plain = F.batch_norm(x, None, None, norm.weight, norm.bias, training=True)
     assert torch.allclose(norm(x), plain, atol=1e-5)
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    """A container may be read-only and have no home: numba would refuse to cache."""
+
+    def refuse(self) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
+    spec = importlib.util.spec_from_file_location("models.layers.again", compiled.__file__)
+    assert spec is not None and spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    x, out = torch.full((1, 1, 1, 1), -3.0), torch.empty(1, 1, 1, 1)
+    ones = torch.ones(1)
+    addresses = (t.data_ptr() for t in (x, ones, ones, out))
+    again.activate(kernels.STORED[x.dtype], *addresses, 0, 1, (1, 1, 1), np.float32(0.5))
+    assert out.item() == -1
