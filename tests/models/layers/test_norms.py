@@ -336,7 +336,8 @@ def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
 
     monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
     spec = importlib.util.spec_from_file_location("models.layers.again", compiled.__file__)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
     x, out = torch.full((1, 1, 1, 1), -3.0), torch.empty(1, 1, 1, 1)
