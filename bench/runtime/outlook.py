@@ -11,8 +11,8 @@ from bench.runtime.progress import Forecast
 
 NEW, HALF_DONE, CONTINUED = "new", "half done", "continued"
 ENDED, REPEATED, WRONG = "ended", "repeated", "wrong"
-"""States of a run before a sweep: a continued one goes on from a finished run with a smaller budget,
-a repeated one is stood for by the run of another seed, a wrong one cannot start."""
+"""States of a run before a sweep: a continued one goes on from a finished run with less budget, a
+repeated one is stood for by the run of another seed, a wrong one cannot start."""
 
 DONE = (ENDED, REPEATED, WRONG)
 """States of runs that will take no time."""

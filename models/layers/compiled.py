@@ -29,7 +29,6 @@ from models.layers.loops import (
 )
 
 
-
 def _can_keep() -> bool:
     """Whether numba finds a folder for what it compiles: file systems may be read-only."""
     try:
