@@ -23,9 +23,11 @@ from omegaconf import DictConfig, open_dict
 
 from bench.choices import check_choices
 from bench.command_line import (
+    DRY_RUN,
     LAUNCHER,
     SWEEP,
     check_config_dir,
+    check_flags,
     check_names,
     expand,
     first_folder,
@@ -46,9 +48,6 @@ if TYPE_CHECKING:
     from bench.run import RunResult
     from bench.runtime.outlook import Outlook
     from bench.runtime.progress import TrainingProgress
-
-DRY_RUN = "--dry-run"
-"""The flag that has a command say what it would do, and do nothing."""
 
 log = logging.getLogger("bench")
 
@@ -270,6 +269,7 @@ def main() -> None:
     dry = len(arguments) < len(sys.argv) - 1
     try:
         check_names(arguments)
+        check_flags(arguments)
         check_config_dir(arguments)
         check_launcher(arguments)
         check_choices([argument for argument in arguments if key(argument) != SWEEP])

@@ -21,6 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.errors import nearest_of
 from bench.runtime.jobs import at_once, quoted
 
+DRY_RUN = "--dry-run"
+"""The flag that has a command say what it would do, and do nothing."""
+
 LAUNCHER = "hydra/launcher"
 """Override of who starts the jobs of a sweep."""
 
@@ -42,6 +45,22 @@ def check_names(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError as error:
             shown = os.fsencode(text).decode(errors="backslashreplace")
             raise ValueError(f"{what} {shown} is not UTF-8: rename the file or folder") from error
+
+
+def check_flags(arguments: Sequence[str]) -> None:
+    """Refuse flags that neither bench nor Hydra has.
+
+    Raises:
+        ValueError: naming the first such flag, and those that are near it.
+        SystemExit: Hydra does not take a flag's value, and has said so.
+    """
+    parser = get_args_parser()
+    _, more = parser.parse_known_args([word for word in arguments if word != DRY_RUN])
+    for word in more:
+        if word.startswith("-"):
+            flags = [flag for each in parser._actions for flag in each.option_strings]
+            known = [DRY_RUN, *(flag for flag in flags if flag.startswith("--"))]
+            raise ValueError(f"{word} is no flag: {nearest_of(word.partition('=')[0], known)}")
 
 
 def check_config_dir(arguments: Sequence[str]) -> None:

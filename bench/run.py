@@ -43,7 +43,7 @@ from bench.former import CLASS_LABELS, FORMER, recipe_hash
 from bench.runs.announcements import announce, warn_of_classifier
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.provenance import provenance
-from bench.runs.shorter import continue_shorter
+from bench.runs.shorter import continue_shorter, expect_shorter
 from bench.runs.trust import trusting
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.which import (
@@ -58,7 +58,15 @@ from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
-from bench.runtime.outlook import ENDED, HALF_DONE, NEW, REPEATED, Outlook, Planned
+from bench.runtime.outlook import (
+    CONTINUED,
+    ENDED,
+    HALF_DONE,
+    NEW,
+    REPEATED,
+    Outlook,
+    Planned,
+)
 from bench.runtime.progress import Forecast, TrainingProgress
 from bench.schema import eval_columns
 from bench.training.callbacks import Observer, SilentObserver
@@ -305,6 +313,9 @@ class _Job:
             samplers_at(trainer.model, last=False),
         )
         built = try_extractors(options, dataset, self.device, cache_root(self.settings))
+        planned = replace(planned, state=HALF_DONE if trainer.spent.step else NEW)
+        if expect_shorter(self.path, trainer, self.config, BEFORE_DATA):
+            planned = replace(planned, state=CONTINUED)
         return self._with_times(planned, trainer, dataset, options, built, known, processes)
 
     def _with_times(
@@ -327,7 +338,6 @@ class _Job:
         return replace(
             planned,
             kind=kind,
-            state=HALF_DONE if trainer.spent.step else NEW,
             forecast=replace(known[kind], points=trainer.points),
             exact=list(trainer.budget.limits()) == ["seconds"],
             share=trainer.progress if trainer.phases else 0.0,

@@ -74,7 +74,8 @@ def test_a_sweep_of_both_families_ends_in_a_table(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "▶ run 1 of " in done.stderr
         assert re.search(
-            r"✓ \w+ seed=1 · FID \(domain\) [\d.]+ · [\d.]+ s \+ [\d.]+ s", done.stderr
+            r"✓ \w+ seed=1 · FID \(domain\) [\d.]+, classifier error 0.71 % · [\d.]+ s \+ [\d.]+ s",
+            done.stderr,
         )
         assert "FID" in done.stdout  # the table
         assert "python -m bench.compare results/runs/digits --open" in done.stdout

@@ -13,7 +13,7 @@ from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import judge
 from bench.compare.comparison import compare_runs
 from bench.compare.outputs import CLAIMS, REPORT, write_all
-from bench.compare.protocols import check_fields, split_runs, split_title
+from bench.compare.protocols import check_fields, differing, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
@@ -240,23 +240,28 @@ def compare(
 def show_runs(paths: Sequence[Path]) -> None:
     """Print the tables of some runs and the command that makes their report; write nothing.
 
-    Runs that cannot share a table are said to be so in one sentence.
+    Runs that cannot share a table, such as those of several budgets, have one for each value.
 
     Args:
         paths: run directories.
     """
     by_dataset: dict[str, list[Run]] = {}
+    mixed: dict[str, None] = {}
     with words():
         console = make_console()
         try:
             for run in read_runs(paths):
                 by_dataset.setdefault(run.dataset, []).append(run)
             for _, runs in sorted(by_dataset.items()):
-                show_briefly(console, compare_runs(runs, {}))
+                fields = differing(runs)
+                mixed |= dict.fromkeys(fields)
+                for values, group in split_runs(runs, fields):
+                    show_briefly(console, compare_runs(group, values))
         except ValueError as error:
             print(printable(f"no table: {error}"))
         folders = sorted({run.path.parents[2] for runs in by_dataset.values() for run in runs})
-        named = shlex.join(["python", "-m", "bench.compare", *map(str, folders)])
+        options = [word for field in mixed for word in ("--allow-mixed", field)]
+        named = shlex.join(["python", "-m", "bench.compare", *map(str, folders), *options])
         print(printable(f"Report with figures and samples: {named} --open"))
 
 

@@ -49,6 +49,11 @@ def check_protocol(runs: Sequence[Run], mixed: Collection[str] = ()) -> None:
             )
 
 
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The protocol fields on which runs disagree."""
+    return [field for field in PROTOCOL if len(_values(runs, field)) > 1]
+
+
 def split_runs(
     runs: Sequence[Run], mixed: Collection[str] = ()
 ) -> list[tuple[dict[str, str], list[Run]]]:

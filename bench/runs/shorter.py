@@ -66,6 +66,39 @@ def continue_shorter(
         log.warning("⚠ %s is not continued with the larger budget (%s): %s", path, why, AGAIN)
 
 
+def expect_shorter(
+    run: Path, trainer: Trainer, config: Mapping[str, Any], may_differ: Collection[str]
+) -> bool:
+    """Have a trainer stand where `continue_shorter` would have it go on, for a plan.
+
+    Nothing is copied. What is known only with features of the data is not compared.
+
+    Args:
+        run: directory of the new run.
+        trainer: not yet trained; its counters are set, its weights are not.
+        config: see `continue_shorter`, as is may_differ.
+        may_differ: see config.
+
+    Returns:
+        Whether there is such a run.
+    """
+    if not trainer.phases or trainer.spent.step:
+        return False
+    path = _longest(run, config, may_differ, trainer.budget)
+    if path is None or not any((path / "checkpoints").glob("step=*.pt")):
+        return False
+    try:
+        with RunDirectory(path, reading=True) as shorter:
+            rows, why = shorter.eval_rows(), _obstacle(shorter, trainer, {})
+    except (ValueError, OSError, RunInUseError):
+        return False
+    if why:
+        return False
+    trainer.spent = _spent(rows)
+    trainer.earlier = Earlier(trainer.spent.point, trainer.spent.share(trainer.budget))
+    return True
+
+
 def _longest(
     run: Path, config: Mapping[str, Any], may_differ: Collection[str], budget: Budget
 ) -> Path | None:
@@ -89,10 +122,10 @@ def _longest(
 
 def _spent(rows: Sequence[Mapping[str, str]]) -> Spent:
     """What the run of these rows had spent at its last evaluation point."""
-    names = {"images": int, "train_seconds": float, "train_flops": float}
+    names = {"step": int, "images": int, "train_seconds": float, "train_flops": float}
     last = max(rows, key=lambda row: int(row["checkpoint"]), default={})
-    values = {name: kind(last.get(name) or 0) for name, kind in names.items()}
-    return Spent(0, values["images"], values["train_seconds"], values["train_flops"])
+    values = [kind(last.get(name) or 0) for name, kind in (names | {"checkpoint": int}).items()]
+    return Spent(*values)
 
 
 def _obstacle(shorter: RunDirectory, trainer: Trainer, columns: Mapping[str, Any]) -> str:

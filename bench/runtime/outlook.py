@@ -9,9 +9,10 @@ from bench.runtime.jobs import Outcome
 from bench.runtime.printing import duration
 from bench.runtime.progress import Forecast
 
-NEW, HALF_DONE, ENDED, REPEATED, WRONG = "new", "half done", "ended", "repeated", "wrong"
-"""States of a run before a sweep: a repeated one is stood for by the run of another seed, a wrong
-one cannot start."""
+NEW, HALF_DONE, CONTINUED = "new", "half done", "continued"
+ENDED, REPEATED, WRONG = "ended", "repeated", "wrong"
+"""States of a run before a sweep: a continued one goes on from a finished run with less budget, a
+repeated one is stood for by the run of another seed, a wrong one cannot start."""
 
 DONE = (ENDED, REPEATED, WRONG)
 """States of runs that will take no time."""
@@ -19,6 +20,7 @@ DONE = (ENDED, REPEATED, WRONG)
 _SAID = {
     ENDED: "ended already",
     HALF_DONE: "half done",
+    CONTINUED: "continued from a smaller budget",
     REPEATED: "that would repeat another one",
     WRONG: "that cannot start",
 }

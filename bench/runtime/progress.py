@@ -76,7 +76,7 @@ class TrainingProgress:
         self.others: Callable[[float | None], float | None] | None = None
         self._share = self._seconds = 0.0
         self._rate: float | None = None
-        self._doing: tuple[str, ...] = ()
+        self._doing: tuple[str, ...] = ("starting",)  # until the first step or evaluation
         self._note = self._score = self._warning = ""
         self._evaluated = 0
         self._pace = 1.0  # what evaluations took, in units of the forecast
@@ -93,12 +93,16 @@ class TrainingProgress:
 
     def step(self, share: float, images: int, seconds: float) -> None:
         """Take in the share of the budget spent, in [0, 1], images and training seconds."""
+        self._doing = ()
+        self._spent(share, images, seconds)
+
+    def _spent(self, share: float, images: int, seconds: float) -> None:
         self._share, self._seconds = share, seconds
         self._rate = images / seconds if seconds > 0 else None
 
     def resumed(self, share: float, images: int, seconds: float, evaluated: int) -> None:
         """Take in how far an earlier call came, with its evaluation points."""
-        self.step(share, images, seconds)
+        self._spent(share, images, seconds)
         self._evaluated = evaluated
 
     def losses(self, losses: Mapping[str, float]) -> None:

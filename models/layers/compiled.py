@@ -28,7 +28,18 @@ from models.layers.loops import (
     through_norm,
 )
 
-CALLABLE = {**LANES, "nogil": True, "cache": True}
+
+def _can_keep() -> bool:
+    """Whether numba finds a folder for what it compiles: file systems may be read-only."""
+    try:
+        njit(lambda: None, cache=True)
+    except RuntimeError:
+        return False
+    return True
+
+
+CALLABLE = {**LANES, "nogil": True, "cache": _can_keep()}
+"""Options of the loops; without a folder they are compiled anew in every process."""
 
 LOOPS = "84ab32c80e59efaa"
 """Start of the SHA-256 of loops.py. Numba renews its cache only when the file of the loop that was

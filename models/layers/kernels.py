@@ -70,7 +70,7 @@ def usable(*tensors: Tensor | None) -> bool:
         and not torch._C._are_functorch_transforms_active()
         and not torch.compiler.is_compiling()
         and not torch._C._is_tracing()
-        and all(t is None or t.dtype == torch.float32 for t in tensors[2:])
+        and all(t is None or (t.dtype == torch.float32 and t.is_contiguous()) for t in tensors[2:])
         and available()
     )
 

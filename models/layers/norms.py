@@ -75,19 +75,22 @@ class GroupNorm(nn.GroupNorm):
             shift: added to every pixel before the norm, (B, C).
         """
         if shift is not None:
-            shift = shift.to(torch.promote_types(x.dtype, torch.float32))
+            shift = shift.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
         options = self.num_groups, self.eps, self.activation
-        if _alike(x, skip) and usable(x, skip, shift, self.weight, self.bias):
+        inputs = x, skip, shift, self.weight, self.bias
+        if usable(*inputs) and _fit(x, skip, shift, self.num_channels):
             images = [None if t is None else channels_last(t) for t in (x, skip)]
-            shift = None if shift is None else shift.contiguous()
             return _GroupNorm.apply(*images, shift, self.weight, self.bias, *options)
         joined = x if skip is None else torch.cat([x, skip], dim=1)
         return _normalise(joined, shift, self.weight, self.bias, options), joined
 
 
-def _alike(x: Tensor, skip: Tensor | None) -> bool:
-    """Whether both are of one type."""
-    return skip is None or skip.dtype == x.dtype
+def _fit(x: Tensor, skip: Tensor | None, shift: Tensor | None, channels: int) -> bool:
+    """Whether types and shapes are those that the kernels take, which read memory unchecked."""
+    B, C, H, W = x.shape
+    joined = skip is None or (skip.dtype == x.dtype and skip.shape == (B, channels - C, H, W))
+    shifted = shift is None or shift.shape == (B, channels)
+    return joined and shifted and (channels == C or skip is not None)
 
 
 def _normalise(
@@ -191,7 +194,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             weight, bias = ones, torch.zeros_like(ones)
         gradients = torch.is_grad_enabled() and not self.training
         single = self.training and input.numel() == input.shape[1]  # torch refuses it
-        if gradients or single or not usable(input, None, weight, bias, self.running_mean):
+        fit = usable(input, None, weight, bias, self.running_mean) and len(weight) == input.shape[1]
+        if gradients or single or not fit:
             return self.activation(super().forward(input))
         x = channels_last(input)
         if self.training:

@@ -537,6 +537,11 @@ COMMAND_LINE = (
         "experiment=families",
         "sweep=rael",
     ),
+    line(
+        "--dryrun is no flag: did you mean --dry-run? There are --dry-run, …",
+        "dataset=digits",
+        "--dryrun",
+    ),
     line("budget=short names no budget: there is default", "budget=short"),
     line(
         "hydra/launcher=basik names no launcher: did you mean basic? There are basic, …",

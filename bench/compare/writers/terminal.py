@@ -9,7 +9,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.compare.cells import NOTHING, exact
-from bench.compare.comparison import Comparison, Entry
+from bench.compare.comparison import DISTURBED, WARNING, Comparison, Entry
+from bench.compare.read import MOST_WAITING
 from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import ARROWS, Measure, measure, measures, with_values
 from bench.compare.topics.modes import perfect_scores
@@ -46,6 +47,14 @@ OPTIONAL_BESIDE_MODES = (
 """The same for data sets with mode coverage, whose columns are always shown."""
 
 
+MARKS = {
+    WARNING: f"{WARNING} signs of collapse or copying: see the report.",
+    DISTURBED: f"{DISTURBED} training waited for a core for more than {MOST_WAITING:.0%} of its "
+    "seconds: see the report.",
+}
+"""What marks of models mean, in a table without notes."""
+
+
 class PipedConsole(Console):
     """A console that raises an error on a broken pipe; rich's own ends the program."""
 
@@ -72,7 +81,7 @@ def show(console: Console, comparison: Comparison) -> None:
 
 
 def show_briefly(console: Console, comparison: Comparison) -> None:
-    """Print one table without its notes, or a line for each entry where no table fits."""
+    """Print one table, or a line for each entry where no table fits, and what its marks mean."""
     table = fitting_table(console, comparison)
     unlimited = console.options.update(width=10_000)
     if console.measure(table, options=unlimited).maximum <= console.width:
@@ -84,7 +93,8 @@ def show_briefly(console: Console, comparison: Comparison) -> None:
             values = [f"{m.heading} {short_value(entry, m)}" for m in scores] or [entry.status]
             named = (comparison.marked(entry), *((entry.sampler,) if entry.sampler else ()))
             console.print(Text(printable(" · ".join((*named, *values)))))
-    for sentence in _blind(comparison):
+    shown = " ".join(map(comparison.marked, comparison.entries)).split()
+    for sentence in (*_blind(comparison), *(said for mark, said in MARKS.items() if mark in shown)):
         console.print(Text(f"  {printable(sentence)}", style="yellow"))
 
 

@@ -22,6 +22,7 @@ from bench.evaluation.extractors.classifier import (
 from bench.evaluation.extractors.classifier_training import (
     ClassifierRecipe,
     default_recipe,
+    former_recipe,
     train_classifier,
 )
 from bench.evaluation.extractors.downloads import reason
@@ -184,10 +185,20 @@ def _trained_here(
 
 
 def _path(dataset: Dataset, cache_dir: Path) -> Path:
-    """Where its classifier is kept: all that training depends on, except the machine, names it."""
-    depends_on = repr((_FORMAT, _SEED, dataset.num_classes, _recipe(dataset)))
-    key = hashlib.sha256(depends_on.encode()).hexdigest()[:8]
-    return cache_dir / "classifiers" / f"{dataset.name}-{dataset.hash}-{key}.safetensors"
+    """Where its classifier is kept: all that training depends on, except the machine, names it.
+
+    One that an earlier version has trained by its longer recipe stays in use, so that runs of then
+    go on with the classifier that scored them.
+    """
+    recipe = _recipe(dataset)
+    paths = []
+    for each in (former_recipe(recipe, len(dataset.train)), recipe):
+        depends_on = repr((_FORMAT, _SEED, dataset.num_classes, each))
+        key = hashlib.sha256(depends_on.encode()).hexdigest()[:8]
+        name = f"{dataset.name}-{dataset.hash}-{key}.safetensors"
+        paths.append(cache_dir / "classifiers" / name)
+    former, present = paths
+    return former if former.exists() else present
 
 
 def stand_in(

@@ -133,3 +133,12 @@ def test_one_run_far_up_is_refused_in_a_sentence_too(make_run, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ProtocolError, match="'1 s' in a, '2 s' in b"):
         split_runs(read_runs([tmp_path.relative_to(tmp_path)]))
+
+
+def test_a_sweep_over_budgets_ends_with_a_table_for_each(budgets, capsys):
+    cli.show_runs([run.path for run in read_runs([budgets])])
+    printed = capsys.readouterr().out
+    assert "digits, training budget: 60 s" in printed
+    assert "digits, training budget: 120 s" in printed
+    folder = budgets / "digits"
+    assert f"python -m bench.compare {folder} --allow-mixed budget --open" in printed

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from in_process import bench
+from in_process import bench, compose
 
+from bench.run import dry_run
 from bench.runs.directory import RunDirectory
+from bench.runtime.outlook import CONTINUED, NEW
 from bench.training import checkpoint
 from bench.training.trainer import Trainer
 
@@ -174,3 +176,18 @@ def test_only_a_smaller_budget_is_continued(tmp_path, monkeypatch):
     steps = trained(monkeypatch)
     run(tmp_path, "budget.images=1280", "budget.checkpoints=2")  # the same budget, other points
     assert steps == list(range(20))
+
+
+def test_a_plan_counts_what_is_left_after_the_shorter_run(tmp_path):
+    more = ("budget.seconds=6", "budget.checkpoints=2")
+    given = [*QUICK, f"results_root={tmp_path}", *more]
+    assert dry_run(compose(*given), given, known={}).training == 6
+    run(tmp_path, "budget.seconds=2", "budget.checkpoints=1")
+    before = content(tmp_path)
+    planned = dry_run(compose(*given), given, known={})
+    assert planned.state == CONTINUED
+    assert planned.training == pytest.approx(4, abs=0.5)
+    assert (planned.evaluated, planned.forecast.points) == (1, 3)
+    assert content(tmp_path) == before
+    anew = dry_run(compose(*given, COSINE), [*given, COSINE], known={})
+    assert (anew.state, anew.training) == (NEW, 6)

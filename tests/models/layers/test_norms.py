@@ -2,10 +2,12 @@
 
 import copy
 import hashlib
+import importlib.util
 import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -292,3 +294,54 @@ def test_kernels_are_compiled_before_training_without_touching_memory(precision)
 def test_what_numba_keeps_is_renewed_with_the_parts_of_its_loops():
     parts = hashlib.sha256(Path(loops.__file__).read_bytes()).hexdigest()[:16]
     assert parts == compiled.LOOPS, "write the new hash into models/layers/compiled.py"
+
+
+WRONG_SHAPES = {
+    "channels": lambda: layer(2, 4, NONE)(torch.randn(2, 6, 3, 3)),
+    "pixels of skip": lambda: layer(2, 4, NONE).joining(
+        torch.randn(2, 2, 3, 3), torch.randn(2, 2, 2, 3)
+    ),
+    "batch of skip": lambda: layer(2, 4, NONE).joining(
+        torch.randn(2, 2, 3, 3), torch.randn(1, 2, 3, 3)
+    ),
+    "shift": lambda: layer(2, 4, NONE)(torch.randn(2, 4, 3, 3), torch.randn(3, 4)),
+    "channels of batch norm": lambda: BatchNorm2d(4)(torch.randn(2, 6, 3, 3)),
+    "channels of batch norm in eval mode": lambda: BatchNorm2d(4).eval()(torch.randn(2, 6, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SHAPES)
+def test_wrong_shapes_are_refused_and_not_read(case):
+    """The kernels read memory by address: a shape that does not fit must not reach them."""
+    with torch.no_grad(), pytest.raises(RuntimeError):
+        WRONG_SHAPES[case]()
+
+
+def test_one_shift_for_all_samples_and_weights_that_are_not_contiguous():
+    made, x, shift = layer(2, 4, NONE), torch.randn(3, 4, 2, 2), torch.randn(1, 4)
+    made.weight.data = torch.arange(8.0)[::2]
+    plain = F.group_norm(x + shift[:, :, None, None], 2, made.weight, made.bias)
+    assert torch.allclose(made(x, shift), plain, atol=1e-5)
+    norm = BatchNorm2d(4)
+    norm.weight.data = torch.arange(8.0)[::2]
+    plain = F.batch_norm(x, None, None, norm.weight, norm.bias, training=True)
+    assert torch.allclose(norm(x), plain, atol=1e-5)
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    """A container may be read-only and have no home: numba would refuse to cache."""
+
+    def refuse(self) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("numba.core.caching._CacheLocator.ensure_cache_path", refuse)
+    spec = importlib.util.spec_from_file_location("models.layers.again", compiled.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    x, out = torch.full((1, 1, 1, 1), -3.0), torch.empty(1, 1, 1, 1)
+    ones = torch.ones(1)
+    addresses = (t.data_ptr() for t in (x, ones, ones, out))
+    again.activate(kernels.STORED[x.dtype], *addresses, 0, 1, (1, 1, 1), np.float32(0.5))
+    assert out.item() == -1

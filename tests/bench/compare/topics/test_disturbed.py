@@ -12,6 +12,7 @@ from bench.compare.topics.columns import best_entries, measure
 from bench.compare.topics.page import notes
 from bench.compare.topics.pairs import compare_pairs
 from bench.compare.topics.recommendation import recommendation
+from bench.compare.writers.terminal import make_console, show_briefly
 
 SECONDS = PROTOCOL | {"budget": "seconds=120"}
 IMAGES = PROTOCOL | {"budget": "images=180000"}
@@ -81,3 +82,13 @@ def test_files_of_earlier_versions_do_not_say(make_run, tmp_path):
     run = read_run(path)
     assert math.isnan(run.waiting)
     assert not run.disturbed
+
+
+def test_the_table_after_a_sweep_says_what_its_marks_mean(compared, capsys):
+    show_briefly(make_console(), compared(3))
+    said = capsys.readouterr().out
+    assert "dcgan †" in said
+    assert "† training waited for a core for more than 10% of its seconds: see the report." in said
+    assert "⚠" not in said
+    show_briefly(make_console(), compared(0))
+    assert "†" not in capsys.readouterr().out

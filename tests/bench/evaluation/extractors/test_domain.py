@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from tiny_datasets import tiny_dataset, tiny_stack
 
 from bench.data.sources import load_digits
-from bench.evaluation.extractors import domain
+from bench.evaluation.extractors import classifier_training, domain
 from bench.evaluation.extractors.base import extract
 from bench.evaluation.extractors.classifier import (
     DomainClassifier,
@@ -15,6 +15,7 @@ from bench.evaluation.extractors.classifier import (
     load_classifier,
     save_classifier,
 )
+from bench.evaluation.extractors.classifier_training import ClassifierRecipe
 from bench.evaluation.extractors.domain import SHIPPED, StackedExtractor
 from bench.evaluation.extractors.registry import build_extractor
 
@@ -49,6 +50,26 @@ def test_domain_of_another_dataset_is_trained_once(tmp_path, monkeypatch):
     assert path.name.startswith(f"digits-{data.hash}-")
 
 
+def test_the_classifier_of_an_earlier_version_stays_in_use(tmp_path, monkeypatch):
+    """Small sets were shown their classifier in up to 100 epochs; runs of then go on with it."""
+    epochs = []
+
+    def train_classifier(train, num_classes, *, recipe, **_):
+        epochs.append(recipe.epochs)
+        return initialised(data.shape, num_classes, 4, seed=len(epochs))
+
+    monkeypatch.setattr(domain, "train_classifier", train_classifier)
+    monkeypatch.setattr(classifier_training, "FEW_PIXELS", 1)  # as if there were many
+    data = tiny_dataset()
+    of_then = ClassifierRecipe(100, batch_size=64, peak_lr=0.05, width=16, flip=False, shift=1)
+    with monkeypatch.context() as before:
+        before.setattr(domain, "default_recipe", lambda *_, flip: of_then)
+        former = build(data, tmp_path)
+    assert build(data, tmp_path).hash == former.hash
+    assert build(data, tmp_path / "empty").hash != former.hash
+    assert epochs == [100, 20]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -79,17 +100,17 @@ def test_a_classifier_is_kept_for_its_recipe_alone(tmp_path, monkeypatch):
     data, trained = tiny_dataset(), []
 
     def train_classifier(train, num_classes, *, recipe, **_):
-        trained.append(recipe.epochs)
+        trained.append(recipe.width)
         return initialised(data.shape, num_classes, 4, seed=0)
 
     monkeypatch.setattr(domain, "train_classifier", train_classifier)
     build(data, tmp_path)
     usual = domain.default_recipe
     monkeypatch.setattr(
-        domain, "default_recipe", lambda *args, **kwargs: replace(usual(*args, **kwargs), epochs=3)
+        domain, "default_recipe", lambda *args, **kwargs: replace(usual(*args, **kwargs), width=3)
     )
     build(data, tmp_path)
-    assert trained == [100, 3]
+    assert trained == [16, 3]
 
 
 def test_a_damaged_classifier_is_trained_again(tmp_path, monkeypatch, caplog):
