@@ -20,17 +20,17 @@ from models.layers.loops import (
     LANES,
     Float,
     at,
-    channel_moments,
-    join_channels,
+    moments,
+    over_channels,
     scale_and_activate,
-    split_channels,
     through_activation,
+    through_both,
     through_norm,
 )
 
 CALLABLE = {**LANES, "nogil": True, "cache": True}
 
-LOOPS = "84ab32c80e59efaa"
+LOOPS = "8b79eb749b9b1e6b"
 """Start of the SHA-256 of loops.py. Numba renews its cache only when the file of the loop that was
 called changes, so this line must change with that file."""
 
@@ -74,9 +74,8 @@ def group_norm(
     means, spreads = np.empty(C, Float), np.empty(C, Float)
     scale, offset = np.empty(C, Float), np.empty(C, Float)
     for n in range(start, stop):
-        if C_skip:
-            join_channels(x_[n], skip_[n], joined_[n])
-        channel_moments(joined_[n], scale, means, spreads)
+        over_channels(moments, C_x, (x_[n], 0, means, spreads))
+        over_channels(moments, C_skip, (skip_[n], C_x, means, spreads))
         for c in range(C):
             if shift:
                 means[c] += shift_[n, c]
@@ -95,7 +94,9 @@ def group_norm(
                 offset[c] = bias_[c] - m * scale[c]
                 if shift:
                     offset[c] += shift_[n, c] * scale[c]
-        scale_and_activate(joined_[n], scale, offset, silu, slope, out_[n])
+        others = scale, offset, silu, slope, out_[n], joined_[n, : P if C_skip else 0]
+        over_channels(scale_and_activate, C_x, (x_[n], 0, *others))
+        over_channels(scale_and_activate, C_skip, (skip_[n], C_x, *others))
 
 
 @njit(**CALLABLE)
@@ -143,7 +144,6 @@ def group_norm_backward(
     to_weight_ = carray(at(to_weight, Float(0)), (B, C))
     to_bias_ = carray(at(to_bias, Float(0)), (B, C))
     kept = np.empty((P, C), Float)
-    both = np.empty_like(joined_[0])
     scale, offset = np.empty(C, Float), np.empty(C, Float)
     w, b = np.empty(C, Float), np.empty(C, Float)
     sums, dots = np.empty(C, Float), np.empty(C, Float)
@@ -166,7 +166,8 @@ def group_norm_backward(
                     Float(P) * (mean_[n, c] - m) * scale[c]
                 )  # sum of the normalised values
         norm = scale, offset, w, b
-        through_activation(joined_[n], grad_[n], norm, silu, slope, kept, sums, dots)
+        given = joined_[n], grad_[n], norm, silu, slope, kept, sums, dots
+        over_channels(through_activation, C, given)
         for g in range(G):
             mean_grad, mean_dot = Float(0), Float(0)
             for c in range(g * width, (g + 1) * width):
@@ -180,10 +181,9 @@ def group_norm_backward(
                 total = w[c] * sums[c] - Float(P) * mean_grad - mean_dot * constant[c]
                 to_shift_[n, c] = scale[c] * total
                 constant[c] = -scale[c] * (mean_grad + offset[c] * mean_dot)
-        into = both if C_skip else to_x_[n]
-        through_norm(joined_[n], kept, direct_[n], by_grad, by_x, constant, into)
-        if C_skip:
-            split_channels(into, to_x_[n], to_skip_[n])
+        others = kept, direct_[n], (by_grad, by_x, constant)
+        over_channels(through_norm, C_x, (joined_[n], 0, *others, to_x_[n]))
+        over_channels(through_norm, C_skip, (joined_[n], C_x, *others, to_skip_[n]))
 
 
 @njit(**CALLABLE)
@@ -203,9 +203,8 @@ def batch_moments(like, x, means, spreads, start, stop, sizes):
     x_ = carray(at(x, like), (B, P, C))
     means_ = carray(at(means, Float(0)), (B, C))
     spreads_ = carray(at(spreads, Float(0)), (B, C))
-    pivot = np.empty(C, Float)
     for n in range(start, stop):
-        channel_moments(x_[n], pivot, means_[n], spreads_[n])
+        over_channels(moments, C, (x_[n], 0, means_[n], spreads_[n]))
 
 
 @njit(**CALLABLE)
@@ -295,7 +294,8 @@ def activate(like, x, scale, offset, out, start, stop, sizes, slope):
     x_, out_ = carray(at(x, like), (B, P, C)), carray(at(out, like), (B, P, C))
     scale_, offset_ = carray(at(scale, Float(0)), (C,)), carray(at(offset, Float(0)), (C,))
     for n in range(start, stop):
-        scale_and_activate(x_[n], scale_, offset_, 0, slope, out_[n])
+        others = scale_, offset_, 0, slope, out_[n], x_[n, :0]
+        over_channels(scale_and_activate, C, (x_[n], 0, *others))
 
 
 @njit(**CALLABLE)
@@ -320,9 +320,10 @@ def batch_gradient_sums(like, x, grad, norm, sums, dots, start, stop, sizes, slo
     norm_ = carray(at(norm, Float(0)), (4, C))
     sums_, dots_ = carray(at(sums, Float(0)), (B, C)), carray(at(dots, Float(0)), (B, C))
     parts = norm_[0], norm_[1], norm_[2], norm_[3]
-    kept = np.empty((P, C), Float)
+    kept = np.empty((0, C), Float)
     for n in range(start, stop):
-        through_activation(x_[n], grad_[n], parts, 0, slope, kept, sums_[n], dots_[n])
+        given = x_[n], grad_[n], parts, 0, slope, kept, sums_[n], dots_[n]
+        over_channels(through_activation, C, given)
 
 
 @njit(**CALLABLE)
@@ -344,12 +345,12 @@ def batch_gradients(like, x, grad, norm, factors, out, start, stop, sizes, slope
     B, P, C = sizes
     x_, grad_ = carray(at(x, like), (B, P, C)), carray(at(grad, like), (B, P, C))
     out_ = carray(at(out, like), (B, P, C))
-    norm_, factors_ = carray(at(norm, Float(0)), (4, C)), carray(at(factors, Float(0)), (3, C))
+    norm_ = carray(at(norm, Float(0)), (4, C))
+    factors_ = carray(at(factors, Float(0)), (3, C))
     parts = norm_[0], norm_[1], norm_[2], norm_[3]
-    kept, unused = np.empty((P, C), Float), np.empty((2, C), Float)
+    rows = factors_[0], factors_[1], factors_[2]
     for n in range(start, stop):
-        through_activation(x_[n], grad_[n], parts, 0, slope, kept, unused[0], unused[1])
-        through_norm(x_[n], kept, x_[n, :0], factors_[0], factors_[1], factors_[2], out_[n])
+        over_channels(through_both, C, (x_[n], grad_[n], parts, slope, rows, out_[n]))
 
 
 def compile_for(like):
