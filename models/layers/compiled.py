@@ -21,7 +21,7 @@ from models.layers.loops import (
     Float,
     at,
     moments,
-    over_channels,
+    over_image,
     scale_and_activate,
     through_activation,
     through_both,
@@ -30,7 +30,7 @@ from models.layers.loops import (
 
 CALLABLE = {**LANES, "nogil": True, "cache": True}
 
-LOOPS = "8b79eb749b9b1e6b"
+LOOPS = "83a03e67970ad844"
 """Start of the SHA-256 of loops.py. Numba renews its cache only when the file of the loop that was
 called changes, so this line must change with that file."""
 
@@ -74,8 +74,8 @@ def group_norm(
     means, spreads = np.empty(C, Float), np.empty(C, Float)
     scale, offset = np.empty(C, Float), np.empty(C, Float)
     for n in range(start, stop):
-        over_channels(moments, C_x, (x_[n], 0, means, spreads))
-        over_channels(moments, C_skip, (skip_[n], C_x, means, spreads))
+        over_image(moments, P, C_x, (x_[n], 0, means, spreads))
+        over_image(moments, P, C_skip, (skip_[n], C_x, means, spreads))
         for c in range(C):
             if shift:
                 means[c] += shift_[n, c]
@@ -95,8 +95,8 @@ def group_norm(
                 if shift:
                     offset[c] += shift_[n, c] * scale[c]
         others = scale, offset, silu, slope, out_[n], joined_[n, : P if C_skip else 0]
-        over_channels(scale_and_activate, C_x, (x_[n], 0, *others))
-        over_channels(scale_and_activate, C_skip, (skip_[n], C_x, *others))
+        over_image(scale_and_activate, P, C_x, (x_[n], 0, *others))
+        over_image(scale_and_activate, P, C_skip, (skip_[n], C_x, *others))
 
 
 @njit(**CALLABLE)
@@ -167,7 +167,7 @@ def group_norm_backward(
                 )  # sum of the normalised values
         norm = scale, offset, w, b
         given = joined_[n], grad_[n], norm, silu, slope, kept, sums, dots
-        over_channels(through_activation, C, given)
+        over_image(through_activation, P, C, given)
         for g in range(G):
             mean_grad, mean_dot = Float(0), Float(0)
             for c in range(g * width, (g + 1) * width):
@@ -182,8 +182,8 @@ def group_norm_backward(
                 to_shift_[n, c] = scale[c] * total
                 constant[c] = -scale[c] * (mean_grad + offset[c] * mean_dot)
         others = kept, direct_[n], (by_grad, by_x, constant)
-        over_channels(through_norm, C_x, (joined_[n], 0, *others, to_x_[n]))
-        over_channels(through_norm, C_skip, (joined_[n], C_x, *others, to_skip_[n]))
+        over_image(through_norm, P, C_x, (joined_[n], 0, *others, to_x_[n]))
+        over_image(through_norm, P, C_skip, (joined_[n], C_x, *others, to_skip_[n]))
 
 
 @njit(**CALLABLE)
@@ -204,7 +204,7 @@ def batch_moments(like, x, means, spreads, start, stop, sizes):
     means_ = carray(at(means, Float(0)), (B, C))
     spreads_ = carray(at(spreads, Float(0)), (B, C))
     for n in range(start, stop):
-        over_channels(moments, C, (x_[n], 0, means_[n], spreads_[n]))
+        over_image(moments, P, C, (x_[n], 0, means_[n], spreads_[n]))
 
 
 @njit(**CALLABLE)
@@ -295,7 +295,7 @@ def activate(like, x, scale, offset, out, start, stop, sizes, slope):
     scale_, offset_ = carray(at(scale, Float(0)), (C,)), carray(at(offset, Float(0)), (C,))
     for n in range(start, stop):
         others = scale_, offset_, 0, slope, out_[n], x_[n, :0]
-        over_channels(scale_and_activate, C, (x_[n], 0, *others))
+        over_image(scale_and_activate, P, C, (x_[n], 0, *others))
 
 
 @njit(**CALLABLE)
@@ -320,10 +320,10 @@ def batch_gradient_sums(like, x, grad, norm, sums, dots, start, stop, sizes, slo
     norm_ = carray(at(norm, Float(0)), (4, C))
     sums_, dots_ = carray(at(sums, Float(0)), (B, C)), carray(at(dots, Float(0)), (B, C))
     parts = norm_[0], norm_[1], norm_[2], norm_[3]
-    kept = np.empty((0, C), Float)
+    none = np.empty((0, C), Float)
     for n in range(start, stop):
-        given = x_[n], grad_[n], parts, 0, slope, kept, sums_[n], dots_[n]
-        over_channels(through_activation, C, given)
+        given = x_[n], grad_[n], parts, 0, slope, none, sums_[n], dots_[n]
+        over_image(through_activation, P, C, given)
 
 
 @njit(**CALLABLE)
@@ -350,7 +350,7 @@ def batch_gradients(like, x, grad, norm, factors, out, start, stop, sizes, slope
     parts = norm_[0], norm_[1], norm_[2], norm_[3]
     rows = factors_[0], factors_[1], factors_[2]
     for n in range(start, stop):
-        over_channels(through_both, C, (x_[n], grad_[n], parts, slope, rows, out_[n]))
+        over_image(through_both, P, C, (x_[n], grad_[n], parts, slope, rows, out_[n]))
 
 
 def compile_for(like):

@@ -1,7 +1,7 @@
 """Parts of the loops in `models.layers.compiled`, which numba puts where they are used.
 
-Each part runs over the pixels of one image, for sixteen channels at a time, side by side in a
-register (`Lanes`), so that sums and factors of these channels stay in registers too. Images are
+Each part runs over the pixels of one image, for up to 32 channels at a time, side by side in
+registers (`Lanes`), so that sums and factors of these channels stay in registers too. Images are
 (P, C) with P pixels and C channels; the way in which they are stored is told in that module.
 """
 
@@ -15,46 +15,47 @@ from numba import njit, types  # pyright: ignore[reportPrivateImportUsage]
 from numba.extending import intrinsic, models, overload, register_model
 
 Float = np.float32
-WIDTH = 16
+TILE = 64
+"""Pixels of an image that are read for all channels before the next ones: these stay in the cache."""
+
 LANES = {"fastmath": {"nsz", "arcp", "contract"}, "error_model": "numpy"}
 INLINE = {**LANES, "forceinline": True}
 FLAGS = ("nsz", "arcp", "contract")
 
 
 class Lanes(types.Type):
-    """`WIDTH` float32 numbers in one register, or in several where registers are shorter."""
+    """As many float32 numbers as `width`, in as many registers as they need."""
 
-    def __init__(self) -> None:
-        super().__init__("Lanes")
-
-
-lanes = Lanes()
-register_model(Lanes)(
-    lambda manager, kind: models.PrimitiveModel(manager, kind, ir.VectorType(ir.FloatType(), WIDTH))
-)
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(f"Lanes({width})")
 
 
 def _vector(kind, of):
-    """The LLVM type of what is stored as `of`, one number or `WIDTH`."""
-    return ir.VectorType(of, WIDTH) if kind == lanes else of
+    """The LLVM type of what is stored as `of`, for one number or for all lanes."""
+    return ir.VectorType(of, kind.width) if isinstance(kind, Lanes) else of
 
 
 def _all(kind, number, of=None):
     """The same constant in all lanes."""
     of = of or ir.IntType(32)
-    if kind != lanes:
+    if not isinstance(kind, Lanes):
         return ir.Constant(of, number)
-    return ir.Constant(ir.VectorType(of, WIDTH), [number] * WIDTH)
+    return ir.Constant(_vector(kind, of), [number] * kind.width)
 
 
 def _spread(builder, value, kind, wanted):
     """The number, in all lanes if these are wanted."""
     if kind == wanted:
         return value
-    vector = ir.VectorType(ir.FloatType(), WIDTH)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), mask)
+    vector = ir.Constant(_vector(wanted, ir.FloatType()), ir.Undefined)
+    one = builder.insert_element(vector, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, vector, _all(wanted, 0))
+
+
+register_model(Lanes)(
+    lambda manager, kind: models.PrimitiveModel(manager, kind, _vector(kind, ir.FloatType()))
+)
 
 
 @intrinsic
@@ -68,10 +69,18 @@ def at(typing, address, like):
     return pointer(address, like), generate
 
 
-@intrinsic
-def wide(typing):
-    """`WIDTH` zeros: tells the parts to work on as many channels at once."""
-    return lanes(), lambda context, builder, signature, values: _all(lanes, 0.0, ir.FloatType())
+def _zeros(width):
+    """As many zeros, which tell the parts to work on as many channels at once."""
+
+    @intrinsic
+    def zeros(typing):
+        kind = Lanes(width)
+        return kind(), lambda context, builder, signature, values: _all(kind, 0.0, ir.FloatType())
+
+    return zeros
+
+
+zeros_16, zeros_32 = _zeros(16), _zeros(32)
 
 
 def _place(context, builder, array, values, of):
@@ -112,7 +121,10 @@ def get(typing, array, index, unit):
 
 @intrinsic
 def put(typing, array, index, number):
-    """Write numbers to a contiguous array, rounded to the nearest, or even, bfloat16."""
+    """Write numbers to a contiguous array, rounded to the nearest, or even, bfloat16.
+
+    What is not a number stays so: of its bits, computing sets only the uppermost.
+    """
 
     def generate(context, builder, signature, values):
         stored = values[2]
@@ -120,9 +132,9 @@ def put(typing, array, index, number):
             bits = builder.bitcast(stored, _vector(number, ir.IntType(32)))
             odd = builder.and_(builder.lshr(bits, _all(number, 16)), _all(number, 1))
             up = builder.add(bits, builder.add(odd, _all(number, 0x7FFF)))
-            nan = builder.fcmp_unordered("uno", stored, stored)
-            up = builder.lshr(builder.select(nan, bits, up), _all(number, 16))
-            stored = builder.trunc(up, _vector(number, ir.IntType(16)))
+            stored = builder.trunc(
+                builder.lshr(up, _all(number, 16)), _vector(number, ir.IntType(16))
+            )
         place = _place(context, builder, array, values, stored.type)
         builder.store(stored, place, align=2)
         return context.get_dummy_value()
@@ -148,11 +160,13 @@ def _operation(python, name):
 
     @intrinsic
     def compute(typing, a, b):
+        kind = a if isinstance(a, Lanes) else b
+
         def generate(context, builder, signature, values):
-            both = [_spread(builder, v, k, lanes) for v, k in zip(values, (a, b), strict=True)]
+            both = [_spread(builder, v, k, kind) for v, k in zip(values, (a, b), strict=True)]
             return getattr(builder, name)(*both, flags=FLAGS)
 
-        return lanes(a, b), generate
+        return kind(a, b), generate
 
     @overload(python)
     def operate(a, b):
@@ -165,7 +179,6 @@ for _python, _name in (
     (operator.add, "fadd"),
     (operator.sub, "fsub"),
     (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
 ):
     _operation(_python, _name)
 
@@ -184,6 +197,30 @@ def positive(typing, condition, yes, no):
 
 
 @intrinsic
+def _clamp(typing, x, limit):
+    """Numbers x in [-limit, limit]."""
+
+    def generate(context, builder, signature, values):
+        high = _spread(builder, values[1], limit, x)
+        low = builder.fneg(high)
+        held = builder.select(builder.fcmp_ordered("<", values[0], high), values[0], high)
+        return builder.select(builder.fcmp_ordered(">", held, low), held, low)
+
+    return x(x, limit), generate
+
+
+@intrinsic
+def _reciprocal(typing, x):
+    """1 / x of a number that is neither 0 nor infinite, by an estimate that is made exact."""
+
+    def generate(context, builder, signature, values):
+        one = _all(x, 1.0, ir.FloatType())
+        return builder.fdiv(one, values[0], flags=("ninf", "nsz", "arcp", "contract"))
+
+    return x(x), generate
+
+
+@intrinsic
 def _times_power_of_two(typing, number, whole):
     """number · 2^n, where n is in the last bits of the float32 `whole`, the second argument."""
 
@@ -198,9 +235,7 @@ def _times_power_of_two(typing, number, whole):
 @njit(**INLINE)
 def _sigmoid(x):
     """1 / (1 + exp(-x)), to a relative error of 3e-7."""
-    z = x * Float(-1.4426950408889634)
-    z = positive(z + Float(126), z, Float(-126))
-    z = positive(z - Float(126), Float(126), z)
+    z = _clamp(x * Float(-1.4426950408889634), Float(126))
     whole = z + Float(12582912)  # 1.5 · 2^23: the sum's last bits are z, rounded
     f = z - (whole - Float(12582912))
     # 2^f on [-1/2, 1/2], a polynomial of degree 5 in the points of Chebyshev.
@@ -209,27 +244,36 @@ def _sigmoid(x):
     p = p * f + Float(0.240221075)
     p = p * f + Float(0.693147188)
     p = p * f + Float(1.00000008)
-    return Float(1) / (_times_power_of_two(p, whole) + Float(1))
+    return _reciprocal(_times_power_of_two(p, whole) + Float(1))
 
 
 @njit(**INLINE)
-def over_channels(part, channels, arguments):
-    """Call part(first channel, unit, …) for all channels, which may be computed twice."""
-    if channels >= WIDTH:
-        for c in range(0, channels, WIDTH):
-            part(min(c, channels - WIDTH), wide(), *arguments)
+def over_image(part, pixels, channels, arguments):
+    """Call part((first pixel, pixel after the last), first channel, unit, …) for a whole image.
+
+    If the number of channels is no multiple of 16, some are computed twice.
+    """
+    if channels % 32 == 0:
+        for p in range(0, pixels, TILE):
+            for c in range(0, channels, 32):
+                part((p, min(p + TILE, pixels)), c, zeros_32(), *arguments)
+    elif channels >= 16:
+        for c in range(0, channels, 16):
+            part((0, pixels), min(c, channels - 16), zeros_16(), *arguments)
     else:
         for c in range(channels):
-            part(c, Float(0), *arguments)
+            part((0, pixels), c, Float(0), *arguments)
 
 
-@njit(**INLINE)
-def moments(c, unit, x, first, mean, spread):
+@njit(**LANES)
+def moments(span, c, unit, x, first, mean, spread):
     """Mean and sum of squared deviations over the pixels of channels of x, (P, C).
 
     Sums are of differences to the first pixel, since a mean that is large would drown the spread.
+    They are complete after the last pixel, and sums before.
 
     Args:
+        span: first pixel, and the one after the last.
         c: the first of these channels.
         unit: as many zeros as there are of them, as below.
         x: pixels and channels.
@@ -240,21 +284,27 @@ def moments(c, unit, x, first, mean, spread):
     P, C = x.shape
     pivot = get(x, c, unit)
     total, squares = unit, unit
-    for p in range(P):
+    if span[0]:
+        total, squares = get(mean, first + c, unit), get(spread, first + c, unit)
+    for p in range(span[0], span[1]):
         v = get(x, p * C + c, unit) - pivot
         total = total + v
         squares = squares + v * v
-    share = total * (Float(1) / Float(P))
-    squares = squares - share * total
-    put(spread, first + c, positive(squares, squares, Float(0)))
-    put(mean, first + c, share + pivot)
+    if span[1] == P:
+        share = total * (Float(1) / Float(P))
+        squares = squares - share * total
+        squares = positive(squares, squares, Float(0))
+        total = share + pivot
+    put(spread, first + c, squares)
+    put(mean, first + c, total)
 
 
-@njit(**INLINE)
-def scale_and_activate(c, unit, x, first, scale, offset, silu, slope, out, joined):
+@njit(**LANES)
+def scale_and_activate(span, c, unit, x, first, scale, offset, silu, slope, out, joined):
     """Compute out = activation(scale · x + offset), of channels of x, (P, C).
 
     Args:
+        span: see `moments`.
         c: see `moments`.
         unit: see `moments`.
         x: see `moments`.
@@ -266,23 +316,23 @@ def scale_and_activate(c, unit, x, first, scale, offset, silu, slope, out, joine
         out: the result, (P, all channels).
         joined: where x is copied to, (P, all channels), or no pixels.
     """
-    P, C = x.shape
-    row = out.shape[1]
+    C, row = x.shape[1], out.shape[1]
     a, b = get(scale, first + c, unit), get(offset, first + c, unit)
     if silu:
-        for p in range(P):
+        for p in range(span[0], span[1]):
             y = get(x, p * C + c, unit) * a + b
             put(out, p * row + first + c, y * _sigmoid(y))
     else:
-        for p in range(P):
+        for p in range(span[0], span[1]):
             y = get(x, p * C + c, unit) * a + b
             put(out, p * row + first + c, positive(y, y, y * slope))
-    for p in range(len(joined)):
-        copy(joined, p * row + first + c, x, p * C + c, unit)
+    if len(joined):
+        for p in range(span[0], span[1]):
+            copy(joined, p * row + first + c, x, p * C + c, unit)
 
 
 @njit(**INLINE)
-def gradient_before(y, d, silu, slope):
+def before_activation(y, d, silu, slope):
     """Gradients with respect to what an activation is given, y, from those to its result, d."""
     if silu:
         s = _sigmoid(y)
@@ -290,11 +340,12 @@ def gradient_before(y, d, silu, slope):
     return positive(y, d, d * slope)
 
 
-@njit(**INLINE)
-def through_activation(c, unit, x, grad, norm, silu, slope, kept, sums, dots):
+@njit(**LANES)
+def through_activation(span, c, unit, x, grad, norm, silu, slope, kept, sums, dots):
     """Gradients with respect to what the activation is given, and their sums over pixels.
 
     Args:
+        span: see `moments`.
         c: see `moments`.
         unit: see `moments`.
         x: input of the norm, (P, C).
@@ -307,25 +358,26 @@ def through_activation(c, unit, x, grad, norm, silu, slope, kept, sums, dots):
         sums: its sums over pixels, (C,).
         dots: sums over pixels of its products with the normalised values, (C,).
     """
-    P, C = x.shape
+    C = x.shape[1]
     scale, offset = get(norm[0], c, unit), get(norm[1], c, unit)
     weight, bias = get(norm[2], c, unit), get(norm[3], c, unit)
     total, products = unit, unit
-    keeps = len(kept) > 0
+    if span[0]:
+        total, products = get(sums, c, unit), get(dots, c, unit)
     if silu:
-        for p in range(P):
+        for p in range(span[0], span[1]):
             normal = get(x, p * C + c, unit) * scale + offset
             d = get(grad, p * C + c, unit)
-            d = gradient_before(normal * weight + bias, d, True, slope)
-            if keeps:
-                put(kept, p * C + c, d)
+            d = before_activation(normal * weight + bias, d, True, slope)
+            put(kept, p * C + c, d)
             total = total + d
             products = products + d * normal
     else:
-        for p in range(P):
+        keeps = len(kept) > 0
+        for p in range(span[0], span[1]):
             normal = get(x, p * C + c, unit) * scale + offset
             d = get(grad, p * C + c, unit)
-            d = gradient_before(normal * weight + bias, d, False, slope)
+            d = before_activation(normal * weight + bias, d, False, slope)
             if keeps:
                 put(kept, p * C + c, d)
             total = total + d
@@ -334,11 +386,12 @@ def through_activation(c, unit, x, grad, norm, silu, slope, kept, sums, dots):
     put(dots, c, products)
 
 
-@njit(**INLINE)
-def through_norm(c, unit, x, first, kept, direct, factors, out):
+@njit(**LANES)
+def through_norm(span, c, unit, x, first, kept, direct, factors, out):
     """Gradients with respect to x, factors[0] · kept + factors[1] · x + factors[2].
 
     Args:
+        span: see `moments`.
         c: see `moments`; of `out`.
         unit: see `moments`.
         x: input of the norm, (P, all channels).
@@ -348,31 +401,30 @@ def through_norm(c, unit, x, first, kept, direct, factors, out):
         factors: three, of every channel each.
         out: the result, with `direct` added, (P, C).
     """
-    P, C = out.shape
-    row, k = x.shape[1], first + c
+    C, row, k = out.shape[1], x.shape[1], first + c
     by_grad, by_x = get(factors[0], k, unit), get(factors[1], k, unit)
     constant = get(factors[2], k, unit)
     if len(direct):
-        for p in range(P):
+        for p in range(span[0], span[1]):
             d = get(x, p * row + k, unit) * by_x + constant
             d = get(kept, p * row + k, unit) * by_grad + d
             put(out, p * C + c, d + get(direct, p * row + k, unit))
     else:
-        for p in range(P):
+        for p in range(span[0], span[1]):
             d = get(x, p * row + k, unit) * by_x + constant
             put(out, p * C + c, get(kept, p * row + k, unit) * by_grad + d)
 
 
-@njit(**INLINE)
-def through_both(c, unit, x, grad, norm, slope, factors, out):
-    """Both of these for a leaky activation, which is computed again instead of kept."""
-    P, C = x.shape
+@njit(**LANES)
+def through_both(span, c, unit, x, grad, norm, slope, factors, out):
+    """Both of these for a leaky activation, whose gradient takes less time than to keep it."""
+    C = x.shape[1]
     scale, offset = get(norm[0], c, unit), get(norm[1], c, unit)
     weight, bias = get(norm[2], c, unit), get(norm[3], c, unit)
     by_grad, by_x = get(factors[0], c, unit), get(factors[1], c, unit)
     constant = get(factors[2], c, unit)
-    for p in range(P):
+    for p in range(span[0], span[1]):
         v = get(x, p * C + c, unit)
         y = (v * scale + offset) * weight + bias
-        d = gradient_before(y, get(grad, p * C + c, unit), False, slope)
+        d = before_activation(y, get(grad, p * C + c, unit), False, slope)
         put(out, p * C + c, d * by_grad + (v * by_x + constant))

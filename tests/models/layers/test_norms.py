@@ -23,6 +23,9 @@ SIZES = [  # (B, C_x, C_skip, groups, H, W)
     (2, 5, 0, 5, 3, 3),
     (4, 6, 0, 1, 9, 2),
     (1, 3, 1, 2, 1, 1),
+    (2, 64, 32, 8, 9, 9),  # 32 channels at a time, several tiles
+    (2, 40, 24, 16, 9, 11),  # 16 at a time, some twice
+    (1, 48, 7, 5, 3, 3),
 ]
 
 
@@ -199,7 +202,9 @@ def test_no_samples_and_other_types_take_the_operators(used):
 
 
 @pytest.mark.parametrize("activation", [RELU, NONE, leaky_relu(0.2)])
-@pytest.mark.parametrize("sizes", [(4, 16, 7, 7), (3, 5, 3, 2), (1, 1, 1, 2), (2, 40, 14, 14)])
+@pytest.mark.parametrize(
+    "sizes", [(4, 16, 7, 7), (3, 5, 3, 2), (1, 1, 1, 2), (2, 40, 14, 14), (2, 64, 9, 9)]
+)
 @pytest.mark.parametrize("dtype", EXACT)
 def test_batch_norm_is_that_of_the_operators(dtype, sizes, activation, used):
     torch.manual_seed(0)
