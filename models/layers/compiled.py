@@ -30,7 +30,7 @@ from models.layers.loops import (
 
 CALLABLE = {**LANES, "nogil": True, "cache": True}
 
-LOOPS = "83a03e67970ad844"
+LOOPS = "e311740478d0b46e"
 """Start of the SHA-256 of loops.py. Numba renews its cache only when the file of the loop that was
 called changes, so this line must change with that file."""
 

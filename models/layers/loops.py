@@ -16,7 +16,7 @@ from numba.extending import intrinsic, models, overload, register_model
 
 Float = np.float32
 TILE = 64
-"""Pixels of an image that are read for all channels before the next ones: these stay in the cache."""
+"""Pixels that are read for all channels before the next ones are: these stay in the cache."""
 
 LANES = {"fastmath": {"nsz", "arcp", "contract"}, "error_model": "numpy"}
 INLINE = {**LANES, "forceinline": True}
@@ -222,7 +222,7 @@ def _reciprocal(typing, x):
 
 @intrinsic
 def _times_power_of_two(typing, number, whole):
-    """number · 2^n, where n is in the last bits of the float32 `whole`, the second argument."""
+    """Number · 2^n, where n is in the last bits of the float32 `whole`, the second argument."""
 
     def generate(context, builder, signature, values):
         a, n = (builder.bitcast(v, _vector(number, ir.IntType(32))) for v in values)
