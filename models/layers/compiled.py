@@ -28,14 +28,25 @@ from models.layers.loops import (
     through_norm,
 )
 
-CALLABLE = {**LANES, "nogil": True, "cache": True}
-
 LOOPS = "e311740478d0b46e"
 """Start of the SHA-256 of loops.py. Numba renews its cache only when the file of the loop that was
 called changes, so this line must change with that file."""
 
+UNKEPT: list[str] = []
+"""Loops that every process compiles anew, since numba found no folder that it can write."""
 
-@njit(**CALLABLE)
+
+def _loop(function):
+    """Compile a loop when it is called, and keep the result on disk where that is possible."""
+    options = {**LANES, "nogil": True}
+    try:
+        return njit(**options, cache=True)(function)
+    except RuntimeError:
+        UNKEPT.append(function.__name__)
+        return njit(**options)(function)
+
+
+@_loop
 def group_norm(
     like, x, skip, shift, weight, bias, out, joined, mean, rstd, start, stop, sizes, silu, numbers
 ):  # fmt: skip
@@ -99,7 +110,7 @@ def group_norm(
         over_image(scale_and_activate, P, C_skip, (skip_[n], C_x, *others))
 
 
-@njit(**CALLABLE)
+@_loop
 def group_norm_backward(
     like, joined, shift, weight, bias, mean, rstd, grad, direct,
     to_x, to_skip, to_shift, to_weight, to_bias, start, stop, sizes, silu, slope
@@ -186,7 +197,7 @@ def group_norm_backward(
         over_image(through_norm, P, C_skip, (joined_[n], C_x, *others, to_skip_[n]))
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_moments(like, x, means, spreads, start, stop, sizes):
     """Per sample, channels' means and sums of squared deviations, of samples start to stop.
 
@@ -207,7 +218,7 @@ def batch_moments(like, x, means, spreads, start, stop, sizes):
         over_image(moments, P, C, (x_[n], 0, means_[n], spreads_[n]))
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_statistics(means, spreads, weight, bias, running_mean, running_var, norm, sizes, numbers):
     """Coefficients of batch norm from `batch_moments`, and new running statistics.
 
@@ -246,7 +257,7 @@ def batch_statistics(means, spreads, weight, bias, running_mean, running_var, no
         running_var_[c] += momentum * (squares / (B * P - 1) - running_var_[c])
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_factors(norm, sums, dots, to_bias, to_weight, factors, sizes):
     """Between the two passes of the backward pass: sums over samples, and what follows from them.
 
@@ -275,7 +286,7 @@ def batch_factors(norm, sums, dots, to_bias, to_weight, factors, sizes):
         factors_[2, c] = norm_[4, c] * (-total - norm_[1, c] * products) / (B * P)
 
 
-@njit(**CALLABLE)
+@_loop
 def activate(like, x, scale, offset, out, start, stop, sizes, slope):
     """Compute out, the leaky ReLU of scale · x + offset, of samples start to stop.
 
@@ -298,7 +309,7 @@ def activate(like, x, scale, offset, out, start, stop, sizes, slope):
         over_image(scale_and_activate, P, C, (x_[n], 0, *others))
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_gradient_sums(like, x, grad, norm, sums, dots, start, stop, sizes, slope):
     """First pass of the backward pass, of samples start to stop.
 
@@ -326,7 +337,7 @@ def batch_gradient_sums(like, x, grad, norm, sums, dots, start, stop, sizes, slo
         over_image(through_activation, P, C, given)
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_gradients(like, x, grad, norm, factors, out, start, stop, sizes, slope):
     """Second pass: gradients with respect to x, of samples start to stop.
 
