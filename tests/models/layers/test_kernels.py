@@ -17,10 +17,10 @@ print(BatchNorm2d(2, activation=RELU)(torch.ones(2, 2, 1, 2)).sum().item())
 """
 
 
-def test_where_nothing_can_be_kept_kernels_are_compiled_in_memory_and_one_sentence_says_so(
+def test_where_nothing_can_be_kept_kernels_are_compiled_in_memory_and_it_is_said_once(
     tmp_path,
 ):
-    """Folder of the package, home and NUMBA_CACHE_DIR are all impossible to write, even for root."""
+    """The package, home and NUMBA_CACHE_DIR cannot be written, not even by root."""
     shutil.copytree(ROOT / "models", tmp_path / "models", ignore=lambda *_: ["__pycache__"])
     (tmp_path / "models" / "layers" / "__pycache__").touch()  # no folder
     nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null", "NUMBA_CACHE_DIR": "/dev/null/a"}
