@@ -20,33 +20,33 @@ from models.layers.loops import (
     LANES,
     Float,
     at,
-    channel_moments,
-    join_channels,
+    moments,
+    over_image,
     scale_and_activate,
-    split_channels,
     through_activation,
+    through_both,
     through_norm,
 )
 
-
-def _can_keep() -> bool:
-    """Whether numba finds a folder for what it compiles: file systems may be read-only."""
-    try:
-        njit(lambda: None, cache=True)
-    except RuntimeError:
-        return False
-    return True
-
-
-CALLABLE = {**LANES, "nogil": True, "cache": _can_keep()}
-"""Options of the loops; without a folder they are compiled anew in every process."""
-
-LOOPS = "84ab32c80e59efaa"
+LOOPS = "e311740478d0b46e"
 """Start of the SHA-256 of loops.py. Numba renews its cache only when the file of the loop that was
 called changes, so this line must change with that file."""
 
+UNKEPT: list[str] = []
+"""Loops that every process compiles anew, since numba found no folder that it can write."""
 
-@njit(**CALLABLE)
+
+def _loop(function):
+    """Compile a loop when it is called, and keep the result on disk where that is possible."""
+    options = {**LANES, "nogil": True}
+    try:
+        return njit(**options, cache=True)(function)
+    except RuntimeError:
+        UNKEPT.append(function.__name__)
+        return njit(**options)(function)
+
+
+@_loop
 def group_norm(
     like, x, skip, shift, weight, bias, out, joined, mean, rstd, start, stop, sizes, silu, numbers
 ):  # fmt: skip
@@ -85,9 +85,8 @@ def group_norm(
     means, spreads = np.empty(C, Float), np.empty(C, Float)
     scale, offset = np.empty(C, Float), np.empty(C, Float)
     for n in range(start, stop):
-        if C_skip:
-            join_channels(x_[n], skip_[n], joined_[n])
-        channel_moments(joined_[n], scale, means, spreads)
+        over_image(moments, P, C_x, (x_[n], 0, means, spreads))
+        over_image(moments, P, C_skip, (skip_[n], C_x, means, spreads))
         for c in range(C):
             if shift:
                 means[c] += shift_[n, c]
@@ -106,10 +105,12 @@ def group_norm(
                 offset[c] = bias_[c] - m * scale[c]
                 if shift:
                     offset[c] += shift_[n, c] * scale[c]
-        scale_and_activate(joined_[n], scale, offset, silu, slope, out_[n])
+        others = scale, offset, silu, slope, out_[n], joined_[n, : P if C_skip else 0]
+        over_image(scale_and_activate, P, C_x, (x_[n], 0, *others))
+        over_image(scale_and_activate, P, C_skip, (skip_[n], C_x, *others))
 
 
-@njit(**CALLABLE)
+@_loop
 def group_norm_backward(
     like, joined, shift, weight, bias, mean, rstd, grad, direct,
     to_x, to_skip, to_shift, to_weight, to_bias, start, stop, sizes, silu, slope
@@ -154,7 +155,6 @@ def group_norm_backward(
     to_weight_ = carray(at(to_weight, Float(0)), (B, C))
     to_bias_ = carray(at(to_bias, Float(0)), (B, C))
     kept = np.empty((P, C), Float)
-    both = np.empty_like(joined_[0])
     scale, offset = np.empty(C, Float), np.empty(C, Float)
     w, b = np.empty(C, Float), np.empty(C, Float)
     sums, dots = np.empty(C, Float), np.empty(C, Float)
@@ -177,7 +177,8 @@ def group_norm_backward(
                     Float(P) * (mean_[n, c] - m) * scale[c]
                 )  # sum of the normalised values
         norm = scale, offset, w, b
-        through_activation(joined_[n], grad_[n], norm, silu, slope, kept, sums, dots)
+        given = joined_[n], grad_[n], norm, silu, slope, kept, sums, dots
+        over_image(through_activation, P, C, given)
         for g in range(G):
             mean_grad, mean_dot = Float(0), Float(0)
             for c in range(g * width, (g + 1) * width):
@@ -191,13 +192,12 @@ def group_norm_backward(
                 total = w[c] * sums[c] - Float(P) * mean_grad - mean_dot * constant[c]
                 to_shift_[n, c] = scale[c] * total
                 constant[c] = -scale[c] * (mean_grad + offset[c] * mean_dot)
-        into = both if C_skip else to_x_[n]
-        through_norm(joined_[n], kept, direct_[n], by_grad, by_x, constant, into)
-        if C_skip:
-            split_channels(into, to_x_[n], to_skip_[n])
+        others = kept, direct_[n], (by_grad, by_x, constant)
+        over_image(through_norm, P, C_x, (joined_[n], 0, *others, to_x_[n]))
+        over_image(through_norm, P, C_skip, (joined_[n], C_x, *others, to_skip_[n]))
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_moments(like, x, means, spreads, start, stop, sizes):
     """Per sample, channels' means and sums of squared deviations, of samples start to stop.
 
@@ -214,12 +214,11 @@ def batch_moments(like, x, means, spreads, start, stop, sizes):
     x_ = carray(at(x, like), (B, P, C))
     means_ = carray(at(means, Float(0)), (B, C))
     spreads_ = carray(at(spreads, Float(0)), (B, C))
-    pivot = np.empty(C, Float)
     for n in range(start, stop):
-        channel_moments(x_[n], pivot, means_[n], spreads_[n])
+        over_image(moments, P, C, (x_[n], 0, means_[n], spreads_[n]))
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_statistics(means, spreads, weight, bias, running_mean, running_var, norm, sizes, numbers):
     """Coefficients of batch norm from `batch_moments`, and new running statistics.
 
@@ -258,7 +257,7 @@ def batch_statistics(means, spreads, weight, bias, running_mean, running_var, no
         running_var_[c] += momentum * (squares / (B * P - 1) - running_var_[c])
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_factors(norm, sums, dots, to_bias, to_weight, factors, sizes):
     """Between the two passes of the backward pass: sums over samples, and what follows from them.
 
@@ -287,7 +286,7 @@ def batch_factors(norm, sums, dots, to_bias, to_weight, factors, sizes):
         factors_[2, c] = norm_[4, c] * (-total - norm_[1, c] * products) / (B * P)
 
 
-@njit(**CALLABLE)
+@_loop
 def activate(like, x, scale, offset, out, start, stop, sizes, slope):
     """Compute out, the leaky ReLU of scale · x + offset, of samples start to stop.
 
@@ -306,10 +305,11 @@ def activate(like, x, scale, offset, out, start, stop, sizes, slope):
     x_, out_ = carray(at(x, like), (B, P, C)), carray(at(out, like), (B, P, C))
     scale_, offset_ = carray(at(scale, Float(0)), (C,)), carray(at(offset, Float(0)), (C,))
     for n in range(start, stop):
-        scale_and_activate(x_[n], scale_, offset_, 0, slope, out_[n])
+        others = scale_, offset_, 0, slope, out_[n], x_[n, :0]
+        over_image(scale_and_activate, P, C, (x_[n], 0, *others))
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_gradient_sums(like, x, grad, norm, sums, dots, start, stop, sizes, slope):
     """First pass of the backward pass, of samples start to stop.
 
@@ -331,12 +331,13 @@ def batch_gradient_sums(like, x, grad, norm, sums, dots, start, stop, sizes, slo
     norm_ = carray(at(norm, Float(0)), (4, C))
     sums_, dots_ = carray(at(sums, Float(0)), (B, C)), carray(at(dots, Float(0)), (B, C))
     parts = norm_[0], norm_[1], norm_[2], norm_[3]
-    kept = np.empty((P, C), Float)
+    none = np.empty((0, C), Float)
     for n in range(start, stop):
-        through_activation(x_[n], grad_[n], parts, 0, slope, kept, sums_[n], dots_[n])
+        given = x_[n], grad_[n], parts, 0, slope, none, sums_[n], dots_[n]
+        over_image(through_activation, P, C, given)
 
 
-@njit(**CALLABLE)
+@_loop
 def batch_gradients(like, x, grad, norm, factors, out, start, stop, sizes, slope):
     """Second pass: gradients with respect to x, of samples start to stop.
 
@@ -355,12 +356,12 @@ def batch_gradients(like, x, grad, norm, factors, out, start, stop, sizes, slope
     B, P, C = sizes
     x_, grad_ = carray(at(x, like), (B, P, C)), carray(at(grad, like), (B, P, C))
     out_ = carray(at(out, like), (B, P, C))
-    norm_, factors_ = carray(at(norm, Float(0)), (4, C)), carray(at(factors, Float(0)), (3, C))
+    norm_ = carray(at(norm, Float(0)), (4, C))
+    factors_ = carray(at(factors, Float(0)), (3, C))
     parts = norm_[0], norm_[1], norm_[2], norm_[3]
-    kept, unused = np.empty((P, C), Float), np.empty((2, C), Float)
+    rows = factors_[0], factors_[1], factors_[2]
     for n in range(start, stop):
-        through_activation(x_[n], grad_[n], parts, 0, slope, kept, unused[0], unused[1])
-        through_norm(x_[n], kept, x_[n, :0], factors_[0], factors_[1], factors_[2], out_[n])
+        over_image(through_both, P, C, (x_[n], grad_[n], parts, slope, rows, out_[n]))
 
 
 def compile_for(like):

@@ -6,6 +6,7 @@ numba cannot be imported, torch's operators compute the same function.
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -48,6 +49,12 @@ def compiled() -> Any:
     """
     from models.layers import compiled
 
+    if compiled.UNKEPT:
+        warnings.warn(
+            "numba can write no folder for its cache, so every process compiles its kernels anew, "
+            "for about 20 s: set NUMBA_CACHE_DIR to a folder that can be written",
+            stacklevel=2,
+        )
     return compiled
 
 
