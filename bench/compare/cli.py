@@ -17,7 +17,7 @@ from bench.compare.protocols import check_fields, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
-from bench.compare.writers.terminal import make_console, show_briefly
+from bench.compare.writers.terminal import make_console, show_briefly, show_headline
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
 from bench.schema import COLUMNS
@@ -238,7 +238,7 @@ def compare(
 
 
 def show_runs(paths: Sequence[Path]) -> None:
-    """Print the tables of some runs and the command that makes their report; write nothing.
+    """Print tables of some runs, headlines and the command that makes a report; write nothing.
 
     Runs that cannot share a table are said to be so in one sentence.
 
@@ -252,7 +252,9 @@ def show_runs(paths: Sequence[Path]) -> None:
             for run in read_runs(paths):
                 by_dataset.setdefault(run.dataset, []).append(run)
             for _, runs in sorted(by_dataset.items()):
-                show_briefly(console, compare_runs(runs, {}))
+                comparison = compare_runs(runs, {})
+                show_briefly(console, comparison)
+                show_headline(console, comparison)
         except ValueError as error:
             print(printable(f"no table: {error}"))
         folders = sorted({run.path.parents[2] for runs in by_dataset.values() for run in runs})

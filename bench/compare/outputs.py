@@ -16,7 +16,7 @@ from bench.compare.writers.html.page import document
 from bench.compare.writers.html.section import Part
 from bench.compare.writers.latex import NamedTable, latex_page, named_tables
 from bench.compare.writers.markdown import page
-from bench.compare.writers.terminal import make_console, show, show_files
+from bench.compare.writers.terminal import make_console, show, show_files, show_headline
 from bench.runtime.atomic_files import write_atomically
 from bench.runtime.printing import words
 
@@ -26,6 +26,9 @@ REPORT = Path("report") / "index.html"
 CLAIMS = "claims"
 """Name of the page of verdicts; reserved."""
 
+FEW_PICTURES = 8
+"""Largest number of pictures whose paths are printed one by one."""
+
 Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
 
@@ -33,7 +36,7 @@ Pages = Mapping[str, Sequence[Section]]
 def write_all(
     pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
 ) -> list[Path]:
-    """Build all files, write them, then print the tables.
+    """Build all files, write them, then print the tables, the headlines and the paths.
 
     Args:
         pages: the comparisons of every page, by its name.
@@ -49,25 +52,33 @@ def write_all(
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
     claims = claims_texts(judgements, command) if measured else {}
     html = report_text(pages, judgements if measured else (), command) if report else None
-    files = []
+    files, pictures = [], []
     for title, sections in pages.items():
         files += _write(texts[title], out)
         for section in sections:
-            files += copy_grids(section.grids, out)
+            pictures += copy_grids(section.grids, out)
     files += _write(claims, out)
     files += _write({} if html is None else {REPORT: html}, out)
     with words():
         console = make_console()
-        for title, sections in pages.items():
+        for sections in pages.values():
             for section in sections:
                 show(console, section.comparison)
-            show_files(console, [out / name for name in texts[title]])
         if claims:
             console.print(counted(judgements))
-            show_files(console, [out / f"{CLAIMS}.md"])
-        if html is not None:
-            show_files(console, [out / REPORT])
-    return files
+        for sections in pages.values():
+            for section in sections:
+                show_headline(console, section.comparison)
+        show_files(console, files)
+        show_files(console, _few(pictures))
+    return [*files, *pictures]
+
+
+def _few(pictures: Sequence[Path]) -> list[Path]:
+    """The pictures or, if there are more than `FEW_PICTURES`, their folders."""
+    if len(pictures) <= FEW_PICTURES:
+        return list(pictures)
+    return [folder / "*.png" for folder in dict.fromkeys(file.parent for file in pictures)]
 
 
 def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Path, str]:
