@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
-from bench.compare.comparison import comparable
+from bench.compare.comparison import Comparison, comparable
+from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, copy_grids, find_grids
-from bench.compare.topics.recommendation import recommendation
+from bench.compare.topics.recommendation import answer, recommendation
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.compare.writers.csv import frame_csv, joined, table_csv
 from bench.compare.writers.html.charts import figures
@@ -104,9 +105,16 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
 def report_text(pages: Pages, judgements: Sequence[Judgement], command: str) -> str:
     """The report as HTML."""
     sections = [section for of_page in pages.values() for section in of_page]
-    answers = [" ".join(recommendation(section.comparison)) for section in sections]
+    answers = [text for section in sections for text in _answers(section.comparison)]
     parts = [_part(section) for section in sections]
-    return document([text for text in answers if text], parts, judgements, command)
+    return document(answers, parts, judgements, command)
+
+
+def _answers(comparison: Comparison) -> list[str]:
+    """The headline, unless it is a part of the recommendation, and the recommendation."""
+    first, whole = headline(comparison), recommendation(comparison)
+    short = [] if first == answer(comparison) else [first]
+    return [" ".join(sentences) for sentences in (*short, whole) if sentences]
 
 
 def _part(section: Section) -> Part:

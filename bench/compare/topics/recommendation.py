@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench.compare.cells import NOTHING, exact, p_value, spread
-from bench.compare.comparison import Comparison, Entry, analysis, comparable
+from bench.compare.comparison import Comparison, Entry, analysis, comparable, left_out
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -75,13 +75,22 @@ def recommendation(comparison: Comparison) -> tuple[str, ...]:
     Runs that did not get their cores are left out, and named.
     """
     fair = comparable(comparison)
-    return (*_answer(fair), *_every_row(fair, ranking(fair)), *left_out_sentences(comparison))
+    rows = _every_row(fair, ranking(fair))
+    return (*_undisturbed(comparison), *rows, *left_out_sentences(comparison))
 
 
 @analysis
 def answer(comparison: Comparison) -> tuple[str, ...]:
     """The recommendation without the list of scored rows."""
-    return (*_answer(comparable(comparison)), *left_out_sentences(comparison))
+    return (*_undisturbed(comparison), *left_out_sentences(comparison))
+
+
+def _undisturbed(comparison: Comparison) -> tuple[str, ...]:
+    """The answer among the runs that can be compared."""
+    fair = comparable(comparison)
+    if left_out(comparison) and not ranking(fair):
+        return ()  # models were trained, on too few cores
+    return _answer(fair)
 
 
 def _answer(comparison: Comparison) -> tuple[str, ...]:
