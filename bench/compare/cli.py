@@ -17,7 +17,7 @@ from bench.compare.protocols import check_fields, differing, split_runs, split_t
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
-from bench.compare.writers.terminal import make_console, show_briefly
+from bench.compare.writers.terminal import make_console, show_briefly, show_headline
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
 from bench.schema import COLUMNS
@@ -238,7 +238,7 @@ def compare(
 
 
 def show_runs(paths: Sequence[Path]) -> None:
-    """Print the tables of some runs and the command that makes their report; write nothing.
+    """Print tables of some runs, headlines and the command that makes a report; write nothing.
 
     Runs that cannot share a table, such as those of several budgets, have one for each value.
 
@@ -256,7 +256,9 @@ def show_runs(paths: Sequence[Path]) -> None:
                 fields = differing(runs)
                 mixed |= dict.fromkeys(fields)
                 for values, group in split_runs(runs, fields):
-                    show_briefly(console, compare_runs(group, values))
+                    comparison = compare_runs(group, values)
+                    show_briefly(console, comparison)
+                    show_headline(console, comparison)
         except ValueError as error:
             print(printable(f"no table: {error}"))
         folders = sorted({run.path.parents[2] for runs in by_dataset.values() for run in runs})

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
-from bench.compare.comparison import comparable
+from bench.compare.comparison import Comparison, comparable
+from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, copy_grids, find_grids
-from bench.compare.topics.recommendation import recommendation
+from bench.compare.topics.recommendation import answer, recommendation
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.compare.writers.csv import frame_csv, joined, table_csv
 from bench.compare.writers.html.charts import figures
@@ -16,7 +17,7 @@ from bench.compare.writers.html.page import document
 from bench.compare.writers.html.section import Part
 from bench.compare.writers.latex import NamedTable, latex_page, named_tables
 from bench.compare.writers.markdown import page
-from bench.compare.writers.terminal import make_console, show, show_files
+from bench.compare.writers.terminal import make_console, show, show_files, show_headline
 from bench.runtime.atomic_files import write_atomically
 from bench.runtime.printing import words
 
@@ -26,6 +27,9 @@ REPORT = Path("report") / "index.html"
 CLAIMS = "claims"
 """Name of the page of verdicts; reserved."""
 
+FEW_PICTURES = 8
+"""Largest number of pictures whose paths are printed one by one."""
+
 Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
 
@@ -33,7 +37,7 @@ Pages = Mapping[str, Sequence[Section]]
 def write_all(
     pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
 ) -> list[Path]:
-    """Build all files, write them, then print the tables.
+    """Build all files, write them, then print the tables, the headlines and the paths.
 
     Args:
         pages: the comparisons of every page, by its name.
@@ -49,25 +53,33 @@ def write_all(
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
     claims = claims_texts(judgements, command) if measured else {}
     html = report_text(pages, judgements if measured else (), command) if report else None
-    files = []
+    files, pictures = [], []
     for title, sections in pages.items():
         files += _write(texts[title], out)
         for section in sections:
-            files += copy_grids(section.grids, out)
+            pictures += copy_grids(section.grids, out)
     files += _write(claims, out)
     files += _write({} if html is None else {REPORT: html}, out)
     with words():
         console = make_console()
-        for title, sections in pages.items():
+        for sections in pages.values():
             for section in sections:
                 show(console, section.comparison)
-            show_files(console, [out / name for name in texts[title]])
         if claims:
             console.print(counted(judgements))
-            show_files(console, [out / f"{CLAIMS}.md"])
-        if html is not None:
-            show_files(console, [out / REPORT])
-    return files
+        for sections in pages.values():
+            for section in sections:
+                show_headline(console, section.comparison)
+        show_files(console, files)
+        show_files(console, _few(pictures))
+    return [*files, *pictures]
+
+
+def _few(pictures: Sequence[Path]) -> list[Path]:
+    """The pictures or, if there are more than `FEW_PICTURES`, their folders."""
+    if len(pictures) <= FEW_PICTURES:
+        return list(pictures)
+    return [folder / "*.png" for folder in dict.fromkeys(file.parent for file in pictures)]
 
 
 def page_texts(title: str, sections: Sequence[Section], command: str) -> dict[Path, str]:
@@ -93,9 +105,16 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
 def report_text(pages: Pages, judgements: Sequence[Judgement], command: str) -> str:
     """The report as HTML."""
     sections = [section for of_page in pages.values() for section in of_page]
-    answers = [" ".join(recommendation(section.comparison)) for section in sections]
+    answers = [text for section in sections for text in _answers(section.comparison)]
     parts = [_part(section) for section in sections]
-    return document([text for text in answers if text], parts, judgements, command)
+    return document(answers, parts, judgements, command)
+
+
+def _answers(comparison: Comparison) -> list[str]:
+    """The headline, unless it is a part of the recommendation, and the recommendation."""
+    first, whole = headline(comparison), recommendation(comparison)
+    short = [] if first == answer(comparison) else [first]
+    return [" ".join(sentences) for sentences in (*short, whole) if sentences]
 
 
 def _part(section: Section) -> Part:

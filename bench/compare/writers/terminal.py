@@ -13,6 +13,7 @@ from bench.compare.comparison import DISTURBED, WARNING, Comparison, Entry
 from bench.compare.read import MOST_WAITING
 from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import ARROWS, Measure, measure, measures, with_values
+from bench.compare.topics.headline import headline
 from bench.compare.topics.modes import perfect_scores
 from bench.compare.topics.page import notes
 from bench.compare.topics.quality import NO_RESULT, best_by_column, counts_modes
@@ -108,6 +109,12 @@ def _blind(comparison: Comparison) -> list[str]:
             *blind_sentences(comparison, extractor, shown_in("quality")),
         )
     ]
+
+
+def show_headline(console: Console, comparison: Comparison) -> None:
+    """Print which family is ahead, in sentences; nothing if nothing was scored."""
+    if sentences := headline(comparison):
+        console.print(Text(f"\n{printable(' '.join(sentences))}\n", style="bold"))
 
 
 def show_files(console: Console, files: Sequence[Path]) -> None:

