@@ -34,6 +34,9 @@ SMALL_SHARED = {torch.float32: 8e6, torch.bfloat16: 6e6}
 LEAST_GROUP = 8
 """Fewest output channels of a group: with fewer, tiles would be mostly empty."""
 
+LANES = 16
+"""The norms' kernels take multiples of so many channels."""
+
 MOST_PLANS = 64
 """Sizes of its input that a layer has plans for at a time."""
 
@@ -210,6 +213,7 @@ class Product:
             bias = torch.zeros(sum(widths))
             if self.bias is not None:
                 bias[: some.shape[-1]] = self.bias.float().chunk(self.groups)[group]
+            tiles = tiles.to(self.dtype)
             self.kept += [tiles, bias]
             self.packed[key] = tiles.data_ptr(), bias.data_ptr()
         return self.packed[key]
@@ -262,7 +266,9 @@ def plan(weights: Product, sizes: tuple[int, int, int, int], rows: Axis, columns
     header += [int(copied), outputs * rows.out * columns.out, len(parts)]
     numbers = torch.tensor(header + sum(parts, []))
     weights.kept.append(numbers)
-    scratch = 4 * rows.length * columns.length * C * copied + small_batches.SPARE
+    enlarged = rows.length * columns.length * C if copied else 0
+    most = max(y.count * x.count for y, x in product(rows.grids, columns.grids))
+    scratch = small_batches.scratch_bytes(enlarged, most)
     run = small_batches.convolution(weights.dtype)
     return Plan(shape, numbers.data_ptr(), scratch, run)
 
@@ -300,9 +306,7 @@ class Linearity(Form):
         run(address, x.data_ptr(), out.data_ptr(), self.memory.address(scratch))
         return out
 
-    def planned(
-        self, weights: Product, shape: torch.Size, args: tuple[Any, ...]
-    ) -> Plan | None:
+    def planned(self, weights: Product, shape: torch.Size, args: tuple[Any, ...]) -> Plan | None:
         """The plan for an input, kept for the next one; None if it is not for small batches."""
         if len(weights.plans) >= MOST_PLANS:
             weights.plans.clear()
@@ -376,7 +380,9 @@ class Transposed(Linearity):
             strict=True,
         )  # fmt: skip
         rows, columns = (
-            transposed(size, kernel, stride, padding, (size - 1) * stride + kernel - 2 * padding + more)
+            transposed(
+                size, kernel, stride, padding, (size - 1) * stride + kernel - 2 * padding + more
+            )
             for size, kernel, stride, padding, more in each
         )
         return rows, columns
@@ -493,7 +499,7 @@ class Norm(Form):
         if not few(B * (C + further) * H * W):
             return self.plain(x, skip, shift)
         made = self.weights(dtype)
-        if made is None or C + further != self.layer.num_channels:
+        if made is None or C + further != self.layer.num_channels or C % LANES or further % LANES:
             return self.plain(x, skip, shift)
         key = B, C, further, H * W
         found = made.get(key)
@@ -549,14 +555,14 @@ class Scaling(Form):
         if not ready or not few(input.numel()) or not available():
             return self.plain(input)
         made = self.weights(dtype)  # pyright: ignore[reportArgumentType]
-        if made is None or input.shape[1] != self.layer.num_features:
+        if made is None or input.shape[1] != self.layer.num_features or input.shape[1] % LANES:
             return self.plain(input)
         B, C, H, W = input.shape
         found = made.get((B, H * W))
         if found is None:
             from models.layers import small_batches
 
-            p = torch.tensor([B, H * W, C, *(t.data_ptr() for t in made["tensors"])])
+            p = torch.tensor([B * H * W, C, *(t.data_ptr() for t in made["tensors"])])
             run = small_batches.activation(dtype)  # pyright: ignore[reportArgumentType]
             found = made[B, H * W] = run, p.data_ptr(), p
         x = channels_last(input)

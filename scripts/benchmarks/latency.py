@@ -93,7 +93,9 @@ class Side:
         self.process.communicate()
 
 
-def compare(before: Path, model: str, side: int, precision: str, options: argparse.Namespace) -> str:
+def compare(
+    before: Path, model: str, side: int, precision: str, options: argparse.Namespace
+) -> str:
     """Measure one model at one size and precision; a line of the table."""
     name, _, sampler = model.partition(":")
     arguments = [name, sampler, str(side), precision, str(options.threads), options.clock]
