@@ -33,8 +33,8 @@ output; number of parts."""
 PART = 13
 """Numbers of each part, which computes some channels of a grid of the output's pixels: the grid's
 height and width, strides down and across, number of taps, address of the taps, channels of the
-input and of the output, addresses of the weights and of the bias; and, in numbers of the output, where its first
-pixel is, how far the next row and the next column are."""
+input and of the output, addresses of the weights and of the bias; and, in numbers of the output,
+where its first pixel is, how far the next row and the next column are."""
 
 PANEL = 128
 """Most input channels, of one or several taps, that a tile is multiplied with at a time: their
@@ -112,7 +112,7 @@ def _from_floats(like, size, x, out, numbers):
 @njit(**OPTIONS)
 def _enlarge(like, size, x, out, sizes):
     """Copy one image, given its address, into the middle of zeros, as float32."""
-    H, W, C, top, left, height, width = sizes
+    H, W, C, top, left, height, _ = sizes
     for y in range(height):
         row = out[y]
         if y < top or y >= top + H:
@@ -308,7 +308,7 @@ def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], N
 def activation(dtype: torch.dtype) -> Callable[[int, int, int], None]:
     """The C function (plan, x, out): `compiled.activate` of this type.
 
-    The plan is B · P, C, a multiple of LANES, and the addresses of scale, offset and slope, float32.
+    The plan is B · P, C, a multiple of LANES, and addresses of scale, offset and slope, float32.
     """
     size, version = dtype.itemsize, _version()
     _, _, leaky_of = NORMS[dtype]
