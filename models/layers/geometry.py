@@ -10,7 +10,7 @@ class Grid(NamedTuple):
     Attributes:
         first: index of the first output.
         step: distance of the outputs.
-        count: number of outputs.
+        outputs: how many there are.
         stride: distance of the inputs that belong to two neighbouring outputs of the grid.
         taps: index of the kernel's tap, and index of the enlarged input that it is multiplied with
             for the first output.
@@ -18,7 +18,7 @@ class Grid(NamedTuple):
 
     first: int
     step: int
-    count: int
+    outputs: int
     stride: int
     taps: tuple[tuple[int, int], ...]
 
@@ -73,7 +73,7 @@ def transposed(size: int, kernel: int, stride: int, padding: int, out: int) -> A
         nearest = (first + padding) // stride  # input that this tap belongs to
         taps = tuple((k, nearest - j) for j, k in enumerate(range(tap, kernel, stride)))
         grids.append(Grid(first, stride, -(-(out - first) // stride), 1, taps))
-    reached = [(g.count - 1 + i, i) for g in grids for _, i in g.taps]
+    reached = [(g.outputs - 1 + i, i) for g in grids for _, i in g.taps]
     before = max(0, *(-i for _, i in reached)) if reached else 0
     after = max(0, *(last - size + 1 for last, _ in reached)) if reached else 0
     moved = (

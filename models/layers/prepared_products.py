@@ -36,7 +36,7 @@ def orders_weights() -> bool:
     names += ("_reorder_convolution_transpose_weight",)
     return (
         torch.backends.mkldnn.is_available()
-        and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+        and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")  # pyright: ignore[reportAttributeAccessIssue]
         and all(hasattr(torch.ops.mkldnn, name) for name in names)
     )
 
@@ -121,7 +121,7 @@ def plan(weights: Product, sizes: tuple[int, int, int, int], rows: Axis, columns
         start = outputs * (y.first * columns.out + x.first) + group * width
         parts.append(
             [
-                y.count, x.count, y.stride, x.stride, len(places), taps.data_ptr(),
+                y.outputs, x.outputs, y.stride, x.stride, len(places), taps.data_ptr(),
                 C // groups, width, matrices, bias, start,
                 outputs * y.step * columns.out, outputs * x.step,
             ]
@@ -131,7 +131,7 @@ def plan(weights: Product, sizes: tuple[int, int, int, int], rows: Axis, columns
     numbers = torch.tensor([*header, *chain.from_iterable(parts)])
     weights.kept.append(numbers)
     enlarged = rows.length * columns.length * C if copied else 0
-    most = max(y.count * x.count for y, x in product(rows.grids, columns.grids))
+    most = max(y.outputs * x.outputs for y, x in product(rows.grids, columns.grids))
     scratch = small_batches.scratch_bytes(enlarged, most)
     run = small_batches.convolution(weights.dtype)
     return Plan(shape, numbers.data_ptr(), scratch, run)
@@ -187,7 +187,7 @@ class Linearity(Form):
 def _work(rows: Axis, columns: Axis) -> Iterator[int]:
     """Products of a channel of the input and one of the output, of each part."""
     for y, x in product(rows.grids, columns.grids):
-        yield y.count * x.count * len(y.taps) * len(x.taps)
+        yield y.outputs * x.outputs * len(y.taps) * len(x.taps)
 
 
 def small(weights: Product, pixels: int) -> bool:
