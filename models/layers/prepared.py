@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from models.layers.forms import Form, Memory
+from models.layers.kernels import PRECISIONS, available
 from models.layers.prepared_norms import Norm, Scaling
 from models.layers.prepared_products import Convolution, Linear, Transposed, Upsampling
 
@@ -42,3 +43,19 @@ def prepared(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, method in forms:
             del vars(layer)[method]
+
+
+def compile_forms(precision: str) -> None:
+    """Compile what prepared layers call in "fp32" or "bf16", seconds once per machine.
+
+    Without it that happens at the first calls.
+    """
+    if available():
+        from models.layers import small_batches
+
+        for kernel in (
+            small_batches.convolution,
+            small_batches.group_norm,
+            small_batches.activation,
+        ):
+            kernel(PRECISIONS[precision])

@@ -12,11 +12,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.diffusion.networks.unet import UNet, Upsample
-from models.layers import prepared_products
+from models.layers import prepared_products, small_batches
 from models.layers.convolutions import ConvTranspose2d
 from models.layers.forms import Form
 from models.layers.norms import RELU, SILU, BatchNorm2d, GroupNorm, leaky_relu
-from models.layers.prepared import prepared
+from models.layers.prepared import compile_forms, prepared
 
 TYPES = (torch.float32, torch.bfloat16)
 
@@ -235,3 +235,13 @@ def test_a_users_layer_keeps_its_own_forward():
     plain = compute(layer, x, torch.float32)
     with prepared(layer):
         assert torch.equal(compute(layer, x, torch.float32), plain)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_kernels_can_be_compiled_before_the_first_call(precision, monkeypatch):
+    compile_forms(precision)
+    monkeypatch.setattr(small_batches, "cfunc", lambda *_, **__: pytest.fail("compiled again"))
+    layer, x = nn.Conv2d(16, 16, 3).eval(), torch.randn(1, 16, 5, 5)
+    with prepared(layer):
+        compute(layer, x, TYPES[precision == "bf16"])
+        assert forms(layer)[0].made
