@@ -30,6 +30,7 @@ from bench.runtime.isolation import evaluating, untouched_random_state
 from bench.runtime.progress import Forecast
 from bench.training.trainer import Trainer
 from models.base import Sampler
+from models.layers.prepared import compile_forms
 
 TRIVIAL = 3.0
 """Seconds below which one call, the first and slowest, is enough to estimate all."""
@@ -292,6 +293,8 @@ def forecast(
         processes: that share each batch.
     """
     model, device = trainer.evaluated, trainer.device
+    if device.type == "cpu":
+        compile_forms(options.precision)
     with untouched_random_state(device), evaluating(model):
         samplers = list(model.samplers.values())
         sampling = [sampling_seconds(sampler, options, device) for sampler in samplers]

@@ -276,7 +276,8 @@ COLUMNS = (
            meaning="Evaluations of all networks per sample, as declared and checked by counting."),
     Column("latency_ms", "cost", "latency", "ms", "lower", ratio=True, range=NOT_NEGATIVE,
            tables={"quality": 12, "cost": 2}, short="ms per\nsample ↓",
-           meaning="Time to generate a single sample; median."),
+           meaning="Time to generate a single sample; median. Weights are cast and ordered once "
+                   "per model, which is not counted."),
     Column("latency_iqr_ms", "cost", range=NOT_NEGATIVE,
            meaning="Interquartile range of the latency, in ms."),
     Column("images_per_second", "cost", "sampling", "samples/s", "higher", ratio=True,

@@ -8,16 +8,23 @@ from torch import nn
 
 from bench.runtime.winograd import winograd
 from models.base import GenerativeModel
+from models.layers.prepared import prepared
 
 
 @contextmanager
 def evaluating(model: GenerativeModel) -> Iterator[None]:
-    """Eval mode, inference mode and fast convolutions inside, the same for every model.
+    """Eval mode, inference mode, prepared layers and fast convolutions inside, for every model.
 
     Afterwards the global random state and the modes of all modules are what they were.
     """
     device = model.progress.device
-    with eval_mode(model), untouched_random_state(device), winograd(model), torch.inference_mode():
+    with (
+        eval_mode(model),
+        untouched_random_state(device),
+        winograd(model),
+        prepared(model),
+        torch.inference_mode(),
+    ):
         yield
 
 

@@ -1,5 +1,8 @@
 """Convolutions and other linear maps of images that compute what torch's do in less time."""
 
+from abc import abstractmethod
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,6 +35,19 @@ class FlatLinear(nn.Linear):
             return super().forward(input)
         weight = self.weight.unflatten(1, input.shape[1:]).permute(0, 2, 3, 1)  # (D, H, W, C)
         return F.linear(input.permute(0, 2, 3, 1).flatten(1), weight.flatten(1), self.bias)
+
+
+class DoublesSides(nn.Module):
+    """A layer that is a transposed convolution of stride 2 and padding 1, cropped to a size.
+
+    Called with images, (B, C, h, w), and the size, (H, W).
+    """
+
+    KERNEL: ClassVar[int] = 4
+
+    @abstractmethod
+    def transposed(self) -> tuple[Tensor, Tensor | None]:
+        """That convolution's weight, (C_in, C_out, KERNEL, KERNEL), and bias, (C_out,)."""
 
 
 def with_bias(out: Tensor, bias: Tensor | None) -> Tensor:

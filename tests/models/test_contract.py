@@ -22,11 +22,16 @@ from omegaconf import DictConfig
 from torch.overrides import TorchFunctionMode
 
 import conf
+from bench.cost.network_calls import capture_calls
 from bench.runtime import winograd
-from bench.runtime.isolation import evaluating
+from bench.runtime.isolation import eval_mode, evaluating
 from bench.runtime.jobs import quoted
 from bench.schema import HELD_OUT as HELD_OUT_COLUMNS
 from models.base import Batch, DataSpec, GenerativeModel, Phase
+from models.layers.convolutions import DoublesSides
+from models.layers.forms import Form
+from models.layers.norms import BatchNorm2d, GroupNorm
+from models.layers.prepared import prepared
 
 OURS = Path(conf.__file__).parent
 CASES = {
@@ -395,6 +400,47 @@ def test_wide_convolutions_of_every_model_have_the_same_kernel(model, case, monk
     with evaluating(model), DirectConvolutions() as direct:
         sampler.generate(1, torch.Generator().manual_seed(7), labels(1, CASES[case[1]][1]))
     assert direct.weights == []
+
+
+PREPARED = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear, GroupNorm, BatchNorm2d)
+"""Kinds of layers that compute in a prepared form while a model is evaluated."""
+
+
+def test_layers_of_every_model_are_prepared_for_sampling(model):
+    """No network may be sampled without what equal layers of others are sampled with."""
+    for sampler in model.samplers.values():
+        layers = [m for network in sampler.calls or {} for m in network.modules()]
+        layers = [m for m in layers if isinstance(m, (*PREPARED, DoublesSides))]
+        with prepared(model):
+            left = [
+                type(m) for m in layers if not any(isinstance(v, Form) for v in vars(m).values())
+            ]
+        assert left == []
+
+
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+def test_prepared_networks_of_every_model_compute_what_they_did(model, case, bf16):
+    """As exactly as before: in float32 to rounding, in bfloat16 as near to float32."""
+    model.progress.fill_(1.0)
+    sampler = min(model.samplers.values(), key=lambda sampler: sampler.nfe)
+    y = labels(1, CASES[case[1]][1])
+    if not sampler.calls:
+        pytest.skip("has no network")
+    generator = torch.Generator().manual_seed(7)
+    with evaluating(model):
+        calls = capture_calls(sampler.calls, lambda: sampler.generate(1, generator, y))
+    with eval_mode(model), torch.inference_mode():
+        for call in calls:
+            exact = call.network(*call.args, **call.kwargs).double()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                plain = call.network(*call.args, **call.kwargs)
+                with prepared(model):
+                    result = call.network(*call.args, **call.kwargs)
+            assert result.dtype == plain.dtype
+            allowed = 2e-5 * exact.abs().max()
+            if bf16:
+                allowed = 2 * (plain - exact).abs().max() + 1e-2 * exact.abs().max()
+            assert (result - exact).abs().max() <= allowed
 
 
 class SlowOperators(TorchFunctionMode):

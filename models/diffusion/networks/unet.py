@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.base import ShapeError
 from models.diffusion.networks.embedding import Sinusoids
-from models.layers.convolutions import with_bias
+from models.layers.convolutions import DoublesSides, with_bias
 from models.layers.norms import SILU, GroupNorm
 
 
@@ -273,7 +273,7 @@ class Downsample(nn.Module):
         return self.conv(F.pad(x, (left, 1, top, 1)))
 
 
-class Upsample(nn.Module):
+class Upsample(DoublesSides):
     """Doubles the sides (nearest neighbour), then convolves.
 
     Both at once: a transposed convolution with 4x4 kernel, whose taps are sums of the 3x3 kernel's,
@@ -291,11 +291,14 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Map x, (B, W, h, w), to (B, W, *size), the size of the skip to meet."""
-        weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
-        weight = weight.contiguous(memory_format=torch.channels_last)  # (W, W, 4, 4)
+        weight, bias = self.transposed()
         h = F.conv_transpose2d(x, weight, stride=2, padding=1)  # (B, W, 2h, 2w)
-        h = with_bias(h, self.conv.bias)
-        return h[:, :, : size[0], : size[1]]
+        return with_bias(h, bias)[:, :, : size[0], : size[1]]
+
+    def transposed(self) -> tuple[Tensor, Tensor | None]:
+        """Weight, (W, W, 4, 4), and bias of the transposed convolution."""
+        weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
+        return weight.contiguous(memory_format=torch.channels_last), self.conv.bias
 
 
 def _check(
