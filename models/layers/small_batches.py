@@ -22,7 +22,7 @@ from numba import carray, cfunc, njit, types  # pyright: ignore[reportPrivateImp
 
 from models.layers.kernels import STORED
 from models.layers.loops import LANES as OPTIONS
-from models.layers.loops import Float, at, get_input, put_output
+from models.layers.loops import Float, at, get, put
 from models.layers.tiles import LANES, ROWS, WIDTHS, activated, copied, moments, tile
 
 HEADER = 11
@@ -93,7 +93,7 @@ def _to_floats(like, size, x, out, numbers):
         from_half(x, out, vectors, 2 * LANES, 4 * LANES)
     x_, out_ = carray(at(x, like), (numbers,)), carray(at(out, Float(0)), (numbers,))
     for k in range(vectors * LANES, numbers):
-        out_[k] = get_input(x_, k)
+        out_[k] = get(x_, k, Float(0))
 
 
 @njit(**OPTIONS)
@@ -106,7 +106,7 @@ def _from_floats(like, size, x, out, numbers):
         to_half(x, out, vectors, 4 * LANES, 2 * LANES)
     x_, out_ = carray(at(x, Float(0)), (numbers,)), carray(at(out, like), (numbers,))
     for k in range(vectors * LANES, numbers):
-        put_output(out_, k, x_[k])
+        put(out_, k, x_[k])
 
 
 @njit(**OPTIONS)
@@ -266,7 +266,7 @@ def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], N
             for c in range(C):
                 v = scale[c] / Float(P)
                 offset[c] = max(offset[c] - Float(P) * v * v, Float(0))
-                scale[c] = v + get_input(joined_[n], c)
+                scale[c] = v + get(joined_[n], c, Float(0))
                 if shift:
                     scale[c] += shift_[n, c]
             for g in range(G):
