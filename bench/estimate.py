@@ -229,6 +229,8 @@ def data_costs(
 ) -> DataCosts:
     """Time the extractors of a data set; none is trained, and no features are kept.
 
+    The global random state is unchanged.
+
     Args:
         dataset: the data.
         options: how models are evaluated.
@@ -239,10 +241,11 @@ def data_costs(
     Raises:
         ValueError: there is no such extractor, or its weights do not fit.
     """
-    made = stand_ins(options, dataset, device, cache, built)
-    extractors = [extractor for extractor, _ in made]
-    reference = build_reference(options, dataset, extractors, device, cache)
-    found = tuple(extraction(extractor, dataset, device) for extractor in extractors)
+    with untouched_random_state(device):
+        made = stand_ins(options, dataset, device, cache, built)
+        extractors = [extractor for extractor, _ in made]
+        reference = build_reference(options, dataset, extractors, device, cache)
+        found = tuple(extraction(extractor, dataset, device) for extractor in extractors)
     missing = zip(found, map(reference.missing, extractors), strict=True)
     once = sum(each.seconds * images for each, images in missing)
     return DataCosts(found, once + sum(seconds for _, seconds in made))
@@ -293,9 +296,9 @@ def forecast(
         processes: that share each batch.
     """
     model, device = trainer.evaluated, trainer.device
-    if device.type == "cpu":
-        compile_forms(options.precision)
     with untouched_random_state(device), evaluating(model):
+        if device.type == "cpu":
+            compile_forms(options.precision)
         samplers = list(model.samplers.values())
         sampling = [sampling_seconds(sampler, options, device) for sampler in samplers]
         point = sampling[0]  # see `samplers_at`

@@ -120,15 +120,16 @@ def test_the_last_evaluation_has_the_costs_in_it(tmp_path: Path, data) -> None:
     class Sampling(Two):
         @property
         def samplers(self) -> dict[str, Sampler]:
-            return {"fast": slow_sampler(1), "slow": slow_sampler(100)}
+            return {"slow": slow_sampler(100), "fast": slow_sampler(1)}
 
     trainer = make(tmp_path, Sampling(), Budget(seconds=60, checkpoints=3))
     found = forecast(trainer, (), data, options(200, cost_seconds=7))
     assert (found.training, found.points) == (60, 3)
-    assert found.point == about(200 * 0.101)
+    assert found.point == about(200 * 0.105)  # the first sampler alone
     assert found.last is not None
     assert found.point is not None
-    assert found.last - found.point == pytest.approx(2 * 7)
+    fast = found.last - found.point - 2 * 7
+    assert 0.15 < fast < 1
 
 
 def test_extraction_is_timed_and_weights_that_do_not_fit_are_refused(data) -> None:

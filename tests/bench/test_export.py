@@ -252,7 +252,7 @@ def test_torch_fidelitys_command_prints_our_scores(
     tmp_path, inception_weights, monkeypatch, capsys
 ):
     # Not among its metrics, and fifteen times as slow as FID in the 2048 dimensions of Inception.
-    monkeypatch.setattr("bench.evaluation.evaluator.fid_infinity", lambda *_: 0.0)
+    monkeypatch.setattr("bench.evaluation.evaluator.fid_infinity", lambda *_, **__: 0.0)
     train = paint(tmp_path / "data" / "train", 24, seed=0)
     paint(tmp_path / "data" / "test", 10, seed=1)
     samples = paint(tmp_path / "samples", 24, seed=2)
