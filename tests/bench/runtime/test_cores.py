@@ -1,8 +1,9 @@
 """bench.runtime.cores: limits of control groups, and threads that wait for a core."""
 
 import math
-import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,27 +70,34 @@ def test_the_meter_adds_what_threads_wait_and_leaves_out_what_it_is_told_to(monk
     assert math.isnan(meter.waiting)
 
 
-def spin(seconds: float, on: set[int]) -> None:
-    os.sched_setaffinity(0, on)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
+SPIN = """
+import os, sys, time
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print("spinning", flush=True)
+end = time.perf_counter() + float(sys.argv[2])
+while time.perf_counter() < end:
+    pass
+"""
 
 
 @pytest.mark.skipif(not waits(), reason="this kernel does not count waiting")
 def test_a_process_that_shares_its_core_waits_for_half_of_the_time():
-    core = {min(os.sched_getaffinity(0))}
     allowed = os.sched_getaffinity(0)
-    other = multiprocessing.get_context("spawn").Process(target=spin, args=(20.0, core))
-    other.start()
-    try:
-        time.sleep(2.0)  # until it spins
-        meter = CoreMeter()
-        meter.start()
-        spin(1.5, core)
-        meter.stop()
-    finally:
-        os.sched_setaffinity(0, allowed)
-        other.kill()
+    core = min(allowed)
+    command = [sys.executable, "-c", SPIN, str(core), "20"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "spinning\n"
+            os.sched_setaffinity(0, {core})
+            meter = CoreMeter()
+            meter.start()
+            end = time.perf_counter() + 1.5
+            while time.perf_counter() < end:
+                pass
+            meter.stop()
+        finally:
+            os.sched_setaffinity(0, allowed)
+            other.kill()
     assert meter.waiting > 0.3 * 1.5
     assert meter.cpu + meter.waiting == pytest.approx(1.5, abs=0.4)
