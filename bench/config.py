@@ -154,12 +154,14 @@ class DatasetSettings(Section):
         name: in tables and in the paths of runs.
         load: called with the roots, gives a `bench.data.dataset.Dataset`.
         flip: whether training images are mirrored at random.
+        train_images: how many of the training images models see; None for all.
     """
 
     prefix = "dataset."
     name: Name
     load: Annotated[Mapping[str, Any], _named_below]
     flip: bool
+    train_images: Annotated[int | None, at_least(2)] = None
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class Column:
         perfect: what a perfect model scores, for docs/protocol.md.
         source: of the definition, for docs/protocol.md.
         added: whether earlier versions did not write it: an eval.csv without it can be read.
+        before: its text in an eval.csv without it.
         formerly: its name in files of earlier versions, which is read as this one.
     """
 
@@ -96,6 +97,7 @@ class Column:
     perfect: str = ""
     source: str = ""
     added: bool = False
+    before: str = ""
     formerly: str = ""
 
     @property
@@ -112,6 +114,9 @@ class Column:
         """Whether these values of it are compared by ratio, since all are positive."""
         return self.ratio and all(value > 0 for value in values)
 
+
+ALL_IMAGES = "all"
+"""Value of train_images where models are trained on all training images."""
 
 # fmt: off
 COLUMNS = (
@@ -206,6 +211,23 @@ COLUMNS = (
            names_extractor=True, explained=True,
            meaning="MiFID is FID with a penalty for samples that are copies of training data.",
            perfect="`fid`", source="Bai et al. 2021, as torchmetrics computes it"),
+    Column("fid_trained", "memorisation", "FID to images trained on", range=Range(-0.01),
+           tables={"bias": 6}, short="FID to\ntrained", names_extractor=True, explained=True,
+           added=True,
+           meaning="FID to images trained on and FID to held-out images compare the samples with "
+                   "equally many of either (as many as there are of the fewer, a fixed random "
+                   "part): a model that has learned its training images by heart has a lower "
+                   "first.", perfect="`fid_held_out`", source="this project"),
+    Column("fid_held_out", "memorisation", "FID to held-out images", range=Range(-0.01),
+           tables={"bias": 7}, short="FID to\nheld-out", names_extractor=True, added=True,
+           meaning="FID of the samples to the held-out images, see `fid_trained`.",
+           perfect="`fid_trained`; 0 for the held-out images themselves", source="this project"),
+    Column("nn_trained", "memorisation", range=NOT_NEGATIVE, added=True,
+           meaning="Median distance of a sample to the nearest image trained on. The more images, "
+                   "the shorter; `nn_ratio` corrects for that.", source="this project"),
+    Column("nn_held_out", "memorisation", range=NOT_NEGATIVE, added=True,
+           meaning="Median distance of a sample to the nearest held-out image.",
+           source="this project"),
 
     Column("modes", "modes", "", "", "higher", range=NOT_NEGATIVE,
            tables={"quality": 8, "modes": 1},
@@ -306,6 +328,9 @@ COLUMNS = (
            meaning="Signs of collapse, and at the last point of copying, as text."),
 
     Column("data_hash", "protocol", "data hash", meaning="Hash of the data."),
+    Column("train_images", "protocol", "images trained on", added=True, before=ALL_IMAGES,
+           meaning="How many of the training images models see, a fixed part "
+                   "(`dataset.train_images`); all if they see every one."),
     Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
     Column("reference", "protocol", "reference split",
            meaning="The split that samples are compared with."),
@@ -396,8 +421,14 @@ which must agree between the seeds of one entry."""
 EXACT = tuple(column.name for column in COLUMNS if column.exact)
 """Columns that are a property of the model, and so without a spread over seeds."""
 
-ADDED = tuple(column.name for column in COLUMNS if column.added)
+ADDED = tuple(c.name for c in COLUMNS if c.added and not c.per_extractor)
 """Columns that earlier versions did not write: an eval.csv without them can be read."""
+
+ADDED_METRICS = tuple(c.name for c in COLUMNS if c.added and c.per_extractor)
+"""The same, of columns that eval.csv has once for every extractor: their names without it."""
+
+BEFORE = {column.name: column.before for column in COLUMNS if column.before}
+"""Text of columns in files that lack them; others are empty there."""
 
 FORMER = {column.formerly: column.name for column in COLUMNS if column.formerly}
 """Today's names of columns, by those in files of earlier versions."""
@@ -470,7 +501,8 @@ def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:
 
 def is_later(column: str) -> bool:
     """Whether earlier versions did not write a column, whose files can be read without it."""
-    return column in ADDED or column.startswith(BLIND)
+    metrics = tuple(f"{metric}_" for metric in ADDED_METRICS)
+    return column in ADDED or column.startswith((BLIND, *metrics))
 
 
 def class_labels_of_before(conditional_accuracy: str) -> str:

@@ -17,7 +17,7 @@ from bench.evaluation.held_out import Inside, held_out_scores, look_inside
 from bench.evaluation.metrics.copying import Copying, copying
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import fid_infinity
-from bench.evaluation.metrics.memorisation import memorisation
+from bench.evaluation.metrics.memorisation import generalisation, memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD
 from bench.evaluation.metrics.quality import quality
@@ -270,19 +270,16 @@ class Evaluator:
         scores = quality(train, fake, resamples=resamples, reference=reference)
         if last:
             scores["fid_infinity"] = fid_infinity(train, fake, reference=reference)
-            scores |= memorisation(
-                train,
-                self.reference.test(extractor),
-                fake,
-                nearest=self.reference.nearest(extractor),
-                fid=scores["fid"],
-            )
+            trained, test = self.reference.trained(extractor), self.reference.test(extractor)
+            nearest = self.reference.nearest(extractor)
+            scores |= memorisation(trained, test, fake, nearest=nearest, fid=scores["fid"])
+            scores |= generalisation(trained.features, test.features, fake.features)
         return scores
 
     def _copying(self, extractor: Extractor, fake: Features) -> Copying:
         """Test for copies of training images with the features of one extractor."""
         reference = self.reference
-        train, test = (split(extractor).features for split in (reference.train, reference.test))
+        train, test = (split(extractor).features for split in (reference.trained, reference.test))
         return copying(train, test, fake.features, held_out=reference.closeness(extractor))
 
     def _classes(

@@ -24,7 +24,7 @@ from bench.errors import RunInUseError
 from bench.former import ABSENT, FURTHER_REFERENCE, remedy, settable, value_at, with_former
 from bench.runtime.atomic_files import TrainLog, csv_text, read_text, room_for, write_atomically
 from bench.runtime.plain_files import MAX_BYTES, json_value, yaml_value
-from bench.schema import FORMER, class_labels_of_before, extractor_names, is_later
+from bench.schema import BEFORE, FORMER, class_labels_of_before, extractor_names, is_later
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """Columns that identify a row of eval.csv within its run."""
@@ -458,7 +458,7 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
     """A row with its missing columns filled in: their former values if known, otherwise empty."""
-    known = {"class_labels": class_labels_of_before(row["conditional_accuracy"])}
+    known = {**BEFORE, "class_labels": class_labels_of_before(row["conditional_accuracy"])}
     return {**row, **{name: known.get(name, "") for name in lacking}}
 
 
