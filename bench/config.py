@@ -1,7 +1,6 @@
 """Settings of a run: types, ranges and checks, and the run directory that they determine.
 
-A setting is one field here and one line in conf/. Its annotation says all that is asked of it: its
-kind, whether it may be null, and the rules that its value has to keep.
+A setting is one field here, whose annotation says its kind, whether it may be null, and its rules.
 """
 
 import hashlib

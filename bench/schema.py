@@ -115,9 +115,7 @@ class Column:
         return self.ratio and all(value > 0 for value in values)
 
 
-ALL_IMAGES = "all"
-"""Value of train_images where models are trained on all training images."""
-
+ALL_IMAGES = "all"  # value of train_images where models are trained on all training images
 # fmt: off
 COLUMNS = (
     Column("dataset", "identity", meaning="The data set."),
@@ -213,21 +211,19 @@ COLUMNS = (
            perfect="`fid`", source="Bai et al. 2021, as torchmetrics computes it"),
     Column("fid_trained", "memorisation", "FID to images trained on", range=Range(-0.01),
            tables={"bias": 6}, short="FID to\ntrained", names_extractor=True, explained=True,
-           added=True,
+           added=True, perfect="`fid_held_out`", source="this project",
            meaning="FID to images trained on and FID to held-out images compare the samples with "
-                   "equally many of either (as many as there are of the fewer, a fixed random "
-                   "part): a model that has learned its training images by heart has a lower "
-                   "first.", perfect="`fid_held_out`", source="this project"),
+                   "equally many of either (of the larger set a fixed random part): the former is "
+                   "lower for a model that remembers its training images."),
     Column("fid_held_out", "memorisation", "FID to held-out images", range=Range(-0.01),
            tables={"bias": 7}, short="FID to\nheld-out", names_extractor=True, added=True,
            meaning="FID of the samples to the held-out images, see `fid_trained`.",
-           perfect="`fid_trained`; 0 for the held-out images themselves", source="this project"),
-    Column("nn_trained", "memorisation", range=NOT_NEGATIVE, added=True,
-           meaning="Median distance of a sample to the nearest image trained on. The more images, "
-                   "the shorter; `nn_ratio` corrects for that.", source="this project"),
-    Column("nn_held_out", "memorisation", range=NOT_NEGATIVE, added=True,
-           meaning="Median distance of a sample to the nearest held-out image.",
-           source="this project"),
+           perfect="`fid_trained`; 0 for the held-out images", source="this project"),
+    Column("nn_trained", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
+           meaning="Median distance of a sample to the nearest image trained on, not corrected for "
+                   "their number as `nn_ratio` is."),
+    Column("nn_held_out", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
+           meaning="Median distance of a sample to the nearest held-out image."),
 
     Column("modes", "modes", "", "", "higher", range=NOT_NEGATIVE,
            tables={"quality": 8, "modes": 1},
@@ -424,8 +420,8 @@ EXACT = tuple(column.name for column in COLUMNS if column.exact)
 ADDED = tuple(c.name for c in COLUMNS if c.added and not c.per_extractor)
 """Columns that earlier versions did not write: an eval.csv without them can be read."""
 
-ADDED_METRICS = tuple(c.name for c in COLUMNS if c.added and c.per_extractor)
-"""The same, of columns that eval.csv has once for every extractor: their names without it."""
+ADDED_METRICS = tuple(f"{c.name}_" for c in COLUMNS if c.added and c.per_extractor)
+"""The same for columns per extractor: what their names begin with."""
 
 BEFORE = {column.name: column.before for column in COLUMNS if column.before}
 """Text of columns in files that lack them; others are empty there."""
@@ -501,18 +497,4 @@ def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:
 
 def is_later(column: str) -> bool:
     """Whether earlier versions did not write a column, whose files can be read without it."""
-    metrics = tuple(f"{metric}_" for metric in ADDED_METRICS)
-    return column in ADDED or column.startswith((BLIND, *metrics))
-
-
-def class_labels_of_before(conditional_accuracy: str) -> str:
-    """Value of class_labels in a row written before the column existed.
-
-    Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
-    which a classifier of the data's classes measures; without one nothing can be told, and an empty
-    value agrees with any.
-
-    Args:
-        conditional_accuracy: the column of that name, as written.
-    """
-    return "uniform" if conditional_accuracy else ""
+    return column in ADDED or column.startswith((BLIND, *ADDED_METRICS))

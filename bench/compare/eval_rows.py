@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.runs.directory import EVAL_KEY
+from bench.runs.directory import EVAL_KEY, class_labels_of_before
 from bench.runtime.atomic_files import read_text
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.schema import (
@@ -19,7 +19,6 @@ from bench.schema import (
     BEFORE,
     FORMER,
     Range,
-    class_labels_of_before,
     column_ranges,
     eval_columns,
     extractor_names,

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -43,6 +44,14 @@ def hold_out(names: Sequence[str], labels: Sequence[int] | None, count: int) -> 
 
 
 _HASH_CHUNK_BYTES = 1 << 26
+
+Kind = Literal["points", "signals", "images"]
+"""Kinds of samples, by the number of their axes: (D,), (C, L) and (C, H, W)."""
+
+
+def kind_of(shape: tuple[int, ...]) -> Kind:
+    """The kind of samples of this shape."""
+    return get_args(Kind)[len(shape) - 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +174,12 @@ class Dataset:
         labelled = None
         if self.num_classes and self.train.labels is not None:
             labelled = partial(_labelled, self.train, self.trained_on, self.num_classes)
-        return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled)
+        to_unit = None if self.scale is None else partial(_to_unit, self.scale)
+        return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled, to_unit)
+
+
+def _to_unit(scale: Scale, signals: Tensor) -> Tensor:
+    return torch.from_numpy(scale.to_unit(signals.numpy()))
 
 
 def few_images(dataset: Dataset, train_images: int | None) -> Dataset:

@@ -166,7 +166,7 @@ EXTRACTORS = (
         "unlabelled images for the domain extractor",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+            "evaluator.extractor=patches or, for images, evaluator.extractor=efficientnet-lite0"
         ),
         (*UNLABELLED, "evaluator.extractor=domain"),
         folder("data", pngs(24)),
@@ -175,7 +175,7 @@ EXTRACTORS = (
         "unlabelled images that cannot be decoded, for the domain extractor: refused before",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+            "evaluator.extractor=patches or, for images, evaluator.extractor=efficientnet-lite0"
         ),
         (*UNLABELLED, "evaluator.extractor=[patches,domain]"),
         folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
@@ -366,7 +366,7 @@ TRAINING = (
         "unlabelled images that cannot be decoded, for a class-conditional model: refused before",
         (
             "a conditional GAN needs class labels, and this data has none: choose an unconditional "
-            "model, or sort the images into one sub-folder per class"
+            "model, or give labels: of images one sub-folder per class, of signals y"
         ),
         ("model=cgan_small", *UNLABELLED),
         folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),

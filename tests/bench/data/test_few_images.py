@@ -1,6 +1,7 @@
 """A part of the training images: fixed, nested, and the same for every model and seed."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def indices(dataset: Dataset, n: int | None) -> set[int]:
 def test_a_smaller_part_lies_in_every_larger_one(digits):
     parts = [indices(digits, n) for n in (10, 100, 250, 1000, None)]
     assert [len(part) for part in parts] == [10, 100, 250, 1000, 1097]
-    assert all(small < large for small, large in zip(parts, parts[1:], strict=False))
+    assert all(small < large for small, large in pairwise(parts))
 
 
 def test_the_part_never_changes(digits):
