@@ -327,7 +327,7 @@ COLUMNS = (
     Column("train_images", "protocol", "images trained on", added=True, before=ALL_IMAGES,
            meaning="How many of the training images models see, a fixed part "
                    "(`dataset.train_images`); all if they see every one."),
-    Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
+    Column("image_shape", "protocol", "shape of a sample", meaning="Its sides, channels first."),
     Column("reference", "protocol", "reference split",
            meaning="The split that samples are compared with."),
     Column("reference_size", "protocol", "reference samples",

@@ -13,8 +13,11 @@ import numpy as np
 
 from bench.data.cache import BROKEN_ARRAY
 from bench.data.dataset import Dataset, Scale, Split, content_hash, hold_out
-from bench.runtime.extras import install
 from bench.runtime.memory import available_bytes
+
+INSTALL = "pip install --no-deps aeon==1.6.0"
+"""How to get the package. Its dependencies are not needed, because its files are read and it is not
+imported; they would replace numba and pandas by older versions."""
 
 MIN_LENGTH = 8
 """Shortest signal that every network supports."""
@@ -147,16 +150,12 @@ def _from_aeon(
     spec = importlib.util.find_spec("aeon")
     folders = spec.submodule_search_locations if spec is not None else None
     if not folders:
-        raise ValueError(
-            f"dataset={name} needs the optional package aeon, which carries the data: "
-            f"{install('signals')}"
-        )
+        raise ValueError(f"dataset={name} needs the files of the package aeon: {INSTALL}")
     root = Path(next(iter(folders))) / "datasets" / "data" / folder
     files = [root / f"{stem}_{part}.ts" for part in ("TRAIN", "TEST")]
     if lacking := [file for file in files if not file.is_file()]:
         raise ValueError(
-            f"dataset={name} needs {lacking[0]}, which this version of aeon lacks: "
-            f"{install('signals')}"
+            f"dataset={name} needs {lacking[0]}, which this version of aeon lacks: {INSTALL}"
         )
     read = [read_ts(file) for file in files]
     x = np.concatenate([signals for signals, _ in read])

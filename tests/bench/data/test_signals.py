@@ -93,6 +93,12 @@ def test_ts_files_are_read_by_channel(tmp_path):
         read_ts(path)
 
 
+def test_a_package_that_is_not_installed_is_named_with_its_command(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"italy_power needs .*pip install --no-deps aeon==1\.6"):
+        load_italy_power(data_root=Path())
+
+
 @needs_aeon
 def test_japanese_vowels():
     dataset = load_japanese_vowels(data_root=Path())
