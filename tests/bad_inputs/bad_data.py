@@ -691,7 +691,7 @@ OF_ONES_OWN = (
         "as signals of unequal length become): give signals equal lengths, and write them again "
         "with numpy.savez",
         SIGNALS,
-        npz("x.npz", x=np.array([np.zeros((1, 9)), np.zeros((1, 8))], dtype=object)),
+        npz("x.npz", x=np.array([[list(range(9))], [list(range(8))]], dtype=object)),
     ),
     Case(
         "no array named x",
