@@ -102,7 +102,7 @@ class Reference:
             return Features(self.train(extractor).features[few])
         seen = part.of(self.dataset.train, "train")
         if len(few) > len(seen):
-            return Features(self.train(extractor).features[np.isin(seen, few)])
+            return Features(self.train(extractor).features[np.flatnonzero(np.isin(seen, few))])
         return self._split(extractor, self.dataset.train, "trained", Part({"trained": few}))
 
     def test(self, extractor: Extractor) -> Features:

@@ -98,12 +98,12 @@ class _Residual(nn.Module):
 def _convolution(
     channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, *, signals: bool
 ) -> nn.Module:
-    sides = (kernel, stride, kernel // 2)
-    along = [
-        (beyond if signals else side, side) for side, beyond in zip(sides, (1, 1, 0), strict=True)
-    ]
+    def along(side: int, beyond: int) -> tuple[int, int]:
+        return (beyond if signals else side, side)
+
+    sides = along(kernel, 1), along(stride, 1), along(kernel // 2, 0)
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, *along, bias=False),
+        nn.Conv2d(channels_in, channels_out, sides[0], sides[1], sides[2], bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )
