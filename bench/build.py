@@ -17,7 +17,7 @@ from omegaconf.errors import InterpolationKeyError
 from bench.config import MIN_SAMPLES, EvaluatorSettings, ModelSettings, Settings, setting_keys
 from bench.data.batches import BatchStream
 from bench.data.cache_root import announce, default_cache_root, note_name
-from bench.data.dataset import Dataset, class_frequencies
+from bench.data.dataset import Dataset, class_frequencies, few_images
 from bench.errors import did_you_mean, type_errors_name
 from bench.evaluation.blind_spots import BlindSpot
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, check_size
@@ -59,9 +59,25 @@ def build_dataset(settings: Settings, world: World, *, download: bool = True) ->
         dataset = load()
         note_name(cache, dataset.hash, dataset.name)
         world.barrier()
-        return dataset
-    world.barrier()
-    return load()
+    else:
+        world.barrier()
+        dataset = load()
+    return few_images(dataset, settings.dataset.train_images)
+
+
+def check_few(settings: Settings) -> None:
+    """Refuse fewer training images than a batch has, before any data is read.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    images, batch = settings.dataset.train_images, settings.model.training.get("batch_size")
+    trained = settings.model.training.get("optimizers")
+    if trained and images is not None and isinstance(batch, int) and images < batch:
+        raise ValueError(
+            f"dataset.train_images={images} is less than one batch of {settings.model.name}: set "
+            f"it to at least {batch}, or model.training.batch_size to at most {images}"
+        )
 
 
 def check_shape(settings: Settings) -> None:
@@ -146,7 +162,12 @@ def build_trainer(
     if model.phases:
         settings.budget.check_points(recipe.batch_size)
     batches = BatchStream(
-        dataset.train, recipe.batch_size, settings.seed, flip=dataset.flip, world=world
+        dataset.train,
+        recipe.batch_size,
+        settings.seed,
+        flip=dataset.flip,
+        world=world,
+        trained_on=dataset.few,
     )
     return Trainer(model, recipe, settings.budget, batches, checkpoints, settings.trainer)
 

@@ -1,7 +1,6 @@
 """Settings of a run: types, ranges and checks, and the run directory that they determine.
 
-A setting is one field here and one line in conf/. Its annotation says all that is asked of it: its
-kind, whether it may be null, and the rules that its value has to keep.
+A setting is one field here, whose annotation says its kind, whether it may be null, and its rules.
 """
 
 import hashlib
@@ -154,12 +153,14 @@ class DatasetSettings(Section):
         name: in tables and in the paths of runs.
         load: called with the roots, gives a `bench.data.dataset.Dataset`.
         flip: whether training images are mirrored at random.
+        train_images: how many of the training images models see; None for all.
     """
 
     prefix = "dataset."
     name: Name
     load: Annotated[Mapping[str, Any], _named_below]
     flip: bool
+    train_images: Annotated[int | None, at_least(2)] = None
 
 
 @dataclass(frozen=True)

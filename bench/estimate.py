@@ -81,7 +81,9 @@ def _probe(trainer: Trainer, dataset: Dataset, processes: int) -> Trainer:
     """A trainer of a copy of the model, on one process's share of a batch."""
     recipe = trainer.recipe
     size = max(1, recipe.batch_size // processes)
-    batches = BatchStream(dataset.train, size, 0, flip=dataset.flip, world=World())
+    batches = BatchStream(
+        dataset.train, size, 0, flip=dataset.flip, world=World(), trained_on=dataset.few
+    )
     settings = TrainerSettings(seed=0, precision=trainer.settings.precision)  # not compiled
     model = deepcopy(trainer.model)
     budget = Budget(images=_LONG)

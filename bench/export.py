@@ -24,6 +24,7 @@ examples (RUN is results/runs/<dataset>/<model>/<variant>/seed=<seed>):
   python -m bench.export RUN --out samples.zip         the same PNGs in a zip
   python -m bench.export RUN --out samples.npz --rgb   for ADM's evaluator, which reads RGB only
   python -m bench.export RUN --out points.npy          points; .npy carries no metadata
+  python -m bench.export RUN --out signals.npz         signals in their own units, (N, C, L)
 
   python -m bench.export RUN --out samples --trust my_models   a model of your own package
 
@@ -102,9 +103,11 @@ def export(options: argparse.Namespace) -> None:
         from bench.runs.reload import rebuild  # imports torch
 
         run = rebuild(options.run, options.device, options.data_root)
+    from bench.data.dataset import kind_of
+
     check_target(options.out, run.shape, replace=options.force)
     if options.rgb and len(run.shape) != 3:
-        raise ValueError(f"--rgb is for images, {run.name} generates points")
+        raise ValueError(f"--rgb is for images, {run.name} generates {kind_of(run.shape)}")
     sampler = _choose_sampler(run, options.sampler)
     total = options.samples or run.options.samples
     seed = run.options.seed if options.seed is None else options.seed
@@ -133,7 +136,9 @@ def _choose_sampler(run: "RecordedRun", name: str | None) -> str:
 def _generate(
     run: "RecordedRun", name: str, total: int, seed: int, batch_size: int
 ) -> Iterator["np.ndarray"]:
-    """Yield batches of images (B, H, W, C) uint8 or points (B, D) float32, `total` in all.
+    """Yield batches, `total` samples in all.
+
+    Images are (B, H, W, C) uint8, points (B, D) float32, signals (B, C, L) float32 in own units.
 
     Raises:
         ValueError: the sampler holds fewer samples, or they are not finite.
@@ -163,6 +168,7 @@ def _generate(
                 kept = batch.stored[:missing].numpy()
                 missing -= len(kept)
                 advance(len(kept))
+                kept = kept if run.scale is None else run.scale.to_own(kept)
                 yield kept.transpose(0, 2, 3, 1) if kept.ndim == 4 else kept
         except SamplesNotFiniteError as error:
             raise ValueError(f"{run.name}: {error}") from error

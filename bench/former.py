@@ -18,6 +18,7 @@ FORMER: Mapping[str, Any] = {
     "dataset.load.bits": None,
     "dataset.fit": "crop",
     "dataset.load.fit": "crop",
+    "dataset.train_images": None,
     CLASS_LABELS: "uniform",
     FURTHER_REFERENCE: None,
     "model.build.label_classes": "uniform",

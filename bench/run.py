@@ -19,6 +19,7 @@ from bench.build import (
     build_options,
     build_trainer,
     cache_root,
+    check_few,
     check_keys,
     check_shape,
     extractor_names,
@@ -348,6 +349,7 @@ class _Job:
 
     def _dataset(self, world: World) -> Dataset:
         """The data, once the model is known to be one for samples of its size."""
+        check_few(self.settings)
         check_shape(self.settings)
         return build_dataset(self.settings, world)
 

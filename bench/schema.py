@@ -74,6 +74,7 @@ class Column:
         perfect: what a perfect model scores, for docs/protocol.md.
         source: of the definition, for docs/protocol.md.
         added: whether earlier versions did not write it: an eval.csv without it can be read.
+        before: its text in an eval.csv without it.
         formerly: its name in files of earlier versions, which is read as this one.
     """
 
@@ -96,6 +97,7 @@ class Column:
     perfect: str = ""
     source: str = ""
     added: bool = False
+    before: str = ""
     formerly: str = ""
 
     @property
@@ -113,6 +115,7 @@ class Column:
         return self.ratio and all(value > 0 for value in values)
 
 
+ALL_IMAGES = "all"  # value of train_images where models are trained on all training images
 # fmt: off
 COLUMNS = (
     Column("dataset", "identity", meaning="The data set."),
@@ -206,6 +209,21 @@ COLUMNS = (
            names_extractor=True, explained=True,
            meaning="MiFID is FID with a penalty for samples that are copies of training data.",
            perfect="`fid`", source="Bai et al. 2021, as torchmetrics computes it"),
+    Column("fid_trained", "memorisation", "FID to images trained on", range=Range(-0.01),
+           tables={"bias": 6}, short="FID to\ntrained", names_extractor=True, explained=True,
+           added=True, perfect="`fid_held_out`", source="this project",
+           meaning="FID to images trained on and FID to held-out images compare the samples with "
+                   "equally many of either (of the larger set a fixed random part): the former is "
+                   "lower for a model that remembers its training images."),
+    Column("fid_held_out", "memorisation", "FID to held-out images", range=Range(-0.01),
+           tables={"bias": 7}, short="FID to\nheld-out", names_extractor=True, added=True,
+           meaning="FID of the samples to the held-out images, see `fid_trained`.",
+           perfect="`fid_trained`; 0 for the held-out images", source="this project"),
+    Column("nn_trained", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
+           meaning="Median distance of a sample to the nearest image trained on, not corrected for "
+                   "their number as `nn_ratio` is."),
+    Column("nn_held_out", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
+           meaning="Median distance of a sample to the nearest held-out image."),
 
     Column("modes", "modes", "", "", "higher", range=NOT_NEGATIVE,
            tables={"quality": 8, "modes": 1},
@@ -307,7 +325,10 @@ COLUMNS = (
            meaning="Signs of collapse, and at the last point of copying, as text."),
 
     Column("data_hash", "protocol", "data hash", meaning="Hash of the data."),
-    Column("image_shape", "protocol", "shape of a sample", meaning="Channels, height and width."),
+    Column("train_images", "protocol", "images trained on", added=True, before=ALL_IMAGES,
+           meaning="How many of the training images models see, a fixed part "
+                   "(`dataset.train_images`); all if they see every one."),
+    Column("image_shape", "protocol", "shape of a sample", meaning="Its sides, channels first."),
     Column("reference", "protocol", "reference split",
            meaning="The split that samples are compared with."),
     Column("reference_size", "protocol", "reference samples",
@@ -397,8 +418,14 @@ which must agree between the seeds of one entry."""
 EXACT = tuple(column.name for column in COLUMNS if column.exact)
 """Columns that are a property of the model, and so without a spread over seeds."""
 
-ADDED = tuple(column.name for column in COLUMNS if column.added)
+ADDED = tuple(c.name for c in COLUMNS if c.added and not c.per_extractor)
 """Columns that earlier versions did not write: an eval.csv without them can be read."""
+
+ADDED_METRICS = tuple(f"{c.name}_" for c in COLUMNS if c.added and c.per_extractor)
+"""The same for columns per extractor: what their names begin with."""
+
+BEFORE = {column.name: column.before for column in COLUMNS if column.before}
+"""Text of columns in files that lack them; others are empty there."""
 
 FORMER = {column.formerly: column.name for column in COLUMNS if column.formerly}
 """Today's names of columns, by those in files of earlier versions."""
@@ -471,17 +498,4 @@ def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:
 
 def is_later(column: str) -> bool:
     """Whether earlier versions did not write a column, whose files can be read without it."""
-    return column in ADDED or column.startswith(BLIND)
-
-
-def class_labels_of_before(conditional_accuracy: str) -> str:
-    """Value of class_labels in a row written before the column existed.
-
-    Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
-    which a classifier of the data's classes measures; without one nothing can be told, and an empty
-    value agrees with any.
-
-    Args:
-        conditional_accuracy: the column of that name, as written.
-    """
-    return "uniform" if conditional_accuracy else ""
+    return column in ADDED or column.startswith((BLIND, *ADDED_METRICS))

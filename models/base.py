@@ -46,7 +46,7 @@ class DataSpec:
     """The data that a model is built for, as far as models may know it.
 
     Attributes:
-        shape: shape of one sample, (C, H, W) for images, (D,) for points.
+        shape: shape of one sample, (C, H, W) of images, (C, L) of signals, (D,) of points.
         num_classes: K, the number of classes; 0 for unlabelled data.
         held_out: maps indices, (B,) int64 in [0, held_out_size), to samples that no model is
             trained on, (B, *shape) float32 in [-1, 1].
@@ -54,6 +54,8 @@ class DataSpec:
         labelled: returns n fixed training samples with their labels: equally many per class if
             `uniform`, otherwise with the class frequencies of the data and at least one per class.
             Raises ValueError if there are not enough. None for unlabelled data.
+        to_unit: maps samples in the data's own units, (B, *shape), to those of models; None where
+            both are the same.
     """
 
     shape: tuple[int, ...]
@@ -61,13 +63,14 @@ class DataSpec:
     held_out: Callable[[Tensor], Tensor]
     held_out_size: int
     labelled: Labelled | None = None
+    to_unit: Callable[[Tensor], Tensor] | None = None
 
     def require_labels(self, what: str) -> None:
         """Raise LabelsError if there are no labels and `what`, named in the message, needs them."""
         if self.num_classes < 1:
             raise LabelsError(
                 f"{what} needs class labels, and this data has none: choose an unconditional "
-                "model, or sort the images into one sub-folder per class"
+                "model, or give labels: of images one sub-folder per class, of signals y"
             )
 
 

@@ -1,7 +1,7 @@
 """Models that return stored samples: held-out data, and samples of other systems."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -88,13 +88,13 @@ class RealData(GenerativeModel):
 
 
 class StoredSamples(GenerativeModel):
-    """A model without phases or networks that returns samples from a file.
+    """A model without phases or networks that returns samples from a file, in the data's own units.
 
     Their cost is unknown, so `nfe` is None. The name of the sampler contains the hash of the
     content, which identifies the file in results. It ends in -random if a random subset is used.
 
     Args:
-        data: supplies the required shape.
+        data: supplies the required shape, and the map to the units of models.
         read: maps that shape to the samples.
         take: None for all samples, in their order; "random" for a random subset without
             replacement, chosen by the sampling generator and thus by the run's seed.
@@ -113,7 +113,11 @@ class StoredSamples(GenerativeModel):
         if take not in (None, "random"):
             raise ValueError(f"model.take must be random or null, got {take!r}")
         self.take = take
-        self.stored = read(data.shape)
+        stored, to_unit = read(data.shape), data.to_unit
+        if to_unit is not None:
+            read_own = stored.gather
+            stored = replace(stored, gather=lambda indices: to_unit(read_own(indices)))
+        self.stored = stored
 
     @property
     def depends_on_seed(self) -> bool:

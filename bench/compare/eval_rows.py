@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.runs.directory import EVAL_KEY
+from bench.runs.directory import EVAL_KEY, class_labels_of_before
 from bench.runtime.atomic_files import read_text
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.schema import (
     ADDED,
+    BEFORE,
     FORMER,
     Range,
-    class_labels_of_before,
     column_ranges,
     eval_columns,
     extractor_names,
@@ -117,6 +117,8 @@ def read_eval(file: Path) -> EvalTable:
     values = np.array([_numbers(columns[name], name, file) for name in layout.measured])
     if "class_labels" not in columns:
         columns["class_labels"] = _earlier_class_labels(columns, file)
+    for name in layout.texts:
+        columns.setdefault(name, (BEFORE.get(name, ""),) * len(rows))
     texts = [list(map(sys.intern, columns[name])) for name in layout.texts]
     words = np.array(texts, dtype=object)
     table = EvalTable(layout, values, words)

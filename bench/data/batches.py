@@ -13,7 +13,7 @@ _ORDER, _FLIPS = 0, 1  # keys of the two independent random streams
 class BatchStream:
     """Infinite shuffled, optionally mirrored batches, addressed by number.
 
-    The data is an infinite concatenation of permutations of the split, one per epoch, keyed by
+    The data is an infinite concatenation of permutations of the images, one per epoch, keyed by
     (seed, epoch). Joint batch k covers positions k·B … (k + 1)·B - 1 of it, whatever the number of
     ranks; rank r holds the r-th contiguous part. Flips are keyed by (seed, k) and decided for the
     joint batch. No batch depends on which batches were requested before.
@@ -27,6 +27,7 @@ class BatchStream:
         *,
         flip: bool,
         world: World | None = None,
+        trained_on: np.ndarray | None = None,
     ) -> None:
         """Check that the batch can be shared; no data is read yet.
 
@@ -37,6 +38,7 @@ class BatchStream:
             flip: whether each image is mirrored left to right with probability 1/2.
             world: this process among those that share a joint batch, whose number must divide
                 batch_size; None for one alone.
+            trained_on: indices of the images that batches are made of, (n,); None for all.
 
         Raises:
             ValueError: there are no images, or the number of processes does not divide batch_size.
@@ -51,6 +53,7 @@ class BatchStream:
             )
         self._split = split
         self._images = np.asarray(split.images)  # a view: indexing is faster than that of memmap
+        self._trained_on = np.arange(len(split)) if trained_on is None else trained_on  # (n,)
         self._batch_size = batch_size
         self._seed = seed
         self._flip = flip
@@ -79,19 +82,19 @@ class BatchStream:
         """Return which images this rank's part of joint batch k holds, (B / world,) int64."""
         if k < 0:
             raise ValueError(f"k={k} must not be negative.")
-        n = len(self._split)
+        n = len(self._trained_on)
         first = k * self._batch_size
         start, stop = first + self._slice.start, first + self._slice.stop
         epochs = range(start // n, (stop - 1) // n + 1)
         self._orders = {e: self._order(e) for e in epochs}
         parts = [self._orders[e][max(start - e * n, 0) : stop - e * n] for e in epochs]
-        return np.concatenate(parts)
+        return self._trained_on[np.concatenate(parts)]
 
     def _order(self, epoch: int) -> np.ndarray:
-        """Permutation of the split in this epoch, (N,) int64."""
+        """Permutation of the images in this epoch, (n,) int64."""
         if epoch in self._orders:
             return self._orders[epoch]
-        return self._generator(_ORDER, epoch).permutation(len(self._split))
+        return self._generator(_ORDER, epoch).permutation(len(self._trained_on))
 
     def _generator(self, stream: int, number: int) -> np.random.Generator:
         key = np.random.SeedSequence(self._seed, spawn_key=(stream, number))

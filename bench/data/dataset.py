@@ -1,10 +1,11 @@
-"""Data sets: two splits of images or points with labels, class names and a hash."""
+"""Data sets: two splits of images, signals or points with labels, class names and a hash."""
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -44,14 +45,22 @@ def hold_out(names: Sequence[str], labels: Sequence[int] | None, count: int) -> 
 
 _HASH_CHUNK_BYTES = 1 << 26
 
+Kind = Literal["points", "signals", "images"]
+"""Kinds of samples, by the number of their axes: (D,), (C, L) and (C, H, W)."""
+
+
+def kind_of(shape: tuple[int, ...]) -> Kind:
+    """The kind of samples of this shape."""
+    return get_args(Kind)[len(shape) - 1]
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """One part of a data set.
 
     Attributes:
-        images: (N, C, H, W) uint8, read-only, usually a memory map; or points, (N, D) float32 in
-            [-1, 1].
+        images: (N, C, H, W) uint8, read-only, usually a memory map; or float32 in [-1, 1]: points,
+            (N, D), or signals, (N, C, L), of which held-out ones may lie beyond.
         labels: (N,) int64 in [0, K), or None for unlabelled data.
     """
 
@@ -76,6 +85,34 @@ class Mixture:
 
 
 @dataclass(frozen=True, eq=False)
+class Scale:
+    """The map between signals in their own units and in those of models.
+
+    Attributes:
+        low: the least value of every channel in the training part, which becomes -1; (C,) float64.
+        high: the greatest, which becomes 1.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, signals: np.ndarray) -> "Scale":
+        """That of training signals, (N, C, L)."""
+        return cls(signals.min(axis=(0, 2)), signals.max(axis=(0, 2)))
+
+    def to_unit(self, signals: np.ndarray) -> np.ndarray:
+        """Signals in their own units, (N, C, L), as float32, in [-1, 1] for training signals."""
+        low, high = self.low[:, None], self.high[:, None]
+        return (2 * (signals - low) / (high - low) - 1).astype(np.float32)
+
+    def to_own(self, signals: np.ndarray) -> np.ndarray:
+        """The inverse of `to_unit`, up to rounding, (N, C, L) float32."""
+        low, high = self.low[:, None], self.high[:, None]
+        return (low + (signals.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples to train on and held-out samples to evaluate against.
 
@@ -86,10 +123,13 @@ class Dataset:
         classes: K class names by label; empty for unlabelled data.
         flip: whether training batches are mirrored at random.
         hash: first 16 hex digits of `content_hash` of both splits.
-        mixture: the distribution of points; None for images.
+        mixture: the distribution of points; None for other data.
+        scale: the map from signals to their own units; None for other data.
         stacked_from: name of the data set whose grey images are stacked as three channels, the
             combinations of their classes being the K classes; None for other data.
         frequencies: probability of each class, (K,), if the protocol defines it; else None.
+        few: indices of the training images that models are trained on, (n,) ascending, see
+            `few_images`; None for all. Metrics of quality still compare with all of them.
         notes: assumptions made when the data was read, as sentences printed at the start of a run.
         own: whether this is a user's own data rather than a standard data set.
     """
@@ -101,20 +141,27 @@ class Dataset:
     flip: bool
     hash: str
     mixture: Mixture | None = None
+    scale: Scale | None = None
     stacked_from: str | None = None
     frequencies: np.ndarray | None = None
+    few: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     own: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, (C, H, W), or (D,) for points."""
+        """Shape of one sample: (C, H, W) of images, (C, L) of signals, (D,) of points."""
         return tuple(self.train.images.shape[1:])
 
     @property
     def num_classes(self) -> int:
         """K, the number of classes; 0 for unlabelled data."""
         return len(self.classes)
+
+    @property
+    def trained_on(self) -> np.ndarray:
+        """Indices of the training images that models are trained on, (n,) int64, ascending."""
+        return np.arange(len(self.train)) if self.few is None else self.few
 
     def spec(self) -> DataSpec:
         """Describe the data to a model; its held-out samples are the test split."""
@@ -126,15 +173,50 @@ class Dataset:
 
         labelled = None
         if self.num_classes and self.train.labels is not None:
-            labelled = partial(_labelled, self.train, self.num_classes)
-        return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled)
+            labelled = partial(_labelled, self.train, self.trained_on, self.num_classes)
+        to_unit = None if self.scale is None else partial(_to_unit, self.scale)
+        return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled, to_unit)
 
 
-def _labelled(split: Split, num_classes: int, n: int, *, uniform: bool) -> Batch:
+def _to_unit(scale: Scale, signals: Tensor) -> Tensor:
+    return torch.from_numpy(scale.to_unit(signals.numpy()))
+
+
+def few_images(dataset: Dataset, train_images: int | None) -> Dataset:
+    """The same data, of whose training images models see only a part.
+
+    The part is chosen within each class by a fixed hash of the images' indices (`hold_out`), so it
+    depends on neither model, seed nor machine, and a smaller part lies in every larger one. The
+    held-out data, and with it the hash of the data, stay the same.
+
+    Args:
+        dataset: the data.
+        train_images: size of the part; None for all images.
+
+    Raises:
+        ValueError: there are not as many images.
+    """
+    n = len(dataset.train)
+    if train_images is None or train_images == n:
+        return dataset
+    if train_images > n:
+        raise ValueError(
+            f"dataset.train_images={train_images}, but {dataset.name} has {n} training images: set "
+            f"it to at most {n}, or to null for all"
+        )
+    labels = None if dataset.train.labels is None else dataset.train.labels.tolist()
+    mask = hold_out([str(index) for index in range(n)], labels, train_images)
+    return replace(dataset, few=np.flatnonzero(mask))
+
+
+def _labelled(
+    split: Split, trained_on: np.ndarray, num_classes: int, n: int, *, uniform: bool
+) -> Batch:
     """The first samples of every class, in the order of the split; n in all.
 
     Args:
         split: the training split.
+        trained_on: indices of the samples to choose from, ascending.
         num_classes: K.
         n: a positive multiple of K.
         uniform: whether every class gives n / K samples; otherwise classes give samples in
@@ -148,16 +230,17 @@ def _labelled(split: Split, num_classes: int, n: int, *, uniform: bool) -> Batch
         raise ValueError(
             f"labels must be a positive multiple of the number of classes, {num_classes}, got {n}"
         )
-    available = np.bincount(labels, minlength=num_classes)  # (K,)
+    classes = labels[trained_on]
+    available = np.bincount(classes, minlength=num_classes)  # (K,)
     wanted = np.full(num_classes, n // num_classes)  # (K,)
-    if not uniform and available.min() > 0 and n <= len(labels):
+    if not uniform and available.min() > 0 and n <= len(classes):
         wanted = proportional(available, n)
     if (available < wanted).any():
         raise ValueError(
             f"labels={n} needs {wanted[np.argmin(available)]} images of every class, and one has "
             f"{available.min()}: ask for fewer labels"
         )
-    chosen = [np.flatnonzero(labels == k)[: wanted[k]] for k in range(num_classes)]
+    chosen = [trained_on[classes == k][: wanted[k]] for k in range(num_classes)]
     indices = np.sort(np.concatenate(chosen))
     return Batch(gather(split.images, indices), torch.from_numpy(labels[indices]))
 
@@ -203,11 +286,11 @@ def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:
     """Read samples by index as float32 in [-1, 1].
 
     Args:
-        images: (N, C, H, W) uint8, possibly a memory map, or points, (N, D) float32.
+        images: (N, C, H, W) uint8, possibly a memory map, or points or signals, float32.
         indices: (B,) integers in [0, N).
 
     Returns:
-        (B, C, H, W) float32, contiguous in channels_last, or points, (B, D) float32.
+        (B, C, H, W) float32, contiguous in channels_last, or points or signals, float32.
     """
     return to_float(np.asarray(images)[indices])
 
@@ -215,7 +298,7 @@ def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:
 def to_float(pixels: np.ndarray) -> Tensor:
     """Convert a batch (B, C, H, W) uint8 to float32 in [-1, 1], contiguous in channels_last.
 
-    Points, (B, D) float32, are returned unchanged.
+    Points, (B, D) float32, and signals, (B, C, L) float32, are returned unchanged.
     """
     x = torch.from_numpy(pixels)
     if x.dtype == torch.float32:
@@ -230,13 +313,14 @@ def as_stored(x: Tensor) -> Tensor:
     """Convert samples of a model to the stored form, on the CPU; the inverse of `to_float`.
 
     Args:
-        x: images (B, C, H, W), which become uint8, or points (B, D), which stay float32.
+        x: images (B, C, H, W), which become uint8; points (B, D) and signals (B, C, L) stay
+            float32.
     """
     return (to_uint8(x) if x.ndim == 4 else x.float()).cpu()
 
 
 def from_stored(stored: Tensor) -> Tensor:
-    """Convert stored samples, images (B, C, H, W) or points (B, D), to float32 in [-1, 1]."""
+    """Convert stored samples, uint8 images or float32 points or signals, to float32 in [-1, 1]."""
     return from_uint8(stored) if stored.dtype == torch.uint8 else stored
 
 

@@ -1,4 +1,4 @@
-"""Conversion between uint8 images and the float tensors of models."""
+"""Conversion between stored samples, uint8 images or float32 signals, and tensors of networks."""
 
 import torch
 from torch import Tensor
@@ -19,6 +19,33 @@ def check_images(images: Tensor, shape: tuple[int, ...]) -> None:
             f"images are {images.dtype} of shape {tuple(images.shape[1:])}; "
             f"must be torch.uint8 of shape {shape}"
         )
+
+
+def to_network(samples: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Stored samples as a network's input, (B, C, H, W) float32 in [-1, 1]; signals have one row.
+
+    Args:
+        samples: images (B, C, H, W) uint8, or signals (B, C, L) float32.
+        shape: of one sample, (C, H, W) or (C, L).
+
+    Raises:
+        ValueError: samples of another shape or type.
+    """
+    if len(shape) == 3:
+        check_images(samples, shape)
+        return from_uint8(samples)
+    if samples.dtype != torch.float32 or tuple(samples.shape[1:]) != shape:
+        raise ValueError(
+            f"signals are {samples.dtype} of shape {tuple(samples.shape[1:])}; "
+            f"must be torch.float32 of shape {shape}"
+        )
+    return samples.unsqueeze(2)  # (B, C, 1, L)
+
+
+def stored_as(shape: tuple[int, ...]) -> str:
+    """How extractors describe their input: of images (C, H, W) or signals (C, L)."""
+    size = "x".join(map(str, shape))
+    return f"{size} uint8 to [-1,1]" if len(shape) == 3 else f"{size} float32"
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from bench.data.dataset import kind_of
 from bench.runtime.atomic_files import building, remove, room_for, sweep, sync
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ Hidden, so that tools that read folders of images ignore it.
 """
 
 Batches = Iterable[np.ndarray]
-"""Samples in order: images (B, H, W, C) uint8, C = 1 or 3, or points (B, D) float32."""
+"""Samples in order: images (B, H, W, C) uint8, C = 1 or 3, or float32 points or signals."""
 
 
 def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: bool) -> None:
@@ -37,7 +38,7 @@ def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: b
 
     Args:
         path: where samples are to be written.
-        shape: of one sample, (C, H, W) or (D,), once it is known.
+        shape: of one sample, once it is known.
         replace: whether earlier samples at path may be replaced. A folder is replaced only if it
             contains nothing but unchanged files of its manifest; a file only if it looks like an
             export (`_is_export`).
@@ -54,7 +55,8 @@ def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: b
     if shape is None or path.suffix.lower() in (".npz", ".npy"):
         return
     if len(shape) != 3:
-        raise ValueError(f"--out={path}: points are written as .npz or .npy, not as images")
+        kind = kind_of(shape)
+        raise ValueError(f"--out={path}: {kind} are written as .npz or .npy, not as images")
     if shape[0] not in (1, 3):
         raise ValueError(f"--out={path}: images of {shape[0]} channels are written as .npz or .npy")
 
@@ -119,7 +121,7 @@ def _is_export(path: Path) -> bool:
     try:
         if path.suffix.lower() == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return (array.dtype.name, array.ndim) in (("uint8", 4), ("float32", 2))
+            return (array.dtype.name, array.ndim) in (("uint8", 4), ("float32", 2), ("float32", 3))
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if path.suffix.lower() == ".npz":

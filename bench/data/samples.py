@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.data.archive import UNREADABLE, Tree, open_tree
 from bench.data.cache import BROKEN_ARRAY
-from bench.data.dataset import Split, content_hash, gather
+from bench.data.dataset import Split, content_hash, gather, kind_of
 from bench.data.decode import decode_into
 from bench.data.layout import image_names
 from bench.data.sample_files import ADM_KEY
@@ -53,7 +53,7 @@ def read_samples(shape: tuple[int, ...], *, path: str | None) -> Stored:
     No code in a file is executed.
 
     Args:
-        shape: shape of one sample: (C, H, W) for images, (D,) for points.
+        shape: shape of one sample: (C, H, W) of images, (C, L) of signals, (D,) of points.
         path: the file or folder.
 
     Raises:
@@ -82,12 +82,12 @@ def _read_images(path: str, shape: tuple[int, ...]) -> np.ndarray:
     """Decode all images of a folder or zip, (N, C, H, W) uint8.
 
     Raises:
-        ValueError: the data set holds points, or 16-bit images would be dark.
+        ValueError: the data set holds no images, or 16-bit images would be dark.
     """
     if len(shape) != 3:
         raise ValueError(
-            f"{_SETTING}={path}: the data set holds points, not images: give an .npz or .npy file "
-            f"of float32 (N, {shape[0]})"
+            f"{_SETTING}={path}: the data set holds {kind_of(shape)}, not images: give an .npz or "
+            f".npy file of float32 {_wanted(shape)}"
         )
     with open_tree(path, _SETTING) as tree:
         names = image_names(tree)
@@ -202,7 +202,7 @@ def _check_memory(path: Path | str, needed: int) -> None:
 
 
 def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
-    """Return images as (N, C, H, W) uint8, points as (N, D) float32.
+    """Return images as (N, C, H, W) uint8, points and signals as float32.
 
     Raises:
         ValueError: the array has other values or another shape.
@@ -211,7 +211,7 @@ def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
     if len(shape) == 3 and array.dtype != np.uint8:
         raise ValueError(f"{where} holds {array.dtype} values: save images as uint8 in 0..255")
     if len(shape) != 3 and not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{where} holds {array.dtype} values: save points as float32")
+        raise ValueError(f"{where} holds {array.dtype} values: save {kind_of(shape)} as float32")
     if not _is_shaped(array, shape):
         raise ValueError(
             f"{where} is of shape {array.shape}, the data set needs {_wanted(shape)}: save samples "
@@ -225,7 +225,7 @@ def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
         return _channels_first(array, shape)
     points = array.astype(np.float32)
     if not np.isfinite(points).all():
-        raise ValueError(f"{where} holds points that are not finite: remove them")
+        raise ValueError(f"{where} holds {kind_of(shape)} that are not finite: remove them")
     return points
 
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from bench.config import MIN_SAMPLES, EvaluatorSettings
 from bench.cost.measure import sampling_cost
-from bench.data.dataset import Dataset, from_stored
+from bench.data.dataset import Dataset, from_stored, kind_of
 from bench.evaluation.extractors.base import Extractor, extract
 from bench.evaluation.held_out import Inside, held_out_scores, look_inside
 from bench.evaluation.metrics.copying import Copying, copying
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import fid_infinity
-from bench.evaluation.metrics.memorisation import memorisation
+from bench.evaluation.metrics.memorisation import generalisation, memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD
 from bench.evaluation.metrics.quality import quality
@@ -42,8 +42,8 @@ class Evaluation:
     Attributes:
         sampler: its name.
         values: scores and costs, by column of eval.csv.
-        shown: the first samples, up to 64 images (N, C, H, W) or 5000 points (N, D), float32 in
-            [-1, 1].
+        shown: the first samples, up to 64 images (N, C, H, W) or signals (N, C, L), or 5000 points
+            (N, D), float32 in [-1, 1].
         class_labels: distribution of the requested classes, see `bench.schema`; empty if the
             sampler takes none.
         copying: result of the test for copies with the first extractor; None before the last
@@ -235,7 +235,7 @@ class Evaluator:
             batches.append(batch.stored)
             asked += [] if batch.classes is None else [batch.classes]
             on_batch(name, sum(map(len, batches)))
-        stored = torch.cat(batches)  # (N, C, H, W) uint8, or points (N, D) float32
+        stored = torch.cat(batches)  # (N, C, H, W) uint8, or points or signals, float32
         classes = torch.cat(asked) if asked else None  # (N,)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
         copied = None
@@ -257,7 +257,7 @@ class Evaluator:
             with autocast(device, options.precision):
                 measured = sampling_cost(model, sampler, seconds=seconds, device=device)
             values |= dataclasses.asdict(measured)
-        shown = SHOWN_IMAGES if stored.ndim == 4 else SHOWN_POINTS
+        shown = SHOWN_POINTS if kind_of(stored.shape[1:]) == "points" else SHOWN_IMAGES
         asked_for = "uniform" if self._frequencies is None else "data"
         class_labels = "" if classes is None else asked_for
         return Evaluation(name, values, from_stored(stored[:shown]), class_labels, copied)
@@ -270,19 +270,16 @@ class Evaluator:
         scores = quality(train, fake, resamples=resamples, reference=reference)
         if last:
             scores["fid_infinity"] = fid_infinity(train, fake, reference=reference)
-            scores |= memorisation(
-                train,
-                self.reference.test(extractor),
-                fake,
-                nearest=self.reference.nearest(extractor),
-                fid=scores["fid"],
-            )
+            trained, test = self.reference.trained(extractor), self.reference.test(extractor)
+            nearest = self.reference.nearest(extractor)
+            scores |= memorisation(trained, test, fake, nearest=nearest, fid=scores["fid"])
+            scores |= generalisation(trained.features, test.features, fake.features)
         return scores
 
     def _copying(self, extractor: Extractor, fake: Features) -> Copying:
         """Test for copies of training images with the features of one extractor."""
         reference = self.reference
-        train, test = (split(extractor).features for split in (reference.train, reference.test))
+        train, test = (split(extractor).features for split in (reference.trained, reference.test))
         return copying(train, test, fake.features, held_out=reference.closeness(extractor))
 
     def _classes(

@@ -89,6 +89,22 @@ class Reference:
         """Features of the training split, the reference of quality metrics."""
         return self._split(extractor, self.dataset.train, "train")
 
+    def trained(self, extractor: Extractor) -> Features:
+        """Features of the training images that models see, among which copies are searched.
+
+        An extractor that sees a part of the data only, of fewer images than models see, is limited
+        to those in its part.
+        """
+        few, part = self.dataset.few, self._part(extractor)
+        if few is None:
+            return self.train(extractor)
+        if part is WHOLE:
+            return Features(self.train(extractor).features[few])
+        seen = part.of(self.dataset.train, "train")
+        if len(few) > len(seen):
+            return Features(self.train(extractor).features[np.flatnonzero(np.isin(seen, few))])
+        return self._split(extractor, self.dataset.train, "trained", Part({"trained": few}))
+
     def test(self, extractor: Extractor) -> Features:
         """Features of the held-out split, the reference of copying metrics."""
         return self._split(extractor, self.dataset.test, "test")
@@ -100,17 +116,17 @@ class Reference:
         return self._statistics[extractor.name]
 
     def nearest(self, extractor: Extractor) -> torch.Tensor:
-        """Distance of every training image to the nearest other one, (N,)."""
-        features = self.train(extractor).features
-        key = ("nearest", self.dataset.hash, len(features))
+        """Distance of every image trained on to the nearest other one, (N,)."""
+        features = self.trained(extractor).features
+        key = ("nearest", self.dataset.hash, len(features), *self._few)
         return self._cached(
             extractor, key, "nearest", lambda: nearest_distances(features.to(self.device))
         )
 
     def closeness(self, extractor: Extractor) -> torch.Tensor:
         """Closeness of held-out images to single real images, (T,), see `held_out_closeness`."""
-        train, test = (split(extractor).features for split in (self.train, self.test))
-        key = ("closeness", self.dataset.hash, len(train), len(test))
+        train, test = (split(extractor).features for split in (self.trained, self.test))
+        key = ("closeness", self.dataset.hash, len(train), len(test), *self._few)
         return self._cached(
             extractor,
             key,
@@ -194,11 +210,18 @@ class Reference:
         key = (*key, extractor.name, extractor.preprocessing, extractor.hash)
         return cached_tensors(self.cache_dir, key, lambda: {name: compute().cpu()})[name]
 
+    @property
+    def _few(self) -> tuple[str, ...]:
+        """What keys of cached distances say of the images trained on; nothing for all."""
+        return () if self.dataset.few is None else ("few",)
+
     def _part(self, extractor: Extractor) -> Part:
         """The part of the data that an extractor sees."""
         return self._parts.get(extractor.name, WHOLE)
 
-    def _split(self, extractor: Extractor, split: Split, name: str) -> Features:
+    def _split(
+        self, extractor: Extractor, split: Split, name: str, part: Part | None = None
+    ) -> Features:
         key = (extractor.name, name)
         if key not in self._features:
             self._features[key] = cached_features(
@@ -208,7 +231,7 @@ class Reference:
                 split_name=name,
                 device=self.device,
                 cache_dir=self.cache_dir,
-                part=self._part(extractor),
+                part=part or self._part(extractor),
                 batch_size=self.batch_size,
             )
         return self._features[key]

@@ -15,6 +15,8 @@ def announce(dataset: Dataset, *, trained: bool) -> None:
     """Say what the data is, how training augments it, and what was assumed when it was read."""
     shape = "x".join(map(str, dataset.shape))
     words = f"{len(dataset.train):,} training and {len(dataset.test):,} held-out samples of {shape}"
+    if dataset.few is not None:
+        words = f"{len(dataset.few):,} of " + words
     if dataset.classes:
         more = ", …" if dataset.num_classes > _SHOWN_CLASSES else ""
         shown = ", ".join(dataset.classes[:_SHOWN_CLASSES])

@@ -24,7 +24,7 @@ from bench.errors import RunInUseError
 from bench.former import ABSENT, FURTHER_REFERENCE, remedy, settable, value_at, with_former
 from bench.runtime.atomic_files import TrainLog, csv_text, read_text, room_for, write_atomically
 from bench.runtime.plain_files import MAX_BYTES, json_value, yaml_value
-from bench.schema import FORMER, class_labels_of_before, extractor_names, is_later
+from bench.schema import BEFORE, FORMER, extractor_names, is_later
 
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """Columns that identify a row of eval.csv within its run."""
@@ -456,9 +456,22 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row.get(column, "") for column in EVAL_KEY)
 
 
+def class_labels_of_before(conditional_accuracy: str) -> str:
+    """Value of class_labels in a row written before the column existed.
+
+    Classes were uniform then. That a sampler took classes shows in its class-conditional accuracy,
+    which a classifier of the data's classes measures; without one nothing can be told, and an empty
+    value agrees with any.
+
+    Args:
+        conditional_accuracy: the column of that name, as written.
+    """
+    return "uniform" if conditional_accuracy else ""
+
+
 def _widened(row: Mapping[str, str], lacking: Collection[str]) -> dict[str, str]:
     """A row with its missing columns filled in: their former values if known, otherwise empty."""
-    known = {"class_labels": class_labels_of_before(row["conditional_accuracy"])}
+    known = {**BEFORE, "class_labels": class_labels_of_before(row["conditional_accuracy"])}
     return {**row, **{name: known.get(name, "") for name in lacking}}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of samples: images as a grid, points with the modes of the data."""
+"""Pictures of samples: images as a grid, points with the data's modes, signals over real ones."""
 
 from pathlib import Path
 
@@ -6,12 +6,71 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from bench.data.dataset import Mixture
+from bench.data.dataset import Dataset, Mixture
 from bench.data.pixels import to_uint8
 from bench.evaluation.metrics.modes import HIGH_QUALITY_SIGMAS
 from bench.runtime.atomic_files import replacing
 
 _INCHES, _DPI = 5.0, 110
+_CURVES, _REAL_CURVES, _PANELS = 16, 64, 12
+
+
+def save_samples(samples: Tensor, dataset: Dataset, path: Path) -> None:
+    """Write samples as one PNG, as suits their kind.
+
+    Args:
+        samples: samples of a model in [-1, 1], (N, *shape) with N >= 1.
+        dataset: the data that they are compared with.
+        path: where to write; parent folders are created and the write is atomic.
+    """
+    if dataset.mixture is not None:
+        save_scatter(samples, dataset.mixture, path)
+    elif dataset.scale is not None:
+        scale = dataset.scale
+        real = scale.to_own(dataset.train.images[dataset.trained_on[:_REAL_CURVES]])
+        save_curves(scale.to_own(samples.detach().cpu().numpy()), real, path)
+    else:
+        save_grid(samples, path)
+
+
+def save_curves(samples: np.ndarray, real: np.ndarray, path: Path) -> None:
+    """Write signals as one PNG: a panel for each channel, samples in blue over real ones in grey.
+
+    Args:
+        samples: generated signals in their own units, (N, C, L) with N >= 1; the first 16 are
+            shown, and of their channels the first 12.
+        real: training signals, (M, C, L).
+        path: where to write; parent folders are created and the write is atomic.
+
+    Raises:
+        ValueError: samples and real ones are not signals of one shape.
+    """
+    if samples.ndim != 3 or len(samples) < 1 or samples.shape[1:] != real.shape[1:]:
+        raise ValueError(
+            "save_curves takes (N, C, L) with N >= 1 and real signals of that shape: got "
+            f"{samples.shape} and {real.shape}"
+        )
+    from matplotlib.figure import Figure
+
+    shown, channels = samples[:_CURVES], samples.shape[1]
+    panels = min(channels, _PANELS)
+    columns = min(4, panels)
+    rows = -(-panels // columns)
+    size = (_INCHES if panels == 1 else 2.5 * columns, max(0.6 * _INCHES, 1.9 * rows))
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for k, axes in enumerate(grid.flat):
+        if k >= panels:
+            axes.set_axis_off()
+            continue
+        axes.plot(real[:, k].T, color="0.75", linewidth=0.5)
+        axes.plot(shown[:, k].T, color="tab:blue", linewidth=0.8, alpha=0.7)
+        axes.tick_params(labelsize=7)
+        if channels > 1:
+            axes.set_title(f"channel {k + 1} of {channels}", fontsize=8)
+    figure.suptitle(f"{len(shown)} samples over {len(real)} real signals (grey)", fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def save_scatter(points: Tensor, mixture: Mixture, path: Path) -> None:

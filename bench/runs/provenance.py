@@ -17,7 +17,7 @@ from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
 from bench.evaluation.metrics.resampling import METRIC_SEED, METRICS_VERSION
 from bench.evaluation.reference import Reference
-from bench.schema import BLIND
+from bench.schema import ALL_IMAGES, BLIND
 from bench.training.trainer import Trainer
 
 
@@ -32,6 +32,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
         **evaluator.reference.perfect(evaluator.options.samples),
         "data_hash": dataset.hash,
         "image_shape": "x".join(map(str, dataset.shape)),
+        "train_images": ALL_IMAGES if dataset.few is None else len(dataset.few),
         "reference": "train",
         "reference_size": reference_size(evaluator.reference),
         "samples": evaluator.options.samples,

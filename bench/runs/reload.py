@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.build import build_dataset, build_model, build_options, plain
 from bench.config import Settings, read_settings
+from bench.data.dataset import Scale
 from bench.errors import RunInUseError, type_errors_name
 from bench.evaluation.evaluator import EvaluatorOptions
 from bench.evaluation.sampling import label_frequencies
@@ -43,6 +44,7 @@ class RecordedRun:
         options: settings of the evaluator.
         frequencies: probabilities of the class labels for a class-conditional model, (K,); None if
             they are equal.
+        scale: the map from signals to their own units; None for other data.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RecordedRun:
     step: int
     options: EvaluatorOptions
     frequencies: Tensor | None
+    scale: Scale | None = None
 
 
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
@@ -90,7 +93,8 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
     name = "/".join(run.resolve().parts[-4:])
     options = build_options(settings.evaluator, dataset)
     frequencies = label_frequencies(dataset, options.class_labels)
-    return RecordedRun(name, dataset.shape, model, weights, step, options, frequencies)
+    shape, scale = dataset.shape, dataset.scale
+    return RecordedRun(name, shape, model, weights, step, options, frequencies, scale)
 
 
 def trained_or(

@@ -13,7 +13,7 @@ from bench.evaluation.classifier_error import error_note
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator, samplers_at
 from bench.runs.directory import RunDirectory, Status
-from bench.runs.pictures import save_grid, save_scatter
+from bench.runs.pictures import save_grid, save_samples
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime.atomic_files import csv_text, write_atomically
 from bench.runtime.memory import PeakMemory
@@ -258,14 +258,11 @@ class Recorder:
         return row
 
     def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
-        mixture = self.scoring.evaluator.reference.dataset.mixture
+        dataset = self.scoring.evaluator.reference.dataset
         for evaluation in evaluations:
             name = f"checkpoint={spent.point}_{evaluation.sampler}.png"
             path = self.records.samples / name
-            if mixture is None:
-                save_grid(evaluation.shown, path)
-            else:
-                save_scatter(evaluation.shown, mixture, path)
+            save_samples(evaluation.shown, dataset, path)
             self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
 
     def _save_inside(self, spent: Spent) -> None:

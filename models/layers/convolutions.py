@@ -45,9 +45,14 @@ class DoublesSides(nn.Module):
 
     KERNEL: ClassVar[int] = 4
 
+    @property
+    def doubled(self) -> tuple[bool, bool]:
+        """Whether the height and the width are doubled; along others kernel and stride are 1."""
+        return True, True
+
     @abstractmethod
     def transposed(self) -> tuple[Tensor, Tensor | None]:
-        """That convolution's weight, (C_in, C_out, KERNEL, KERNEL), and bias, (C_out,)."""
+        """That convolution's weight, (C_in, C_out, KERNEL or 1, KERNEL or 1), and bias, (C_out,)."""
 
 
 def with_bias(out: Tensor, bias: Tensor | None) -> Tensor:

@@ -304,7 +304,8 @@ class Upsampling(Linearity):
     def axes(self, height: int, width: int, size: torch.Size) -> tuple[Axis, Axis]:  # noqa: D102
         kernel = self.layer.KERNEL
         rows, columns = (
-            transposed(n, kernel, 2, 1, out) for n, out in zip((height, width), size, strict=True)
+            transposed(n, kernel, 2, 1, out) if doubled else transposed(n, 1, 1, 0, out)
+            for n, out, doubled in zip((height, width), size, self.layer.doubled, strict=True)
         )
         return rows, columns
 

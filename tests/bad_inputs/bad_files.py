@@ -54,6 +54,10 @@ def folder(name: str, files: Files) -> Prepare:
     return write
 
 
+def npz(name: str, **arrays: np.ndarray) -> Prepare:
+    return lambda root: np.savez(root / name, **arrays)
+
+
 def file(name: str, content: bytes) -> Prepare:
     return lambda root: (root / name).write_bytes(content)
 

@@ -33,6 +33,24 @@ def _assert_recorded(run: Path, *lines: str) -> None:
     assert set(lines) <= set(recorded)
 
 
+FEW_IMAGES = (
+    setting("dataset.train_images must be at least 2, got 0", "dataset.train_images=0"),
+    setting(
+        "dataset.train_images must be a whole number or null, got 'half'",
+        "dataset.train_images=half",
+    ),
+    setting(
+        "dataset.train_images=20 is less than one batch of mlp_gan: set it to at least 64, or "
+        "model.training.batch_size to at most 20",
+        "dataset.train_images=20",
+    ),
+    setting(
+        "dataset.train_images=2000, but digits has 1097 training images: set it to at most 1097, "
+        "or to null for all",
+        "dataset.train_images=2000",
+    ),
+)
+
 EVALUATOR = (
     setting("evaluator.samples must be at least 10, got 5", "evaluator.samples=5"),
     setting(
@@ -148,7 +166,7 @@ EXTRACTORS = (
         "unlabelled images for the domain extractor",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+            "evaluator.extractor=patches or, for images, evaluator.extractor=efficientnet-lite0"
         ),
         (*UNLABELLED, "evaluator.extractor=domain"),
         folder("data", pngs(24)),
@@ -157,7 +175,7 @@ EXTRACTORS = (
         "unlabelled images that cannot be decoded, for the domain extractor: refused before",
         (
             "folder has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+            "evaluator.extractor=patches or, for images, evaluator.extractor=efficientnet-lite0"
         ),
         (*UNLABELLED, "evaluator.extractor=[patches,domain]"),
         folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
@@ -348,15 +366,15 @@ TRAINING = (
         "unlabelled images that cannot be decoded, for a class-conditional model: refused before",
         (
             "a conditional GAN needs class labels, and this data has none: choose an unconditional "
-            "model, or sort the images into one sub-folder per class"
+            "model, or give labels: of images one sub-folder per class, of signals y"
         ),
         ("model=cgan_small", *UNLABELLED),
         folder("data", {f"{k:02}.png": b"cat" for k in range(24)}),
     ),
     setting(
         (
-            "U-Net: data_shape must be (C, H, W) with sides >= 4, got (2,): choose another "
-            "model, or larger images"
+            "U-Net: data_shape must be (C, H, W) or (C, L) with sides >= 4, got (2,): choose "
+            "another model, or larger samples"
         ),
         "model=ddpm_small",
         "dataset=ring8",
@@ -368,8 +386,8 @@ TRAINING = (
     ),
     setting(
         (
-            "U-Net: data_shape must be (C, H, W) with sides >= 10 for patch_size=3, got "
-            "(1, 8, 8): choose another model, or larger images"
+            "U-Net: data_shape must be (C, H, W) or (C, L) with sides >= 10 for patch_size=3, got "
+            "(1, 8, 8): choose another model, or larger samples"
         ),
         "model=v_diffusion_small",
         "model.build.network.patch_size=3",
@@ -716,6 +734,7 @@ AREAS = {
     "Command line": COMMAND_LINE,
     "Cache": CACHE,
     "Names": NAMES,
+    "Few images": FEW_IMAGES,
     "Evaluator": EVALUATOR,
     "Extractors": EXTRACTORS,
     "Model and training": TRAINING,

@@ -38,9 +38,14 @@ CASES = {
     "8x8-labelled": ((1, 8, 8), 3),
     "8x8": ((1, 8, 8), 0),
     "28x28-labelled": ((1, 28, 28), 3),
+    "signals": ((2, 25), 3),
     "points": ((2,), 0),
 }
-REFUSALS = {"points": r"data_shape .*got \(2,\)|needs class labels", "8x8": "needs class labels"}
+REFUSALS = {
+    "signals": r"data_shape .*got \(2, 25\)",
+    "points": r"data_shape .*got \(2,\)|needs class labels",
+    "8x8": "needs class labels",
+}
 FIRST = next(iter(CASES))
 LARGE = 2_000_000  # parameters; larger models are checked in the first case only
 MAX_NFE = 50  # of the samplers whose calls are counted
@@ -275,7 +280,7 @@ def test_losses_train_under_bfloat16_autocast(model, batch):
 @pytest.mark.usefixtures("of_any_size")
 def test_losses_accept_channels_last(model, batch):
     if batch.x.ndim != 4:
-        pytest.skip("points have no channels to come last")
+        pytest.skip("points and signals have no channels to come last")
     model.train().to(memory_format=torch.channels_last)
     x = batch.x.contiguous(memory_format=torch.channels_last)
     for phase in model.phases:

@@ -8,6 +8,7 @@ from bench.schema import eval_columns
 
 PROTOCOL = {
     "data_hash": "0123456789abcdef",
+    "train_images": "all",
     "image_shape": "1x8x8",
     "reference": "train",
     "reference_size": 1437,

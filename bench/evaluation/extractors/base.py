@@ -210,7 +210,7 @@ class Extractor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map (B, C, H, W) uint8, or points, to features (B, D) and logits (B, K) or None."""
+        """Map stored samples (B, *shape) to features (B, D) and logits (B, K) or None."""
 
 
 class IdentityExtractor(Extractor):
@@ -284,7 +284,7 @@ def extract(
 
     Args:
         extractor: already on the device.
-        images: batches (B, C, H, W) uint8, or points (B, D) float32, of any size.
+        images: batches (B, C, H, W) uint8, or points or signals, float32, of any size.
         device: where to compute.
 
     Returns:

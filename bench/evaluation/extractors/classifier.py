@@ -1,6 +1,8 @@
 """The domain classifier: a small network trained on a dataset, used as feature extractor."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import Split
-from bench.data.pixels import check_images, from_uint8
+from bench.data.pixels import to_network
 from bench.evaluation.extractors.base import read_tensors, write_tensors
 from bench.runtime.atomic_files import replacing
 
@@ -21,13 +23,14 @@ NOMINAL_SIDE = 32
 
 
 class DomainClassifier(nn.Module):
-    """A small residual network (He et al. 2016) for images of any size from 8 × 8.
+    """A small residual network (He et al. 2016) for images from 8 × 8 and signals of 8 values on.
 
-    Images larger than 63 pixels are first halved to about 32. The penultimate features are the
-    spatial means of D non-negative maps, as in Inception.
+    Samples larger than 63 pixels are first halved to about 32. The penultimate features are the
+    spatial means of D non-negative maps, as in Inception. Signals are images of one row, along
+    which all kernels extend.
 
     Args:
-        shape: (C, H, W) of the images.
+        shape: (C, H, W) of the images, or (C, L) of the signals.
         num_classes: K.
         width: channels of the first layer; the stages have 2 and 4 times as many.
 
@@ -37,69 +40,70 @@ class DomainClassifier(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], num_classes: int, width: int = 32) -> None:
         super().__init__()
-        if len(shape) != 3 or min(shape[1:]) < MIN_SIDE:
+        if len(shape) not in (2, 3) or min(shape[1:]) < MIN_SIDE:
             raise ValueError(
-                f"shape is {tuple(shape)}; must be (C, H, W), H and W at least {MIN_SIDE}"
+                f"shape is {tuple(shape)}; must be (C, H, W) or (C, L), sides at least {MIN_SIDE}"
             )
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; must be at least 2")
         self.shape = tuple(shape)
         self.num_classes = num_classes
         self.width = width
-        halvings = _halvings(shape)
+        halvings, convolution = _halvings(shape), partial(_convolution, signals=len(shape) == 2)
         self.trunk = nn.Sequential(
-            _convolution(shape[0], width),
-            *(_convolution(width, width, stride=2) for _ in range(halvings)),
-            _convolution(width, 2 * width, stride=2),
-            _Residual(2 * width),
-            _convolution(2 * width, 4 * width, stride=2),
-            _Residual(4 * width),
-            _convolution(4 * width, FEATURES, kernel=1),
+            convolution(shape[0], width),
+            *(convolution(width, width, stride=2) for _ in range(halvings)),
+            convolution(width, 2 * width, stride=2),
+            _Residual(2 * width, convolution),
+            convolution(2 * width, 4 * width, stride=2),
+            _Residual(4 * width, convolution),
+            convolution(4 * width, FEATURES, kernel=1),
         )
         self.head = nn.Linear(FEATURES, num_classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify images (B, C, H, W) uint8.
+        """Classify images (B, C, H, W) uint8, or signals (B, C, L) float32.
 
         Returns:
             Penultimate features (B, D) and logits (B, K).
 
         Raises:
-            ValueError: images of another shape or type.
+            ValueError: samples of another shape or type.
         """
-        check_images(images, self.shape)
-        x = from_uint8(images)  # (B, C, H, W) in [-1, 1]
+        x = to_network(images, self.shape)  # (B, C, H, W) in [-1, 1]
         maps = self.trunk(x.contiguous(memory_format=torch.channels_last))  # (B, D, H/4, W/4)
         features = maps.float().mean((2, 3))  # (B, D)
         return features, self.head(features)  # (B, K)
 
 
 def _halvings(shape: tuple[int, ...]) -> int:
-    """How often images of this shape (C, H, W) are halved to sides of about 32 pixels."""
+    """How often samples of this shape are halved to sides of about 32 pixels."""
     return max(0, int(math.log2(min(shape[1:]) / NOMINAL_SIDE)))
 
 
 def nominal_pixels(shape: tuple[int, ...]) -> int:
-    """Pixels of an image of this shape (C, H, W) as most layers see it."""
-    return math.prod(shape[1:]) // 4 ** _halvings(shape)
+    """Pixels of a sample of this shape, (C, H, W) or (C, L), as most layers see it."""
+    return math.prod(shape[1:]) // (2 ** len(shape[1:])) ** _halvings(shape)
 
 
 class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, convolution: Callable[[int, int], nn.Module]) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _convolution(channels, channels), _convolution(channels, channels)
-        )
+        self.body = nn.Sequential(convolution(channels, channels), convolution(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
 
 def _convolution(
-    channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1
+    channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, *, signals: bool
 ) -> nn.Module:
+    def along(side: int, beyond: int) -> tuple[int, int]:
+        return (beyond if signals else side, side)
+
+    sides = along(kernel, 1), along(stride, 1), along(kernel // 2, 0)
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(channels_in, channels_out, sides[0], sides[1], sides[2], bias=False),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )

@@ -55,7 +55,7 @@ def default_recipe(shape: tuple[int, ...], images: int, *, flip: bool) -> Classi
     up to 100, as long as all that is shown has at most `FEW_PIXELS`. Colour gets twice the width.
 
     Args:
-        shape: (C, H, W).
+        shape: (C, H, W) of images, (C, L) of signals.
         images: number of training images.
         flip: whether mirrored images belong to the data.
     """
@@ -135,20 +135,23 @@ def train_classifier(
 
 
 def augment(images: Tensor, generator: Generator, recipe: ClassifierRecipe) -> Tensor:
-    """Shift and mirror images (B, C, H, W) uint8, each independently.
+    """Shift and mirror samples, each independently.
 
     Args:
-        images: a batch on the CPU.
+        images: a batch on the CPU, images (B, C, H, W) uint8 or signals (B, C, L) float32, which
+            are shifted along their length.
         generator: source of all random numbers.
         recipe: which augmentations, and how strong.
 
     Returns:
         The augmented batch, same shape and type.
     """
+    if images.ndim == 3:
+        return augment(images.unsqueeze(2), generator, recipe).squeeze(2)
     b, _, h, w = images.shape
     shifts = torch.randint(-recipe.shift, recipe.shift + 1, (2, b, 1), generator=generator)
     rows, columns = (
-        _reflect(torch.arange(h) + shifts[0], h),
+        _reflect(torch.arange(h) + shifts[0], h) if h > 1 else torch.zeros_like(shifts[0]),
         _reflect(torch.arange(w) + shifts[1], w),
     )
     if recipe.flip:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.data.dataset import Dataset, Split
+from bench.data.pixels import stored_as
 from bench.evaluation.extractors.base import Extractor, made_once
 from bench.evaluation.extractors.classifier import (
     DomainClassifier,
@@ -50,8 +51,7 @@ class DomainExtractor(Extractor):
     names_classes = True
 
     def __init__(self, classifier: DomainClassifier, test_accuracy: float | None = None) -> None:
-        size = "x".join(map(str, classifier.shape))
-        super().__init__("domain", classifier, f"{size} uint8 to [-1,1]")
+        super().__init__("domain", classifier, stored_as(classifier.shape))
         fuse_sequences(fold_batch_norms(classifier))  # last, since the hash is of its weights
         self.test_accuracy = test_accuracy
 
@@ -159,7 +159,7 @@ def check_labelled(name: str, num_classes: int) -> None:
     if num_classes < 2:
         raise ValueError(
             f"{name} has no class labels, so it has no domain classifier: choose "
-            "evaluator.extractor=patches or evaluator.extractor=efficientnet-lite0"
+            "evaluator.extractor=patches or, for images, evaluator.extractor=efficientnet-lite0"
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, kind_of
 from bench.evaluation.blind_spots import (
     ASKED,
     BLURRED,
@@ -38,6 +38,9 @@ FEWEST_SAMPLES = 20
 BLUR = 1 / 8
 """Standard deviation of the blur relative to the image side; it leaves only blobs."""
 
+HALF = 127.5
+"""Half of the range of 8-bit values, in which noise and limits are given for signals as well."""
+
 COPY_NOISE = 4.0
 """Standard deviation of the noise on near-copies, in grey levels of 255; hardly visible."""
 
@@ -61,22 +64,22 @@ class KnownBad:
     test_rows: np.ndarray
 
     def batches(self, kind: str, batch_size: int) -> Iterator[Tensor]:
-        """Batches of one kind, (B, C, H, W) uint8, in total as many samples as `test`.
+        """Batches of one kind as stored, (B, *shape), in total as many samples as `test`.
 
         Deterministic, and independent of the batch size.
         """
         n = len(self.test)
         if kind in (MEAN, REPEATED):
             image = self._mean_and_std[0] if kind == MEAN else self._images(self.train[:1])[0]
-            yield _to_bytes(image)[None].expand(n, *self.dataset.shape)
+            yield self._stored(image)[None].expand(n, *self.dataset.shape)
             return
         make = self._makers()[kind]
         chosen = self.train[np.arange(n) % len(self.train)]
         generator = torch.Generator().manual_seed(METRIC_SEED + KINDS.index(kind))
         for start in range(0, n, batch_size):
-            x = self._images(chosen[start : start + batch_size])  # (B, C, H, W)
+            x = self._images(chosen[start : start + batch_size])  # (B, *shape)
             noise = torch.stack([_noise(x.shape[1:], generator, kind) for _ in x])
-            yield _to_bytes(make(x, noise))
+            yield self._stored(make(x, noise))
 
     def _makers(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Functions from training images and noise to bad samples, all in [0, 255]."""
@@ -84,16 +87,23 @@ class KnownBad:
         return {
             UNIFORM: lambda x, noise: noise,
             GAUSSIAN: lambda x, noise: mean + std * noise,
-            BLURRED: lambda x, noise: blurred(x),
+            BLURRED: lambda x, noise: blurred(x, self.dataset.shape),
             NEAR_COPIES: lambda x, noise: x + COPY_NOISE * noise,
         }
 
     def _images(self, indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.array(self.dataset.train.images[indices])).float()
+        """Training samples as float32 in [0, 255], to which signals are mapped from [-1, 1]."""
+        x = torch.from_numpy(np.array(self.dataset.train.images[indices]))
+        return x.float() if x.dtype == torch.uint8 else (x + 1) * HALF
+
+    def _stored(self, x: Tensor) -> Tensor:
+        """The inverse of `_images`; values are limited to the range, those of images rounded."""
+        x = x.clamp(0, 255) if kind_of(self.dataset.shape) == "signals" else _to_bytes(x)
+        return x if x.dtype == torch.uint8 else x / HALF - 1
 
     @cached_property
     def _mean_and_std(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of every pixel over the selected training images, (C, H, W) each."""
+        """Mean and deviation of every value over the selected training samples, shaped as one."""
         total = torch.zeros(self.dataset.shape, dtype=torch.float64)
         squares = total.clone()
         for start in range(0, len(self.train), 100):
@@ -106,14 +116,14 @@ class KnownBad:
 
 
 def known_bad(dataset: Dataset, part: Part = WHOLE) -> KnownBad | None:
-    """Select images of a data set; None for points, and if there are too few images.
+    """Select images or signals of a data set; None for points, and if there are too few.
 
     Args:
         dataset: the data.
         part: the part of its images to choose from.
     """
     indices = (part.of(dataset.train, "train"), part.of(dataset.test, "test"))
-    if len(dataset.shape) != 3 or min(map(len, indices)) < FEWEST_SAMPLES:
+    if kind_of(dataset.shape) == "points" or min(map(len, indices)) < FEWEST_SAMPLES:
         return None
     rng = np.random.default_rng(METRIC_SEED)
     rows = [rng.permutation(len(each))[:MOST_IMAGES] for each in indices]
@@ -164,11 +174,13 @@ def by_kind(scores: Tensor) -> tuple[dict[str, dict[str, float]], dict[str, floa
     return dict(zip(KINDS, rows[:-1], strict=True)), rows[-1]
 
 
-def blurred(images: Tensor) -> Tensor:
-    """Blur images (B, C, H, W) by a Gaussian of an eighth of their side."""
-    height, width = images.shape[-2:]
-    sigma = BLUR * min(height, width)
-    return _averages(height, sigma) @ images @ _averages(width, sigma).T
+def blurred(images: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Blur samples (B, *shape), images or signals, by a Gaussian of an eighth of their side."""
+    sigma = BLUR * min(shape[1:])
+    along = _averages(shape[-1], sigma).T
+    if kind_of(shape) == "signals":
+        return images @ along
+    return _averages(shape[-2], sigma) @ images @ along
 
 
 def _averages(size: int, sigma: float) -> Tensor:

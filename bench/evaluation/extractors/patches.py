@@ -1,4 +1,4 @@
-"""Features learned from images without labels: similarity of patches to k-means centres."""
+"""Features learned from samples without labels: similarity of patches to k-means centres."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.dataset import Dataset
-from bench.data.pixels import check_images
+from bench.data.pixels import stored_as, to_network
 from bench.evaluation.extractors.base import Extractor, cached_tensors
 from bench.runtime.atomic_files import locked
 
@@ -45,20 +45,25 @@ class PatchNetwork(nn.Module):
     normalised individually, so that features depend on brightness and contrast. Distances are
     divided by the square root of D and thus are about 1.
 
+    A signal's patches are its stretches of 6 values, pooled over its quarters.
+
     Args:
-        shape: (C, H, W) of the images; images larger than 63 pixels are averaged to about 32.
-        tensors: "mean" (D,), "whitening" (D, D) and "centres" (K, D), float32, D = 36 C.
+        shape: (C, H, W) of the images, or (C, L) of the signals; samples larger than 63 pixels are
+            averaged to about 32.
+        tensors: "mean" (D,), "whitening" (D, D) and "centres" (K, D), float32, D = 36 C, for
+            signals 6 C.
     """
 
     def __init__(self, shape: tuple[int, ...], tensors: dict[str, Tensor]) -> None:
         super().__init__()
         self.factor = averaged_by(shape)
+        self.shape = tuple(shape)
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, C, H, W) uint8 to features (B, 64)."""
-        patches = patches_of(images, self.factor)  # (B, L, D)
+        """Map images (B, C, H, W) uint8, or signals (B, C, L) float32, to features (B, 64)."""
+        patches = patches_of(images, self.shape)  # (B, L, D)
         z = (patches - self.get_buffer("mean")) @ self.get_buffer("whitening")  # (B, L, D)
         centres = self.get_buffer("centres")
         lengths = z.square().sum(2, keepdim=True) + centres.square().sum(1)  # (B, L, K)
@@ -66,16 +71,18 @@ class PatchNetwork(nn.Module):
         distances = squared.sqrt()  # (B, L, K)
         mean = distances.mean(2, keepdim=True)  # (B, L, 1)
         codes = torch.cat([(mean - distances).clamp(min=0), mean], 2)  # (B, L, K + 1)
-        rows = images.shape[2] // self.factor - SIDE + 1
+        signals = len(self.shape) == 2
+        rows = 1 if signals else images.shape[2] // self.factor - SIDE + 1
         maps = codes.transpose(1, 2).unflatten(2, (rows, -1))  # (B, K + 1, H', W')
-        return F.adaptive_avg_pool2d(maps, QUARTERS).flatten(1)  # (B, 4 K + 4)
+        quarters = (1, QUARTERS**2) if signals else QUARTERS
+        return F.adaptive_avg_pool2d(maps, quarters).flatten(1)  # (B, 4 K + 4)
 
 
 class PatchExtractor(Extractor):
     """Patch features of one data set, without logits.
 
     Args:
-        shape: (C, H, W) of the images.
+        shape: of one sample.
         tensors: see `PatchNetwork`.
     """
 
@@ -83,18 +90,16 @@ class PatchExtractor(Extractor):
 
     def __init__(self, shape: tuple[int, ...], tensors: dict[str, Tensor]) -> None:
         network = PatchNetwork(shape, tensors)
-        size = "x".join(map(str, shape))
-        averaged = f", averaged over {network.factor}x{network.factor}" * (network.factor > 1)
-        super().__init__(NAME, network, f"{size} uint8 to [-1,1]{averaged}")
-        self.shape = tuple(shape)
+        over = "x".join([str(network.factor)] * len(shape[1:]))
+        averaged = f", averaged over {over}" * (network.factor > 1)
+        super().__init__(NAME, network, f"{stored_as(shape)}{averaged}")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Map (B, C, H, W) uint8 to features (B, 64).
+        """Map images (B, C, H, W) uint8, or signals (B, C, L) float32, to features (B, 64).
 
         Raises:
-            ValueError: images of another shape or type.
+            ValueError: samples of another shape or type.
         """
-        check_images(images, self.shape)
         with torch.autocast(images.device.type, enabled=False):
             return self.network(images), None
 
@@ -137,7 +142,7 @@ def learn_patches(images: np.ndarray) -> dict[str, Tensor]:
     """Whiten patches of training images and find their k-means centres, in float64.
 
     Args:
-        images: (N, C, H, W) uint8.
+        images: training samples, (N, C, H, W) uint8 or (N, C, L) float32.
 
     Returns:
         The tensors of `PatchNetwork`.
@@ -159,25 +164,30 @@ def learn_patches(images: np.ndarray) -> dict[str, Tensor]:
     return {name: tensor.float() for name, tensor in tensors.items()}
 
 
-def patches_of(images: Tensor, factor: int) -> Tensor:
-    """All patches of images (B, C, H, W) uint8 as (B, L, D) float32 in [-1, 1]."""
-    x = images.float() / 127.5 - 1
-    x = F.avg_pool2d(x, factor) if factor > 1 else x
-    return F.unfold(x, SIDE).transpose(1, 2)
+def patches_of(images: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """All patches of stored samples of a shape, as (B, L, D) float32 in [-1, 1].
+
+    Raises:
+        ValueError: samples of another shape or type.
+    """
+    x, factor = to_network(images, shape), averaged_by(shape)  # (B, C, H, W)
+    along = [(1 if len(shape) == 2 else size, size) for size in (factor, SIDE)]
+    x = F.avg_pool2d(x, along[0]) if factor > 1 else x
+    return F.unfold(x, along[1]).transpose(1, 2)
 
 
 def averaged_by(shape: tuple[int, ...]) -> int:
-    """Downscaling factor for images of this shape, a power of two."""
+    """Downscaling factor for samples of this shape, a power of two."""
     return 2 ** max(0, int(math.log2(min(shape[1:]) / NOMINAL_SIDE)))
 
 
 def _some_patches(images: np.ndarray, generator: torch.Generator) -> Tensor:
     """Patches at random positions of random images, (P, D)."""
-    factor = averaged_by(images.shape[1:])
     chosen = torch.randperm(len(images), generator=generator)[:LEARNT_FROM].numpy()
     found = []
     for index in chosen:  # image by image: all patches of all images would fill the memory
-        patches = patches_of(torch.from_numpy(np.array(images[index : index + 1])), factor)[0]
+        image = torch.from_numpy(np.array(images[index : index + 1]))
+        patches = patches_of(image, images.shape[1:])[0]
         at = torch.randint(0, len(patches), (PATCHES_OF_EACH,), generator=generator)
         found.append(patches[at])
     return torch.cat(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, Kind, kind_of
 from bench.errors import nearest_of
 from bench.evaluation.blind_spots import NEAR_COPIES, BlindSpot
 from bench.evaluation.extractors import domain, fidelity, imagenet, patches
@@ -28,9 +28,10 @@ def build_extractor(
     """Build an extractor by name for a dataset.
 
     Args:
-        name: for points "identity"; for images "domain", the dataset's own classifier: shipped, or
-            trained once and cached; "efficientnet-lite0", from an optional package; "patches",
-            learned from images without labels; or one of torch-fidelity's, such as "inception".
+        name: for points "identity"; for images and signals "domain", the dataset's own classifier:
+            shipped, or trained once and cached, or "patches", learned without labels; for images
+            also "efficientnet-lite0", from an optional package, or one of torch-fidelity's, such as
+            "inception".
         dataset: the data to score.
         device: the device of the extractor.
         cache_dir: folder of classifiers trained here.
@@ -77,12 +78,13 @@ def stand_in(
 def _builders(name: str, dataset: Dataset, weights: Path | None) -> Mapping[str, Builder]:
     """The builders for this kind of data; the name and the weights exist."""
     check_extractors(name, {name: weights})
-    builders = POINT_BUILDERS if _is_points(dataset) else IMAGE_BUILDERS
+    has = kind_of(dataset.shape)
+    builders = BUILDERS[has]
     if name not in builders:
-        sees, has = ("images", "points") if _is_points(dataset) else ("points", "images")
+        sees = " and ".join(kind for kind, known in BUILDERS.items() if name in known)
         raise ValueError(
             f"evaluator.extractor={name} sees {sees}, but {dataset.name} has {has}: "
-            f"set evaluator.extractor={next(iter(builders))}"
+            f"set evaluator.extractor={default_extractors(dataset)[0]}"
         )
     return builders
 
@@ -161,19 +163,18 @@ def default_extractors(dataset: Dataset) -> tuple[str, ...]:
 
     Points are their own features. Labelled images use their own classifier; colour images also use
     ImageNet features if the optional packages are installed, except stacked digits. Unlabelled
-    images use ImageNet features or, without these packages, patches.
+    images use ImageNet features or, without these packages, patches. Signals use their own
+    classifier or, without labels, patches.
     """
-    if _is_points(dataset):
-        return ("identity",)
     labelled = dataset.num_classes >= 2
+    if kind_of(dataset.shape) == "points":
+        return ("identity",)
+    if kind_of(dataset.shape) == "signals":
+        return ("domain",) if labelled else (patches.NAME,)
     if dataset.stacked_from or (labelled and dataset.shape[0] != 3):
         return ("domain",)
     pictures = (imagenet.NAME,) if imagenet.installed() else ()
     return ("domain", *pictures) if labelled else pictures or (patches.NAME,)
-
-
-def _is_points(dataset: Dataset) -> bool:
-    return len(dataset.shape) == 1
 
 
 def _build_identity(
@@ -193,6 +194,18 @@ IMAGE_BUILDERS: dict[str, Builder] = {
     patches.NAME: patches.build_patches,
     **dict.fromkeys(fidelity.NAMES, fidelity.build_fidelity),
 }
+
+SIGNAL_BUILDERS: dict[str, Builder] = {
+    "domain": domain.build_domain,
+    patches.NAME: patches.build_patches,
+}
+
+BUILDERS: Mapping[Kind, Mapping[str, Builder]] = {
+    "images": IMAGE_BUILDERS,
+    "signals": SIGNAL_BUILDERS,
+    "points": POINT_BUILDERS,
+}
+"""Extractors by the kind of samples that they see."""
 
 LEARNED: Mapping[str, Callable[[Dataset, Path | None], bool]] = {
     "domain": domain.is_learned,

@@ -1,4 +1,4 @@
-"""Copying metrics from the distances of generated samples to training samples."""
+"""Memorisation: distances of generated samples to training and held-out data, and FID to both."""
 
 import math
 
@@ -51,6 +51,8 @@ def memorisation(
       distance from a training sample to its nearest fake one, if that is below 0.1 (torchmetrics).
       NaN if held-out samples are already that close: otherwise features that all point in similar
       directions, such as those of a small classifier, would be penalised without copying.
+    - nn_trained, nn_held_out: median distance from a fake sample to the nearest training and the
+      nearest held-out one.
 
     Memory beyond the features: a few tiles of at most tile × tile or tile × D numbers, whatever N.
 
@@ -65,7 +67,7 @@ def memorisation(
         tile: samples compared at a time; it changes no result beyond rounding.
 
     Returns:
-        The keys authpct, nn_ratio and mifid.
+        The keys authpct, nn_ratio, mifid, nn_trained and nn_held_out.
 
     Raises:
         ValueError: fewer than two samples in a set, other dimensions, or a nearest of other length.
@@ -87,13 +89,41 @@ def memorisation(
         to_train.add(each)
     distances = to_train.distances()  # (M,)
     authentic = distances > nearest.to(distances)[to_train.index]
+    first, second = (_nearest_between(part, sampled, tile) for part in parts)  # (M,) each
     if fid is None:
         fid = frechet_distance(*statistics(train.features), *statistics(fake.features))
     close_by_nature = _mean_cosine_distance(train.features, test.features, seed) < COSINE_BOUND
     return {
         "authpct": 100 * float(authentic.double().mean()),
-        "nn_ratio": _nn_ratio(distances, (parts[0], parts[1]), sampled, tile),
+        "nn_ratio": _nn_ratio(distances, first, second),
         "mifid": math.nan if close_by_nature else _mifid(fid, to_train.cosine_distances()),
+        "nn_trained": float(distances.double().quantile(0.5)),
+        "nn_held_out": float(torch.minimum(first, second).double().quantile(0.5)),
+    }
+
+
+def generalisation(
+    trained: Tensor, held_out: Tensor, fake: Tensor, *, seed: int = METRIC_SEED
+) -> dict[str, float]:
+    """FID of fake samples to the images trained on, and to held-out ones.
+
+    FID falls with the size of its reference, so both have that of the smaller set, as a fixed
+    random part of the larger one. Their difference then measures memory of the training images.
+
+    Args:
+        trained: features of the images trained on, (N, D), N at least 2.
+        held_out: features of the held-out images, (T, D), T at least 2.
+        fake: features of the samples, (M, D).
+        seed: seed of the random part.
+
+    Returns:
+        The keys fid_trained and fid_held_out.
+    """
+    size = min(len(trained), len(held_out))
+    sampled = statistics(fake)
+    return {
+        name: frechet_distance(*statistics(subset(features, size, seed)), *sampled)
+        for name, features in (("fid_trained", trained), ("fid_held_out", held_out))
     }
 
 
@@ -142,7 +172,7 @@ class _Towards:
         return (1 - self._cosines[rows > 0].double()).clamp(min=0)
 
 
-def _nn_ratio(train: Tensor, parts: tuple[Cloud, Cloud], fake: Cloud, tile: int) -> float:
+def _nn_ratio(train: Tensor, first: Tensor, second: Tensor) -> float:
     """Median ratio of distances from fake samples to training and to test data, normalised.
 
     Even without copying the ratio is below 1 if there are more training than test samples. This
@@ -154,14 +184,13 @@ def _nn_ratio(train: Tensor, parts: tuple[Cloud, Cloud], fake: Cloud, tile: int)
 
     Args:
         train: distance from each fake sample to its nearest training sample, (M,).
-        parts: the test samples, in two parts; their sizes have the ratio of training to test set.
-        fake: the fake samples.
-        tile: samples compared at a time.
+        first: the same to the first of two parts of the test samples, whose sizes have the ratio
+            of training to test set, (M,).
+        second: the same to the second part, (M,).
 
     Returns:
         The ratio, 1 without copying; NaN if most fake samples are test samples.
     """
-    first, second = (_nearest_between(part, fake, tile) for part in parts)  # (M,) each
     by_size = _median_ratio(first, second)
     observed = _median_ratio(train, torch.minimum(first, second))
     if by_size == 0 or not math.isfinite(observed):

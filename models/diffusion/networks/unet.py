@@ -3,6 +3,8 @@
 Weights of either can be mapped to the other. Departures from the paper's code: none in the
 function computed; all residual blocks' time projections are one matrix product, and image sizes
 that are odd at some level are supported (TensorFlow's "SAME" padding down, the skip's size up).
+Signals, (C, L), go through it along their length alone (`models.layers.planes`): the same blocks
+with kernels of 3 instead of 3x3.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from models.base import ShapeError
 from models.diffusion.networks.embedding import Sinusoids
 from models.layers.convolutions import DoublesSides, with_bias
 from models.layers.norms import SILU, GroupNorm
+from models.layers.planes import across, convolution, from_planes, is_signal, to_planes
 
 
 class UNet(nn.Module):
@@ -42,7 +45,7 @@ class UNet(nn.Module):
         """Build the network; the last convolution of each residual branch starts near zero.
 
         Args:
-            data_shape: (C, H, W), sides at least 4.
+            data_shape: (C, H, W) or (C, L), sides at least 4.
             channels: width at the first level, even.
             channel_mult: width of each level in multiples of channels.
             num_res_blocks: residual blocks per level on the way down.
@@ -54,7 +57,8 @@ class UNet(nn.Module):
             out_channels: channels of the output; None for those of the data.
             latent_dim: length of a further input vector; 0 for none.
             patch_size: p; every p x p patch of pixels becomes one pixel of the first level, with
-                p² times the channels. Sides that are no multiple of p are padded at the end.
+                p² times the channels; of signals every p values, with p times the channels. Sides
+                that are no multiple of p are padded at the end.
 
         Raises:
             ValueError: if an argument is out of its range.
@@ -62,13 +66,15 @@ class UNet(nn.Module):
         super().__init__()
         widths = [channels * mult for mult in channel_mult]
         _check(data_shape, channels, widths, num_res_blocks, attention_levels, groups, patch_size)
+        signals = is_signal(data_shape)
+        values = patch_size if signals else patch_size**2  # of one channel in a patch
         self.patch_size = patch_size
         self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
         self.time_mlp = _mlp(channels, embedding)
         self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
         self.latent_mlp = _mlp(latent_dim, embedding) if latent_dim else None
-        self.conv_in = nn.Conv2d(data_shape[0] * patch_size**2, channels, 3, padding=1)
+        self.conv_in = convolution(data_shape[0] * values, channels, 3, signals=signals)
 
         self.down = nn.ModuleList()
         skips = [channels]
@@ -76,17 +82,17 @@ class UNet(nn.Module):
         for level, width_out in enumerate(widths):
             for _ in range(num_res_blocks):
                 attention = level in attention_levels
-                self.down.append(Stage(width, width_out, groups, dropout, attention))
+                self.down.append(Stage(width, width_out, groups, dropout, attention, signals))
                 width = width_out
                 skips.append(width)
             if level < len(widths) - 1:
-                self.down.append(Downsample(width))
+                self.down.append(Downsample(width, signals))
                 skips.append(width)
 
         self.middle = nn.ModuleList(
             [
-                Stage(width, width, groups, dropout, attention=True),
-                Stage(width, width, groups, dropout, attention=False),
+                Stage(width, width, groups, dropout, attention=True, signals=signals),
+                Stage(width, width, groups, dropout, attention=False, signals=signals),
             ]
         )
 
@@ -94,14 +100,15 @@ class UNet(nn.Module):
         for level, width_out in reversed(list(enumerate(widths))):
             for _ in range(num_res_blocks + 1):
                 attention = level in attention_levels
-                self.up.append(Stage(width + skips.pop(), width_out, groups, dropout, attention))
+                joined = width + skips.pop()
+                self.up.append(Stage(joined, width_out, groups, dropout, attention, signals))
                 width = width_out
             if level > 0:
-                self.up.append(Upsample(width))
+                self.up.append(Upsample(width, signals))
 
         self.norm_out = GroupNorm(groups, width, eps=1e-6, activation=SILU)
-        values = (out_channels or data_shape[0]) * patch_size**2  # of one patch of the output
-        self.conv_out = nn.Conv2d(width, values, 3, padding=1)
+        out = (out_channels or data_shape[0]) * values  # of one patch of the output
+        self.conv_out = convolution(width, out, 3, signals=signals)
 
         blocks = [m for m in self.modules() if isinstance(m, ResidualBlock)]
         self.block_widths = [block.conv1.out_channels for block in blocks]
@@ -115,13 +122,13 @@ class UNet(nn.Module):
         """Predict the noise in x_t, or whatever it is trained to.
 
         Args:
-            x_t: noisy images, (B, C, H, W).
+            x_t: noisy samples, images (B, C, H, W) or signals (B, C, L).
             t: timesteps, (B,), float or integer.
             y: classes, (B,) int64 in {0, …, K}, if the network has them.
             z: the further input, (B, latent_dim), if the network has one.
 
         Returns:
-            The prediction, (B, out_channels, H, W).
+            The prediction, (B, out_channels, H, W) or (B, out_channels, L).
         """
         embedding = self.time_mlp(self.sinusoids(t))  # (B, E)
         if self.classes is not None and y is not None:
@@ -131,7 +138,8 @@ class UNet(nn.Module):
         projections = self.time_projections(embedding).float()  # (B, all widths)
         shifts = iter(projections.split(self.block_widths, dim=1))  # each (B, width of its block)
 
-        h = to_patches(x_t, self.patch_size)  # (B, C p², H / p, W / p)
+        x = to_planes(x_t)  # (B, C, H, W), of signals (B, C, 1, L)
+        h = to_patches(x, self.patch_size)  # (B, C p², H / p, W / p)
         h = self.conv_in(h.contiguous(memory_format=torch.channels_last))  # (B, W_0, H / p, W / p)
         skips = [h]
         for module in self.down:
@@ -145,7 +153,8 @@ class UNet(nn.Module):
             else:
                 h = module(h, skips[-1].shape[2:])
         h = self.conv_out(self.norm_out(h))  # (B, C p², H / p, W / p)
-        return from_patches(h, self.patch_size, x_t.shape[2:])  # (B, C, H, W)
+        h = from_patches(h, self.patch_size, x.shape[2:])  # (B, C, H, W)
+        return from_planes(h, x_t.dim())  # the shape of x_t
 
     def _initialise(self) -> None:
         """Glorot-uniform weights and zero biases; residual branches end near zero (App. B)."""
@@ -172,13 +181,17 @@ def to_patches(x: Tensor, patch_size: int) -> Tensor:
 
     Args:
         x: images, (B, C, H, W); sides that are no multiple of p are padded with zeros at the end.
+            Signals, (B, C, 1, L), have patches along their length.
         patch_size: p.
 
     Returns:
-        (B, C p², ceil(H / p), ceil(W / p)).
+        (B, C p², ceil(H / p), ceil(W / p)), of signals (B, C p, 1, ceil(L / p)).
     """
     if patch_size == 1:
         return x
+    if x.shape[2] == 1:
+        parts = F.pad(x, (0, -x.shape[3] % patch_size)).unflatten(3, (-1, patch_size))
+        return parts.permute(0, 1, 4, 2, 3).flatten(1, 2)
     below, right = -x.shape[2] % patch_size, -x.shape[3] % patch_size
     return F.pixel_unshuffle(F.pad(x, (0, right, 0, below)), patch_size)
 
@@ -187,6 +200,9 @@ def from_patches(patches: Tensor, patch_size: int, size: Sequence[int]) -> Tenso
     """The inverse of `to_patches` for images of this size, (H, W): (B, C, H, W)."""
     if patch_size == 1:
         return patches
+    if size[0] == 1:
+        parts = patches.unflatten(1, (-1, patch_size)).permute(0, 1, 3, 4, 2)
+        return parts.flatten(3)[..., : size[1]]
     return F.pixel_shuffle(patches, patch_size)[:, :, : size[0], : size[1]]
 
 
@@ -201,10 +217,16 @@ class Stage(nn.Module):
     """A residual block, then self-attention where chosen."""
 
     def __init__(
-        self, width_in: int, width_out: int, groups: int, dropout: float, attention: bool
+        self,
+        width_in: int,
+        width_out: int,
+        groups: int,
+        dropout: float,
+        attention: bool,
+        signals: bool,
     ) -> None:
         super().__init__()
-        self.block = ResidualBlock(width_in, width_out, groups, dropout)
+        self.block = ResidualBlock(width_in, width_out, groups, dropout, signals)
         self.attention = Attention(width_out, groups) if attention else None
 
     def forward(self, x: Tensor, shift: Tensor, skip: Tensor | None = None) -> Tensor:
@@ -216,13 +238,15 @@ class Stage(nn.Module):
 class ResidualBlock(nn.Module):
     """x + conv(SiLU(norm(conv(SiLU(norm(x))) + shift))), the shift from the time embedding."""
 
-    def __init__(self, width_in: int, width_out: int, groups: int, dropout: float) -> None:
+    def __init__(
+        self, width_in: int, width_out: int, groups: int, dropout: float, signals: bool
+    ) -> None:
         super().__init__()
         self.norm1 = GroupNorm(groups, width_in, eps=1e-6, activation=SILU)
-        self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1)
+        self.conv1 = convolution(width_in, width_out, 3, signals=signals)
         self.norm2 = GroupNorm(groups, width_out, eps=1e-6, activation=SILU)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(width_out, width_out, 3, padding=1)
+        self.conv2 = convolution(width_out, width_out, 3, signals=signals)
         self.shortcut = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else None
 
     def forward(self, x: Tensor, shift: Tensor, skip: Tensor | None = None) -> Tensor:
@@ -263,14 +287,15 @@ class Attention(nn.Module):
 class Downsample(nn.Module):
     """Halves the sides, rounding up: a stride-2 convolution with TensorFlow's "SAME" padding."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, signals: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, stride=2)
+        self.signals = signals
+        self.conv = convolution(width, width, 3, stride=2, padding=0, signals=signals)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x, (B, W, H, W), to (B, W, ceil(H / 2), ceil(W / 2))."""
+        """Map x, (B, W, H, W), to (B, W, ceil(H / 2), ceil(W / 2)), (B, W, 1, L) to half of L."""
         top, left = x.shape[2] % 2, x.shape[3] % 2
-        return self.conv(F.pad(x, (left, 1, top, 1)))
+        return self.conv(F.pad(x, (left, 1) if self.signals else (left, 1, top, 1)))
 
 
 class Upsample(DoublesSides):
@@ -283,21 +308,32 @@ class Upsample(DoublesSides):
 
     taps: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, signals: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.signals = signals
+        self.conv = convolution(width, width, 3, signals=signals)
         taps = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
         self.register_buffer("taps", taps, persistent=False)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         """Map x, (B, W, h, w), to (B, W, *size), the size of the skip to meet."""
         weight, bias = self.transposed()
-        h = F.conv_transpose2d(x, weight, stride=2, padding=1)  # (B, W, 2h, 2w)
+        stride = across(2, 1, signals=self.signals)
+        padding = across(1, 0, signals=self.signals)
+        h = F.conv_transpose2d(x, weight, stride=stride, padding=padding)  # (B, W, 2h, 2w)
         return with_bias(h, bias)[:, :, : size[0], : size[1]]
 
+    @property
+    def doubled(self) -> tuple[bool, bool]:
+        """All signals are planes of one row."""
+        return (not self.signals, True)
+
     def transposed(self) -> tuple[Tensor, Tensor | None]:
-        """Weight, (W, W, 4, 4), and bias of the transposed convolution."""
-        weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
+        """Weight, (W, W, 4, 4), or (W, W, 1, 4) of signals, and bias of the convolution."""
+        if self.signals:
+            weight = torch.einsum("oide,be->iodb", self.conv.weight, self.taps)
+        else:
+            weight = torch.einsum("ad,oide,be->ioab", self.taps, self.conv.weight, self.taps)
         return weight.contiguous(memory_format=torch.channels_last), self.conv.bias
 
 
@@ -314,11 +350,11 @@ def _check(
     if patch_size < 1:
         raise ValueError(f"U-Net: patch_size must be at least 1, got {patch_size}")
     least = 3 * patch_size + 1  # the shortest side of four patches
-    if len(data_shape) != 3 or min(data_shape[1:]) < least:
+    if len(data_shape) not in (2, 3) or min(data_shape[1:]) < least:
         patches = f" for patch_size={patch_size}" if patch_size > 1 else ""
         raise ShapeError(
-            f"U-Net: data_shape must be (C, H, W) with sides >= {least}{patches}, got "
-            f"{data_shape}: choose another model, or larger images"
+            f"U-Net: data_shape must be (C, H, W) or (C, L) with sides >= {least}{patches}, got "
+            f"{data_shape}: choose another model, or larger samples"
         )
     if groups < 1 or num_res_blocks < 1:
         raise ValueError(

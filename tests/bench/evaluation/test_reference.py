@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.data.dataset import Dataset, Split, content_hash
+from bench.data.dataset import Dataset, Split, content_hash, few_images
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits, load_fashion_mnist
 from bench.data.stacked import load_stacked_digits
@@ -231,3 +231,39 @@ def test_known_bad_samples_of_a_part_are_made_of_its_images(digits, tmp_path):
     seen = further.seen
     assert reference.blind_spots(further) == spots  # kept on disk
     assert further.seen == seen
+
+
+def test_copies_are_searched_among_the_images_trained_on(digits, tmp_path):
+    """The references of quality and all held-out features stay those of the whole data."""
+    few, extractor = few_images(digits, 100), Counting()
+    whole = Reference(digits, [extractor], device=CPU, cache_dir=tmp_path)
+    reference = Reference(few, [extractor], device=CPU, cache_dir=tmp_path)
+    features = whole.train(extractor).features[few.trained_on]
+    assert torch.equal(reference.trained(extractor).features, features)
+    assert torch.equal(whole.trained(extractor).features, whole.train(extractor).features)
+    assert torch.equal(reference.train(extractor).features, whole.train(extractor).features)
+    apart = torch.cdist(features.double(), features.double()).fill_diagonal_(torch.inf)
+    nearest = reference.nearest(extractor)
+    assert nearest.shape == (100,)
+    torch.testing.assert_close(nearest.double(), apart.amin(1), rtol=1e-3, atol=1e-3)
+    assert whole.nearest(extractor).shape == (1097,)
+    closeness = held_out_closeness(features, whole.test(extractor).features)
+    torch.testing.assert_close(reference.closeness(extractor), closeness)
+
+
+@pytest.mark.parametrize(("trained_on", "searched"), [(100, 100), (1000, None)])
+def test_a_further_extractor_searches_the_images_trained_on_in_its_part(
+    digits, tmp_path, trained_on, searched
+):
+    """All of them if they are fewer than its part, otherwise those within it."""
+    few, first, further = few_images(digits, trained_on), Counting(), Counting()
+    further.name = "further"
+    options = {"device": CPU, "cache_dir": tmp_path, "further_images": 300}
+    reference = Reference(few, [first, further], **options)
+    found = reference.trained(further).features
+    every = Reference(digits, [first], device=CPU, cache_dir=tmp_path).train(first).features
+    part = fixed_part(digits, 300).indices["train"]
+    wanted = few.trained_on if searched else part[np.isin(part, few.trained_on)]
+    torch.testing.assert_close(found, every[wanted], rtol=1e-4, atol=1e-5)
+    assert len(found) == (searched or len(wanted))
+    assert 200 < len(wanted) <= 300 or searched

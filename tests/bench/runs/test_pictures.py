@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from bench.data.dataset import Mixture
-from bench.runs.pictures import save_grid, save_scatter
+from bench.runs.pictures import save_curves, save_grid, save_scatter
 
 MIXTURE = Mixture(np.array([[-0.5, 0.0], [0.5, 0.0]]), 0.05)
 
@@ -48,3 +48,20 @@ def test_images_are_shown_as_a_grid(tmp_path):
 def test_only_points_of_a_plane_can_be_shown(shape, tmp_path):
     with pytest.raises(ValueError, match="save_scatter takes"):
         save_scatter(torch.zeros(shape), MIXTURE, tmp_path / "x.png")
+
+
+def test_signals_are_curves_over_real_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    real, samples = rng.random((70, 3, 24)), rng.random((20, 3, 24))
+    save_curves(samples, real, tmp_path / "curves.png")
+    blue, red = coloured(tmp_path / "curves.png")
+    assert blue > 1000
+    assert red == 0
+    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB")).astype(int)
+    grey = (np.ptp(pixels, axis=2) < 5) & (abs(pixels[..., 0] - 191) < 20)
+    assert grey.sum() > 1000
+
+
+def test_signals_of_another_shape_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"got \(2, 3, 9\) and \(5, 3, 8\)"):
+        save_curves(np.zeros((2, 3, 9)), np.zeros((5, 3, 8)), tmp_path / "curves.png")

@@ -50,7 +50,7 @@ def test_any_image_size(shape):
     assert logits.shape == (2, 7)
 
 
-@pytest.mark.parametrize(("shape", "k"), [((1, 7, 8), 2), ((8, 8), 2), ((1, 8, 8), 1)])
+@pytest.mark.parametrize(("shape", "k"), [((1, 7, 8), 2), ((8,), 2), ((8, 7), 2), ((1, 8, 8), 1)])
 def test_rejects_small_images_and_single_classes(shape, k):
     with pytest.raises(ValueError, match="must be"):
         DomainClassifier(shape, k)

@@ -62,7 +62,7 @@ def test_whitened_patches_have_no_correlations():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (200, 1, 12, 12), dtype=np.uint8)
     learnt = learn_patches(images)
-    x = patches.patches_of(torch.from_numpy(images), 1).flatten(0, 1).double()
+    x = patches.patches_of(torch.from_numpy(images), images.shape[1:]).flatten(0, 1).double()
     z = (x - learnt["mean"]) @ learnt["whitening"].double()
     covariance = z.T @ z / len(z)
     torch.testing.assert_close(covariance, torch.eye(36, dtype=torch.float64), rtol=0, atol=0.15)

@@ -5,7 +5,12 @@ from torchmetrics.image.mifid import _mifid_compute
 
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import frechet_distance, statistics
-from bench.evaluation.metrics.memorisation import memorisation, nearest_distances
+from bench.evaluation.metrics.memorisation import (
+    generalisation,
+    memorisation,
+    nearest_distances,
+)
+from bench.evaluation.metrics.resampling import METRIC_SEED, subset
 
 
 def draw(n: int, seed: int, d: int = 16, *, mean: float = 0, dtype=torch.float64) -> Features:
@@ -120,3 +125,37 @@ def test_bad_input():
         memorisation(draw(20, 0), draw(9, 1), draw(20, 2), nearest=torch.zeros(19))
     with pytest.raises(ValueError, match="features have shapes"):
         memorisation(draw(20, 0), draw(9, 1), draw(20, 2, d=3))
+
+
+def test_median_distances_to_training_and_held_out_data():
+    train, test = draw(300, seed=0), draw(100, seed=1)
+    fake = draw(51, seed=2)
+    scores = memorisation(train, test, fake)
+    for name, real in (("nn_trained", train), ("nn_held_out", test)):
+        nearest = torch.cdist(fake.features, real.features).amin(1)
+        assert scores[name] == pytest.approx(float(nearest.median()))
+
+
+def test_fid_to_either_set_is_that_of_as_many_images():
+    trained, held_out, fake = (draw(n, seed).features for n, seed in ((300, 0), (100, 1), (200, 2)))
+    scores = generalisation(trained, held_out, fake)
+    expected = frechet_distance(*statistics(held_out), *statistics(fake))
+    assert scores["fid_held_out"] == pytest.approx(expected)
+    part = subset(trained, 100, seed=METRIC_SEED)
+    expected = frechet_distance(*statistics(part), *statistics(fake))
+    assert scores["fid_trained"] == pytest.approx(expected)
+
+
+def test_the_two_fids_differ_only_for_a_model_that_remembers():
+    """Fresh samples: no difference on average; copies of 50 images: far closer to these."""
+    fresh = [
+        generalisation(*(draw(n, 10 * s + k).features for k, n in enumerate((50, 400, 500))))
+        for s in range(20)
+    ]
+    differences = [scores["fid_held_out"] - scores["fid_trained"] for scores in fresh]
+    error = np.std(differences) / np.sqrt(len(differences))
+    assert abs(np.mean(differences)) < 3 * error
+    trained = draw(50, seed=0).features
+    scores = generalisation(trained, draw(400, seed=1).features, trained.repeat(10, 1))
+    assert scores["fid_trained"] < 0.02  # the samples' covariance is divided by 499, not 49
+    assert scores["fid_held_out"] > 1

@@ -25,7 +25,7 @@ def test_width_128_is_the_generator_of_the_paper_at_64x64():
     assert channels == [1024, 512, 256, 128]
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 7), (1, 28, 7), (2,), (28, 28)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 7, 7), (1, 28, 7), (2,), (28, 7), (1, 1, 28, 28)], ids=str)
 @pytest.mark.parametrize("network", [lambda s: Generator(100, s), Discriminator], ids=["G", "D"])
 def test_what_is_no_image_of_8x8_is_refused(network, shape):
     with pytest.raises(ValueError, match="at least 8"):
