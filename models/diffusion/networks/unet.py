@@ -35,6 +35,7 @@ class UNet(nn.Module):
         dropout: float = 0.1,
         groups: int = 32,
         num_classes: int = 0,
+        num_times: int = 1,
         out_channels: int | None = None,
         latent_dim: int = 0,
         patch_size: int = 1,
@@ -51,6 +52,7 @@ class UNet(nn.Module):
             dropout: dropout inside the residual blocks.
             groups: groups of every group norm; must divide all widths.
             num_classes: K; if positive, the network is told a class in {0, …, K}, K for none.
+            num_times: T, timesteps that the network is told of each sample.
             out_channels: channels of the output; None for those of the data.
             latent_dim: length of a further input vector; 0 for none.
             patch_size: p; every p x p patch of pixels becomes one pixel of the first level, with
@@ -65,7 +67,7 @@ class UNet(nn.Module):
         self.patch_size = patch_size
         self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
-        self.time_mlp = _mlp(channels, embedding)
+        self.time_mlp = _mlp(num_times * channels, embedding)
         self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
         self.latent_mlp = _mlp(latent_dim, embedding) if latent_dim else None
         self.conv_in = nn.Conv2d(data_shape[0] * patch_size**2, channels, 3, padding=1)
@@ -116,7 +118,7 @@ class UNet(nn.Module):
 
         Args:
             x_t: noisy images, (B, C, H, W).
-            t: timesteps, (B,), float or integer.
+            t: timesteps, (B,), float or integer; (B, T) if the network is told several.
             y: classes, (B,) int64 in {0, …, K}, if the network has them.
             z: the further input, (B, latent_dim), if the network has one.
 
