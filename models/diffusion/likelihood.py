@@ -18,10 +18,10 @@ from models.diffusion.bound import BIN
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x (B, *shape), t (B,) in [0, 1]) → dx/dt, (B, *shape) float32."""
 
-STEPS = 6
+STEPS = 8
 """Steps of the Runge-Kutta method, of four evaluations each. On Gaussian data with a standard
-deviation from 0.2 to 1 they err by at most 0.001 bits per dimension, with one of 0.02 by 0.02, and
-on values that are constant but for dequantisation by 0.1 (too little)."""
+deviation from 0.2 to 1 they give at most 0.001 bits per dimension too little, with one of 0.02
+0.01, and with that of a constant value's dequantisation (0.002) 0.09."""
 
 
 def bits_per_dim(velocity: Velocity, x: Tensor, generator: Generator, steps: int = STEPS) -> Tensor:
@@ -52,7 +52,8 @@ def log_likelihood(
     The classical Runge-Kutta method in steps that shorten as t³ towards the data, where velocities
     change within the width of a mode. The divergence is Hutchinson's estimate by one random vector
     of signs a sample (Hutchinson 1990), the same at every time as in FFJORD (Grathwohl et al. 2019,
-    Sec. 3.1). Needs no gradient mode, and works in inference mode.
+    Sec. 3.1). No gradient passes through it; inference mode, in which nothing can be
+    differentiated, must be off.
 
     Args:
         velocity: of the flow.
@@ -63,19 +64,17 @@ def log_likelihood(
     Returns:
         Nats, (B,) float64.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        x = x.clone()
-        signs = torch.rand(x.shape, generator=generator, device=x.device)
-        probe = torch.where(signs < 0.5, -1.0, 1.0)
-        integral = torch.zeros(len(x), device=x.device, dtype=torch.float64)
-        for t, t_next in pairwise((k / steps) ** 3 for k in range(steps + 1)):
-            h = t_next - t
-            stages = list(_stages(velocity, x, t, h, probe))
-            for weight, (slope, divergence) in zip((1, 2, 2, 1), stages, strict=True):
-                x = x + h * weight / 6 * slope
-                integral += h * weight / 6 * divergence
-        log_prior = -0.5 * (x.double().square() + math.log(2.0 * math.pi))
-        return log_prior.flatten(1).sum(1) + integral
+    signs = torch.rand(x.shape, generator=generator, device=x.device)
+    probe = torch.where(signs < 0.5, -1.0, 1.0)
+    integral = torch.zeros(len(x), device=x.device, dtype=torch.float64)
+    for t, t_next in pairwise((k / steps) ** 3 for k in range(steps + 1)):
+        h = t_next - t
+        stages = list(_stages(velocity, x, t, h, probe))
+        for weight, (slope, divergence) in zip((1, 2, 2, 1), stages, strict=True):
+            x = x + h * weight / 6 * slope
+            integral += h * weight / 6 * divergence
+    log_prior = -0.5 * (x.double().square() + math.log(2.0 * math.pi))
+    return log_prior.flatten(1).sum(1) + integral
 
 
 def _stages(

@@ -7,8 +7,10 @@ gradients, which costs less than differentiating the pass that is trained; where
 dropout, the two passes drop different units. Training images are not augmented.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -167,8 +169,17 @@ def target(
     Returns:
         (B, *shape) float32.
     """
+    _load_forward_mode()
     with torch.no_grad():
         _, derivative = torch.func.jvp(
             lambda x, end: average_velocity(x, r, end), (x_t, t), (velocity, torch.ones_like(t))
         )
         return velocity - like(t - r, x_t) * derivative
+
+
+@cache
+def _load_forward_mode() -> None:
+    """Let torch load its forward mode, without its warning about what it calls itself then."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))

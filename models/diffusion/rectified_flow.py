@@ -106,8 +106,10 @@ class RectifiedFlow(DenoisingModel):
         """The negative log-likelihood of 8-bit images by the probability flow."""
         if batch.x.dim() != 4 or not self.clip:
             return {}
-        y = batch.y if self.num_classes else None
-        bits = bits_per_dim(lambda x, t: self.velocity(x, t, y), batch.x, generator)
+        with torch.inference_mode(False):  # the divergence is a derivative
+            x = batch.x.clone()
+            y = batch.y.clone() if self.num_classes and batch.y is not None else None
+            bits = bits_per_dim(lambda x, t: self.velocity(x, t, y), x, generator)
         return {"bits_per_dim": bits}
 
     def _path(self, spec: SamplerSpec) -> Path:

@@ -87,8 +87,6 @@ def test_names_of_the_documentation(name, spec):
         "ddim-0",
         "ddim--5",
         "plms-5",
-        "euler-5-eta0.5",
-        "euler-5-uniform",
         "meanflow",
         "ddim-5-leading",
         "ddim-5-cfg-1",
@@ -114,6 +112,9 @@ def test_what_is_no_name_is_refused_with_the_forms(name):
         ("ddim-5-eta1.5", r"in \[0, 1\]"),
         ("ddim-5-churn3", "churn, which only heun has"),
         ("heun-5-uniform", "spacing of timesteps, which heun has not"),
+        ("euler-5-uniform", "spacing of timesteps, which euler has not"),
+        ("euler-5-eta0.5", "eta, which only ddim has"),
+        ("meanflow-2-churn1", "churn, which only heun has"),
     ],
 )
 def test_options_of_other_methods_are_refused(name, sentence):
