@@ -171,9 +171,9 @@ def target(
     """
     _load_forward_mode()
     with torch.no_grad():
-        _, derivative = torch.func.jvp(
+        derivative = torch.func.jvp(
             lambda x, end: average_velocity(x, r, end), (x_t, t), (velocity, torch.ones_like(t))
-        )
+        )[1]
         return velocity - like(t - r, x_t) * derivative
 
 
@@ -181,5 +181,5 @@ def target(
 def _load_forward_mode() -> None:
     """Let torch load its forward mode, without its warning about what it calls itself then."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))

@@ -1,5 +1,8 @@
 """MeanFlow against the closed form of the average velocity of Gaussian data."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from known_diffusion import NETWORK, seeded, spec
@@ -110,6 +113,21 @@ def test_forward_mode_passes_through_networks_with_kernels():
     expected = v - (t - r).view(-1, 1, 1, 1) * derivative
     assert derivative.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * derivative.std().item())
+
+
+def test_the_first_derivative_of_a_process_warns_of_nothing():
+    """torch warns of the torch.jit that its own forward mode loads."""
+    code = """
+import torch
+from models.diffusion.meanflow import target
+x, t = torch.ones(2, 3), torch.ones(2)
+print(target(lambda x, r, t: x * t[:, None], x, 2 * x, 0 * t, t).tolist())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=300
+    )
+    assert ran.stderr == ""
+    assert ran.stdout.strip() == str([[-1.0] * 3] * 2)  # 2 - (2 · 1 + 1)
 
 
 def by_hand(model, x_0, seed, kept):
