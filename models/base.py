@@ -186,6 +186,15 @@ class GenerativeModel(nn.Module, ABC):
         """
         return 0
 
+    @property
+    def batch_unit(self) -> int:
+        """On how many samples, and on twice as many, the FLOPs of a step are counted.
+
+        They are extrapolated to the batch. A model that treats a share of a batch in another way
+        takes a number of which that share is whole.
+        """
+        return 2
+
     def held_out_scores(self, batch: Batch, generator: Generator) -> dict[str, Tensor]:
         """Scores of the model on held-out data, such as likelihood or accuracy.
 
@@ -196,8 +205,9 @@ class GenerativeModel(nn.Module, ABC):
         Returns:
             One value per sample, (B,), by column: "accuracy", 1 if classified correctly,
             "accuracy_supervised", that of a network trained on the labels alone;
-            "bits_per_dim", a bound on the negative log-likelihood, and its parts "bits_prior",
-            "bits_kl" and "bits_reconstruction". Empty for a model that only generates.
+            "bits_per_dim", a bound on the negative log-likelihood, and where it is a sum of these
+            its parts "bits_prior", "bits_kl" and "bits_reconstruction". Empty for a model that only
+            generates.
         """
         return {}
 

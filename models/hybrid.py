@@ -5,6 +5,7 @@ and these steps are run (SDEdit, Meng et al. 2022, Algorithm 1). Few steps fix d
 composition of the GAN, at a cost between those of both models; with all steps the draft is lost.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -109,6 +110,11 @@ class Hybrid(GenerativeModel):
         """A number that changes with the stage of either model."""
         self._pass_progress_on()
         return self.draft.stage + self.refine.stage
+
+    @property
+    def batch_unit(self) -> int:
+        """A number of samples that suits both models."""
+        return math.lcm(self.draft.batch_unit, self.refine.batch_unit)
 
     @property
     def _draft_sampler(self) -> Sampler:

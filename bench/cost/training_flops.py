@@ -61,8 +61,8 @@ def count_step(
 ) -> float:
     """FLOPs of one training step, extrapolated from few samples to save time.
 
-    The cost of a step is assumed to be linear in the number of samples, apart from work that is
-    done once per process, such as spectral normalisation.
+    The cost of a step is assumed to be linear in the number of samples, counted in the model's
+    `batch_unit`, apart from work that is done once per process, such as spectral normalisation.
 
     Args:
         model: the model to train, on the device of the batch.
@@ -74,7 +74,7 @@ def count_step(
     Returns:
         FLOPs of all processes together, two per multiply-add; 0 for a model without phases.
     """
-    sizes = [min(n, len(batch.x)) for n in (2, 4)]
+    sizes = [min(n * model.batch_unit, len(batch.x)) for n in (1, 2)]
     few, more = (
         step_flops(
             model,

@@ -15,8 +15,9 @@ from bench.schema import HELD_OUT
 from models.base import Batch, GenerativeModel
 
 MOST_SAMPLES = 500
-"""Maximum number of held-out samples: a likelihood takes five network calls per sample, as many for
-these as an eighth of 2,000 samples by ten calls each."""
+"""Maximum number of held-out samples: a variational bound takes five network calls per sample, as
+many for these as an eighth of 2,000 samples by ten calls each; a flow's likelihood takes 32 and as
+many backward passes."""
 
 
 def held_out_scores(

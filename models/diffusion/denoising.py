@@ -56,6 +56,7 @@ class DenoisingModel(GenerativeModel):
         network: the denoiser's network, called with noisy samples (B, *shape), their noise level's
             code (B,) and, if the model is class-conditional, labels (B,) in {0, …, K}, K standing
             for none. Its output has the channels of the data first.
+        num_times: numbers in a noise level's code; with two, codes are (B, 2).
         specs: what the names of its samplers say, by name.
         num_classes: K of a class-conditional model, 0 of any other.
         clip: whether samples lie in [-1, 1], and are clipped to it.
@@ -65,6 +66,7 @@ class DenoisingModel(GenerativeModel):
 
     network: nn.Module
     specs: Mapping[str, SamplerSpec]
+    num_times: int = 1
     clip: bool = True
     variance: Variance = "fixed_large"
     churning: Churning = ANYWHERE
@@ -90,7 +92,8 @@ class DenoisingModel(GenerativeModel):
 
         Args:
             network: called with the shape of one sample, with `num_classes` = K if the model is
-                class-conditional, and with `out_channels` if that is given.
+                class-conditional, with `num_times` if that is not 1, and with `out_channels` if
+                that is given.
             samplers: their names, see `sampler_names`.
             out_channels: of the network, if not those of the data.
 
@@ -104,6 +107,8 @@ class DenoisingModel(GenerativeModel):
             self.path(name)
         self.specs = {name: self._spec(name) for name in samplers}
         options = {"num_classes": self.num_classes} if self.num_classes else {}
+        if self.num_times != 1:
+            options["num_times"] = self.num_times
         if out_channels is not None:
             options["out_channels"] = out_channels
         known = inspect.signature(network).parameters.values()
@@ -111,8 +116,9 @@ class DenoisingModel(GenerativeModel):
             missing = set(options) - {parameter.name for parameter in known}
             if missing:
                 raise ValueError(
-                    f"the network does not take {' and '.join(sorted(missing))}, which a "
-                    "conditional model or a learned variance needs: choose UNet or DiT"
+                    f"the network does not take {' and '.join(sorted(missing))}, which "
+                    "conditional models, learned variances and average velocities need: choose "
+                    "UNet or DiT"
                 )
         self.network = network(self.data_shape, **options)
 
@@ -153,7 +159,8 @@ class DenoisingModel(GenerativeModel):
 
         Args:
             x: noisy samples, (B, *shape).
-            time: what the model's paths call the time of their noise level, (B,) float32.
+            time: what the model's paths call the time of their noise level, (B,) float32; (B, 2)
+                for the ends of steps.
             y: classes, (B,) int64, of a conditional model, None for no class; ignored by others.
             guidance: w of classifier-free guidance (Ho & Salimans 2022, with w there one less):
                 predictions without a class, plus w times the difference that the class makes.
@@ -191,7 +198,7 @@ class DenoisingModel(GenerativeModel):
 
         Args:
             x: its input, (B, *shape).
-            code: of the noise level, (B,).
+            code: of the noise level, (B,) or (B, 2).
             y: classes, (B,); None if they are not known.
             guidance: scale of classifier-free guidance, see `predict`; only where y is given.
 

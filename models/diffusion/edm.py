@@ -105,11 +105,7 @@ class EDM(DenoisingModel):
         return [NoiseLevel(q, 1.0, s, s) for q, s in zip(SHARES, sigmas, strict=True)]
 
     def _path(self, spec: SamplerSpec) -> Path:
-        if spec.spacing != "trailing":
-            raise ValueError(
-                f"samplers: {spec.name} chooses among timesteps, and EDM has noise levels instead: "
-                f"leave out -{spec.spacing}"
-            )
+        spec.refuse_spacing("EDM")
         return karras_path(spec.steps, *self.levels)
 
     def _more_noise(self, spec: SamplerSpec) -> str:

@@ -28,7 +28,7 @@ from models.diffusion.parameterisations import (
     to_x_0,
 )
 from models.diffusion.sampler_names import SamplerSpec
-from models.diffusion.samplers import UNSCALED, VARIANCES, Variance
+from models.diffusion.samplers import VARIANCES, Variance
 from models.diffusion.schedules import ForwardProcess, Timesteps
 
 
@@ -149,7 +149,7 @@ class GaussianDiffusion(DenoisingModel):
         return estimate(self.process, denoise, batch.x, self.variance, generator)
 
     def _path(self, spec: SamplerSpec) -> Path:
-        if UNSCALED in spec.method.needs:
+        if not spec.method.spacing:
             return vp_karras_path(self.process.alpha_bar, spec.steps)
         num_timesteps = self.process.num_timesteps
         if spec.steps > num_timesteps:
@@ -166,7 +166,7 @@ class GaussianDiffusion(DenoisingModel):
         return "take more timesteps or larger betas"
 
     def _along_path(self, spec: SamplerSpec, denoiser: Denoiser) -> Denoiser:
-        if UNSCALED in spec.method.needs:
+        if not spec.method.spacing:
             return in_sigma(denoiser, self.process.alpha_bar)
         return denoiser
 

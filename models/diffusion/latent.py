@@ -89,6 +89,11 @@ class LatentDiffusion(GenerativeModel):
         self._pass_progress_on()
         return self.diffusion.stage
 
+    @property
+    def batch_unit(self) -> int:
+        """That of the model of latents."""
+        return self.diffusion.batch_unit
+
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The autoencoder's own loss; the statistics of its latents are kept up to date."""
         mean, log_variance = self.autoencoder.encoder(batch.x)  # each (B, C, h, w)

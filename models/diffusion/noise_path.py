@@ -35,7 +35,10 @@ class Prediction(NamedTuple):
 
 
 Denoiser = Callable[[Tensor, Tensor], Prediction]
-"""Maps noisy samples (B, *shape) and what the path calls their time, (B,) float32."""
+"""Maps noisy samples (B, *shape) and what the path calls their time, (B,) or (B, 2) float32."""
+
+Time = float | tuple[float, float]
+"""What a denoiser is told: a noise level, or the levels at which a step starts and ends."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Path:
     Attributes:
         alphas: factors of the signal, S + 1 values; the first may be 0, the last is 1.
         sigmas: factors of the noise, S + 1 values; the last is 0.
-        times: what the denoiser is told at each of the S levels that are visited.
+        times: what the denoiser is told at each of the S levels that are visited; both ends of the
+            step where it predicts average velocities.
 
     Raises:
         ValueError: their numbers do not fit, the path does not end at the data, or the ratio of
@@ -54,7 +58,7 @@ class Path:
 
     alphas: tuple[float, ...]
     sigmas: tuple[float, ...]
-    times: tuple[float, ...]
+    times: tuple[Time, ...]
 
     def __post_init__(self) -> None:
         """Refuse levels that no sampler could follow."""
@@ -160,6 +164,16 @@ def vp_path(alpha_bar: Tensor, timesteps: Sequence[int]) -> Path:
         sigmas=(*(math.sqrt(1.0 - a) for a in powers), 0.0),
         times=tuple(float(t) for t in timesteps),
     )
+
+
+def straight_path(steps: int) -> Path:
+    """The straight path x_t = (1 - t) x_0 + t eps in equal steps, its times t (Liu et al. 2023).
+
+    Args:
+        steps: at least 1.
+    """
+    times = [(steps - k) / steps for k in range(steps + 1)]
+    return Path(tuple(1.0 - t for t in times), tuple(times), tuple(times[:-1]))
 
 
 def karras_path(

@@ -3,10 +3,10 @@
     <method>-<steps>[-uniform | -quadratic][-eta<η>][-churn<S>][-cfg<w>]
 
 The methods and their options are those of `models.diffusion.samplers.METHODS`: ddpm (ancestral),
-ddim, dpmpp (DPM-Solver++ 2M) and heun (EDM). Without a spacing timesteps are trailing; without -cfg
-there is no guidance. Examples: ddim-50, ddpm-1000, ddim-20-quadratic-eta0.5, heun-18-churn40,
-ddim-50-cfg3. A sampler has one name only: an option at its default is left out, and numbers have no
-needless digits.
+ddim, dpmpp (DPM-Solver++ 2M), heun (EDM), euler (rectified flow) and meanflow. Without a spacing
+timesteps are trailing; without -cfg there is no guidance. Examples: ddim-50, ddpm-1000,
+ddim-20-quadratic-eta0.5, heun-18-churn40, ddim-50-cfg3, euler-10. A sampler has one name only: an
+option at its default is left out, and numbers have no needless digits.
 """
 
 import re
@@ -17,7 +17,15 @@ from typing import cast
 from torch import Generator, Tensor
 
 from models.diffusion.noise_path import Denoiser, Path, Spacing
-from models.diffusion.samplers import ANYWHERE, METHODS, Churning, Method, Settings, Variance
+from models.diffusion.samplers import (
+    ANYWHERE,
+    METHODS,
+    UNSCALED,
+    Churning,
+    Method,
+    Settings,
+    Variance,
+)
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _NAME = re.compile(
@@ -68,8 +76,16 @@ class SamplerSpec:
 
     def require(self, path: Path, more_noise: str) -> None:
         """Raise ValueError if its path lacks what the method needs; see `Need.require`."""
-        for need in self.method.needs:
+        for need in (*self.method.needs, *((UNSCALED,) if self.churn else ())):
             need.require(self.name, path, more_noise)
+
+    def refuse_spacing(self, model: str) -> None:
+        """Raise ValueError if it chooses among timesteps: the model of this name has none."""
+        if self.spacing != "trailing":
+            raise ValueError(
+                f"samplers: {self.name} chooses among timesteps, and {model} has noise levels "
+                f"instead: leave out -{self.spacing}"
+            )
 
     def run(
         self,

@@ -13,10 +13,14 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from models.diffusion.noise_path import Denoiser, Path, Prediction
+from models.diffusion.noise_path import Denoiser, Path, Prediction, Time
 
 Variance = Literal["fixed_large", "fixed_small", "learned"]
 VARIANCES = ("fixed_large", "fixed_small", "learned")
+
+
+def _first_level(path: Path) -> str:
+    return f"alpha {path.alphas[0]:g} and sigma {path.sigmas[0]:g} at the first"
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,13 @@ class Need:
         words: the need, as in "ddim-50 needs <words>".
         met: whether a path meets it.
         remedy: what to change where it is not met; empty where the model has to say it.
+        found: what a path has instead, as in "got <found>".
     """
 
     words: str
     met: Callable[[Path], bool]
     remedy: str = ""
+    found: Callable[[Path], str] = _first_level
 
     def require(self, sampler: str, path: Path, more_noise: str) -> None:
         """Raise ValueError, naming the sampler, the need and the remedy, if a path lacks it.
@@ -43,8 +49,8 @@ class Need:
         """
         if not self.met(path):
             raise ValueError(
-                f"samplers: {sampler} needs {self.words}, got alpha {path.alphas[0]:g} and sigma "
-                f"{path.sigmas[0]:g} at the first: {self.remedy or more_noise}"
+                f"samplers: {sampler} needs {self.words}, got {self.found(path)}: "
+                f"{self.remedy or more_noise}"
             )
 
 
@@ -55,7 +61,21 @@ NOISE_FIRST = Need(
 UNSCALED = Need(
     "noise levels whose alphas are all 1, such as those of karras_path",
     lambda path: all(alpha == 1.0 for alpha in path.alphas),
-    "ddpm, ddim and dpmpp follow any path",
+    "leave out -churn, without which heun follows any path",
+)
+STRAIGHT = Need(
+    "noise levels on a straight line from noise to data, such as those of rectified_flow",
+    lambda path: all(
+        math.isclose(alpha + sigma, 1.0)
+        for alpha, sigma in zip(path.alphas, path.sigmas, strict=True)
+    ),
+    "ddim is Euler's method on any other path",
+)
+AVERAGES = Need(
+    "a model that predicts average velocities, such as meanflow",
+    lambda path: all(isinstance(time, tuple) for time in path.times),
+    "choose euler, heun, ddim or dpmpp",
+    lambda path: "one that predicts at single noise levels",
 )
 
 
@@ -215,24 +235,27 @@ def sample_heun(
 ) -> Tensor:
     """Sample by Heun's method of second order (Karras et al. 2022, Algorithm 2; 1 without churn).
 
-    Two network calls a step, one in the last.
+    Two network calls a step, one in the last. Every step goes straight from one level to the next,
+    along which the probability flow is dx = dalpha x_0 + dsigma eps: without scaling this is the
+    paper's ODE in sigma, on a rectified flow's path that of the velocity eps - x_0.
 
     Args:
-        denoiser: predicts x_0; its time is sigma.
-        x: noise of standard deviation sigma_0, (B, *shape) float32.
-        path: a path without scaling, all alphas 1.
+        denoiser: predicts x_0; where churn > 0 its time is sigma.
+        x: noise of the first level, (B, *shape) float32.
+        path: any path; one without scaling, all alphas 1, where churn > 0.
         generator: source of the noise where churn > 0, on the device of x.
         churn: S_churn, at least 0; noise is added and removed again in every step.
         churning: at which levels this is done, and with how much noise.
 
     Raises:
-        ValueError: if churn is negative or the path scales the signal.
+        ValueError: if churn is negative, or positive on a path that scales the signal.
     """
     if churn < 0:
         raise ValueError(f"churn must not be negative, got {churn}")
-    UNSCALED.require("Heun's method", path, "")
+    if churn > 0:
+        UNSCALED.require("Heun's method with churn", path, "")
     for k in range(path.steps):
-        sigma, sigma_next = path.sigmas[k : k + 2]
+        (alpha, alpha_next), (sigma, sigma_next) = path.alphas[k : k + 2], path.sigmas[k : k + 2]
         gamma = 0.0
         if churning.least <= sigma <= churning.most:
             gamma = min(churn / path.steps, math.sqrt(2.0) - 1.0)
@@ -240,19 +263,27 @@ def sample_heun(
         if gamma > 0:
             added = churning.noise * math.sqrt(sigma_hat**2 - sigma**2)
             x = x + added * _noise_like(x, generator)
-        slope = (x - _predict(denoiser, x, sigma_hat).x_0) / sigma_hat
-        euler = x + (sigma_next - sigma_hat) * slope
+        d_alpha, d_sigma = alpha_next - alpha, sigma_next - sigma_hat
+        x_0 = _predict(denoiser, x, sigma_hat if gamma > 0 else path.times[k]).x_0
+        eps = (x - alpha * x_0) / sigma_hat
+        euler = x + (d_alpha * x_0 + d_sigma * eps)
         if sigma_next == 0.0:
             return euler
-        slope_next = (euler - _predict(denoiser, euler, sigma_next).x_0) / sigma_next
-        x = x + (sigma_next - sigma_hat) * 0.5 * (slope + slope_next)
+        x_0_next = _predict(denoiser, euler, path.times[k + 1]).x_0
+        eps_next = (euler - alpha_next * x_0_next) / sigma_next
+        x = x + (d_alpha * 0.5 * (x_0 + x_0_next) + d_sigma * 0.5 * (eps + eps_next))
     return x
 
 
-def _predict(denoiser: Denoiser, x: Tensor, time: float) -> Prediction:
+def _predict(denoiser: Denoiser, x: Tensor, time: Time) -> Prediction:
     """The denoiser's prediction for a batch at one time."""
-    times = torch.full((x.shape[0],), time, device=x.device, dtype=torch.float32)  # (B,)
-    return denoiser(x, times)
+
+    def full(value: float) -> Tensor:
+        return torch.full((x.shape[0],), value, device=x.device, dtype=torch.float32)  # (B,)
+
+    if isinstance(time, tuple):
+        return denoiser(x, torch.stack([full(value) for value in time], dim=1))  # (B, 2)
+    return denoiser(x, full(time))
 
 
 def _noise_like(x: Tensor, generator: Generator) -> Tensor:
@@ -286,7 +317,8 @@ class Method:
         sample: (denoiser, x, path, generator, settings) to x_0, (B, *shape) float32.
         options: least and greatest value of each number that a name may set beside the guidance:
             "eta" or "churn", as in `Settings`.
-        spacing: whether a name may say which of a model's timesteps are visited.
+        spacing: whether it visits the timesteps of a model that has them, and a name may say which;
+            otherwise it visits Karras's levels on such a model.
         needs: what its path must be like.
         evaluations: of the denoiser, as a function of the number of steps.
     """
@@ -323,9 +355,22 @@ HEUN = Method(
     ),
     options={"churn": (0.0, math.inf)},
     spacing=False,
-    needs=(NOISE_FIRST, UNSCALED),
     evaluations=lambda steps: 2 * steps - 1,
 )
+EULER = Method(
+    "euler",  # DDIM's step where the path is straight (Liu et al. 2023, Eq. 5 for the flow)
+    lambda denoiser, x, path, generator, settings: sample_ddim(denoiser, x, path, generator),
+    spacing=False,
+    needs=(NOISE_FIRST, STRAIGHT),
+)
+MEANFLOW = Method(
+    "meanflow",  # Euler's step by the step's average velocity (Geng et al. 2025, Eq. 12)
+    lambda denoiser, x, path, generator, settings: sample_ddim(denoiser, x, path, generator),
+    spacing=False,
+    needs=(AVERAGES,),
+)
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (DDPM, DDIM, DPMPP, HEUN)}
+METHODS: Mapping[str, Method] = {
+    method.name: method for method in (DDPM, DDIM, DPMPP, HEUN, EULER, MEANFLOW)
+}
 """Every method by the first word of its samplers' names."""

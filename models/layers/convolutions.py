@@ -52,7 +52,7 @@ class DoublesSides(nn.Module):
 
     @abstractmethod
     def transposed(self) -> tuple[Tensor, Tensor | None]:
-        """That convolution's weight, (C_in, C_out, KERNEL or 1, KERNEL or 1), and bias, (C_out,)."""
+        """That convolution's weight, (C_in, C_out, KERNEL or 1, KERNEL or 1), and (C_out,) bias."""
 
 
 def with_bias(out: Tensor, bias: Tensor | None) -> Tensor:

@@ -416,9 +416,50 @@ TRAINING = (
         "model.build.samplers=[ddim-2000]",
     ),
     setting(
-        "samplers: 'euler-20' is not <method>-<steps>…",
+        "samplers: 'plms-20' is not <method>-<steps>…",
         "model=ddpm_small",
+        "model.build.samplers=[plms-20]",
+    ),
+    setting(
+        "samplers: euler-20 needs noise levels on a straight line from noise to data, such as "
+        "those of rectified_flow, got alpha 1 and sigma 80 at the first: ddim is Euler's method on "
+        "any other path",
+        "model=edm_small",
         "model.build.samplers=[euler-20]",
+    ),
+    setting(
+        "samplers: meanflow-2 needs a model that predicts average velocities, such as meanflow, "
+        "got one that predicts at single noise levels: choose euler, heun, ddim or dpmpp",
+        "model=rectified_flow_small",
+        "model.build.samplers=[meanflow-2]",
+    ),
+    setting(
+        "samplers: heun-9-churn3 needs noise levels whose alphas are all 1, such as those of "
+        "karras_path, got alpha 0 and sigma 1 at the first: leave out -churn, without which heun "
+        "follows any path",
+        "model=rectified_flow_small",
+        "model.build.samplers=[heun-9-churn3]",
+    ),
+    setting(
+        "samplers: ddim-10-uniform chooses among timesteps, and a flow has noise levels instead: "
+        "leave out -uniform",
+        "model=rectified_flow_small",
+        "model.build.samplers=[ddim-10-uniform]",
+    ),
+    setting(
+        "of_four must be 0, 1, 2, 3 or 4, got 0.25",
+        "model=meanflow_small",
+        "model.build.of_four=0.25",
+    ),
+    setting(
+        "power of the adaptive weight must be in [0, 1], got 2",
+        "model=meanflow_small",
+        "model.build.power=2",
+    ),
+    setting(
+        "logit_normal needs a finite mean and a positive std, got 0.0, 0",
+        "model=rectified_flow_small",
+        "model.build.times.std=0",
     ),
     setting(
         "samplers: ddim-50-cfg3 is guided, which needs a conditional model: leave out -cfg, or "

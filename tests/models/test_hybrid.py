@@ -12,6 +12,7 @@ from models.base import Batch, DataSpec, GenerativeModel, Sampler
 from models.diffusion.denoising import OnState
 from models.diffusion.edm import EDM
 from models.diffusion.gaussian import GaussianDiffusion
+from models.diffusion.meanflow import MeanFlow
 from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import linear_betas
 from models.gan.gan import GAN
@@ -161,6 +162,21 @@ def test_edm_can_refine():
     x = drawn(model, "hybrid-heun-5-last-2")
     assert x.shape == (4, *SHAPE)
     assert x.abs().max() <= 1
+
+
+def test_flows_can_refine():
+    """By steps of the average velocity; FLOPs are counted in samples that suit both parents."""
+    model = make(
+        refine=lambda data: MeanFlow(data, NETWORK, samplers=["meanflow-4"]),
+        sampler="meanflow-4",
+        steps=(2,),
+    )
+    assert model.samplers["hybrid-meanflow-4-last-2"].nfe == 1 + 2
+    x = drawn(model, "hybrid-meanflow-4-last-2")
+    assert x.shape == (4, *SHAPE)
+    assert x.abs().max() <= 1
+    assert model.batch_unit == 4
+    assert make().batch_unit == 2
 
 
 def test_both_parents_draw_the_same_classes():

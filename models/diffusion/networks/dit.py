@@ -24,6 +24,7 @@ class DiT(nn.Module):
         heads: int = 6,
         patch_size: int = 2,
         num_classes: int = 0,
+        num_times: int = 1,
         out_channels: int | None = None,
     ) -> None:
         """Build the network; the defaults are DiT-S/2's.
@@ -35,6 +36,7 @@ class DiT(nn.Module):
             heads: of the attention.
             patch_size: side of a patch.
             num_classes: K; if positive, the network is told a class in {0, …, K}, K for none.
+            num_times: T, timesteps that the network is told of each sample.
             out_channels: channels of the output; None for those of the data.
 
         Raises:
@@ -60,7 +62,7 @@ class DiT(nn.Module):
         rows, columns = (side // patch_size for side in data_shape[1:])
         self.register_buffer("positions", grid_embedding(rows, columns, width), persistent=False)
         self.patches = nn.Conv2d(data_shape[0], width, patch_size, stride=patch_size)
-        self.time = TimeEmbedding(width)
+        self.time = TimeEmbedding(width, num_times)
         self.classes = nn.Embedding(num_classes + 1, width) if num_classes else None
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
@@ -73,7 +75,7 @@ class DiT(nn.Module):
 
         Args:
             x_t: noisy images, (B, C, H, W).
-            t: timesteps, (B,), float or integer.
+            t: timesteps, (B,), float or integer; (B, T) if the network is told several.
             y: classes, (B,) int64 in {0, …, K}, if the network has them.
 
         Returns:

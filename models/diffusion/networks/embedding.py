@@ -1,4 +1,4 @@
-"""The embedding of a timestep: sinusoids of geometric frequencies, then two linear layers."""
+"""The embedding of timesteps: sinusoids of geometric frequencies, then two linear layers."""
 
 import math
 
@@ -9,7 +9,10 @@ MAX_PERIOD = 10_000.0
 
 
 class Sinusoids(nn.Module):
-    """Maps t, (B,), to sines and cosines of geometric frequencies, (B, width)."""
+    """Maps t, (B,), to sines and cosines of geometric frequencies, (B, width).
+
+    Several times of a sample, (B, T), have theirs side by side, (B, T · width).
+    """
 
     frequencies: Tensor
 
@@ -27,24 +30,26 @@ class Sinusoids(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Map timesteps, (B,), float or integer, to (B, width) float32."""
-        angles = t.float()[:, None] * self.frequencies  # (B, width / 2)
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
+        """Map timesteps, (B,) or (B, T), float or integer, to (B, width) or (B, T · width)."""
+        angles = t.float()[..., None] * self.frequencies  # (B, …, width / 2)
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
 
 class TimeEmbedding(nn.Module):
-    """Maps t, (B,), to (B, width) (Ho et al. 2020, App. B)."""
+    """Maps t, (B,) or (B, T), to (B, width) (Ho et al. 2020, App. B)."""
 
-    def __init__(self, width: int) -> None:
-        """Build for a width that is even and at least 4.
+    def __init__(self, width: int, num_times: int = 1) -> None:
+        """Build for a width that is even and at least 4, and for T times of each sample.
 
         Raises:
             ValueError: it is not.
         """
         super().__init__()
         self.sinusoids = Sinusoids(width)
-        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(num_times * width, width), nn.SiLU(), nn.Linear(width, width)
+        )
 
     def forward(self, t: Tensor) -> Tensor:
-        """Map timesteps, (B,), float or integer, to their embeddings, (B, width)."""
+        """Map timesteps, (B,) or (B, T), float or integer, to their embeddings, (B, width)."""
         return self.mlp(self.sinusoids(t))

@@ -22,7 +22,13 @@ class DenoiserMLP(nn.Module):
     octaves: Tensor
 
     def __init__(
-        self, data_shape: tuple[int, ...], *, width: int = 256, layers: int = 4, octaves: int = 6
+        self,
+        data_shape: tuple[int, ...],
+        *,
+        width: int = 256,
+        layers: int = 4,
+        octaves: int = 6,
+        num_times: int = 1,
     ) -> None:
         """Build the network.
 
@@ -31,6 +37,7 @@ class DenoiserMLP(nn.Module):
             width: units of every layer, even and at least 4.
             layers: residual layers, at least 1.
             octaves: Fourier features per coordinate, of periods 2, 1, 1/2, …; 0 for none.
+            num_times: T, timesteps that the network is told of each sample.
 
         Raises:
             ValueError: if width, layers or octaves is out of its range.
@@ -44,7 +51,7 @@ class DenoiserMLP(nn.Module):
             raise ValueError(f"octaves must not be negative, got {octaves}")
         self.sinusoids = Sinusoids(width)
         self.time_mlp = nn.Sequential(
-            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(num_times * width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
         dimensions = math.prod(data_shape)
         waves = math.pi * 2.0 ** torch.arange(octaves)  # (octaves,)
@@ -61,7 +68,7 @@ class DenoiserMLP(nn.Module):
 
         Args:
             x_t: noisy samples, (B, *data_shape).
-            t: timesteps, (B,) int64.
+            t: timesteps, (B,), float or integer; (B, T) if the network is told several.
 
         Returns:
             The noise, (B, *data_shape).

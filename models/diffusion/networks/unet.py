@@ -38,6 +38,7 @@ class UNet(nn.Module):
         dropout: float = 0.1,
         groups: int = 32,
         num_classes: int = 0,
+        num_times: int = 1,
         out_channels: int | None = None,
         latent_dim: int = 0,
         patch_size: int = 1,
@@ -54,6 +55,7 @@ class UNet(nn.Module):
             dropout: dropout inside the residual blocks.
             groups: groups of every group norm; must divide all widths.
             num_classes: K; if positive, the network is told a class in {0, …, K}, K for none.
+            num_times: T, timesteps that the network is told of each sample.
             out_channels: channels of the output; None for those of the data.
             latent_dim: length of a further input vector; 0 for none.
             patch_size: p; every p x p patch of pixels becomes one pixel of the first level, with
@@ -71,7 +73,7 @@ class UNet(nn.Module):
         self.patch_size = patch_size
         self.sinusoids = Sinusoids(channels)
         embedding = 4 * channels
-        self.time_mlp = _mlp(channels, embedding)
+        self.time_mlp = _mlp(num_times * channels, embedding)
         self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
         self.latent_mlp = _mlp(latent_dim, embedding) if latent_dim else None
         self.conv_in = convolution(data_shape[0] * values, channels, 3, signals=signals)
@@ -123,7 +125,7 @@ class UNet(nn.Module):
 
         Args:
             x_t: noisy samples, images (B, C, H, W) or signals (B, C, L).
-            t: timesteps, (B,), float or integer.
+            t: timesteps, (B,), float or integer; (B, T) if the network is told several.
             y: classes, (B,) int64 in {0, …, K}, if the network has them.
             z: the further input, (B, latent_dim), if the network has one.
 

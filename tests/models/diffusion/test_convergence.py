@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from models.diffusion.noise_path import Path, Prediction, karras_path
+from models.diffusion.noise_path import Path, Prediction, karras_path, straight_path
 from models.diffusion.samplers import sample_ddim, sample_dpmpp_2m, sample_heun
 
 WEIGHTS = torch.tensor([0.3, 0.7], dtype=torch.float64)
@@ -83,6 +83,62 @@ def test_higher_orders_are_more_exact_at_equal_cost():
     """40 network calls each."""
     assert error("dpmpp", 40) < error("ddim", 40) / 3
     assert error("heun", 20) < error("ddim", 40) / 3
+
+
+def flow_denoiser(x, t):
+    """The same for samples on a straight path, x_t = (1 - t) (x_0 + t / (1 - t) eps)."""
+    t = t[0].item()
+    if t == 1:
+        return Prediction((WEIGHTS @ MEANS).expand_as(x))
+    return denoiser(x / (1 - t), torch.tensor([t / (1 - t)], dtype=torch.float64))
+
+
+def exact_of_flow(x):
+    """Where the flow of the straight path takes noise: the quantile of the data."""
+    u = torch.special.ndtr(x)
+    low, high = torch.full_like(x, -5.0), torch.full_like(x, 5.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = cumulative(middle, 0.0) < u
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
+
+
+NOISE = torch.linspace(-1.5, 1.5, 41, dtype=torch.float64)
+FLOW = {
+    "euler": lambda path: sample_ddim(flow_denoiser, NOISE[:, None], path, torch.Generator()),
+    "heun": lambda path: sample_heun(flow_denoiser, NOISE[:, None], path, torch.Generator()),
+}
+
+
+@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2)])
+def test_order_of_convergence_on_a_straight_path(name, order):
+    """Against the quantiles of the data themselves, since the path ends without noise."""
+    exact = exact_of_flow(NOISE)
+    errors = [
+        (FLOW[name](straight_path(steps))[:, 0] - exact).abs().max().item()
+        for steps in (40, 80, 160)
+    ]
+    slopes = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert slopes == pytest.approx([order, order], abs=0.25)
+    assert errors[-1] < {1: 0.02, 2: 1e-3}[order]
+
+
+def test_heun_converges_on_a_path_that_scales_the_signal():
+    """Straight steps between the levels of a variance-preserving path, at whose ends it is told."""
+
+    def error_of(steps):
+        path = path_of(steps)
+        alphas = tuple((1 + sigma**2) ** -0.5 for sigma in path.sigmas)
+        sigmas = tuple(alpha * sigma for alpha, sigma in zip(alphas, path.sigmas, strict=True))
+        scaled = Path(alphas, sigmas, path.times)
+        start = alphas[0] * START[:, None]
+        found = sample_heun(scaled_denoiser, start, scaled, torch.Generator())
+        return (found[:, 0] - EXACT).abs().max().item()
+
+    errors = [error_of(steps) for steps in (40, 80, 160)]
+    slopes = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert slopes == pytest.approx([2, 2], abs=0.25)
 
 
 @pytest.mark.parametrize("sample", [sample_ddim, sample_dpmpp_2m])

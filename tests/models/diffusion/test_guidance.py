@@ -6,6 +6,7 @@ from models.base import Batch
 from models.diffusion.edm import EDM
 from models.diffusion.networks.mlp import DenoiserMLP
 from models.diffusion.parameterisations import PARAMETERISATIONS, to_x_0
+from models.diffusion.rectified_flow import RectifiedFlow
 
 
 def edm(num_classes=4, samplers=("ddim-5",), **options):
@@ -14,10 +15,16 @@ def edm(num_classes=4, samplers=("ddim-5",), **options):
     return EDM(data, Recorder, samplers=samplers, conditional=num_classes > 0)
 
 
-BOTH = pytest.mark.parametrize("make", [recorded, edm], ids=["gaussian", "edm"])
+def flow(num_classes=4, samplers=("ddim-5",), **options):
+    """Rectified flow with a network that remembers what it was given."""
+    data = spec(2, num_classes=num_classes)
+    return RectifiedFlow(data, Recorder, samplers=samplers, conditional=num_classes > 0)
 
 
-@BOTH
+ALL = pytest.mark.parametrize("make", [recorded, edm, flow], ids=["gaussian", "edm", "flow"])
+
+
+@ALL
 def test_a_tenth_of_the_labels_is_hidden(make):
     """Ho & Salimans 2022: class K stands for none."""
     model = make(num_classes=4)
@@ -30,7 +37,7 @@ def test_a_tenth_of_the_labels_is_hidden(make):
     assert torch.equal(seen[~hidden], y[~hidden])
 
 
-@BOTH
+@ALL
 def test_without_labels_the_network_is_given_the_null_class(make):
     model = make(num_classes=4)
     model.denoiser_loss(Batch(torch.zeros(8, 2)))
@@ -68,7 +75,20 @@ def test_guidance_extrapolates_the_denoiser_of_edm(guidance):
     torch.testing.assert_close(found, none + guidance * (given - none), rtol=1e-5, atol=1e-5)
 
 
-@BOTH
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 3.0])
+def test_guidance_extrapolates_the_velocity_of_a_flow(guidance):
+    """v_w = v_none + w (v_y - v_none), and so the prediction x - t v."""
+    model = flow()
+    x, y = torch.randn(4, 2, generator=seeded()), torch.arange(4)
+    t = torch.tensor([0.01, 0.3, 0.9, 1.0])
+    found = model.denoiser(y, guidance)(x, t).x_0
+    given, none = (model.velocity(x, t, labels) for labels in (y, torch.full((4,), 4)))
+    assert not torch.allclose(given, none)
+    expected = x - t[:, None] * (none + guidance * (given - none))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@ALL
 def test_guidance_of_one_is_one_call_with_the_class(make):
     model = make(num_classes=4)
     y = torch.arange(3)
@@ -90,7 +110,7 @@ def test_the_guided_prediction_is_what_is_clipped():
 @pytest.mark.parametrize(
     ("name", "calls"), [("ddim-5", 5), ("ddim-5-cfg3", 10), ("heun-3-cfg2", 10)]
 )
-@BOTH
+@ALL
 def test_guided_samplers_count_both_calls(make, name, calls):
     model = make(samplers=[name], num_classes=4)
     assert model.samplers[name].calls == {model.network: calls}
@@ -98,7 +118,7 @@ def test_guided_samplers_count_both_calls(make, name, calls):
     assert len(model.network.calls) == calls
 
 
-@BOTH
+@ALL
 def test_classes_are_those_asked_for_or_uniform_ones_of_the_generator(make):
     model = make(samplers=["ddim-1"], num_classes=4)
     draw = model.samplers["ddim-1"].generate

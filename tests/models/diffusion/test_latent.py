@@ -10,6 +10,7 @@ from models.autoencoder.vae import VAE
 from models.base import Batch, DataSpec, GenerativeModel
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.latent import LatentDiffusion, Standardise
+from models.diffusion.meanflow import MeanFlow
 from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import linear_betas
 
@@ -41,6 +42,19 @@ def make(
     )
     data = DataSpec(SHAPE, 3 if conditional else 0, held_out, 10)
     return LatentDiffusion(data, autoencoder, diffusion, split=split)
+
+
+def test_a_flow_can_model_the_latents():
+    """In its own unit of samples, and without bounds."""
+    model = make()
+    assert model.batch_unit == 2
+    latents = DataSpec(model.autoencoder.latent_shape, 0, held_out, 0)
+    network = partial(UNet, channels=8, channel_mult=[1, 1], num_res_blocks=1, groups=4)
+    model.diffusion = MeanFlow(latents, network, samplers=["meanflow-2"], clip=False)
+    assert model.batch_unit == 4
+    assert torch.isfinite(model.phases[1].loss(Batch(torch.rand(4, *SHAPE)))["loss"])
+    x = model.samplers["meanflow-2"].generate(3, torch.Generator().manual_seed(0), None)
+    assert x.shape == (3, *SHAPE)
 
 
 def test_the_autoencoder_comes_first_and_the_denoiser_takes_over():

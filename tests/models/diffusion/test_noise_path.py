@@ -11,6 +11,7 @@ from models.diffusion.noise_path import (
     in_sigma,
     karras_path,
     spaced,
+    straight_path,
     vp_path,
 )
 from models.diffusion.schedules import cosine_betas, cumulative_alphas, linear_betas
@@ -31,6 +32,16 @@ def test_timesteps_are_distinct_and_descending_whatever_their_number(num_timeste
             assert timesteps[0] == num_timesteps - 1
         else:
             assert timesteps[-1] == 0
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 10, 49, 1000])
+def test_a_straight_path_goes_in_equal_steps_from_noise_to_the_data(steps):
+    path = straight_path(steps)
+    assert (path.alphas[0], path.sigmas[0], path.times[0]) == (0.0, 1.0, 1.0)
+    assert path.noise_scale == 1.0
+    assert path.times == path.sigmas[:-1]
+    np.testing.assert_allclose(np.diff(path.sigmas), -1 / steps, rtol=1e-9)
+    np.testing.assert_allclose(np.add(path.alphas, path.sigmas), 1.0, rtol=1e-15)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)

@@ -1,9 +1,19 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.diffusion.noise_path import SPACINGS, Path, Prediction, karras_path, spaced, vp_path
+from models.diffusion.noise_path import (
+    SPACINGS,
+    Path,
+    Prediction,
+    karras_path,
+    spaced,
+    straight_path,
+    vp_path,
+)
 from models.diffusion.sampler_names import SamplerSpec, parse
 from models.diffusion.samplers import (
     DDIM,
@@ -76,7 +86,8 @@ def test_names_of_the_documentation(name, spec):
         "ddim",
         "ddim-0",
         "ddim--5",
-        "euler-5",
+        "plms-5",
+        "meanflow",
         "ddim-5-leading",
         "ddim-5-cfg-1",
         "ddim-5 ",
@@ -101,6 +112,9 @@ def test_what_is_no_name_is_refused_with_the_forms(name):
         ("ddim-5-eta1.5", r"in \[0, 1\]"),
         ("ddim-5-churn3", "churn, which only heun has"),
         ("heun-5-uniform", "spacing of timesteps, which heun has not"),
+        ("euler-5-uniform", "spacing of timesteps, which euler has not"),
+        ("euler-5-eta0.5", "eta, which only ddim has"),
+        ("meanflow-2-churn1", "churn, which only heun has"),
     ],
 )
 def test_options_of_other_methods_are_refused(name, sentence):
@@ -164,15 +178,52 @@ def test_a_path_must_begin_in_noise(name):
         parse(name).require(short, "add noise")
 
 
-def test_only_heun_needs_levels_without_scaling():
+FLOW = straight_path(2)
+AVERAGED = replace(FLOW, times=((1.0, 0.5), (0.5, 0.0)))
+
+
+@pytest.mark.parametrize("name", ["ddpm-2", "ddim-2-eta1", "dpmpp-2", "heun-2"])
+@pytest.mark.parametrize("path", [FLOW, VP_PATH, karras_path(2)])
+def test_most_methods_follow_any_path(name, path):
     """A rectified flow's first level has no signal at all."""
-    flow = Path((0.0, 0.5, 1.0), (1.0, 0.5, 0.0), (1.0, 0.5))
-    for name in ("ddpm-2", "ddim-2-eta1", "dpmpp-2"):
-        for path in (flow, VP_PATH, karras_path(2)):
-            parse(name).require(path, "")
-    parse("heun-2").require(karras_path(2), "")
-    with pytest.raises(ValueError, match=r"heun-2 needs .*alphas are all 1.*ddpm, ddim and dpmpp"):
-        parse("heun-2").require(flow, "")
+    parse(name).require(path, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "sentence"),
+    [
+        ("heun-2-churn1", FLOW, r"heun-2-churn1 needs .*alphas are all 1.*: leave out -churn"),
+        ("heun-2-churn1", VP_PATH, "leave out -churn"),
+        ("euler-2", VP_PATH, "euler-2 needs .*straight line.*: ddim is Euler's method on any"),
+        ("euler-2", karras_path(2), "euler-2 needs .*straight line.* alpha 1 and sigma 80"),
+        ("meanflow-2", FLOW, "meanflow-2 needs a model that predicts average velocities"),
+        ("meanflow-2", VP_PATH, "got one that predicts at single noise levels: choose euler"),
+    ],
+)
+def test_a_path_that_lacks_what_a_method_needs_is_refused(name, path, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        parse(name).require(path, "")
+
+
+def test_the_needs_of_flows_are_met_by_flows():
+    parse("heun-2-churn1").require(karras_path(2), "")
+    parse("euler-2").require(FLOW, "")
+    parse("meanflow-2").require(AVERAGED, "")
+
+
+def test_a_step_of_average_velocities_is_told_both_its_ends():
+    """x - (t - r) u, by the prediction x - t u."""
+    told = []
+
+    def denoiser(x, time):
+        told.append(time)
+        t = time[:, :1]
+        return Prediction(x - t * 3.0)
+
+    x = torch.randn(4, 3, generator=seeded())
+    drawn = parse("meanflow-2").run(denoiser, x, AVERAGED, seeded())
+    assert [time.tolist() for time in told] == [[[1.0, 0.5]] * 4, [[0.5, 0.0]] * 4]
+    torch.testing.assert_close(drawn, x - 3.0)
 
 
 def test_a_method_is_one_function_and_one_entry():

@@ -253,7 +253,7 @@ def test_denoisers_are_told_the_times_of_the_path_in_float32(name):
         (lambda x, g: sample_ddim(clipped, x, path_of(5), g, eta=-1), r"in \[0, 1\], got -1"),
         (lambda x, g: sample_ddim(clipped, x, path_of(5), g, eta=1.1), r"in \[0, 1\], got 1.1"),
         (lambda x, g: sample_heun(clipped, x, karras_path(5), g, churn=-1), "churn .*got -1"),
-        (lambda x, g: sample_heun(clipped, x, path_of(5), g), "alphas are all 1"),
+        (lambda x, g: sample_heun(clipped, x, path_of(5), g, churn=1), "alphas are all 1"),
         (lambda x, g: Churning(least=2.0, most=1.0), "least <= most"),
         (lambda x, g: Churning(noise=0.0), "0 < noise"),
     ],

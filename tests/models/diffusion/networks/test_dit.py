@@ -117,6 +117,15 @@ def test_the_output_depends_on_time_class_and_place_and_not_on_the_rest_of_the_b
         assert not torch.allclose(moved, alone.roll(2, dims=2), atol=1e-3)
 
 
+def test_several_times_of_a_sample_are_told_apart():
+    network = awake(make(1, 8, 8, num_times=2))
+    x, t = torch.randn(1, 1, 8, 8).repeat(3, 1, 1, 1), [[3.0, 5.0], [5.0, 3.0], [3.0, 9.0]]
+    with torch.no_grad():
+        output = network(x, torch.tensor(t))
+    for other in (1, 2):
+        assert not torch.allclose(output[0], output[other], atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("shape", "change", "sentence"),
     [

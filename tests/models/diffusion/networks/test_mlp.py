@@ -30,6 +30,15 @@ def test_it_depends_on_every_input_and_keeps_any_shape():
     assert not torch.equal(out, network(shifted, t))
 
 
+def test_several_times_of_a_sample_are_told_apart():
+    torch.manual_seed(0)
+    network = DenoiserMLP((2,), width=16, num_times=2)
+    nn.init.normal_(network.last.weight)
+    x = torch.randn(1, 2).repeat(3, 1)
+    out = network(x, torch.tensor([[3.0, 5.0], [5.0, 3.0], [3.0, 9.0]]))
+    assert len({tuple(row.tolist()) for row in out}) == 3
+
+
 def test_fourier_features_have_periods_two_one_half():
     """With only them behind the raw coordinate, points one period apart differ by x alone."""
     torch.manual_seed(0)

@@ -248,6 +248,20 @@ def test_a_wide_network_is_the_same_function_where_nothing_is_trained(size):
     assert (sampled - expected).norm() < 1e-5 * expected.norm()
 
 
+def test_a_network_is_told_several_times_of_a_sample_and_where_each_of_them_is():
+    torch.manual_seed(0)
+    network = UNet((3, 8, 8), **SMALL, num_times=2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+        x = torch.randn(1, 3, 8, 8).repeat(4, 1, 1, 1)
+        t = torch.tensor([[3.0, 5.0], [5.0, 3.0], [3.0, 9.0], [9.0, 5.0]])
+        output = network(x, t)
+    for k in range(4):
+        for other in range(k):
+            assert (output[k] - output[other]).abs().max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("options", "inputs"),
     [
