@@ -13,6 +13,8 @@ import bench
 MNIST_CLASSIFIER = Path(bench.__file__).parent / "evaluation/extractors/weights/mnist.safetensors"
 NO_DATA = "dataset.path=nowhere"
 """An override that is refused where the data is read: what is refused before it reads none."""
+AUGMENTED = "+model.build.augmentation={{{{_target_: {}}}}}"
+"""An augmentation by its name; braces are doubled, since arguments are formatted once more."""
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 
@@ -322,6 +324,41 @@ TRAINING = (
         ),
         "model=dcgan_small",
         "dataset=ring8",
+    ),
+    *(
+        setting(
+            "data_shape must be (C, H, W) for an augmentation, which transforms images, got (2,): "
+            "leave model.build.augmentation out",
+            *arguments,
+            "dataset=ring8",
+        )
+        for arguments in (
+            (AUGMENTED.format("models.gan.augmentation.DiffAugment"),),
+            (AUGMENTED.format("models.gan.augmentation.AdaptiveAugment"),),
+            ("model=edm_augment_small",),
+        )
+    ),
+    setting(
+        "policy of DiffAugment must list some of ['color', 'cutout', 'translation'], each at most "
+        "once, got ['flip']",
+        "model=stylegan2_diffaugment_small",
+        "model.build.augmentation.policy=[flip]",
+    ),
+    setting(
+        "the network does not take augment_dim, which a conditional model, a learned variance or "
+        "an augmentation needs: choose UNet or DiT",
+        "model=simple_unet_small",
+        AUGMENTED.format("models.diffusion.augmentation.GeometricAugmentation"),
+    ),
+    setting(
+        "interval of a penalty must be a whole number of steps, at least 1, got 0",
+        "model=dcgan_r1_small",
+        "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 0}}]",
+    ),
+    setting(
+        "interval of r1 must be 1 in a DDGAN, which adds penalties to every loss, got 16",
+        "model=ddgan_small",
+        "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 16}}]",
     ),
     setting(
         (
