@@ -326,16 +326,16 @@ TRAINING = (
         "dataset=ring8",
     ),
     *(
-        setting(
+        Case(
+            f"an augmentation for points: {name}",
             "data_shape must be (C, H, W) for an augmentation, which transforms images, got (2,): "
             "leave model.build.augmentation out",
-            *arguments,
-            "dataset=ring8",
+            (*arguments, "dataset=ring8"),
         )
-        for arguments in (
-            (AUGMENTED.format("models.gan.augmentation.DiffAugment"),),
-            (AUGMENTED.format("models.gan.augmentation.AdaptiveAugment"),),
-            ("model=edm_augment_small",),
+        for name, *arguments in (
+            ("DiffAugment", AUGMENTED.format("models.gan.augmentation.DiffAugment")),
+            ("ADA", AUGMENTED.format("models.gan.augmentation.AdaptiveAugment")),
+            ("that of EDM", "model=edm_augment_small"),
         )
     ),
     setting(
@@ -344,21 +344,30 @@ TRAINING = (
         "model=stylegan2_diffaugment_small",
         "model.build.augmentation.policy=[flip]",
     ),
-    setting(
+    Case(
+        "an augmentation for a network that cannot be told of it",
         "the network does not take augment_dim, which a conditional model, a learned variance or "
         "an augmentation needs: choose UNet or DiT",
-        "model=simple_unet_small",
-        AUGMENTED.format("models.diffusion.augmentation.GeometricAugmentation"),
+        (
+            "model=simple_unet_small",
+            AUGMENTED.format("models.diffusion.augmentation.GeometricAugmentation"),
+        ),
     ),
-    setting(
+    Case(
+        "a penalty whose interval is 0 steps",
         "interval of a penalty must be a whole number of steps, at least 1, got 0",
-        "model=dcgan_r1_small",
-        "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 0}}]",
+        (
+            "model=dcgan_r1_small",
+            "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 0}}]",
+        ),
     ),
-    setting(
+    Case(
+        "a lazy penalty in a DDGAN",
         "interval of r1 must be 1 in a DDGAN, which adds penalties to every loss, got 16",
-        "model=ddgan_small",
-        "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 16}}]",
+        (
+            "model=ddgan_small",
+            "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 16}}]",
+        ),
     ),
     setting(
         (
