@@ -100,7 +100,8 @@ class Generator(nn.Module):
     def synthesise(self, styles: Tensor, noise: Tensor) -> Tensor:
         """Map styles, (B, L, W), and noise, (B, P), to unbounded images, (B, C, H, W)."""
         noises = noise.split(self.noise_sizes, dim=1)
-        h = self.constant.expand(len(styles), -1, -1, -1)
+        # Copies, since torch's FLOP counter cannot follow a view of a parameter in inference mode.
+        h = self.constant.repeat(len(styles), 1, 1, 1)  # (B, W_0, *sizes[0])
         h = self.convolutions[0](h, styles[:, 0], noises[0])  # (B, W_0, *sizes[0])
         image = self.to_image[0](h, styles[:, 1])  # (B, C, *sizes[0])
         for level in range(1, len(self.sizes)):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from bench.cost.network_calls import capture_calls
 from models.base import Batch, DataSpec
 from models.gan.networks import stylegan2
 from models.gan.networks.stylegan2 import Discriminator, Generator
@@ -37,6 +38,21 @@ def test_lazy_penalties_are_phases_of_their_own_by_the_optimizers_of_the_players
         ("path_length", 4, "generator"),
     ]
     assert [p.name for p in make().phases] == ["discriminator", "generator"]
+
+
+def test_the_cost_of_a_sample_is_counted():
+    """Twice per multiply-add, in inference mode as in evaluation; the layers by their sizes."""
+    model = make().eval()
+    (sampler,) = model.samplers.values()
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        (call,) = capture_calls(sampler.calls, lambda: sampler.generate(1, generator, None))
+        counted = 1e9 * call.gflops_of_one_more()
+    convolutions = 9 * (8 * 8 * 16 + 8 * 4 * 16 + 4 * 4 * 64) + 16 * 4 * 64  # and a filter
+    images = 8 * 16 + 4 * 64
+    styles = 6 * 5 + 5 * 5 + 5 * (8 + 8 + 4 + 8 + 4)
+    demodulation = 8 * 8 + 8 * 4 + 4 * 4
+    assert counted == pytest.approx(2 * (convolutions + images + styles + demodulation))
 
 
 # Style mixing
