@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from bench.cost.network_calls import capture_calls
+from bench.runtime.isolation import evaluating
 from models.base import Batch, DataSpec
 from models.gan.networks import stylegan2
 from models.gan.networks.stylegan2 import Discriminator, Generator
@@ -45,7 +46,7 @@ def test_the_cost_of_a_sample_is_counted():
     model = make().eval()
     (sampler,) = model.samplers.values()
     generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
+    with evaluating(model):
         (call,) = capture_calls(sampler.calls, lambda: sampler.generate(1, generator, None))
         counted = 1e9 * call.gflops_of_one_more()
     convolutions = 9 * (8 * 8 * 16 + 8 * 4 * 16 + 4 * 4 * 64) + 16 * 4 * 64  # and a filter
