@@ -278,8 +278,9 @@ class Halving(nn.Module):
 
 def style_layer(style_dim: int, channels: int) -> Equalised:
     """Styles to factors of channels, which start near 1."""
-    layer = Equalised(nn.Linear(style_dim, channels), gain=1.0)
-    nn.init.ones_(layer.layer.bias)
+    linear = nn.Linear(style_dim, channels)
+    layer = Equalised(linear, gain=1.0)
+    nn.init.ones_(linear.bias)
     return layer
 
 
