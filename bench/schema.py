@@ -292,6 +292,12 @@ COLUMNS = (
     Column("accuracy_supervised", "held-out", "supervised alone", "%", factor=100, range=SHARE,
            tables={"held-out": 6}, meaning="`accuracy` of the network trained on labels alone.",
            source="Salimans et al. 2016"),
+    Column("discriminator_gap", "held-out", "discriminator's gap", tables={"held-out": 7},
+           added=True, explained=True,
+           meaning="The discriminator's gap is its mean logit on training samples minus that on as "
+                   "many held-out samples, a sign of overfitting if it is large. Its scale "
+                   "depends on the objective and the penalties.",
+           source="Karras et al. 2020, Sec. 3 (ADA)"),
 
     Column("nfe", "cost", "NFE", "", "lower", ratio=True, range=NOT_NEGATIVE,
            tables={"quality": 11, "cost": 1}, exact=True,

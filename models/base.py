@@ -90,6 +90,13 @@ class Phase:
             network or a teacher follows here. What it changes must be buffers or modules of the
             model, so that checkpoints hold it, and must follow from the model's state alone, so
             that resumed runs and all ranks agree. Its operations are not counted as FLOPs.
+        every: it is trained in every such step of the run only: a penalty that is computed rarely
+            and weighted accordingly ("lazy" regularisation, Karras et al. 2020). The first phase of
+            a model is trained in every step.
+        optimizer: name of the phase of the same module whose optimizer updates it; None for an
+            optimizer of its own.
+        summed: buffers that the loss overwrites with sums over its batch, such as a number of
+            samples; the trainer adds them up over all processes before `after_update`.
     """
 
     name: str
@@ -98,6 +105,14 @@ class Phase:
     repeats: int = 1
     span: tuple[float, float] = (0.0, 1.0)
     after_update: Callable[[], None] | None = None
+    every: int = 1
+    optimizer: str | None = None
+    summed: tuple[Tensor, ...] = ()
+
+    @property
+    def updated_by(self) -> str:
+        """Name of the optimizer: its own, or that of another phase."""
+        return self.optimizer or self.name
 
     def active(self, progress: float) -> bool:
         """Whether it is trained at this share of the budget, in [0, 1)."""
@@ -210,6 +225,17 @@ class GenerativeModel(nn.Module, ABC):
             generates.
         """
         return {}
+
+    def real_logits(self, batch: Batch) -> Tensor | None:
+        """How real a discriminator finds each sample, if the model has one that judges data.
+
+        Args:
+            batch: real samples, with labels if the data has them.
+
+        Returns:
+            Logits, (B,); None for a model without a discriminator of data.
+        """
+        return None
 
     def held_out_curves(
         self, batch: Batch, generator: Generator

@@ -55,8 +55,10 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def step_flops(model: GenerativeModel, batch: Batch, *, progress: float = 0.0) -> int:
+def step_flops(model: GenerativeModel, batch: Batch, *, progress: float = 0.0) -> float:
     """Floating point operations of one training step: forward and backward of the active phases.
+
+    A phase that is trained in every k-th step counts for a k-th: the mean over k steps.
 
     Works on a copy, so weights, buffers, gradients and the global random state are unchanged.
     Optimizer updates are not counted. The model must not be compiled: the counter cannot look
@@ -72,13 +74,16 @@ def step_flops(model: GenerativeModel, batch: Batch, *, progress: float = 0.0) -
     """
     copy = deepcopy(model).train()
     copy.progress.fill_(progress)
-    with untouched_random_state(copy.progress.device), flop_counter() as counter:
+    total = 0.0
+    with untouched_random_state(copy.progress.device):
         for phase in (phase for phase in copy.phases if phase.active(progress)):
             copy.requires_grad_(False)
             phase.module.requires_grad_(True)
-            for _ in range(phase.repeats):
-                phase.loss(batch)["loss"].backward()
-    return counter.get_total_flops()
+            with flop_counter() as counter:
+                for _ in range(phase.repeats):
+                    phase.loss(batch)["loss"].backward()
+            total += counter.get_total_flops() / phase.every
+    return total
 
 
 def sampling_cost(

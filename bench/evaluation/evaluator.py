@@ -13,7 +13,12 @@ from bench.config import MIN_SAMPLES, EvaluatorSettings
 from bench.cost.measure import sampling_cost
 from bench.data.dataset import Dataset, from_stored, kind_of
 from bench.evaluation.extractors.base import Extractor, extract
-from bench.evaluation.held_out import Inside, held_out_scores, look_inside
+from bench.evaluation.held_out import (
+    Inside,
+    discriminator_gap,
+    held_out_scores,
+    look_inside,
+)
 from bench.evaluation.metrics.copying import Copying, copying
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import fid_infinity
@@ -209,15 +214,17 @@ class Evaluator:
         )
 
     def _held_out_scores(self, model: GenerativeModel) -> dict[str, float]:
-        """The model's scores on the test split, equal for all its samplers."""
+        """The model's scores on the test split, and its discriminator's gap to the training data.
+
+        They are equal for all its samplers.
+        """
         options = self.options
-        return held_out_scores(
-            model,
-            self.reference.dataset,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            precision=options.precision,
+        dataset, batch_size = self.reference.dataset, options.batch_size
+        scores = held_out_scores(
+            model, dataset, batch_size=batch_size, seed=options.seed, precision=options.precision
         )
+        gap = discriminator_gap(model, dataset, batch_size=batch_size, precision=options.precision)
+        return scores | gap
 
     def _evaluate_sampler(
         self,

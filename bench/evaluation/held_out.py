@@ -61,6 +61,38 @@ def held_out_scores(
     return {name: torch.cat(values).mean().item() for name, values in parts.items()}
 
 
+def discriminator_gap(
+    model: GenerativeModel, dataset: Dataset, *, batch_size: int, precision: str
+) -> dict[str, float]:
+    """How much more real a discriminator finds training samples than held-out ones.
+
+    Call it in eval mode and without gradients.
+
+    Args:
+        model: any model.
+        dataset: of its splits as many evenly spaced samples are used, at most `MOST_SAMPLES`.
+        batch_size: samples per batch.
+        precision: "fp32" or "bf16".
+
+    Returns:
+        "discriminator_gap", the difference of the mean logits; empty for a model without a
+        discriminator of data.
+    """
+    device = model.progress.device
+    most = min(MOST_SAMPLES, len(dataset.train), len(dataset.test))
+    means = []
+    for split in (dataset.train, dataset.test):
+        parts: list[Tensor] = []
+        for batch in _batches(split, most, batch_size, device):
+            with autocast(device, precision):
+                logits = model.real_logits(batch)
+            if logits is None:
+                return {}
+            parts.append(logits.double())
+        means.append(torch.cat(parts).mean().item())
+    return {"discriminator_gap": means[0] - means[1]}
+
+
 def _batches(split: Split, most: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
     """Evenly spaced samples of a split, at most the given number, with their labels."""
     size = min(len(split), most)

@@ -1,7 +1,7 @@
 """Data-parallel training under torchrun: rank, world size and gradient averaging."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +48,12 @@ class World:
             means = (flat / self.size).split([gradient.numel() for gradient in gradients])
             for gradient, mean in zip(gradients, means, strict=True):
                 gradient.copy_(mean.view_as(gradient))
+
+    def sum_up(self, values: Sequence[Tensor]) -> None:
+        """Replace every tensor by its sum over ranks."""
+        if self.size > 1:
+            for value in values:
+                dist.all_reduce(value)
 
     def least(self, value: float) -> float:
         """The minimum over ranks, on every rank."""

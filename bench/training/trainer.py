@@ -75,7 +75,11 @@ class Trainer:
         self.world.synchronise_module(model)
         decay = recipe.ema_decay if self.phases else None
         self.ema = None if decay is None else EMA(model, decay)
-        self.optimizers = {phase.name: self._make_optimizer(phase) for phase in self.phases}
+        self.optimizers = {
+            phase.name: self._make_optimizer(phase)
+            for phase in self.phases
+            if phase.optimizer is None
+        }
         self._parameters = {phase.name: list(phase.module.parameters()) for phase in self.phases}
         self._losses: dict[str, Callable[[Batch], dict[str, Tensor]]] = {
             phase.name: torch.compile(phase.loss) if self.settings.compile else phase.loss
@@ -200,7 +204,7 @@ class Trainer:
         kind = f"{self.model.stage} {' '.join(phase.name for phase in active)}"
         self._flops.enter(kind, self.spent.step, progress)
         shown: dict[int, Batch] = {}
-        for phase in active:
+        for phase in (phase for phase in active if self.spent.step % phase.every == 0):
             self._freeze_all_but(phase)
             self._set_learning_rate(phase, progress)
             for update in range(phase.repeats):
@@ -222,12 +226,12 @@ class Trainer:
         if self.recipe.warmup_images:
             images = self.spent.images + self.recipe.batch_size
             factor *= min(1.0, images / self.recipe.warmup_images)
-        for group in self.optimizers[phase.name].param_groups:
+        for group in self.optimizers[phase.updated_by].param_groups:
             group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
 
     def _update(self, phase: Phase, batch: Batch) -> None:
         """Minimise one phase's loss on one batch, then do what is due after it."""
-        optimizer, parameters = self.optimizers[phase.name], self._parameters[phase.name]
+        optimizer, parameters = self.optimizers[phase.updated_by], self._parameters[phase.name]
         optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.settings.precision):
             values = self._losses[phase.name](batch)
@@ -236,6 +240,7 @@ class Trainer:
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
         optimizer.step()
+        self.world.sum_up(phase.summed)
         if phase.after_update is not None:
             with torch.no_grad():
                 phase.after_update()
@@ -283,9 +288,10 @@ class Trainer:
     def _check_phases(self) -> tuple[Phase, ...]:
         phases = self.model.phases
         names = [phase.name for phase in phases]
-        if names and set(names) != set(self.recipe.optimizers):
+        optimizers = {phase.updated_by for phase in phases}
+        if names and optimizers != set(self.recipe.optimizers):
             raise ValueError(
-                f"model.training.optimizers must name the model's phases {sorted(names)}, "
+                f"model.training.optimizers must name the model's phases {sorted(optimizers)}, "
                 f"got {sorted(self.recipe.optimizers)}"
             )
         for moment in (0.0, *(phase.span[1] for phase in phases)):

@@ -56,12 +56,19 @@ class DDGAN(GenerativeModel):
             objective: the losses of the two players; the paper's is the non-saturating one.
             betas: variances of the forward process, (T,) float64, as from `vp_betas`.
             latent_dim: length of z ~ N(0, I), sampled anew at every step.
-            regularisers: penalties of the discriminator as a function of x_prev alone.
+            regularisers: penalties of the discriminator as a function of x_prev alone; their
+                interval is 1.
 
         Raises:
-            ValueError: latent_dim is below 1.
+            ValueError: latent_dim is below 1, or a penalty has another interval.
         """
         super().__init__(data.shape)
+        for penalty in regularisers:
+            if penalty.interval > 1:
+                raise ValueError(
+                    f"interval of {penalty.name} must be 1 in a DDGAN, which adds penalties to "
+                    f"every loss, got {penalty.interval}"
+                )
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
         self.num_timesteps = len(betas)

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.noise_path import Denoiser, Path, Prediction
 from models.diffusion.sampler_names import SamplerSpec, parse
 from models.diffusion.samplers import ANYWHERE, Churning, Variance
@@ -62,6 +63,8 @@ class DenoisingModel(GenerativeModel):
         clip: whether samples lie in [-1, 1], and are clipped to it.
         variance: of the ancestral sampler.
         churning: where and how samplers with churn add noise.
+        augmentation: of training images, None for none. Its parameters are a further input of the
+            network, `augmented`, in training.
     """
 
     network: nn.Module
@@ -71,13 +74,23 @@ class DenoisingModel(GenerativeModel):
     variance: Variance = "fixed_large"
     churning: Churning = ANYWHERE
 
-    def __init__(self, data: DataSpec, *, conditional: bool = False) -> None:
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        conditional: bool = False,
+        augmentation: GeometricAugmentation | None = None,
+    ) -> None:
         """Take the data's shape and, for a class-conditional model, its number of classes.
 
         Raises:
-            ValueError: the data has no labels for a conditional model.
+            ValueError: the data has no labels for a conditional model, or is no images for an
+                augmentation.
         """
         super().__init__(data.shape)
+        if augmentation is not None:
+            augmentation.require(data.shape)
+        self.augmentation = augmentation
         if conditional:
             data.require_labels("a conditional diffusion model")
         self.num_classes = data.num_classes if conditional else 0
@@ -92,8 +105,9 @@ class DenoisingModel(GenerativeModel):
 
         Args:
             network: called with the shape of one sample, with `num_classes` = K if the model is
-                class-conditional, with `num_times` if that is not 1, and with `out_channels` if
-                that is given.
+                class-conditional, with `num_times` if that is not 1, with `out_channels` if that
+                is given, and with `augment_dim`, the number of parameters of an augmentation, if
+                there is one.
             samplers: their names, see `sampler_names`.
             out_channels: of the network, if not those of the data.
 
@@ -111,14 +125,16 @@ class DenoisingModel(GenerativeModel):
             options["num_times"] = self.num_times
         if out_channels is not None:
             options["out_channels"] = out_channels
+        if self.augmentation is not None:
+            options["augment_dim"] = self.augmentation.size
         known = inspect.signature(network).parameters.values()
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
             missing = set(options) - {parameter.name for parameter in known}
             if missing:
                 raise ValueError(
-                    f"the network does not take {' and '.join(sorted(missing))}, which "
-                    "conditional models, learned variances and average velocities need: choose "
-                    "UNet or DiT"
+                    f"the network does not take {' and '.join(sorted(missing))}, which a "
+                    "conditional model, a learned variance, an average velocity or an "
+                    "augmentation needs: choose UNet or DiT"
                 )
         self.network = network(self.data_shape, **options)
 
@@ -191,8 +207,17 @@ class DenoisingModel(GenerativeModel):
         hidden = torch.rand(batch.y.shape, device=batch.y.device) < LABEL_DROPOUT
         return torch.where(hidden, self.num_classes, batch.y)
 
+    def _training_images(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The batch's images, augmented if the model does so, and the augmentation's parameters."""
+        return (batch.x, None) if self.augmentation is None else self.augmentation(batch.x)
+
     def _call(
-        self, x: Tensor, code: Tensor, y: Tensor | None, guidance: float = 1.0
+        self,
+        x: Tensor,
+        code: Tensor,
+        y: Tensor | None,
+        guidance: float = 1.0,
+        augmented: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Call the network, twice for guidance.
 
@@ -201,15 +226,17 @@ class DenoisingModel(GenerativeModel):
             code: of the noise level, (B,) or (B, 2).
             y: classes, (B,); None if they are not known.
             guidance: scale of classifier-free guidance, see `predict`; only where y is given.
+            augmented: parameters of the augmentation, (B, P); None for images as they are.
 
         Returns:
             The output's channels for the data, guided, (B, *shape) float32; and the channels beyond
             these, as given for y, (B, C', …) float32, None if there are none.
         """
+        more = {} if augmented is None else {"augmented": augmented}
         if not self.num_classes:
-            return self._split(self.network(x, code))
+            return self._split(self.network(x, code, **more))
         unknown = torch.full((len(x),), self.num_classes, device=x.device)  # (B,)
-        output, beyond = self._split(self.network(x, code, unknown if y is None else y))
+        output, beyond = self._split(self.network(x, code, unknown if y is None else y, **more))
         if guidance != 1.0 and y is not None:
             without, _ = self._split(self.network(x, code, unknown))
             output = without + guidance * (output - without)

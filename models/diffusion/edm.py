@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
+from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
 from models.diffusion.noise_path import Path, Prediction, karras_path
 from models.diffusion.sampler_names import SamplerSpec
@@ -37,6 +38,7 @@ class EDM(DenoisingModel):
         rho: float = 7.0,
         churning: Churning = ANYWHERE,
         conditional: bool = False,
+        augmentation: GeometricAugmentation | None = None,
     ) -> None:
         """Build the network.
 
@@ -54,12 +56,13 @@ class EDM(DenoisingModel):
             rho: see `karras_path`.
             churning: where and how samplers with churn add noise.
             conditional: whether the model is class-conditional.
+            augmentation: of training images; None for none.
 
         Raises:
             ValueError: a number is out of its range, a sampler's name does not fit, or the data has
-                no labels for a conditional model.
+                no labels for a conditional model or is no images for an augmentation.
         """
-        super().__init__(data, conditional=conditional)
+        super().__init__(data, conditional=conditional, augmentation=augmentation)
         for name, value in (("sigma_data", sigma_data), ("p_std", p_std)):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
@@ -73,16 +76,23 @@ class EDM(DenoisingModel):
         self._build(network, samplers)
 
     def predict(
-        self, x: Tensor, time: Tensor, y: Tensor | None = None, guidance: float = 1.0
+        self,
+        x: Tensor,
+        time: Tensor,
+        y: Tensor | None = None,
+        guidance: float = 1.0,
+        augmented: Tensor | None = None,
     ) -> Prediction:
         """D(x; sigma), the preconditioned network, not clipped (Eq. 7, coefficients of Table 1).
 
         The time is sigma. See `DenoisingModel.predict`. Guiding the network's output is guiding D,
-        which is affine in it.
+        which is affine in it. The parameters of an augmentation, (B, P), are given in training.
         """
         c_skip, c_out, c_in = coefficients(time, self.sigma_data)
         shape = (-1, *(1,) * (x.dim() - 1))
-        output, _ = self._call(c_in.view(shape) * x, TIME_SCALE * time.log(), y, guidance)
+        output, _ = self._call(
+            c_in.view(shape) * x, TIME_SCALE * time.log(), y, guidance, augmented
+        )
         return Prediction(c_skip.view(shape) * x + c_out.view(shape) * output)
 
     def denoiser_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -91,10 +101,11 @@ class EDM(DenoisingModel):
         Returns:
             "loss", 0-dim float32.
         """
-        x_0 = batch.x
+        x_0, augmented = self._training_images(batch)
         sigma = (self.p_mean + self.p_std * torch.randn(len(x_0), device=x_0.device)).exp()  # (B,)
         noise = sigma.view(-1, *(1,) * (x_0.dim() - 1)) * torch.randn_like(x_0)
-        predicted = self.predict(x_0 + noise, sigma, self._training_labels(batch)).x_0
+        y = self._training_labels(batch)
+        predicted = self.predict(x_0 + noise, sigma, y, augmented=augmented).x_0
         errors = (predicted - x_0).square().flatten(1).mean(dim=1)  # (B,)
         return {"loss": (errors / coefficients(sigma, self.sigma_data)[1].square()).mean()}
 

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec
+from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.bound import estimate, terms
 from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
 from models.diffusion.networks.diffusers_weights import load_diffusers
@@ -56,6 +57,7 @@ class GaussianDiffusion(DenoisingModel):
         conditional: bool = False,
         clip: bool = True,
         pretrained: str | None = None,
+        augmentation: GeometricAugmentation | None = None,
     ) -> None:
         """Build the network and the schedule.
 
@@ -78,12 +80,18 @@ class GaussianDiffusion(DenoisingModel):
             clip: whether x_0 is known to lie in [-1, 1], so that predictions are clipped to it.
             pretrained: directory of a diffusers `UNet2DModel` whose weights are taken; the model
                 is then not trained.
+            augmentation: of training images; None for none.
 
         Raises:
             ValueError: an option is not one of its choices, a sampler's name is not one or does not
                 fit, there is none, or the data has no labels for a conditional model.
         """
-        super().__init__(data, conditional=conditional)
+        super().__init__(data, conditional=conditional, augmentation=augmentation)
+        if augmentation is not None and not clip:
+            raise ValueError(
+                "augmentation transforms images in [-1, 1]: it needs clip=true, and latents have "
+                "none"
+            )
         _check(data.shape, predicts, variance, bound_weight, clip)
         self.predicts: Parameterisation = predicts
         self.variance = variance
@@ -105,12 +113,13 @@ class GaussianDiffusion(DenoisingModel):
         Returns:
             "loss", 0-dim float32; where the bound has a weight also its parts, "error" and "bound".
         """
-        x_0 = batch.x
+        x_0, augmented = self._training_images(batch)
         t = self._timesteps(x_0)  # (B,)
         eps = torch.randn_like(x_0)
         alpha, sigma = self.process.levels(t, x_0.dim())
         x_t = alpha * x_0 + sigma * eps
-        output, fraction = self._output(x_t, t.float(), self._training_labels(batch))
+        y = self._training_labels(batch)
+        output, fraction = self._output(x_t, t.float(), y, augmented=augmented)
         wanted = target(self.predicts, x_0, eps, alpha, sigma)
         errors = (output - wanted).square().flatten(1).mean(dim=1)  # (B,)
         error = (self.weights[t] * errors).mean()
@@ -179,10 +188,15 @@ class GaussianDiffusion(DenoisingModel):
         return torch.searchsorted(self.visited, places, right=True).clamp(max=last)
 
     def _output(
-        self, x_t: Tensor, t: Tensor, y: Tensor | None, guidance: float = 1.0
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        y: Tensor | None,
+        guidance: float = 1.0,
+        augmented: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The network's prediction and, where it is learned, the variance's fraction; float32."""
-        output, raw = self._call(x_t, t, y, guidance)
+        output, raw = self._call(x_t, t, y, guidance, augmented)
         return output, None if raw is None else (raw + 1.0) / 2.0
 
     def _x_0(self, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import DataSpec, Sampler
+from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.objectives import Objective
 from models.gan.regularisers import Regulariser
@@ -24,7 +25,7 @@ class ConditionalGAN(GAN):
         data: shape and classes of the data; it must have classes.
         generator: as of `GAN`, called with `num_classes` as well; forward takes (z, y).
         discriminator: as of `GAN`, called with `num_classes` as well; forward takes (x, y).
-        objective, latent_dim, regularisers, critic_repeats: as of `GAN`.
+        objective, latent_dim, regularisers, critic_repeats, augmentation: as of `GAN`.
 
     Raises:
         ValueError: as for `GAN`, or the data has no classes.
@@ -39,6 +40,7 @@ class ConditionalGAN(GAN):
         latent_dim: int = 100,
         regularisers: Sequence[Regulariser] = (),
         critic_repeats: int = 1,
+        augmentation: Augmentation | None = None,
     ) -> None:
         data.require_labels("a conditional GAN")
         super().__init__(
@@ -49,6 +51,7 @@ class ConditionalGAN(GAN):
             latent_dim,
             regularisers,
             critic_repeats,
+            augmentation,
         )
         self.num_classes = data.num_classes
 

@@ -1,12 +1,16 @@
 """The generative adversarial network: two phases and a one-step sampler around any two networks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.gan.augmentation import Augmentation
 from models.gan.objectives import Objective
 from models.gan.regularisers import Regulariser
 
@@ -27,12 +31,16 @@ class GAN(GenerativeModel):
         discriminator: data_shape to a network from (B, *data_shape) to logits, (B,).
         objective: the losses of the two players.
         latent_dim: length of z ~ N(0, I).
-        regularisers: penalties that are added to the discriminator's loss.
+        regularisers: penalties on the discriminator: added to its loss, or phases of their own if
+            their interval is above 1.
         critic_repeats: discriminator updates per generator update, each on a fresh batch.
+        augmentation: of all samples, real and fake, that the discriminator sees in training;
+            penalties see through it. None for none.
 
     Raises:
         ValueError: latent_dim or critic_repeats is not a positive integer, two penalties have equal
-            names, or a discriminator with penalties has batch norm.
+            names, a discriminator with penalties has batch norm, or the augmentation is not one of
+            such data.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class GAN(GenerativeModel):
         latent_dim: int = 100,
         regularisers: Sequence[Regulariser] = (),
         critic_repeats: int = 1,
+        augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__(data.shape)
         for name, value in (("latent_dim", latent_dim), ("critic_repeats", critic_repeats)):
@@ -52,12 +61,15 @@ class GAN(GenerativeModel):
         names = [regulariser.name for regulariser in regularisers]
         if len(set(names)) < len(names):
             raise ValueError(f"regularisers must have distinct names, got {names}: set their name")
+        if augmentation is not None:
+            augmentation.require(self.data_shape)
         self.latent_dim = latent_dim
         self.objective = objective
         self.regularisers = tuple(regularisers)
         self.critic_repeats = critic_repeats
         self.generator = generator(latent_dim, self.data_shape)
         self.discriminator = discriminator(self.data_shape)
+        self.augmentation = deepcopy(augmentation)  # its state is the model's own
         if regularisers and any(isinstance(m, _BatchNorm) for m in self.discriminator.modules()):
             raise ValueError(
                 "a gradient penalty needs each sample's own gradient, and batch norm mixes the "
@@ -67,10 +79,25 @@ class GAN(GenerativeModel):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """The discriminator's updates, then one generator update."""
-        repeats = self.critic_repeats
+        """The discriminator's updates and its lazy penalties, then one generator update."""
+        repeats, augmentation = self.critic_repeats, self.augmentation
+        first = Phase("discriminator", self.discriminator, self.discriminator_loss, repeats)
+        if augmentation is not None:
+            follow = augmentation.after_update
+            first = replace(first, after_update=follow, summed=augmentation.summed)
         return (
-            Phase("discriminator", self.discriminator, self.discriminator_loss, repeats),
+            first,
+            *(
+                Phase(
+                    penalty.name,
+                    self.discriminator,
+                    partial(self.penalty_loss, penalty),
+                    every=penalty.interval,
+                    optimizer="discriminator",
+                )
+                for penalty in self.regularisers
+                if penalty.interval > 1
+            ),
             Phase("generator", self.generator, self.generator_loss),
         )
 
@@ -90,6 +117,14 @@ class GAN(GenerativeModel):
             raise ValueError(f"a discriminator must give (B,) logits, got {tuple(logits.shape)}")
         return logits
 
+    def augmented(self, x: Tensor) -> Tensor:
+        """Samples as the discriminator sees them in training, (B, *shape)."""
+        return x if self.augmentation is None else self.augmentation(x)
+
+    def critic(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The logits of samples as they are seen in training, (B,) float32."""
+        return self.judge(self.augmented(x), y)
+
     def real(self, batch: Batch) -> Tensor:
         """The real samples in the form that the discriminator receives, (B, *shape)."""
         return batch.x
@@ -98,25 +133,42 @@ class GAN(GenerativeModel):
         """Discriminator loss on batch.x, (B, *data_shape), and as many new fakes, with penalties.
 
         Returns:
-            "loss", the mean logits "real_logit" and "fake_logit", and every penalty by its name,
-            detached; all 0-dim.
+            "loss", the mean logits "real_logit" and "fake_logit", every penalty by its name and
+            what the augmentation logs, detached; all 0-dim.
         """
         real, y = self.real(batch), batch.y
         with torch.no_grad():
             fake = self.fake(self.latents(real), y)  # (B, *data_shape)
-        real_logits = self.judge(real, y)  # (B,)
-        fake_logits = self.judge(fake, y)  # (B,)
+        real_logits = self.critic(real, y)  # (B,)
+        fake_logits = self.critic(fake, y)  # (B,)
         penalties = {
-            regulariser.name: regulariser(lambda x: self.judge(x, y), real, fake)
+            regulariser.name: regulariser(lambda x: self.critic(x, y), real, fake)
             for regulariser in self.regularisers
+            if regulariser.interval == 1
         }
+        seen: Mapping[str, Tensor] = {}
+        if self.augmentation is not None:
+            self.augmentation.observe(real_logits)
+            seen = self.augmentation.logged
         loss = self.objective.discriminator(real_logits, fake_logits)
         return {
             "loss": loss + sum(penalties.values()),
             "real_logit": real_logits.detach().mean(),
             "fake_logit": fake_logits.detach().mean(),
             **{name: penalty.detach() for name, penalty in penalties.items()},
+            **seen,
         }
+
+    def penalty_loss(self, penalty: Regulariser, batch: Batch) -> dict[str, Tensor]:
+        """A lazy penalty on batch.x and as many new fakes, times its interval.
+
+        Returns:
+            "loss", 0-dim.
+        """
+        real, y = self.real(batch), batch.y
+        with torch.no_grad():
+            fake = self.fake(self.latents(real), y)  # (B, *data_shape)
+        return {"loss": penalty.interval * penalty(lambda x: self.critic(x, y), real, fake)}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Generator loss on len(batch.x) new fakes.
@@ -126,12 +178,16 @@ class GAN(GenerativeModel):
         """
         y = batch.y
         real = self.real(batch)
-        fake_logits = self.judge(self.fake(self.latents(real), y), y)  # (B,)
-        real_logits = self.judge(real, y) if self.objective.paired else None
+        fake_logits = self.critic(self.fake(self.latents(real), y), y)  # (B,)
+        real_logits = self.critic(real, y) if self.objective.paired else None
         return {
             "loss": self.objective.generator(fake_logits, real_logits),
             "fake_logit": fake_logits.detach().mean(),
         }
+
+    def real_logits(self, batch: Batch) -> Tensor:
+        """The discriminator's logits of real samples, not augmented, (B,)."""
+        return self.judge(self.real(batch), batch.y)
 
     def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, *data_shape) float32 in [-1, 1]; y is ignored here.

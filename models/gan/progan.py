@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
+from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.networks.progressive import LAST_LENGTH, Generator, Place, place_at
 from models.gan.objectives import Objective
@@ -27,7 +28,7 @@ class ProGAN(GAN):
         data: shape of the data.
         generator: as of `GAN`; forward takes (z, place); `sizes`, the smallest first.
         discriminator: as of `GAN`; its forward takes (x, place).
-        objective, latent_dim, regularisers, critic_repeats: as of `GAN`.
+        objective, latent_dim, regularisers, critic_repeats, augmentation: as of `GAN`.
         last_length: length of training at the last level, in units of one fade-in or one other
             level.
 
@@ -45,11 +46,19 @@ class ProGAN(GAN):
         regularisers: Sequence[Regulariser] = (),
         critic_repeats: int = 1,
         last_length: float = LAST_LENGTH,
+        augmentation: Augmentation | None = None,
     ) -> None:
         if not 0 < last_length < math.inf:
             raise ValueError(f"last_length must be positive and finite, got {last_length}")
         super().__init__(
-            data, generator, discriminator, objective, latent_dim, regularisers, critic_repeats
+            data,
+            generator,
+            discriminator,
+            objective,
+            latent_dim,
+            regularisers,
+            critic_repeats,
+            augmentation,
         )
         self.last_length = last_length
         self.sizes = cast(Generator, self.generator).sizes
@@ -94,6 +103,16 @@ class ProGAN(GAN):
         """As of `GAN`, at the level's size."""
         self._place = self.place()
         return super().generator_loss(batch)
+
+    def penalty_loss(self, penalty: Regulariser, batch: Batch) -> dict[str, Tensor]:
+        """As of `GAN`, at the level's size."""
+        self._place = self.place()
+        return super().penalty_loss(penalty, batch)
+
+    def real_logits(self, batch: Batch) -> Tensor:
+        """As of `GAN`, at the level's size."""
+        self._place = self.place()
+        return super().real_logits(batch)
 
     def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, C, H, W) float32 in [-1, 1], enlarged before the last level."""

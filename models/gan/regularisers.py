@@ -1,4 +1,9 @@
-"""Penalties on the discriminator's gradients at chosen samples."""
+"""Penalties on the discriminator's gradients at chosen samples.
+
+A penalty with an interval k above 1 is "lazy" (Karras et al. 2020, StyleGAN2, App. B): it is not
+added to the discriminator's loss, but minimised on its own, by the discriminator's optimizer, in
+every k-th step, with k times its weight.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +24,11 @@ class Regulariser(Protocol):
         """The name under which it is logged."""
         ...
 
+    @property
+    def interval(self) -> int:
+        """Steps from one use to the next, at least 1."""
+        ...
+
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty for real and fake samples, each (B, *shape)."""
         ...
@@ -34,14 +44,16 @@ class GradientPenalty:
     Attributes:
         weight: λ; 10 in both papers.
         target: the norm; 1, but 750 in Karras et al.'s recipe for CIFAR-10.
+        interval: steps from one use to the next.
     """
 
     weight: float = 10.0
     name: str = "gradient_penalty"
     target: float = 1.0
+    interval: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.weight)
+        _check(self.weight, self.interval)
         if not self.target > 0:
             raise ValueError(f"target of a gradient penalty must be positive, got {self.target}")
 
@@ -59,13 +71,15 @@ class R1:
 
     Attributes:
         weight: γ; 10 in the paper.
+        interval: steps from one use to the next; 16 in Karras et al. 2020.
     """
 
     weight: float = 10.0
     name: str = "r1"
+    interval: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.weight)
+        _check(self.weight, self.interval)
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty; fake samples are not used."""
@@ -78,6 +92,7 @@ class R2(R1):
 
     Attributes:
         weight: γ.
+        interval: steps from one use to the next.
     """
 
     name: str = "r2"
@@ -108,6 +123,10 @@ def gradients(critic: Critic, x: Tensor) -> Tensor:
     return gradient.float().flatten(1)
 
 
-def _check(weight: float) -> None:
+def _check(weight: float, interval: int) -> None:
     if not weight > 0:
         raise ValueError(f"weight of a penalty must be positive, got {weight}")
+    if interval < 1 or interval != int(interval):
+        raise ValueError(
+            f"interval of a penalty must be a whole number of steps, at least 1, got {interval}"
+        )

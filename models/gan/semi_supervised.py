@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, Phase
+from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.networks.dcgan import Discriminator
 from models.gan.objectives import non_saturating
@@ -38,6 +39,7 @@ class SemiSupervisedGAN(GAN):
         latent_dim: int = 100,
         labels_per_class: int = 10,
         label_classes: str = "uniform",
+        augmentation: Augmentation | None = None,
     ) -> None:
         """Build three networks.
 
@@ -50,6 +52,7 @@ class SemiSupervisedGAN(GAN):
             labels_per_class: number of labelled training samples per class, on average.
             label_classes: "data" for labelled samples with the class frequencies of the data, at
                 least one per class; "uniform" for equally many per class, as in the paper.
+            augmentation: as for `GAN`; not of the labelled samples, which are classified.
 
         Raises:
             ValueError: label_classes is unknown, the data has no classes, or too few samples.
@@ -63,7 +66,14 @@ class SemiSupervisedGAN(GAN):
         def classifier(data_shape: tuple[int, ...]) -> nn.Module:
             return discriminator(data_shape, outputs=data.num_classes)
 
-        super().__init__(data, generator, classifier, non_saturating(), latent_dim)
+        super().__init__(
+            data,
+            generator,
+            classifier,
+            non_saturating(),
+            latent_dim,
+            augmentation=augmentation,
+        )
         self.supervised = classifier(self.data_shape)
         labels = labels_per_class * data.num_classes
         labelled = data.labelled(labels, uniform=label_classes == "uniform")
@@ -97,8 +107,8 @@ class SemiSupervisedGAN(GAN):
         return {"loss": (fake.mean(dim=0) - real).square().mean()}
 
     def features(self, x: Tensor) -> Tensor:
-        """Inputs of the discriminator's last layer, (B, D) float32."""
-        return cast(Discriminator, self.discriminator).features(x).float()
+        """Inputs of the discriminator's last layer for samples as seen in training, (B, D)."""
+        return cast(Discriminator, self.discriminator).features(self.augmented(x)).float()
 
     def supervised_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The baseline's cross-entropy on labelled samples; the batch is not used."""

@@ -38,22 +38,30 @@ data = DataSpec(SHAPE, CLASSES, lambda index: torch.zeros(len(index), *SHAPE), C
 model = instantiate(config.build, _convert_="all")(data).train()
 model = model.to(memory_format=torch.channels_last)
 recipe = instantiate(config.training, _convert_="all")
-optimizers = {p.name: recipe.optimizers[p.name](p.module.parameters()) for p in model.phases}
+optimizers = {
+    p.name: recipe.optimizers[p.name](p.module.parameters())
+    for p in model.phases
+    if p.optimizer is None
+}
 x = (torch.rand(recipe.batch_size, *SHAPE) * 2 - 1).contiguous(memory_format=torch.channels_last)
 batch = Batch(x, torch.arange(len(x)) % CLASSES)
 
+steps = 0
+
 def step():
+    global steps
     for phase in model.phases:
-        if not phase.active(0.0):
+        if not phase.active(0.0) or steps % phase.every:
             continue
         model.requires_grad_(False)
         phase.module.requires_grad_(True)
         for _ in range(phase.repeats):
-            optimizers[phase.name].zero_grad(set_to_none=True)
+            optimizers[phase.updated_by].zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 loss = phase.loss(batch)["loss"]
             loss.backward()
-            optimizers[phase.name].step()
+            optimizers[phase.updated_by].step()
+    steps += 1
     return loss
 
 for _ in range(3):

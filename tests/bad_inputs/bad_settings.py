@@ -13,6 +13,8 @@ import bench
 MNIST_CLASSIFIER = Path(bench.__file__).parent / "evaluation/extractors/weights/mnist.safetensors"
 NO_DATA = "dataset.path=nowhere"
 """An override that is refused where the data is read: what is refused before it reads none."""
+AUGMENTED = "+model.build.augmentation={{{{_target_: {}}}}}"
+"""An augmentation by its name; braces are doubled, since arguments are formatted once more."""
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 
@@ -340,6 +342,56 @@ TRAINING = (
         ),
         "model=dcgan_small",
         "dataset=ring8",
+    ),
+    *(
+        Case(
+            f"an augmentation for points: {name}",
+            "data_shape must be (C, H, W) for an augmentation, which transforms images, got (2,): "
+            "leave model.build.augmentation out",
+            (*arguments, "dataset=ring8"),
+        )
+        for name, *arguments in (
+            ("DiffAugment", AUGMENTED.format("models.gan.augmentation.DiffAugment")),
+            ("ADA", AUGMENTED.format("models.gan.augmentation.AdaptiveAugment")),
+            ("that of EDM", "model=edm_augment_small"),
+        )
+    ),
+    Case(
+        "an augmentation for signals",
+        "data_shape must be (C, H, W) for an augmentation, which transforms images, got (1, 24): "
+        "leave model.build.augmentation out",
+        ("model=edm_augment_small", "dataset=italy_power"),
+    ),
+    setting(
+        "policy of DiffAugment must list some of ['color', 'cutout', 'translation'], each at most "
+        "once, got ['flip']",
+        "model=stylegan2_diffaugment_small",
+        "model.build.augmentation.policy=[flip]",
+    ),
+    Case(
+        "an augmentation for a network that cannot be told of it",
+        "the network does not take augment_dim, which a conditional model, a learned variance, an "
+        "average velocity or an augmentation needs: choose UNet or DiT",
+        (
+            "model=simple_unet_small",
+            AUGMENTED.format("models.diffusion.augmentation.GeometricAugmentation"),
+        ),
+    ),
+    Case(
+        "a penalty whose interval is 0 steps",
+        "interval of a penalty must be a whole number of steps, at least 1, got 0",
+        (
+            "model=dcgan_r1_small",
+            "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 0}}]",
+        ),
+    ),
+    Case(
+        "a lazy penalty in a DDGAN",
+        "interval of r1 must be 1 in a DDGAN, which adds penalties to every loss, got 16",
+        (
+            "model=ddgan_small",
+            "model.build.regularisers=[{{_target_: models.gan.regularisers.R1, interval: 16}}]",
+        ),
     ),
     setting(
         (

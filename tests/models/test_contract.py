@@ -234,7 +234,7 @@ def test_losses_are_finite_scalars_and_reach_only_the_phase_module(model, batch)
     """Every parameter is reached at some progress, none at any by another phase."""
     model.train()
     missed = {
-        (phase.name, name)
+        (phase.updated_by, name)
         for phase in model.phases
         for name, parameter in model.named_parameters()
         if any(parameter is own for own in phase.module.parameters())
@@ -243,7 +243,7 @@ def test_losses_are_finite_scalars_and_reach_only_the_phase_module(model, batch)
     for progress in PROGRESS:
         model.progress.fill_(progress)
         for phase in (phase for phase in model.phases if phase.active(progress)):
-            missed -= {(phase.name, name) for name in reached_by(phase, model, batch)}
+            missed -= {(phase.updated_by, name) for name in reached_by(phase, model, batch)}
         if not missed:
             break
     assert not missed
@@ -319,9 +319,11 @@ def test_a_copy_binds_to_its_own_modules(model, batch):
 def test_each_phase_has_its_optimizer(file):
     model = build(file, FIRST)
     optimizers = load(file).training.get("optimizers", {})
-    assert set(optimizers) == {phase.name for phase in model.phases}
+    assert set(optimizers) == {phase.updated_by for phase in model.phases}
     for phase in model.phases:
-        optimizer = instantiate(optimizers[phase.name], _convert_="all")(phase.module.parameters())
+        optimizer = instantiate(optimizers[phase.updated_by], _convert_="all")(
+            phase.module.parameters()
+        )
         assert isinstance(optimizer, torch.optim.Optimizer)
 
 

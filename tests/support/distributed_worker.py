@@ -26,22 +26,36 @@ from models.base import Batch, GenerativeModel, Phase
 
 
 class Convolutional(GenerativeModel):
-    """A convolutional autoencoder without batch norm: its loss is a function of the batch alone."""
+    """A convolutional autoencoder without batch norm: its loss is a function of the batch alone.
+
+    It keeps sums over all samples and their number, from what its losses note of each batch.
+    """
+
+    noted: Tensor
+    kept: Tensor
 
     def __init__(self) -> None:
         super().__init__((1, 8, 8))
         self.network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 1, 1))
         self.unused = nn.Linear(2, 2)
+        self.register_buffer("noted", torch.zeros(2))
+        self.register_buffer("kept", torch.zeros(2))
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        return (Phase("autoencoder", self, self.loss),)
+        return (
+            Phase("autoencoder", self, self.loss, after_update=self.keep, summed=(self.noted,)),
+        )
 
     @property
     def samplers(self) -> dict:
         return {}
 
+    def keep(self) -> None:
+        self.kept += self.noted
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.noted.copy_(torch.stack([batch.x.sum(), batch.x.new_tensor(len(batch.x))]))
         return {"loss": (self.network(batch.x) - batch.x).square().mean()}
 
 

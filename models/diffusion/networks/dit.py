@@ -26,6 +26,7 @@ class DiT(nn.Module):
         num_classes: int = 0,
         num_times: int = 1,
         out_channels: int | None = None,
+        augment_dim: int = 0,
     ) -> None:
         """Build the network; the defaults are DiT-S/2's.
 
@@ -38,6 +39,7 @@ class DiT(nn.Module):
             num_classes: K; if positive, the network is told a class in {0, …, K}, K for none.
             num_times: T, timesteps that the network is told of each sample.
             out_channels: channels of the output; None for those of the data.
+            augment_dim: number of parameters of an augmentation of the images; 0 for none.
 
         Raises:
             ValueError: an argument is out of its range or the patches do not fit.
@@ -64,19 +66,24 @@ class DiT(nn.Module):
         self.patches = nn.Conv2d(data_shape[0], width, patch_size, stride=patch_size)
         self.time = TimeEmbedding(width, num_times)
         self.classes = nn.Embedding(num_classes + 1, width) if num_classes else None
+        self.augmentation = nn.Linear(augment_dim, width, bias=False) if augment_dim else None
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
         self.output = nn.Linear(width, patch_size**2 * self.out_channels)
         self._initialise()
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x_t: Tensor, t: Tensor, y: Tensor | None = None, augmented: Tensor | None = None
+    ) -> Tensor:
         """Predict the noise in x_t, or whatever it is trained to.
 
         Args:
             x_t: noisy images, (B, C, H, W).
             t: timesteps, (B,), float or integer; (B, T) if the network is told several.
             y: classes, (B,) int64 in {0, …, K}, if the network has them.
+            augmented: parameters of the augmentation of x_t, (B, augment_dim), if the network has
+                them; None stands for zeros, images as they are.
 
         Returns:
             The prediction, (B, out_channels, H, W).
@@ -87,6 +94,8 @@ class DiT(nn.Module):
         condition = self.time(t)  # (B, width)
         if self.classes is not None and y is not None:
             condition = condition + self.classes(y)
+        if self.augmentation is not None and augmented is not None:
+            condition = condition + self.augmentation(augmented)
         for block in self.blocks:
             h = block(h, condition)
         shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)  # each (B, 1, width)
@@ -99,7 +108,8 @@ class DiT(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.patches.weight.flatten(1))
         nn.init.zeros_(self.patches.bias)  # type: ignore[arg-type]
         if self.classes is not None:

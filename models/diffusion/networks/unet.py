@@ -42,6 +42,7 @@ class UNet(nn.Module):
         out_channels: int | None = None,
         latent_dim: int = 0,
         patch_size: int = 1,
+        augment_dim: int = 0,
     ) -> None:
         """Build the network; the last convolution of each residual branch starts near zero.
 
@@ -61,6 +62,7 @@ class UNet(nn.Module):
             patch_size: p; every p x p patch of pixels becomes one pixel of the first level, with
                 p² times the channels; of signals every p values, with p times the channels. Sides
                 that are no multiple of p are padded at the end.
+            augment_dim: number of parameters of an augmentation of the images; 0 for none.
 
         Raises:
             ValueError: if an argument is out of its range.
@@ -76,6 +78,7 @@ class UNet(nn.Module):
         self.time_mlp = _mlp(num_times * channels, embedding)
         self.classes = nn.Embedding(num_classes + 1, embedding) if num_classes else None
         self.latent_mlp = _mlp(latent_dim, embedding) if latent_dim else None
+        self.augmentation = nn.Linear(augment_dim, embedding, bias=False) if augment_dim else None
         self.conv_in = convolution(data_shape[0] * values, channels, 3, signals=signals)
 
         self.down = nn.ModuleList()
@@ -119,7 +122,12 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
-        self, x_t: Tensor, t: Tensor, y: Tensor | None = None, z: Tensor | None = None
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        z: Tensor | None = None,
+        augmented: Tensor | None = None,
     ) -> Tensor:
         """Predict the noise in x_t, or whatever it is trained to.
 
@@ -128,6 +136,8 @@ class UNet(nn.Module):
             t: timesteps, (B,), float or integer; (B, T) if the network is told several.
             y: classes, (B,) int64 in {0, …, K}, if the network has them.
             z: the further input, (B, latent_dim), if the network has one.
+            augmented: parameters of the augmentation of x_t, (B, augment_dim), if the network has
+                them; None stands for zeros, images as they are.
 
         Returns:
             The prediction, (B, out_channels, H, W) or (B, out_channels, L).
@@ -137,6 +147,8 @@ class UNet(nn.Module):
             embedding = embedding + self.classes(y)
         if self.latent_mlp is not None and z is not None:
             embedding = embedding + self.latent_mlp(z)
+        if self.augmentation is not None and augmented is not None:
+            embedding = embedding + self.augmentation(augmented)
         projections = self.time_projections(embedding).float()  # (B, all widths)
         shifts = iter(projections.split(self.block_widths, dim=1))  # each (B, width of its block)
 

@@ -87,6 +87,18 @@ def test_step_flops_of_linear_layers_are_in_closed_form():
     assert step_flops(Linear(), batch) == (2 * 4 + 3) * 2 * 5 * D * D
 
 
+def test_a_phase_of_every_kth_step_counts_for_a_kth():
+    class Lazy(Linear):
+        @property
+        def phases(self) -> tuple[Phase, ...]:
+            a, b = super().phases
+            return a, b, Phase("penalty", self.b, self.loss, every=4, optimizer="b")
+
+    batch = Batch(torch.randn(5, D))
+    product = 2 * 5 * D * D
+    assert step_flops(Lazy(), batch) == (2 * 4 + 3 + 3 / 4) * product
+
+
 def test_step_flops_of_real_data_are_zero():
     assert step_flops(RealData(SPEC), Batch(torch.zeros(2, D))) == 0
 

@@ -13,7 +13,7 @@ from bench.data.dataset import Dataset, Split
 from bench.evaluation import held_out
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
 from bench.evaluation.extractors.base import IdentityExtractor
-from bench.evaluation.held_out import held_out_scores
+from bench.evaluation.held_out import discriminator_gap, held_out_scores
 from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
 from bench.schema import HELD_OUT, eval_columns
@@ -225,3 +225,33 @@ def test_samples_sorted_by_class_are_seen_from_all_classes(monkeypatch):
     seen = torch.cat([batch.y for batch in model.batches if batch.y is not None])
     assert len(seen) == 6
     assert seen.unique().tolist() == [0, 1, 2]
+
+
+class Judges(Says):
+    """Finds a point as real as it lies far right."""
+
+    def real_logits(self, batch: Batch) -> Tensor:
+        self.batches.append(batch)
+        return batch.x[:, 0]
+
+
+@pytest.mark.parametrize("batch_size", [4, 100])
+def test_the_gap_is_the_difference_of_mean_logits_of_training_and_held_out_samples(batch_size):
+    """23 evenly spaced ones of 40 training samples against all 23 held-out ones."""
+    dataset, model = data(), Judges()
+    found = discriminator_gap(model, dataset, batch_size=batch_size, precision="fp32")
+    chosen = np.linspace(0, 39, 23).round().astype(int)
+    expected = dataset.train.images[chosen, 0].mean() - dataset.test.images[:, 0].mean()
+    assert found == {"discriminator_gap": pytest.approx(float(expected), abs=1e-6)}
+    labels = torch.cat([batch.y for batch in model.batches if batch.y is not None])
+    assert len(labels) == 46
+
+
+def test_a_model_without_a_discriminator_has_no_gap():
+    assert discriminator_gap(Says(), data(), batch_size=5, precision="fp32") == {}
+
+
+def test_at_the_end_a_row_has_the_gap(tmp_path):
+    (first, _) = evaluated(Judges(), tmp_path, last=True)
+    expected = discriminator_gap(Judges(), data(), batch_size=5, precision="fp32")
+    assert float(first["discriminator_gap"]) == pytest.approx(expected["discriminator_gap"])

@@ -19,9 +19,10 @@ def train(out: Path, world: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without distributed")
-def test_two_ranks_give_the_gradients_of_the_joint_batch(tmp_path: Path) -> None:
+def test_two_ranks_give_the_gradients_and_the_sums_of_the_joint_batch(tmp_path: Path) -> None:
     one, two = train(tmp_path / "one.pt", 1), train(tmp_path / "two.pt", 2)
     assert one.keys() == two.keys()
+    assert one["kept.value"][1] == two["kept.value"][1] == 48
     for name, gradient in one.items():
         assert gradient.abs().max() > 0
         torch.testing.assert_close(two[name], gradient, rtol=1e-6, atol=1e-6)

@@ -426,6 +426,76 @@ def test_a_run_killed_around_the_change_of_phases_ends_with_the_same_weights(
         assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
 
 
+class Lazily(Two):
+    """A third phase pulls the first player to zero in every third step, by its optimizer."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        penalty = Phase("penalty", self.first, self.penalty, every=3, optimizer="first")
+        return (*super().phases, penalty)
+
+    def penalty(self, batch: Batch) -> dict[str, Tensor]:
+        self.calls.append("penalty")
+        return {"loss": 3 * self.first.weight.square().sum()}
+
+
+def momentum(parameters) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.5)
+
+
+def make_lazy(path: Path, model: GenerativeModel) -> Trainer:
+    recipe = Recipe(8, {"first": momentum, "second": momentum}, ema_decay=0.9)
+    batches = BatchStream(split(), 8, seed=0, flip=False)
+    return Trainer(model, recipe, Budget(images=7 * 8), batches, path)
+
+
+def test_a_lazy_phase_is_trained_in_every_kth_step_by_the_optimizer_that_it_names(
+    tmp_path: Path,
+) -> None:
+    model, log = Lazily(), Log()
+    trainer = make_lazy(tmp_path, model)
+    weight, speed = model.first.weight.item(), 0.0
+    calls: list[str] = []
+    for step in range(7):
+        slopes = [2 * (weight - trainer.batches(step).x.mean().item())]
+        speed = 0.5 * speed + slopes[0]
+        weight -= 0.1 * speed
+        if step % 3 == 0:
+            speed = 0.5 * speed + 6 * weight
+            weight -= 0.1 * speed
+        calls += ["first", "second", *(["penalty"] if step % 3 == 0 else [])]
+    trainer.fit(log)
+    assert model.calls[: len(calls)] == calls
+    assert model.first.weight.item() == pytest.approx(weight, abs=1e-6)
+    assert set(trainer.optimizers) == {"first", "second"}
+    assert trainer.spent.images == 56
+    assert set(log.values[0]) >= {"penalty/loss", "first/loss"}
+
+
+@pytest.mark.parametrize("killed_at", [2, 3, 4])
+def test_a_lazy_phase_goes_on_where_a_run_was_killed(tmp_path: Path, killed_at: int) -> None:
+    torch.manual_seed(0)
+    start = Lazily()
+    whole = make_lazy(tmp_path / "whole", copy.deepcopy(start))
+    whole.fit(SilentObserver())
+    killed = make_lazy(tmp_path / "killed", copy.deepcopy(start))
+    for _ in range(killed_at):
+        killed.step()
+    resumed = make_lazy(tmp_path / "killed", Lazily())
+    resumed.load_state_dict(copy.deepcopy(killed.state_dict()))
+    resumed.fit(SilentObserver())
+    for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
+        other = b.state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+
+
+def test_an_optimizer_is_named_after_the_phase_that_others_share_it_with(tmp_path: Path) -> None:
+    recipe = Recipe(8, {"first": sgd, "second": sgd, "penalty": sgd})
+    batches = BatchStream(split(), 8, seed=0, flip=False)
+    with pytest.raises(ValueError, match=r"must name the model's phases \['first', 'second'\]"):
+        Trainer(Lazily(), recipe, Budget(images=8), batches, tmp_path)
+
+
 class Followed(Two):
     """A target network goes half of the way to the first player after each of its updates."""
 

@@ -77,7 +77,12 @@ def test_the_first_loss_is_one_at_every_level():
 def test_noise_levels_are_log_normal(monkeypatch):
     seen = []
     edm = model()
-    monkeypatch.setattr(edm, "predict", lambda x, sigma, y: seen.append(sigma) or Prediction(x))
+
+    def predict(x, sigma, y, augmented=None):
+        seen.append(sigma)
+        return Prediction(x)
+
+    monkeypatch.setattr(edm, "predict", predict)
     torch.manual_seed(0)
     edm.denoiser_loss(Batch(torch.zeros(20_000, *SHAPE)))
     assert seen[0].log().mean().item() == pytest.approx(-1.2, abs=0.03)

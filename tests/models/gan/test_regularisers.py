@@ -182,6 +182,13 @@ def test_a_weight_that_is_not_positive_is_refused(penalty, weight):
         penalty(weight)
 
 
+@pytest.mark.parametrize("interval", [0, -2, 1.5])
+@pytest.mark.parametrize("penalty", [GradientPenalty, R1, R2])
+def test_an_interval_that_counts_no_steps_is_refused(penalty, interval):
+    with pytest.raises(ValueError, match="interval of a penalty must be a whole number of steps"):
+        penalty(interval=interval)
+
+
 def test_a_target_that_is_not_positive_is_refused():
     with pytest.raises(
         ValueError, match=r"target of a gradient penalty must be positive, got 0\.0"
@@ -235,3 +242,39 @@ def test_penalties_are_added_to_the_loss_and_logged_by_their_names():
     assert list(values) == ["loss", "real_logit", "fake_logit", *names]
     expected = values["fake_logit"] - values["real_logit"] + sum(values[name] for name in names)
     torch.testing.assert_close(values["loss"].detach(), expected)
+
+
+@pytest.mark.parametrize("kind", [R1, R2, GradientPenalty], ids=["r1", "r2", "gradient penalty"])
+def test_a_lazy_penalty_has_the_eager_gradient_on_average_over_its_interval(kind):
+    """In one of four steps four times the penalty: the mean gradient is that of the eager loss."""
+    batch = Batch(torch.rand(4, 1, 16, 16))
+    gradients: list[list[Tensor]] = []
+    for interval in (1, 4):
+        torch.manual_seed(0)
+        gan = gan_with("none", kind(3.0, interval=interval))
+        total = [torch.zeros_like(p) for p in gan.discriminator.parameters()]
+        for step in range(4):
+            for phase in gan.phases[:-1]:
+                if step % phase.every:
+                    continue
+                gan.discriminator.zero_grad()
+                torch.manual_seed(1)
+                phase.loss(batch)["loss"].backward()
+                for sum_, p in zip(total, gan.discriminator.parameters(), strict=True):
+                    if p.grad is not None:
+                        sum_ += p.grad / 4
+        gradients.append(total)
+    for eager, lazy in zip(*gradients, strict=True):
+        torch.testing.assert_close(lazy, eager, rtol=1e-4, atol=1e-6)
+
+
+def test_a_lazy_penalty_is_a_phase_by_the_discriminators_optimizer():
+    gan = gan_with("none", R1(interval=16), R2())
+    assert [(p.name, p.every, p.updated_by, p.module) for p in gan.phases] == [
+        ("discriminator", 1, "discriminator", gan.discriminator),
+        ("r1", 16, "discriminator", gan.discriminator),
+        ("generator", 1, "generator", gan.generator),
+    ]
+    values = gan.discriminator_loss(Batch(torch.rand(4, 1, 16, 16)))
+    assert "r2" in values
+    assert "r1" not in values
