@@ -87,6 +87,8 @@ class Phase:
             network or a teacher follows here. What it changes must be buffers or modules of the
             model, so that checkpoints hold it, and must follow from the model's state alone, so
             that resumed runs and all ranks agree. Its operations are not counted as FLOPs.
+        pairwise: whether the loss compares samples of a batch with each other, so that its FLOPs
+            grow with the square of their number, beside what grows with the number.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Phase:
     repeats: int = 1
     span: tuple[float, float] = (0.0, 1.0)
     after_update: Callable[[], None] | None = None
+    pairwise: bool = False
 
     def active(self, progress: float) -> bool:
         """Whether it is trained at this share of the budget, in [0, 1)."""
@@ -147,10 +150,13 @@ class GenerativeModel(nn.Module, ABC):
             trainer sets it before every step. Whatever changes during training is a function of it
             alone, so that a resumed run continues exactly.
         trained: whether its weights were loaded and are not trained further.
+        trains_on: names of the evaluation's extractors whose features its losses use. These may not
+            score it: a model must not be trained on its judge.
     """
 
     progress: Tensor
     trained: bool = False
+    trains_on: Sequence[str] = ()
 
     def __init__(self, data_shape: tuple[int, ...]) -> None:
         super().__init__()
