@@ -13,6 +13,9 @@ from torch import Tensor
 ITSELF = 1e6
 """Added to the distance of a sample from itself, which thereby does not repel it."""
 
+PAIRS = 2**21
+"""Pairs of samples, times vectors of features, that are compared at a time."""
+
 LEAST = 1e-8
 """Least scale of features and drifts: below it they are taken to be constant."""
 
@@ -49,7 +52,7 @@ def drift(
         V, (…, N, C).
     """
     others = x if negatives is None else negatives
-    distances = torch.cat([torch.cdist(x, positives), torch.cdist(x, others)], dim=-1)
+    distances = _distances(x, positives, others)
     if negatives is None:
         ignore_self(distances)
     return _weighted(distances, positives, others, temperature)
@@ -109,25 +112,34 @@ def _normalised_drift(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The scale of every vector, (L, 1), the drift in units of it, (B, L, C), and its size.
 
-    Features are centred first, which changes neither distances nor drifts, but their rounding.
+    Features are centred first, which changes neither distances nor drifts, but their rounding. Few
+    vectors at a time are compared, and distances computed twice, so that what is held for pairs of
+    samples is bounded.
     """
     centre = positives.values.float().mean(0)  # (L, C)
     x = (values - centre).transpose(0, 1)  # (L, B, C)
     y = (positives.values.float() - centre).transpose(0, 1)  # (L, P, C)
-    width = x.shape[-1] ** 0.5
-    distances = torch.cat([torch.cdist(x, y), torch.cdist(x, x)], dim=-1)  # (L, B, P + B)
-    pairs = distances.shape[-1] - 1  # all but the sample itself, whose distance is 0
-    mean_distance = distances.sum(-1).mean(-1) / pairs  # (L,)
-    scale = (_shared(mean_distance, groups) / width).clamp_min(LEAST)[:, None, None]  # (L, 1, 1)
-    ignore_self(distances)
-    distances, x, y = distances / scale, x / scale, y / scale
-    total, sizes = torch.zeros_like(x), []
-    for temperature in temperatures:
-        v = _weighted(distances, y, x, temperature * width)  # (L, B, C)
-        size = _shared(v.square().mean((1, 2)), groups).sqrt()  # (L,)
-        total += v / size.clamp_min(LEAST)[:, None, None]
-        sizes.append(size)
-    return scale[:, 0], total.transpose(0, 1), torch.stack(sizes).mean()
+    count, width = x.shape[1] + y.shape[1], x.shape[2] ** 0.5
+    at_once = max(1, PAIRS // (x.shape[1] * count))
+    parts = [slice(k, k + at_once) for k in range(0, len(x), at_once)]
+    sums = torch.cat([_distances(x[part], y[part], x[part]).sum((1, 2)) for part in parts])  # (L,)
+    means = sums / (x.shape[1] * (count - 1))  # a sample's distance from itself does not count
+    scale = (_shared(means, groups) / width).clamp_min(LEAST)[:, None, None]  # (L, 1, 1)
+    x, y = x / scale, y / scale
+    drifts = x.new_empty(len(temperatures), *x.shape)  # (T, L, B, C)
+    for part in parts:
+        distances = _distances(x[part], y[part], x[part])  # (l, B, P + B)
+        ignore_self(distances)
+        for into, temperature in zip(drifts, temperatures, strict=True):
+            into[part] = _weighted(distances, y[part], x[part], temperature * width)
+    sizes = torch.stack([_shared(v.square().mean((1, 2)), groups).sqrt() for v in drifts])  # (T, L)
+    total = (drifts / sizes.clamp_min(LEAST)[:, :, None, None]).sum(0)  # (L, B, C)
+    return scale[:, 0], total.transpose(0, 1), sizes.mean()
+
+
+def _distances(x: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Distances of N samples from positives and negatives side by side, (…, N, P + M)."""
+    return torch.cat([torch.cdist(x, positives), torch.cdist(x, negatives)], dim=-1)
 
 
 def _shared(values: Tensor, groups: tuple[int, ...]) -> Tensor:

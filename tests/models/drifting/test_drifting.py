@@ -159,7 +159,7 @@ def test_pairs_are_those_of_each_process():
 
 
 def test_distances_and_products_of_pairs_are_counted():
-    """(3 + 2 · temperatures) products of N · 2N pairs and C numbers, two FLOPs each, by hand."""
+    """N · 2N pairs and C numbers, two FLOPs each: distances twice, and once per temperature."""
     model = points(temperatures=(0.1, 0.2))
     n, d = 32, 2
 
@@ -167,8 +167,8 @@ def test_distances_and_products_of_pairs_are_counted():
         return step_flops(model, Batch(x))
 
     networks = step_flops_of_networks(model, n)
-    pairs = 2 * n * (2 * n) * d  # distances to data and samples
-    assert flops(images(n, (d,))) == networks + pairs + 2 * pairs
+    pairs = 2 * n * (2 * n) * d
+    assert flops(images(n, (d,))) == networks + 2 * pairs + 2 * pairs
 
 
 def step_flops_of_networks(model: Drifting, n: int) -> int:

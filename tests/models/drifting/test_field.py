@@ -1,11 +1,14 @@
 """The drifting field: its symmetries, its direction, and the loss whose gradient it is."""
 
 import math
+import weakref
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from models.drifting import field
 from models.drifting.field import Features, drift, drifting_loss
 
 TEMPERATURES = (0.02, 0.05, 0.2)
@@ -163,3 +166,49 @@ def test_features_that_are_constant_give_a_finite_loss():
     assert torch.isfinite(x.grad).all()
     assert torch.isfinite(loss)
     assert size == 0
+
+
+@pytest.mark.parametrize("pairs", [1, 500])
+def test_few_vectors_at_a_time_make_no_difference(monkeypatch, pairs):
+    """500 pairs are two of five vectors."""
+    x, p = normal(12, 10).float(), normal(9, 10, seed=1, mean=0.2).float()
+    groups = (4, 1)
+    loss, size = drifting_loss(grouped(x, groups), grouped(p, groups), TEMPERATURES)
+    monkeypatch.setattr(field, "PAIRS", pairs)
+    again, size_again = drifting_loss(grouped(x, groups), grouped(p, groups), TEMPERATURES)
+    torch.testing.assert_close(again, loss)
+    torch.testing.assert_close(size_again, size)
+
+
+class PeakBytes(TorchDispatchMode):
+    """Most bytes at a time in tensors that were made inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self.alive:
+                self.alive[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self.alive.pop, storage._cdata)
+        self.peak = max(self.peak, sum(self.alive.values()))
+        return out
+
+
+def test_memory_is_linear_in_the_batch(monkeypatch):
+    """All pairs of 64 vectors at a time would be 32 MiB for 256 samples, 8 for 128."""
+    monkeypatch.setattr(field, "PAIRS", 2**17)
+
+    def peak(n: int) -> int:
+        x, p = (torch.randn(n, 64, 64) for _ in range(2))
+        with PeakBytes() as memory:
+            drifting_loss(Features(x, (64,)), Features(p, (64,)), TEMPERATURES)
+        return memory.peak
+
+    peaks = [peak(n) for n in (64, 128, 256)]
+    assert peaks[1] < 2.1 * peaks[0]
+    assert peaks[2] < 2.1 * peaks[1]
