@@ -7,6 +7,7 @@ without gradient and without an average of its own.
 
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -24,85 +25,56 @@ HUBER = 0.00054
 _NAME = re.compile(r"consistency-([1-9]\d*)")
 
 
-class ConsistencyModel(GenerativeModel):
-    """A consistency function f(x, sigma), with f(x, sigma_min) = x, and samplers of few steps.
+class ConsistencyFunction(GenerativeModel):
+    """A function f(x, sigma) that is one along the probability flow, and samplers of few steps.
 
-    Departures from iCT: the U-Net is that of `ddpm` at other sizes, with its embedding of the noise
-    level; in bf16 the difference of two close outputs is rounded, so that long curricula need fp32.
+    A subclass has the function, and says what neighbours on the flow are.
     """
 
     def __init__(
         self,
         data: DataSpec,
-        network: Callable[..., nn.Module],
         *,
-        samplers: Sequence[str] = ("consistency-1", "consistency-2"),
-        between: Sequence[float] = (0.821,),
-        steps: tuple[int, int] = (10, 1280),
-        sigma_data: float = 0.5,
-        p_mean: float = -1.1,
-        p_std: float = 2.0,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
-        rho: float = 7.0,
+        samplers: Sequence[str],
+        between: Sequence[float],
+        steps: Sequence[int],
+        log_normal: tuple[float, float],
+        levels: tuple[float, float, float],
     ) -> None:
-        """Build the network.
+        """Check the settings.
 
         Args:
             data: the data to model.
-            network: builds F from the shape of one sample; it maps scaled samples (B, *shape) and
-                the noise level's code (B,) to (B, *shape).
             samplers: their names, consistency-<steps>.
             between: noise levels to which samplers return after their first step, descending.
             steps: s_0 and s_1, the numbers of discretisation steps at the start and at the end of
                 training; the second is the first times a power of two.
-            sigma_data: standard deviation of the data.
-            p_mean: mean of ln(sigma) in training.
-            p_std: its standard deviation.
-            sigma_min: least noise level, at which f is the identity.
-            sigma_max: greatest, from which samplers start.
-            rho: how much closer noise levels are where there is little noise.
+            log_normal: mean and standard deviation of ln(sigma) in training.
+            levels: sigma_min, at which f is the identity, sigma_max, from which samplers start, and
+                rho, how much closer noise levels are where there is little noise.
 
         Raises:
             ValueError: a number is out of its range, or a sampler's name does not fit.
         """
         super().__init__(data.shape)
-        _check(steps, between, sigma_min, sigma_max)
-        for name, value in (("sigma_data", sigma_data), ("p_std", p_std), ("rho", rho)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {value}")
-        if not math.isfinite(p_mean):
-            raise ValueError(f"p_mean must be finite, got {p_mean}")
+        _check(steps, between, log_normal, levels)
         self.between = tuple(between)
         self.steps = (steps[0], steps[1])
-        self.sigma_data = sigma_data
-        self.log_normal = (p_mean, p_std)
-        self.levels = (sigma_min, sigma_max, rho)
+        self.log_normal = log_normal
+        self.levels = levels
         self.huber = HUBER * math.sqrt(math.prod(self.data_shape))
         if isinstance(samplers, str) or not samplers:
             raise ValueError(f"samplers must be a list of at least one name, got {samplers!r}")
         self.named = {name: self._steps_of(name) for name in samplers}
-        self.network = network(self.data_shape)
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        """One phase: the consistency function."""
-        return (Phase("consistency", self.network, self.consistency_loss),)
+    @abstractmethod
+    def called(self) -> nn.Module:
+        """The network that f calls once."""
 
-    @property
-    def samplers(self) -> dict[str, Sampler]:
-        """One sampler per name."""
-        return {
-            name: Sampler(
-                partial(self._generate, steps),
-                {self.network: steps},
-                trajectory=partial(self._trajectory, steps),
-            )
-            for name, steps in self.named.items()
-        }
-
+    @abstractmethod
     def predict(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """f(x; sigma), the consistency function, not clipped.
+        """f(x; sigma), not clipped.
 
         Args:
             x: noisy samples, (B, *shape).
@@ -111,12 +83,29 @@ class ConsistencyModel(GenerativeModel):
         Returns:
             The data at the other end of the probability flow, (B, *shape) float32.
         """
-        c_skip, c_out, c_in = (
-            c.view(-1, *(1,) * (x.dim() - 1))
-            for c in coefficients(sigma, self.sigma_data, self.levels[0])
-        )
-        output = self.network(c_in * x, TIME_SCALE * sigma.log()).float()
-        return c_skip * x + c_out * output
+
+    @abstractmethod
+    def closer(self, x_0: Tensor, noise: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
+        """The noisy sample x_0 + upper · noise, moved along the flow to the lower level.
+
+        Args:
+            x_0: data, (B, *shape).
+            noise: standard normal, (B, *shape).
+            upper: noise levels, (B,).
+            lower: noise levels to move to, (B,).
+        """
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        """One sampler per name."""
+        return {
+            name: Sampler(
+                partial(self._generate, steps),
+                {self.called: steps},
+                trajectory=partial(self._trajectory, steps),
+            )
+            for name, steps in self.named.items()
+        }
 
     def consistency_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted pseudo-Huber distance between f at two neighbouring levels (iCT, Table 1).
@@ -130,10 +119,12 @@ class ConsistencyModel(GenerativeModel):
         steps = discretisation_steps(self.progress, self.steps)
         lower, upper = self.neighbours(steps, len(x_0))  # each (B,)
         noise = torch.randn_like(x_0)
-        x = x_0 + _per_sample(upper, x_0) * noise
-        with torch.no_grad(), _repeated_randomness(x_0):
-            target = self.predict(self._closer(x_0, noise, x, upper, lower), lower)
-        distances = pseudo_huber(self.predict(x, upper), target, self.huber)  # (B,)
+        with torch.no_grad():
+            nearer = self.closer(x_0, noise, upper, lower)
+            with _repeated_randomness(x_0):
+                target = self.predict(nearer, lower)
+        student = self.predict(x_0 + _per_sample(upper, x_0) * noise, upper)
+        distances = pseudo_huber(student, target, self.huber)  # (B,)
         loss = (distances / (upper - lower)).mean()
         return {"loss": loss, "steps": steps.float()}
 
@@ -159,15 +150,6 @@ class ConsistencyModel(GenerativeModel):
         pair = ((start + (i + k) / steps * (end - start)) ** rho for k in (0, 1))
         lower, upper = (sigma.float() for sigma in pair)
         return lower, upper
-
-    def _closer(
-        self, x_0: Tensor, noise: Tensor, x: Tensor, upper: Tensor, lower: Tensor
-    ) -> Tensor:
-        """The sample x of the upper level, moved to the lower one along the probability flow.
-
-        Without a trained denoiser: data with less of an equal noise (Song et al. 2023, Thm. 2).
-        """
-        return x_0 + _per_sample(lower, x_0) * noise
 
     def _steps_of(self, name: str) -> int:
         """The number of steps of a sampler's name.
@@ -218,6 +200,78 @@ class ConsistencyModel(GenerativeModel):
         return shown_states(states, result)
 
 
+class ConsistencyModel(ConsistencyFunction):
+    """Improved consistency training: f is trained from scratch, without a diffusion model.
+
+    Departures from iCT: the U-Net is that of `ddpm` at other sizes, with its embedding of the noise
+    level; in bf16 the difference of two close outputs is rounded, so that long curricula need fp32.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        network: Callable[..., nn.Module],
+        *,
+        samplers: Sequence[str] = ("consistency-1", "consistency-2"),
+        between: Sequence[float] = (0.821,),
+        steps: Sequence[int] = (10, 1280),
+        sigma_data: float = 0.5,
+        log_normal: Sequence[float] = (-1.1, 2.0),
+        levels: Sequence[float] = (0.002, 80.0, 7.0),
+    ) -> None:
+        """Build the network; see `ConsistencyFunction` for the settings that are not listed.
+
+        Args:
+            data: the data to model.
+            network: builds F from the shape of one sample; it maps scaled samples (B, *shape) and
+                the noise level's code (B,) to (B, *shape).
+            samplers: their names.
+            between: noise levels between the steps of samplers.
+            steps: of the discretisation.
+            sigma_data: standard deviation of the data.
+            log_normal: mean and standard deviation of ln(sigma) in training.
+            levels: sigma_min, sigma_max and rho.
+
+        Raises:
+            ValueError: a number is out of its range, or a sampler's name does not fit.
+        """
+        (p_mean, p_std), (low, high, rho) = log_normal, levels
+        super().__init__(
+            data,
+            samplers=samplers,
+            between=between,
+            steps=steps,
+            log_normal=(p_mean, p_std),
+            levels=(low, high, rho),
+        )
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"sigma_data must be positive and finite, got {sigma_data}")
+        self.sigma_data = sigma_data
+        self.network = network(self.data_shape)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: the consistency function."""
+        return (Phase("consistency", self.network, self.consistency_loss),)
+
+    @property
+    def called(self) -> nn.Module:
+        """F."""
+        return self.network
+
+    def predict(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """f(x; sigma) = c_skip x + c_out F(c_in x; sigma); see `ConsistencyFunction.predict`."""
+        c_skip, c_out, c_in = (
+            _per_sample(c, x) for c in coefficients(sigma, self.sigma_data, self.levels[0])
+        )
+        output = self.network(c_in * x, TIME_SCALE * sigma.log()).float()
+        return c_skip * x + c_out * output
+
+    def closer(self, x_0: Tensor, noise: Tensor, upper: Tensor, lower: Tensor) -> Tensor:
+        """Data with less of an equal noise: right on average (Song et al. 2023, Theorem 2)."""
+        return x_0 + _per_sample(lower, x_0) * noise
+
+
 def coefficients(
     sigma: Tensor, sigma_data: float, sigma_min: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -264,13 +318,22 @@ def _repeated_randomness(x: Tensor) -> torch.random.fork_rng:  # pyright: ignore
 
 
 def _check(
-    steps: Sequence[int], between: Sequence[float], sigma_min: float, sigma_max: float
+    steps: Sequence[int],
+    between: Sequence[float],
+    log_normal: tuple[float, float],
+    levels: tuple[float, float, float],
 ) -> None:
-    """Raise ValueError on settings of `ConsistencyModel` that have no meaning."""
-    if not 0 < sigma_min < sigma_max < math.inf:
+    """Raise ValueError on settings of `ConsistencyFunction` that have no meaning."""
+    low, high, rho = levels
+    if not 0 < low < high < math.inf or not 0 < rho < math.inf:
         raise ValueError(
-            "sigma_min and sigma_max must satisfy 0 < sigma_min < sigma_max, got "
-            f"{sigma_min}, {sigma_max}"
+            "levels must be sigma_min, sigma_max and rho with 0 < sigma_min < sigma_max and "
+            f"0 < rho, got {list(levels)}"
+        )
+    if not math.isfinite(log_normal[0]) or not 0 < log_normal[1] < math.inf:
+        raise ValueError(
+            "log_normal must be the mean and the standard deviation of ln(sigma), the second one "
+            f"positive, got {list(log_normal)}"
         )
     doublings = math.log2(steps[1] / steps[0]) if len(steps) == 2 and min(steps) > 0 else -1.0
     if doublings < 0 or doublings % 1:
@@ -278,9 +341,8 @@ def _check(
             "steps must be the numbers of discretisation steps at the start and at the end of "
             f"training, the second one the first times a power of two, got {list(steps)}"
         )
-    bounds = (sigma_max, *between, sigma_min)
-    if any(above <= below for above, below in pairwise(bounds)):
+    if any(above <= below for above, below in pairwise((high, *between, low))):
         raise ValueError(
-            f"between must be noise levels from sigma_max={sigma_max:g} down to sigma_min="
-            f"{sigma_min:g}, descending, got {list(between)}"
+            f"between must be noise levels from sigma_max={high:g} down to sigma_min={low:g}, "
+            f"descending, got {list(between)}"
         )

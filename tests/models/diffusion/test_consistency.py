@@ -262,10 +262,11 @@ def test_a_network_of_half_precision_gives_float32():
         ({"steps": (10, 1000)}, "the first times a power of two, got"),
         ({"steps": (10, 5)}, "the first times a power of two, got"),
         ({"steps": (0, 10)}, "the first times a power of two, got"),
-        ({"sigma_min": 90.0}, "sigma_min and sigma_max must satisfy"),
+        ({"levels": (90.0, 80.0, 7.0)}, "levels must be sigma_min, sigma_max and rho with"),
+        ({"levels": (0.002, 80.0, 0.0)}, "levels must be sigma_min, sigma_max and rho with"),
         ({"sigma_data": 0.0}, "sigma_data must be positive"),
-        ({"p_std": -1.0}, "p_std must be positive"),
-        ({"p_mean": math.nan}, "p_mean must be finite"),
+        ({"log_normal": (0.0, -1.0)}, "log_normal must be the mean and the standard deviation"),
+        ({"log_normal": (math.nan, 1.0)}, "log_normal must be the mean and the standard deviation"),
     ],
 )
 def test_bad_arguments_are_refused(settings, sentence):
