@@ -82,7 +82,7 @@ class Phase:
             <phase>/<key>. Random numbers come from torch's global generator.
         repeats: updates per step, each on a fresh batch (critic steps).
         span: (start, end), the part of the budget, in [0, 1], during which it is trained: a phase
-            that depends on the result of another starts where that one ends.
+            that depends on the result of another starts where that one ends; (0, 0) for never.
         after_update: called once after every update of this phase, without gradients: a target
             network or a teacher follows here. What it changes must be buffers or modules of the
             model, so that checkpoints hold it, and must follow from the model's state alone, so
