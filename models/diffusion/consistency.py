@@ -20,7 +20,7 @@ from models.diffusion.denoising import OnState, shown_states
 from models.diffusion.edm import TIME_SCALE
 
 HUBER = 0.00054
-"""The pseudo-Huber loss's constant for data of one dimension (iCT, Table 1)."""
+"""The pseudo-Huber loss's constant for samples of one number (iCT, Table 1)."""
 
 _NAME = re.compile(r"consistency-([1-9]\d*)")
 
@@ -40,6 +40,7 @@ class ConsistencyFunction(GenerativeModel):
         steps: Sequence[int],
         log_normal: tuple[float, float],
         levels: tuple[float, float, float],
+        huber: float = HUBER,
     ) -> None:
         """Check the settings.
 
@@ -52,17 +53,20 @@ class ConsistencyFunction(GenerativeModel):
             log_normal: mean and standard deviation of ln(sigma) in training.
             levels: sigma_min, at which f is the identity, sigma_max, from which samplers start, and
                 rho, how much closer noise levels are where there is little noise.
+            huber: distances below it count as squares, in units of √(numbers of a sample).
 
         Raises:
             ValueError: a number is out of its range, or a sampler's name does not fit.
         """
         super().__init__(data.shape)
         _check(steps, between, log_normal, levels)
+        if not 0 < huber < math.inf:
+            raise ValueError(f"huber must be positive and finite, got {huber}")
         self.between = tuple(between)
         self.steps = (steps[0], steps[1])
         self.log_normal = log_normal
         self.levels = levels
-        self.huber = HUBER * math.sqrt(math.prod(self.data_shape))
+        self.huber = huber * math.sqrt(math.prod(self.data_shape))
         if isinstance(samplers, str) or not samplers:
             raise ValueError(f"samplers must be a list of at least one name, got {samplers!r}")
         self.named = {name: self._steps_of(name) for name in samplers}
@@ -218,6 +222,7 @@ class ConsistencyModel(ConsistencyFunction):
         sigma_data: float = 0.5,
         log_normal: Sequence[float] = (-1.1, 2.0),
         levels: Sequence[float] = (0.002, 80.0, 7.0),
+        huber: float = HUBER,
     ) -> None:
         """Build the network; see `ConsistencyFunction` for the settings that are not listed.
 
@@ -231,6 +236,7 @@ class ConsistencyModel(ConsistencyFunction):
             sigma_data: standard deviation of the data.
             log_normal: mean and standard deviation of ln(sigma) in training.
             levels: sigma_min, sigma_max and rho.
+            huber: of the loss.
 
         Raises:
             ValueError: a number is out of its range, or a sampler's name does not fit.
@@ -243,6 +249,7 @@ class ConsistencyModel(ConsistencyFunction):
             steps=steps,
             log_normal=(p_mean, p_std),
             levels=(low, high, rho),
+            huber=huber,
         )
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"sigma_data must be positive and finite, got {sigma_data}")

@@ -477,6 +477,17 @@ TRAINING = (
         "model.build.split=1.0",
     ),
     setting(
+        "split must be in (0, 1), got 0.0",
+        "model=one_step_small",
+        "model.build.split=0.0",
+    ),
+    setting(
+        "nowhere is not a run directory, it has no config.yaml: name one such as "
+        "results/runs/<dataset>/<model>/<variant>/seed=<seed>",
+        "model=one_step_small",
+        "model.teacher_run=nowhere",
+    ),
+    setting(
         "latent_dim must be 64, the values of one sample, or null for a generator of noise of the "
         "sample's shape, got 100",
         "model=drifting",

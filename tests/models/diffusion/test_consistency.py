@@ -264,6 +264,7 @@ def test_a_network_of_half_precision_gives_float32():
         ({"steps": (0, 10)}, "the first times a power of two, got"),
         ({"levels": (90.0, 80.0, 7.0)}, "levels must be sigma_min, sigma_max and rho with"),
         ({"levels": (0.002, 80.0, 0.0)}, "levels must be sigma_min, sigma_max and rho with"),
+        ({"huber": 0.0}, "huber must be positive and finite, got 0.0"),
         ({"sigma_data": 0.0}, "sigma_data must be positive"),
         ({"log_normal": (0.0, -1.0)}, "log_normal must be the mean and the standard deviation"),
         ({"log_normal": (math.nan, 1.0)}, "log_normal must be the mean and the standard deviation"),
