@@ -1,5 +1,6 @@
 """Consistency distillation: exact on Gaussians; a teacher trained here, or before."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -45,7 +46,7 @@ class Known(nn.Module):
         return self.scale * (x / c_in) * (factor - c_skip) / c_out
 
 
-def edm(data: DataSpec, network=NETWORK, *, trained: bool = False) -> EDM:
+def edm(data: DataSpec, network: Callable[..., nn.Module] = NETWORK, *, trained: bool = False) -> EDM:
     model = EDM(data, network, samplers=["dpmpp-10"])
     model.trained = trained
     return model
@@ -65,6 +66,7 @@ def make(teacher=edm, **settings) -> OneStep:
 def exact(**settings) -> OneStep:
     """The optimal teacher, and the exact student."""
     model = make(partial(edm, network=Known, trained=True), **settings)
+    assert isinstance(model.student.network, Known)
     model.student.network.of_student = True
     return model
 
@@ -88,6 +90,7 @@ def test_without_noise_nothing_changes(teacher):
 def test_noise_levels_are_the_teachers():
     assert make(edm).levels[:2] == pytest.approx((0.002, 80.0))
     model = make(vp)
+    assert isinstance(model.teacher, GaussianDiffusion)
     alpha_bar = model.teacher.process.alpha_bar
     least = float(((1 - alpha_bar[0]) / alpha_bar[0]).sqrt())
     assert model.levels[:2] == pytest.approx((least, 80.0))
@@ -134,7 +137,9 @@ def test_the_student_follows_the_teacher_until_its_part_begins():
     moved(model.teacher)
     x, sigma = torch.randn(2, *SHAPE), torch.ones(2)
     before = model.predict(x, sigma)
-    model.phases[0].after_update()
+    follow = model.phases[0].after_update
+    assert follow is not None
+    follow()
     theirs = model.teacher.predict(x, sigma).x_0
     torch.testing.assert_close(model.predict(x, sigma), x + (1 - 0.002) * (theirs - x))
     assert not torch.allclose(before, model.predict(x, sigma))

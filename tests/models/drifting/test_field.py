@@ -72,7 +72,7 @@ def test_a_sample_does_not_repel_itself():
     k = torch.exp(-(x[:, None] - torch.cat([p, x])).norm(dim=-1) / 10.0)  # (3, 4)
     k[:, 1:].fill_diagonal_(0.0)
     k = k / (k.sum(1, keepdim=True) * k.sum(0, keepdim=True)).sqrt()
-    expected = sum(k[0, 0] * k[0, 1 + j] * (p[0] - x[j]) for j in (1, 2))
+    expected = torch.stack([k[0, 0] * k[0, 1 + j] * (p[0] - x[j]) for j in (1, 2)]).sum(0)
     torch.testing.assert_close(drift(x, p, temperature=10.0)[0], expected)
     assert not torch.allclose(drift(x, p, x, temperature=10.0)[0], expected)
 
