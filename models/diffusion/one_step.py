@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase
-from models.diffusion.consistency import ConsistencyFunction
+from models.diffusion.consistency import HUBER, ConsistencyFunction
 from models.diffusion.denoising import DenoisingModel
 
 Loss = Callable[[Batch], dict[str, Tensor]]
@@ -39,6 +39,7 @@ class OneStep(ConsistencyFunction):
         between: Sequence[float] = (0.821,),
         steps: Sequence[int] = (18, 18),
         log_normal: Sequence[float] = (-1.1, 2.0),
+        huber: float = HUBER,
         split: float = 0.5,
     ) -> None:
         """Build both models; see `ConsistencyFunction` for the settings that are not listed.
@@ -50,6 +51,7 @@ class OneStep(ConsistencyFunction):
             between: noise levels between the steps of samplers.
             steps: of the discretisation; the paper has 18 all along.
             log_normal: mean and standard deviation of ln(sigma) in training.
+            huber: of the loss.
             split: share of the budget after which a teacher that was not trained before is done, in
                 (0, 1).
 
@@ -74,6 +76,7 @@ class OneStep(ConsistencyFunction):
             steps=steps,
             log_normal=(mean, deviation),
             levels=(sigmas[-2], sigmas[0], 7.0),
+            huber=huber,
         )
         self.split = split
         self.teacher = model

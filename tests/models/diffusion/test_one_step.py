@@ -46,7 +46,9 @@ class Known(nn.Module):
         return self.scale * (x / c_in) * (factor - c_skip) / c_out
 
 
-def edm(data: DataSpec, network: Callable[..., nn.Module] = NETWORK, *, trained: bool = False) -> EDM:
+def edm(
+    data: DataSpec, network: Callable[..., nn.Module] = NETWORK, *, trained: bool = False
+) -> EDM:
     model = EDM(data, network, samplers=["dpmpp-10"])
     model.trained = trained
     return model
