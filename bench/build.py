@@ -22,6 +22,7 @@ from bench.errors import did_you_mean, type_errors_name
 from bench.evaluation.blind_spots import BlindSpot
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, check_size
 from bench.evaluation.extractors.base import Extractor, check_kept, extract
+from bench.evaluation.extractors.patches import NAME as PATCHES
 from bench.evaluation.extractors.registry import (
     build_extractor,
     check_classes,
@@ -226,6 +227,22 @@ def try_extractors(
         check_finite(extractor, dataset, extract(extractor, [some], device))
         built[name] = extractor
     return built
+
+
+def check_judges(model: GenerativeModel, settings: EvaluatorSettings, dataset: Dataset) -> None:
+    """Refuse a model that is trained on features of an extractor that scores it, or may.
+
+    Raises:
+        ValueError: naming the extractor.
+    """
+    names = extractor_names(settings, dataset)
+    if settings.extractor is None and dataset.own:  # chosen later, see `suited_extractors`
+        names.append(PATCHES)
+    if shared := [name for name in names if name in model.trains_on]:
+        raise ValueError(
+            f"evaluator.extractor={shared[0]} would score a model that is trained on its features: "
+            "name another extractor, or train the model on other features"
+        )
 
 
 def build_evaluator(

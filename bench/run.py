@@ -20,6 +20,7 @@ from bench.build import (
     build_trainer,
     cache_root,
     check_few,
+    check_judges,
     check_keys,
     check_shape,
     extractor_names,
@@ -303,6 +304,7 @@ class _Job:
         trainer = self._trainer(dataset, World())
         options = build_options(self.settings.evaluator, dataset)
         check_limits(trainer.model, options.samples)
+        check_judges(trainer.model, options, dataset)
         records.check_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
         named = self.settings.evaluator.extractor is not None or not dataset.own
         names = extractor_names(self.settings.evaluator, dataset) if named else ()
@@ -375,6 +377,7 @@ class _Job:
         """
         options = build_options(self.settings.evaluator, dataset)
         check_limits(trainer.model, options.samples)
+        check_judges(trainer.model, options, dataset)
         root = cache_root(self.settings)
         with memory.excluding():
             built = try_extractors(options, dataset, self.device, root)

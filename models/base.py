@@ -85,7 +85,7 @@ class Phase:
             <phase>/<key>. Random numbers come from torch's global generator.
         repeats: updates per step, each on a fresh batch (critic steps).
         span: (start, end), the part of the budget, in [0, 1], during which it is trained: a phase
-            that depends on the result of another starts where that one ends.
+            that depends on the result of another starts where that one ends; (0, 0) for never.
         after_update: called once after every update of this phase, without gradients: a target
             network or a teacher follows here. What it changes must be buffers or modules of the
             model, so that checkpoints hold it, and must follow from the model's state alone, so
@@ -97,6 +97,8 @@ class Phase:
             optimizer of its own.
         summed: buffers that the loss overwrites with sums over its batch, such as a number of
             samples; the trainer adds them up over all processes before `after_update`.
+        pairwise: whether the loss compares samples of a batch with each other, so that its FLOPs
+            grow with the square of their number, beside what grows with the number.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Phase:
     every: int = 1
     optimizer: str | None = None
     summed: tuple[Tensor, ...] = ()
+    pairwise: bool = False
 
     @property
     def updated_by(self) -> str:
@@ -165,10 +168,13 @@ class GenerativeModel(nn.Module, ABC):
             trainer sets it before every step. Whatever changes during training is a function of it
             alone, so that a resumed run continues exactly.
         trained: whether its weights were loaded and are not trained further.
+        trains_on: names of the evaluation's extractors whose features its losses use. These may not
+            score it: a model must not be trained on its judge.
     """
 
     progress: Tensor
     trained: bool = False
+    trains_on: Sequence[str] = ()
 
     def __init__(self, data_shape: tuple[int, ...]) -> None:
         super().__init__()

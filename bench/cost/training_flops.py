@@ -61,8 +61,9 @@ def count_step(
 ) -> float:
     """FLOPs of one training step, extrapolated from few samples to save time.
 
-    The cost of a step is assumed to be linear in the number of samples, counted in the model's
-    `batch_unit`, apart from work that is done once per process, such as spectral normalisation.
+    The cost of a step is a polynomial of the number of samples, counted in the model's
+    `batch_unit`: a part that is done once per process, such as spectral normalisation, a part per
+    sample, and in phases that say so (`Phase.pairwise`) a part per pair of samples of a process.
 
     Args:
         model: the model to train, on the device of the batch.
@@ -74,17 +75,26 @@ def count_step(
     Returns:
         FLOPs of all processes together, two per multiply-add; 0 for a model without phases.
     """
-    sizes = [min(n * model.batch_unit, len(batch.x)) for n in (1, 2)]
-    few, more = (
+    pairwise = any(phase.pairwise and phase.active(progress) for phase in model.phases)
+    units = (1, 2, 3) if pairwise else (1, 2)
+    sizes = [min(n * model.batch_unit, len(batch.x)) for n in units]
+    counts = [
         step_flops(
             model,
             Batch(batch.x[:n], None if batch.y is None else batch.y[:n]),
             progress=progress,
         )
         for n in sizes
-    )
-    if sizes[0] == sizes[1]:  # too small to extrapolate: this is the whole batch
-        return few * processes
+    ]
+    if len(set(sizes)) < len(sizes):  # too small to extrapolate: this is the whole batch
+        return counts[-1] * processes
+    few, more = counts[:2]
     per_sample = (more - few) / (sizes[1] - sizes[0])
     once = few - sizes[0] * per_sample
-    return once * processes + per_sample * batch_size
+    total = once * processes + per_sample * batch_size
+    if not pairwise:
+        return total
+    of_more = (counts[2] - more) / (sizes[2] - sizes[1])
+    per_pair = (of_more - per_sample) / (sizes[2] - sizes[0])  # a divided difference
+    own = batch_size / processes
+    return total + per_pair * (own - sizes[0]) * (own - sizes[1]) * processes

@@ -255,6 +255,10 @@ class DenoisingModel(GenerativeModel):
         """`predict` for given classes, as samplers call it."""
         return lambda x, time: self.predict(x, time, y, guidance)
 
+    def in_sigma(self, y: Tensor | None = None) -> Denoiser:
+        """`denoiser` of samples without scaling, x_0 + sigma · eps: its time is sigma."""
+        return self._along_path(parse("heun-2"), self.denoiser(y))
+
     def path(self, name: str) -> Path:
         """The noise levels that a sampler of this name visits.
 

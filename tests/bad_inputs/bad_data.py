@@ -754,6 +754,13 @@ OF_ONES_OWN = (
         npz("x.npz", x=np.stack([WAVES[:, 0], np.full((40, 24), 2.0, np.float32)], 1)),
     ),
     Case(
+        "an augmentation for signals",
+        "data_shape must be (C, H, W) for an augmentation, which transforms images, got (2, 24): "
+        "leave model.build.augmentation out",
+        (*SIGNALS[:2], "model=edm_augment_small"),
+        npz("x.npz", x=WAVES),
+    ),
+    Case(
         "labels of fewer signals",
         "dataset.path=<folder>/x.npz holds 40 signals and y of shape (39,): give one label per "
         "signal, (40,)",

@@ -356,12 +356,6 @@ TRAINING = (
             ("that of EDM", "model=edm_augment_small"),
         )
     ),
-    Case(
-        "an augmentation for signals",
-        "data_shape must be (C, H, W) for an augmentation, which transforms images, got (1, 24): "
-        "leave model.build.augmentation out",
-        ("model=edm_augment_small", "dataset=italy_power"),
-    ),
     setting(
         "policy of DiffAugment must list some of ['color', 'cutout', 'translation'], each at most "
         "once, got ['flip']",
@@ -552,6 +546,63 @@ TRAINING = (
         "model=edm_small",
         "+model.build.sigma_max=0.5",
         "model.build.samplers=[heun-9]",
+    ),
+    setting(
+        "samplers: 'ddim-10' is not consistency-<steps>, such as consistency-1, and consistency "
+        "models have no other samplers",
+        "model=consistency_small",
+        "model.build.samplers=[ddim-10]",
+    ),
+    setting(
+        "samplers: consistency-3 needs 2 noise levels between its steps, and model.build.between "
+        "has 1: add levels there, or take at most 2",
+        "model=consistency_small",
+        "model.build.samplers=[consistency-3]",
+    ),
+    setting(
+        "steps must be the numbers of discretisation steps at the start and at the end of "
+        "training, the second one the first times a power of two, got [10, 100]",
+        "model=consistency_small",
+        "model.build.steps=[10,100]",
+    ),
+    setting(
+        "between must be noise levels from sigma_max=80 down to sigma_min=0.002, descending, got "
+        "[100.0]",
+        "model=consistency_small",
+        "model.build.between=[100.0]",
+    ),
+    setting(
+        "temperatures must be positive numbers, got [0.0]",
+        "model=drifting_small",
+        "model.build.temperatures=[0.0]",
+    ),
+    setting(
+        "split must be in (0, 1), got 1.0",
+        "model=drifting_small",
+        "model.build.split=1.0",
+    ),
+    setting(
+        "split must be in (0, 1), got 0.0",
+        "model=one_step_small",
+        "model.build.split=0.0",
+    ),
+    setting(
+        "nowhere is not a run directory, it has no config.yaml: name one such as "
+        "results/runs/<dataset>/<model>/<variant>/seed=<seed>",
+        "model=one_step_small",
+        "model.teacher_run=nowhere",
+    ),
+    setting(
+        "latent_dim must be 64, the values of one sample, or null for a generator of noise of the "
+        "sample's shape, got 100",
+        "model=drifting",
+        "+model.build.latent_dim=100",
+    ),
+    setting(
+        "masked autoencoder: data_shape must be (C, H, W) with sides >= 16 for patch_size=4, got "
+        "(1, 8, 8): choose another model, or larger images",
+        "model=drifting_small",
+        "model.build.features.patch_size=4",
     ),
     setting(
         "predicts must be one of ('eps', 'x_0', 'v'), got 'noise'",

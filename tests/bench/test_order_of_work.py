@@ -15,6 +15,7 @@ from bench.evaluation.extractors import domain, imagenet
 from bench.run import run
 from bench.runs.writer import Recorder
 from bench.training.trainer import Trainer
+from models.gan.gan import GAN
 
 SMALL = ("budget.images=64", "evaluator.cost_seconds=0", "evaluator.resamples=0")
 
@@ -131,6 +132,27 @@ def test_an_extractor_that_cannot_be_used_is_refused_before_training(
             *("dataset=folder", f"dataset.path={data}", f"dataset.image_size={side}"),
             *("dataset.name=plain", f"evaluator.extractor={extractor}"),
         )
+
+
+@pytest.mark.parametrize(
+    ("judge", "own"),
+    [("domain", ()), ("patches", ()), ("patches", ("evaluator.extractor=patches",))],
+)
+def test_a_model_is_not_scored_by_the_features_it_is_trained_on(
+    tmp_path, untrained, monkeypatch, judge, own
+):
+    """Named, chosen for the data, or possibly chosen later: always before any work."""
+    monkeypatch.setattr(imagenet, "installed", lambda: False)
+    monkeypatch.setattr(GAN, "trains_on", (judge,))
+    where = () if judge == "domain" else ("dataset=folder", "dataset.name=plain", *own)
+    if where:
+        data = folder(tmp_path, labelled=False)
+        where += (f"dataset.path={data}", "dataset.image_size=16")
+    with pytest.raises(RunError, match=f"extractor={judge} would score a model that is trained on"):
+        started(tmp_path, *where)
+    monkeypatch.setattr(GAN, "trains_on", ("inception",))
+    with pytest.raises(TrainedError):
+        started(tmp_path, *where)
 
 
 def test_a_cache_that_cannot_be_written_is_refused_before_training(

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from torch.overrides import TorchFunctionMode
 
 import conf
+from bench.cost.measure import step_flops
 from bench.cost.network_calls import capture_calls
 from bench.runtime import winograd
 from bench.runtime.isolation import eval_mode, evaluating
@@ -285,6 +286,22 @@ def test_losses_accept_channels_last(model, batch):
     x = batch.x.contiguous(memory_format=torch.channels_last)
     for phase in model.phases:
         assert torch.isfinite(phase.loss(Batch(x, batch.y))["loss"]), phase.name
+
+
+@pytest.mark.usefixtures("of_any_size")
+def test_the_cost_of_a_step_grows_with_the_pairs_of_samples_only_where_a_phase_says_so(model, case):
+    """The FLOPs of a whole batch are extrapolated from few samples: see `count_step`."""
+    shape, num_classes = CASES[case[1]]
+    for progress in (0.0, 0.5) if case[1] == FIRST else ():
+        few, more, most = (
+            step_flops(
+                model, Batch(torch.zeros(n, *shape), labels(n, num_classes)), progress=progress
+            )
+            for n in (model.batch_unit, 2 * model.batch_unit, 3 * model.batch_unit)
+        )
+        pairwise = any(phase.pairwise and phase.active(progress) for phase in model.phases)
+        assert (most - more > more - few) == pairwise
+        assert pairwise or most - more == more - few
 
 
 @pytest.mark.usefixtures("of_any_size")

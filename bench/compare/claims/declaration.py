@@ -56,19 +56,24 @@ OWN = ("column", *(f.name for f in fields(Criterion) if f.name != "options"))
 """Fields that a test of any kind can have; column stands for that of each selection."""
 
 
+DOCUMENTS = "Claims of the source documents"
+"""The section of claims whose file names none."""
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the source documents, made measurable.
+    """One sentence of the source documents or of a paper, made measurable.
 
     Attributes:
         name: its id, such as "gan-diversity".
-        source: the document that says it.
+        source: the letter of the document that says it, or papers with their years.
         statement: what it says.
         tests: what decides it; none if only a person can.
         runs: grids of the experiments claims_* that make the rows it needs.
         needs: whether "all" tests must speak for it (it says several things), or "any" and none
             against it (they are views of one thing).
         note: what a reader should know beside the numbers.
+        section: the heading that it stands under.
     """
 
     name: str
@@ -78,6 +83,12 @@ class Claim:
     runs: tuple[str, ...]
     needs: Literal["all", "any"] = "any"
     note: str = ""
+    section: str = DOCUMENTS
+
+    @property
+    def cited(self) -> str:
+        """Its source, in words."""
+        return f"document {self.source}" if len(self.source) == 1 else self.source
 
     @property
     def command(self) -> str:
@@ -86,7 +97,7 @@ class Claim:
 
 
 def read_claims() -> list[Claim]:
-    """The claims of conf/claims, in the order of files and lines.
+    """The claims of conf/claims: the documents' first, else in the order of files and lines.
 
     Raises:
         ValueError: a file does not declare claims as it should; the message names the claim.
@@ -98,13 +109,16 @@ def read_claims() -> list[Claim]:
         if file.name.endswith(".yaml")
     }
     roles: dict[str, list[str]] = {}
-    for table in tables.values():
+    sections: dict[str, str] = {}
+    for file, table in tables.items():
         roles |= table.pop("roles", {})
-    return [
-        read_claim(name, body, roles, file)
+        sections[file] = table.pop("section", DOCUMENTS)
+    claims = [
+        read_claim(name, {"section": sections[file], **body}, roles, file)
         for file, table in tables.items()
         for name, body in table.items()
     ]
+    return sorted(claims, key=lambda claim: claim.section != DOCUMENTS)
 
 
 def read_claim(name: str, body: Mapping[str, Any], roles: Roles, file: str) -> Claim:

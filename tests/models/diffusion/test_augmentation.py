@@ -164,11 +164,12 @@ def test_networks_without_augmentation_are_what_they_were(name):
 
 
 @BOTH
-def test_points_and_networks_that_cannot_be_told_are_refused(make):
+def test_points_signals_and_networks_that_cannot_be_told_are_refused(make):
     with pytest.raises(ValueError, match=r"does not take augment_dim, .* an augmentation needs"):
         make(SimpleUNet, augmentation=GeometricAugmentation())
-    with pytest.raises(ShapeError, match=r"images, got \(2,\): leave model.build.augmentation out"):
-        EDM(spec((2,)), Remembers, samplers=["heun-3"], augmentation=GeometricAugmentation())
+    for shape, words in (((2,), r"\(2,\)"), ((1, 16), r"\(1, 16\)")):  # points and signals
+        with pytest.raises(ShapeError, match=f"images, got {words}: leave model.build.aug"):
+            EDM(spec(shape), Remembers, samplers=["heun-3"], augmentation=GeometricAugmentation())
 
 
 def test_latents_are_refused():

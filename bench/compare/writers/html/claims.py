@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.compare.cells import p_value
+from bench.compare.claims.declaration import DOCUMENTS
 from bench.compare.claims.selection import Member
 from bench.compare.claims.verdicts import VERDICTS, Judgement
 from bench.compare.comparison import Comparison
 from bench.compare.read import Run
-from bench.compare.writers.claims import BADGES, LEFT_OUT, NEEDS, RULE, counted
+from bench.compare.writers.claims import BADGES, LEFT_OUT, NEEDS, RULE, by_section, counted
 from bench.compare.writers.html.section import Part
 
 
@@ -53,6 +54,11 @@ class Verdicts:
     def sentence(self) -> str:
         """A sentence with the number of claims by verdict."""
         return counted(self.judgements)
+
+    @property
+    def sections(self) -> dict[str, list[Judgement]]:
+        """Verdicts by section, those of the documents first."""
+        return dict(sorted(by_section(self.judgements).items(), key=lambda s: s[0] != DOCUMENTS))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores, write_run
 
 from bench.command_line import read_grids
 from bench.compare.claims import declaration
-from bench.compare.claims.declaration import read_claim, read_claims, read_test
+from bench.compare.claims.declaration import DOCUMENTS, read_claim, read_claims, read_test
 from bench.compare.claims.measurements import KINDS, Seeds, largest_rise, log_spread
 from bench.compare.claims.selection import _plain
 from bench.compare.claims.verdicts import (
@@ -72,15 +72,31 @@ GAN_OVER_DIFFUSION = {"says": "", "numerator": "gan", "baseline": "diffusion"}
 SECONDS = RATIO | {"kind": "cost_to_reach", "cost": "train_seconds"}
 
 
-def test_every_claim_of_the_documents_is_declared_with_runs_that_exist():
+def test_every_claim_is_declared_with_its_source_and_runs_that_exist():
     claims = read_claims()
-    assert len(claims) == len({claim.name for claim in claims}) == 23
+    of_documents = [claim for claim in claims if claim.section == DOCUMENTS]
+    assert len(of_documents) == 23
+    assert claims[:23] == of_documents
+    assert len({claim.name for claim in claims}) == len(claims)
     for experiment in ("claims_small", "claims_cifar10"):
         grids = read_grids(experiment)
         for claim in claims:
             assert claim.tests, claim.name
-            assert claim.source in "ABC"
             assert set(claim.runs) <= set(grids), claim.name
+    assert all(claim.source in "ABC" for claim in of_documents)
+    assert all(re.search(r" \d{4}\b", claim.cited) for claim in claims[23:])  # papers, with years
+
+
+def test_claims_of_the_field_have_a_section_of_their_own():
+    claims = [claim for claim in read_claims() if claim.name in ("scale", "modern-gan")]
+    text = claims_page(judge(claims, []), "python -m bench.compare")
+    first, _, second = text.partition("# Claims of the field\n")
+    assert "## scale: not measured" in first
+    assert "(document C; needs all of its tests)" in first
+    assert "modern-gan" not in first
+    assert "Of 1 claims: 1 not measured." in second
+    assert "## modern-gan: not measured" in second
+    assert "(Huang et al. 2024; needs all of its tests)" in second
 
 
 def draws(model: str, job: list[str], sampler: str | None) -> bool:
@@ -112,7 +128,8 @@ def test_every_selection_of_a_claim_finds_a_job_of_its_runs(experiment):
 
 
 def test_models_of_claims_exist():
-    table = yaml.safe_load((files("conf") / "claims" / "roles.yaml").read_text())["roles"]
+    tables = (yaml.safe_load(file.read_text()) for file in (files("conf") / "claims").iterdir())
+    table = {role: models for found in tables for role, models in found.get("roles", {}).items()}
     models = {file.name.removesuffix(".yaml") for file in (files("conf") / "model").iterdir()}
     assert {name for names in table.values() for name in names} <= models
 

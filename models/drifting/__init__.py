@@ -1,0 +1,1 @@
+"""Drifting models: one-step generators that are regressed onto their own moved samples."""
