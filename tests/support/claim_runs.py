@@ -22,6 +22,7 @@ SAMPLERS = {
     "x0": ["ddim-10"],
     "v_diffusion": ["dpmpp-10"],
     "consistency": ["consistency-1", "consistency-2"],
+    "meanflow": ["meanflow-1", "meanflow-2", "meanflow-4"],
     "hybrid": ["draft", "ddim-20", "hybrid-ddim-20-last-5"],
 }
 """Samplers of models whose job lists none, by the start of their name; others have "generator"."""
