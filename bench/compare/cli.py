@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from textwrap import fill, indent
 
+from bench.columns import COLUMNS
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import judge
 from bench.compare.comparison import compare_runs
@@ -20,7 +21,6 @@ from bench.compare.topics.pictures import find_grids
 from bench.compare.writers.terminal import make_console, show_briefly, show_headline
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
-from bench.schema import COLUMNS
 
 OUTPUT = "comparison"
 """Name of the default output folder."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.columns import Range
 from bench.runs.directory import EVAL_KEY, class_labels_of_before
 from bench.runtime.atomic_files import read_text
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
@@ -18,7 +19,6 @@ from bench.schema import (
     ADDED,
     BEFORE,
     FORMER,
-    Range,
     column_ranges,
     eval_columns,
     extractor_names,

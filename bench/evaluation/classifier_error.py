@@ -2,7 +2,7 @@
 
 from typing import TypeGuard
 
-from bench.schema import SHARE
+from bench.columns import SHARE
 
 WARN_ABOVE = 0.1
 """Error on held-out images, a share, above which the classifier's features are warned of."""

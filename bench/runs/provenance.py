@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import bench
+from bench.columns import ALL_IMAGES
 from bench.evaluation.blind_spots import to_text
 from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.held_out import MOST_SAMPLES
@@ -17,7 +18,7 @@ from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
 from bench.evaluation.metrics.resampling import METRIC_SEED, METRICS_VERSION
 from bench.evaluation.reference import Reference
-from bench.schema import ALL_IMAGES, BLIND
+from bench.schema import BLIND
 from bench.training.trainer import Trainer
 
 

@@ -10,14 +10,11 @@ from typing import get_args
 import pandas as pd
 import pytest
 
+from bench.columns import COLUMNS, FINITE, Column, Group
 from bench.compare import cli
 from bench.schema import (
-    COLUMNS,
     FIELDS,
-    FINITE,
     MEASURED,
-    Column,
-    Group,
     column_ranges,
     eval_columns,
     measured_columns,
@@ -98,10 +95,10 @@ sys.path[:0] = [str(root), str(support)]
 before = '    Column("modes", "modes"'
 row = '    Column("sharpness", "memorisation", "sharpness", "%", "higher", factor=100.0,'
 row += ' tables={"quality": 14}, explained=True, meaning="How sharp samples are."),'
-source = (root / "bench/schema.py").read_text(encoding="utf-8")
+source = (root / "bench/columns.py").read_text(encoding="utf-8")
 assert source.count(before) == 1
-sys.modules["bench.schema"] = ModuleType("bench.schema")
-exec(source.replace(before, row + chr(10) + before), vars(sys.modules["bench.schema"]))
+sys.modules["bench.columns"] = ModuleType("bench.columns")
+exec(source.replace(before, row + chr(10) + before), vars(sys.modules["bench.columns"]))
 
 from bench.compare.cli import main
 from synthetic_runs import scores, write_run

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from bench.columns import Column
 from bench.compare.comparison import Comparison, analysis
 from bench.compare.eval_rows import REMEDY
 from bench.compare.read import Run
 from bench.evaluation.blind_spots import RESTS_ON, BlindSpot, from_text, to_text
 from bench.evaluation.classifier_error import error_sentence
-from bench.schema import BLIND, Column
+from bench.schema import BLIND
 
 BLIND_SENTENCE = (
     "In the features of {extractor}, {metric} does not separate {kinds} from held-out images "

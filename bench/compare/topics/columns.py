@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.columns import Column
 from bench.compare.cells import NOTHING, exact, interval, spread
 from bench.compare.comparison import BEST_FID, Comparison, Entry
-from bench.schema import INTERVAL_METRICS, MEASURED, TIMED, Column, shown_in
+from bench.schema import INTERVAL_METRICS, MEASURED, TIMED, shown_in
 
 ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 

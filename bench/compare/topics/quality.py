@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.columns import Column
 from bench.compare.cells import NOTHING, Cell, Table
 from bench.compare.comparison import Comparison, analysis
 from bench.compare.topics.blindness import blind_columns
@@ -15,7 +16,6 @@ from bench.compare.topics.columns import (
     measures,
     with_values,
 )
-from bench.schema import Column
 
 _RESULT = Column("result", "watch", meaning="Outcome of a run.")
 NO_RESULT = Measure("", "result", _RESULT, lambda entry, m: NOTHING)
