@@ -46,6 +46,9 @@ def test_every_model_is_in_one_family_or_in_none_for_a_reason():
     assert {file.stem for file in (CONF / "model").glob("*.yaml")} == {*models, *NEITHER}
     assert families()["wgan_gp_small"] == "GAN"
     assert families()["edm"] == "diffusion model"
+    assert families()["rectified_flow"] == "flow"
+    assert families()["meanflow_small"] == families()["one_step"] == "few-step model"
+    assert families()["drifting"] == "drifting model"
 
 
 def test_one_seed_names_the_leader_the_size_the_price_and_that_it_is_a_first_look(
