@@ -46,7 +46,8 @@ class OneStep(ConsistencyFunction):
 
         Args:
             data: the data to model.
-            teacher: builds the diffusion model. It must denoise in the data space.
+            teacher: builds the diffusion model. It must denoise in the data space, and its path for
+                Heun's method must not scale the signal, as those of flows do.
             samplers: their names.
             between: noise levels between the steps of samplers.
             steps: of the discretisation; the paper has 18 all along.
@@ -57,7 +58,7 @@ class OneStep(ConsistencyFunction):
 
         Raises:
             ValueError: a number is out of its range, a sampler's name does not fit, or the teacher
-                is no diffusion model of the data.
+                is no diffusion model of the data, or a flow.
         """
         model = teacher(data)
         if not isinstance(model, DenoisingModel):
@@ -67,7 +68,13 @@ class OneStep(ConsistencyFunction):
             )
         if not 0 < split < 1:
             raise ValueError(f"split must be in (0, 1), got {split}")
-        sigmas = model.path("heun-2").sigmas
+        path = model.path("heun-2")
+        if any(alpha != 1.0 for alpha in path.alphas):
+            raise ValueError(
+                "one_step distils a diffusion model with noise levels of unscaled samples, such as "
+                f"edm or v_diffusion, got {type(model).__name__}: name another model.teacher_run"
+            )
+        sigmas = path.sigmas
         mean, deviation = log_normal
         super().__init__(
             data,

@@ -14,6 +14,7 @@ from models.diffusion.edm import EDM, TIME_SCALE, coefficients
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.networks.unet import UNet
 from models.diffusion.one_step import OneStep
+from models.diffusion.rectified_flow import RectifiedFlow
 from models.diffusion.schedules import cosine_betas
 from models.gan.gan import GAN
 from models.gan.networks.dcgan import Discriminator, Generator
@@ -178,10 +179,15 @@ def gan(data: DataSpec) -> GAN:
     return GAN(data, partial(Generator, width=4), partial(Discriminator, width=4), non_saturating())
 
 
+def flow(data: DataSpec) -> RectifiedFlow:
+    return RectifiedFlow(data, NETWORK, samplers=["heun-5"])
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"teacher": gan}, "one_step distils a diffusion model of the data, got GAN"),
+        ({"teacher": flow}, "noise levels of unscaled samples, .* got RectifiedFlow"),
         ({"split": 1.0}, r"split must be in \(0, 1\), got 1.0"),
         ({"steps": (18, 20)}, "the first times a power of two"),
     ],
