@@ -1,4 +1,4 @@
-"""Write docs/recipes.md from page.md and the records of the search, results/recipes/*.csv.
+"""Write docs/recipes.md from page.md and the records in results/recipes/*.csv.
 
 Command: python scripts/recipes/page.py
 """
@@ -11,6 +11,12 @@ ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "results" / "recipes"
 TEMPLATE = Path(__file__).with_suffix(".md")
 PAGE = ROOT / "docs" / "recipes.md"
+TARGETS = {
+    "gan_r1_ema_small": ("dcgan_small", 6.3, 120),
+    "v_diffusion_small": ("ddpm_small", 13.5, 40),
+}
+"""Of each recipe: the plain model, the FID that it reached in 240 s, and the seconds aimed at."""
+
 FORMER_STEP = 0.227
 """Seconds of ddpm_small's step at commit 19b336e on an idle core; CPU times are scaled to it."""
 
@@ -78,6 +84,30 @@ def effort(families: dict[str, list[dict[str, str]]]) -> str:
     return "; ".join(words)
 
 
+def along(rows: list[dict[str, str]]) -> str:
+    """FIDs along the runs of the recipes and of the plain models, a row per model and seed."""
+    plain = {name for name, _, _ in TARGETS.values()}
+    order = {name: k for k, name in enumerate((*TARGETS, *sorted(plain)))}
+    runs: defaultdict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        runs[row["model"], row["seed"]].append(row)
+    lines = [
+        "| model | seed | FID (domain) after seconds of training | FID aimed at | reached by |",
+        "|---|---:|---|---:|---:|",
+    ]
+    for model, seed in sorted(runs, key=lambda run: (order[run[0]], run[1])):
+        points = [(float(r["train_seconds"]), float(r["fid_domain"])) for r in runs[model, seed]]
+        shown = ", ".join(f"{fid:.1f} ({seconds:.0f})" for seconds, fid in points)
+        aim, reached = "–", "–"
+        if model in TARGETS:
+            _, fid_aimed, within = TARGETS[model]
+            aim = f"{fid_aimed} in {within} s"
+            times = [seconds for seconds, fid in points if fid <= fid_aimed]
+            reached = f"{min(times):.0f} s" if times else "not reached"
+        lines.append(f"| {model} | {seed} | {shown} | {aim} | {reached} |")
+    return "\n".join(lines)
+
+
 def page() -> str:
     """The whole page."""
     families = {"GAN": read("gan.csv"), "diffusion": read("diffusion.csv")}
@@ -87,6 +117,7 @@ def page() -> str:
         effort=effort(families),
         gan=table(families["GAN"]),
         diffusion=table(families["diffusion"]),
+        along=along(read("time_to_quality.csv")),
     )
 
 
