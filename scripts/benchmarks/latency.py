@@ -11,9 +11,9 @@ Command: git worktree add /tmp/before 19b336e && python scripts/benchmarks/laten
 
 import argparse
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from sides import alternate
 
 AFTER = Path(__file__).resolve().parents[2]
 
@@ -56,55 +56,13 @@ with evaluating(model), bf16:
 MODELS = ("ddpm_small:ddim-10", "edm_small", "dit_small:ddim-10", "dcgan_small", "vae_small")
 
 
-class Side:
-    """A process that generates samples with one checkout's model when it is asked to."""
-
-    def __init__(self, checkout: Path, arguments: list[str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SIDE, str(checkout), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=checkout,
-            text=True,
-        )
-        self.answer()
-        self.seconds: list[float] = []
-
-    def answer(self) -> str:
-        """What the process prints next.
-
-        Raises:
-            RuntimeError: it has ended.
-        """
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"the process ended with {self.process.wait()}: see above")
-        return line
-
-    def measure(self, samples: int) -> None:
-        """Seconds of one sample, the mean of several."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{samples}\n")
-        self.process.stdin.flush()
-        self.seconds.append(float(self.answer()))
-
-    def end(self) -> None:
-        """End the process."""
-        self.process.communicate()
-
-
 def compare(
     before: Path, model: str, side: int, precision: str, options: argparse.Namespace
 ) -> str:
     """Measure one model at one size and precision; a line of the table."""
     name, _, sampler = model.partition(":")
     arguments = [name, sampler, str(side), precision, str(options.threads), options.clock]
-    sides = [Side(checkout, arguments) for checkout in (before, AFTER)]
-    for repeat in range(options.repeats):
-        for each in sides if repeat % 2 else sides[::-1]:
-            each.measure(options.samples)
-    for each in sides:
-        each.end()
+    sides = alternate(before, AFTER, SIDE, arguments, options.repeats, options.samples)
     ratios = [b / a for a, b in zip(*(each.seconds for each in sides), strict=True)]
     old, new = (1e3 * statistics.median(each.seconds) for each in sides)
     return (

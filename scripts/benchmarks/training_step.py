@@ -11,9 +11,9 @@ Command: git worktree add /tmp/before 19b336e && python scripts/benchmarks/train
 
 import argparse
 import statistics
-import subprocess
-import sys
 from pathlib import Path
+
+from sides import alternate
 
 AFTER = Path(__file__).resolve().parents[2]
 
@@ -76,57 +76,15 @@ for line in sys.stdin:
 """
 
 
-class Side:
-    """A process that makes steps of one checkout's model when it is asked to."""
-
-    def __init__(self, checkout: Path, arguments: list[str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SIDE, str(checkout), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=checkout,
-            text=True,
-        )
-        self.images = int(self.answer())
-        self.seconds: list[float] = []
-
-    def answer(self) -> str:
-        """What the process prints next.
-
-        Raises:
-            RuntimeError: it has ended.
-        """
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"the process ended with {self.process.wait()}: see above")
-        return line
-
-    def measure(self, steps: int) -> None:
-        """Seconds of one step, the mean of several."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        self.seconds.append(float(self.answer()))
-
-    def end(self) -> None:
-        """End the process."""
-        self.process.communicate()
-
-
 def compare(before: Path, name: str, precision: str, options: argparse.Namespace) -> None:
     """Measure one model at one precision and print its line."""
     arguments = [name, precision, str(options.threads), options.clock]
-    sides = [Side(checkout, arguments) for checkout in (before, AFTER)]
-    for repeat in range(options.repeats):
-        for side in sides if repeat % 2 else sides[::-1]:
-            side.measure(options.steps)
-    for side in sides:
-        side.end()
+    sides = alternate(before, AFTER, SIDE, arguments, options.repeats, options.steps)
     ratios = [a / b for a, b in zip(*(side.seconds for side in sides), strict=True)]
     old, new = (statistics.median(side.seconds) for side in sides)
     print(
         f"{name:18} {precision} {1e3 * old:8.1f} -> {1e3 * new:8.1f} ms a step  "
-        f"{sides[1].images / new:6.0f} images/s  "
+        f"{int(sides[1].said) / new:6.0f} images/s  "
         f"{statistics.median(ratios):.2f}x ({min(ratios):.2f}..{max(ratios):.2f})",
         flush=True,
     )
