@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models.base import ShapeError
 from models.layers.affine import rotation, scaling, translation, warp
+from models.layers.precision import full_precision
 
 
 class GeometricAugmentation:
@@ -58,7 +59,7 @@ class GeometricAugmentation:
         def chosen() -> Tensor:
             return torch.rand(count, device=x.device) < self.probability
 
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             scale = torch.randn(count, device=x.device) * chosen()
             angle = math.pi * (2 * torch.rand(count, device=x.device) - 1) * chosen()
             stretch = torch.randn(count, device=x.device) * chosen()

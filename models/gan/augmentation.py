@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.base import ShapeError
 from models.layers.affine import rotation, scaling, translation, warp
+from models.layers.precision import full_precision
 
 
 class Augmentation(nn.Module):
@@ -230,7 +231,7 @@ class AdaptiveAugment(Augmentation):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply every transformation to every sample with the current probability."""
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             x, p = x.float(), self.probability
             x = warp(x, geometry(x, p))
             return recoloured(x, colours(x, p))

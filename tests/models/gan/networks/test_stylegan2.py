@@ -92,6 +92,19 @@ def test_the_filter_keeps_constants_and_removes_the_finest_pattern():
     torch.testing.assert_close(blur(pattern, (0, 0)), torch.zeros(1, 2, 5, 5))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [(0, 0), (2, 2), (3, 4)], ids=str)
+def test_the_filter_is_a_convolution_of_each_channel(padding, stride):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 7, 10)
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = torch.outer(taps, taps).expand(3, 1, 4, 4)
+    above, left = padding[0] // 2, padding[1] // 2
+    padded = F.pad(x, (left, padding[1] - left, above, padding[0] - above))
+    expected = F.conv2d(padded, kernel, stride=stride, groups=3)
+    torch.testing.assert_close(blur(x, padding, stride), expected)
+
+
 def test_a_mapping_layer_learns_at_a_hundredth_of_the_rate():
     """An optimizer's step of given size in its parameters moves the effective weights by 1 %."""
     torch.manual_seed(0)
