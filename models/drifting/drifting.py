@@ -7,29 +7,13 @@ data without labels, in the first part of the budget.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.drifting.features import FeatureNetwork
 from models.drifting.field import Features, drifting_loss
-
-
-class FeatureNetwork(Protocol):
-    """A module with features for the drifting loss, such as `MaskedAutoencoder`.
-
-    A network that is also an extractor of the evaluation says so by an attribute `extractors`, the
-    names of these; see `GenerativeModel.trains_on`.
-    """
-
-    def features(self, x: Tensor, /) -> Sequence[Features]:
-        """Features of samples, (B, *shape)."""
-        ...
-
-    def loss(self, batch: Batch, /) -> dict[str, Tensor]:
-        """What trains it on real data, with "loss" among its values."""
-        ...
 
 
 class Drifting(GenerativeModel):
@@ -43,7 +27,7 @@ class Drifting(GenerativeModel):
         self,
         data: DataSpec,
         generator: Callable[..., nn.Module],
-        features: Callable[[tuple[int, ...]], nn.Module] | None = None,
+        features: Callable[[tuple[int, ...]], FeatureNetwork] | None = None,
         *,
         latent_dim: int | None = None,
         temperatures: Sequence[float] = (0.02, 0.05, 0.2),
@@ -75,7 +59,7 @@ class Drifting(GenerativeModel):
         self.split = split
         self.generator = generator(self.latent_dim, self.data_shape)
         self.features = None if features is None else features(self.data_shape)
-        self.trains_on = tuple(getattr(self.features, "extractors", ()))
+        self.trains_on = () if self.features is None else self.features.extractors
 
     @property
     def phases(self) -> tuple[Phase, ...]:

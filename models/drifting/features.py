@@ -5,6 +5,7 @@ of the patches are zero, and a decoder restores them. Means and deviations of it
 patches of several sizes are what samples are compared by (App. A.5).
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -27,7 +28,26 @@ LEAST_VARIANCE = 1e-6
 """Variances below it count as this, so that the deviation has a finite gradient."""
 
 
-class MaskedAutoencoder(nn.Module):
+class FeatureNetwork(nn.Module):
+    """A module with features for the drifting loss.
+
+    Attributes:
+        extractors: names of the extractors of the evaluation that it is or contains; see
+            `GenerativeModel.trains_on`.
+    """
+
+    extractors: tuple[str, ...] = ()
+
+    @abstractmethod
+    def features(self, x: Tensor) -> Sequence[Features]:
+        """Features of samples, (B, *shape)."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """What trains it on real data, with "loss" among its values."""
+
+
+class MaskedAutoencoder(FeatureNetwork):
     """A ResNet with group norm, whose feature maps are used, and a decoder that trains it.
 
     Departures: any image size; no cropping of the images; widths and depths are settings.
