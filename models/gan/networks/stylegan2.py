@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from models.gan.networks.dcgan import halvings
 from models.gan.networks.progressive import Equalised, with_deviation
 from models.gan.networks.r3gan import resample
+from models.layers.convolutions import ConvTranspose2d
 from models.layers.precision import full_precision
 
 SLOPE = 0.2
@@ -165,7 +166,7 @@ class MappingLayer(nn.Module):
         return activation(F.linear(x, self.weight * self.scale, self.bias * self.rate))
 
 
-class ModulatedConv2d(nn.Conv2d):
+class ModulatedConv2d(nn.Module):
     """A convolution whose weights are scaled for each sample (Karras et al. 2020, Eq. 1 and 3).
 
     w'_ijk = s_i w_ijk is applied by scaling the input's channels, and the demodulation
@@ -185,17 +186,27 @@ class ModulatedConv2d(nn.Conv2d):
             demodulate: whether the scale of the output is kept.
             up: whether the sides are doubled, followed by a low-pass filter.
         """
-        super().__init__(before, after, kernel, padding=kernel // 2, bias=False)
-        nn.init.normal_(self.weight)
+        super().__init__()
+        self.layer = (
+            ConvTranspose2d(before, after, kernel, stride=2, bias=False)
+            if up
+            else nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
+        )
+        nn.init.normal_(self.layer.weight)
         self.gain = 1 / math.sqrt(before * kernel**2)
         self.demodulate = demodulate
         self.up = up
 
-    def forward(self, input: Tensor, style: Tensor, size: Sequence[int]) -> Tensor:  # pyright: ignore
+    @property
+    def weight(self) -> Tensor:
+        """The shared weights w, (C_out, C_in, kernel, kernel)."""
+        return self.layer.weight.transpose(0, 1) if self.up else self.layer.weight
+
+    def forward(self, x: Tensor, style: Tensor, size: Sequence[int]) -> Tensor:
         """Convolve images.
 
         Args:
-            input: (B, C_in, H, W).
+            x: (B, C_in, H, W).
             style: factor of every channel, (B, C_in).
             size: sides of the result: (H, W), or about twice that if up.
 
@@ -203,13 +214,10 @@ class ModulatedConv2d(nn.Conv2d):
             (B, C_out, *size).
         """
         scaled = self.gain * style.float()
-        h = input * scaled[:, :, None, None].to(input.dtype)
+        h = self.layer(x * scaled[:, :, None, None].to(x.dtype))
         if self.up:
-            h = F.conv_transpose2d(h, self.weight.transpose(0, 1), stride=2)
             h = blur(h, [target - side + 3 for target, side in zip(size, h.shape[2:], strict=True)])
             h = 4.0 * h
-        else:
-            h = F.conv2d(h, self.weight, padding=self.weight.shape[2] // 2)
         if self.demodulate:
             h = h * self.demodulation(scaled)[:, :, None, None].to(h.dtype)
         return h
