@@ -57,6 +57,7 @@ def _job(cfg: DictConfig) -> None:
     """Run one job; in a sweep, a failure is reported and the next job starts."""
     from bench.errors import RunError
     from bench.run import run
+    from bench.runs.announcements import say_once
 
     _log_to_stderr()
     hydra_config = HydraConfig.get()
@@ -67,6 +68,8 @@ def _job(cfg: DictConfig) -> None:
     with open_dict(cfg):
         cfg.pop(SWEEP, None)  # which other jobs there are is not of this one
     overrides = list(hydra_config.overrides.task)
+    if swept:
+        say_once()
     goes_on = swept and not _under_torchrun()  # other ranks wait for this one: end them all
     shown = _Shown.of(overrides, swept=swept)
     log.info("▶ %s", shown.title)

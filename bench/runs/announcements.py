@@ -10,6 +10,15 @@ log = logging.getLogger("bench.run")
 
 _SHOWN_CLASSES = 5
 
+_said: set[str] | None = None
+"""What runs of a sweep have said in this process; None outside a sweep."""
+
+
+def say_once() -> None:
+    """From now on, runs in this process do not repeat each other's lines, as in a sweep."""
+    global _said
+    _said = set() if _said is None else _said
+
 
 def announce(dataset: Dataset, *, trained: bool) -> None:
     """Say what the data is, how training augments it, and what was assumed when it was read."""
@@ -23,9 +32,8 @@ def announce(dataset: Dataset, *, trained: bool) -> None:
         words += f", {dataset.num_classes} classes ({shown}{more})"
     if trained:
         words += "; augmentation: " + ("horizontal flips" if dataset.flip else "none")
-    log.info("  %s: %s", dataset.name, words)
-    for note in dataset.notes:
-        log.info("  %s: %s", dataset.name, note)
+    for line in (words, *dataset.notes):
+        _say(logging.INFO, dataset.name, line)
 
 
 def warn_of_classifier(reference: Reference) -> None:
@@ -35,4 +43,13 @@ def warn_of_classifier(reference: Reference) -> None:
         if is_known(error):
             level = logging.WARNING if error > WARN_ABOVE else logging.INFO
             sentence = error_sentence(extractor.name, error)
-            log.log(level, "  %s: %s", reference.dataset.name, sentence)
+            _say(level, reference.dataset.name, sentence)
+
+
+def _say(level: int, name: str, words: str) -> None:
+    line = f"  {name}: {words}"
+    if _said is not None:
+        if line in _said:
+            return
+        _said.add(line)
+    log.log(level, "%s", line)

@@ -87,6 +87,7 @@ def standing_for(
     if settings.model.training.get("optimizers") or recorded_config(path) is not None:
         return None  # only what is not trained can be the same for all seeds
     siblings = [Path(run) for run in earlier if Path(run).parent == path.parent]
+    siblings = [run for run in siblings if not _has_failed(run)]
     for other in sorted(path.parent.glob("seed=*")):
         if was_made_with(other, config, (*BEFORE_DATA, "seed")):
             status = read_status(other)
@@ -96,3 +97,8 @@ def standing_for(
     dataset = build_dataset(settings, World())
     model = build_model(settings.model, dataset, torch.device("cpu"), seed=settings.seed)
     return None if model.depends_on_seed else siblings[0]
+
+
+def _has_failed(path: Path) -> bool:
+    status = read_status(path)
+    return status is not None and status.status == "failed"

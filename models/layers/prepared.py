@@ -16,10 +16,10 @@ from torch import nn
 
 from models.layers.forms import Form, Memory
 from models.layers.kernels import PRECISIONS, available
-from models.layers.prepared_norms import Norm, Scaling
+from models.layers.prepared_norms import Norm
 from models.layers.prepared_products import Convolution, Linear, Transposed, Upsampling
 
-KINDS: tuple[type[Form], ...] = (Convolution, Transposed, Upsampling, Linear, Norm, Scaling)
+KINDS: tuple[type[Form], ...] = (Convolution, Transposed, Upsampling, Linear, Norm)
 """All forms; the first that suits a layer is used."""
 
 
@@ -53,9 +53,5 @@ def compile_forms(precision: str) -> None:
     if available():
         from models.layers import small_batches
 
-        for kernel in (
-            small_batches.convolution,
-            small_batches.group_norm,
-            small_batches.activation,
-        ):
+        for kernel in (small_batches.convolution, small_batches.group_norm):
             kernel(PRECISIONS[precision])

@@ -1,4 +1,4 @@
-"""Norms prepared for inference: fewer steps around kernels, statistics joined with weights."""
+"""Norms prepared for inference, with fewer steps around their kernels."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.layers.forms import TYPES, Form, precision
 from models.layers.kernels import LEAST_WORK, available, channels_last
-from models.layers.norms import BatchNorm2d, GroupNorm
+from models.layers.norms import GroupNorm
 
 LANES = 16
 """The norms' kernels take multiples of so many channels."""
@@ -74,41 +74,3 @@ class Norm(Form):
         sizes = [B, pixels, C, further, layer.num_groups, layer.activation.silu]
         p = torch.tensor([*sizes, *addresses])
         return small_batches.group_norm(dtype), p.data_ptr(), p
-
-
-class Scaling(Form):
-    """`BatchNorm2d` in eval mode, its statistics and weights joined before."""
-
-    stands_for = (BatchNorm2d.forward,)
-
-    def make(self, dtype: torch.dtype) -> Any:  # noqa: D102
-        layer = self.layer
-        scale = (layer.running_var + layer.eps).rsqrt()
-        if layer.weight is not None:
-            scale = layer.weight * scale
-        offset = -layer.running_mean * scale
-        if layer.bias is not None:
-            offset = offset + layer.bias
-        return {"tensors": (scale, offset, torch.tensor([layer.activation.slope]))}
-
-    def __call__(self, input: Tensor) -> Tensor:
-        """The layer's result, (B, C, H, W)."""
-        dtype = input.dtype if precision(input) is not None and input.ndim == 4 else None
-        ready = dtype in TYPES and not self.layer.training and not self.layer.activation.silu
-        if not ready or not few(input.numel()) or not available():
-            return self.plain(input)
-        made = self.weights(dtype)  # pyright: ignore[reportArgumentType]
-        if made is None or input.shape[1] != self.layer.num_features or input.shape[1] % LANES:
-            return self.plain(input)
-        B, C, H, W = input.shape
-        found = made.get((B, H * W))
-        if found is None:
-            from models.layers import small_batches
-
-            p = torch.tensor([B * H * W, C, *(t.data_ptr() for t in made["tensors"])])
-            run = small_batches.activation(dtype)  # pyright: ignore[reportArgumentType]
-            found = made[B, H * W] = run, p.data_ptr(), p
-        x = channels_last(input)
-        out = torch.empty_like(x)
-        found[0](found[1], x.data_ptr(), out.data_ptr())
-        return out

@@ -302,23 +302,3 @@ def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], N
         _ = version
 
     return norm.ctypes
-
-
-@cache
-def activation(dtype: torch.dtype) -> Callable[[int, int, int], None]:
-    """The C function (plan, x, out): `compiled.activate` of this type.
-
-    The plan is B · P, C, a multiple of LANES, and addresses of scale, offset and slope, float32.
-    """
-    size, version = dtype.itemsize, _version()
-    _, _, leaky_of = NORMS[dtype]
-
-    @cfunc(types.void(*[types.intp] * 3), **OPTIONS, cache=True)
-    def scale(plan, x, out):
-        p = carray(at(plan, np.int64(0)), (5,))
-        for c in range(0, p[1], LANES):
-            by = size * c
-            leaky_of(x + by, out + by, p[0], size * p[1], p[2] + 4 * c, p[3] + 4 * c, p[4])
-        _ = version
-
-    return scale.ctypes

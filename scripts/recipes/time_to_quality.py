@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="directory of the runs")
     found = rows(parser.parse_args().runs)
     with RECORD.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter[str](file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)
     print(f"{RECORD}: {len(found)} rows")

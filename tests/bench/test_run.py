@@ -191,7 +191,7 @@ def test_what_does_not_depend_on_the_seed_runs_once(tmp_path: Path) -> None:
     assert [path.name for path in directory("a", 0).parent.iterdir()] == ["seed=0"]
     status = directory("a", 0) / "status.json"
     status.write_text(status.read_text().replace('"finished"', '"failed"'))
-    assert real(1).status == "finished"  # a failed one stands for nothing
+    assert real(1, 0).status == "finished"  # a failed one stands for nothing, in its sweep neither
     assert real(1).status == "finished"  # and what is recorded is not given up
 
 

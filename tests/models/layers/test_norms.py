@@ -203,7 +203,7 @@ def test_no_samples_and_other_types_take_the_operators(used):
 
 @pytest.mark.parametrize("activation", [RELU, NONE, leaky_relu(0.2)])
 @pytest.mark.parametrize(
-    "sizes", [(4, 16, 7, 7), (3, 5, 3, 2), (1, 1, 1, 2), (2, 40, 14, 14), (2, 64, 9, 9)]
+    "sizes", [(4, 16, 7, 7), (3, 5, 3, 2), (1, 1, 1, 2), (2, 40, 14, 14), (3, 64, 14, 14)]
 )
 @pytest.mark.parametrize("dtype", EXACT)
 def test_batch_norm_is_that_of_the_operators(dtype, sizes, activation, used):
@@ -230,12 +230,13 @@ def test_batch_norm_is_that_of_the_operators(dtype, sizes, activation, used):
     made.eval(), plain.eval()
     with torch.no_grad():
         assert difference(made(x), activation(plain(exact))) < EXACT[dtype]
-    assert len(used) == 9
+    passes = 8 + (x.numel() >= norms.LEAST_WORK)  # few numbers: torch's operator takes less time
+    assert len(used) == passes
     found, wanted = (  # with gradients, torch's operators
         torch.autograd.grad(norm(y).square().sum(), y)[0]
         for norm, y in ((made, x), (lambda y: activation(plain(y)), exact))
     )
-    assert len(used) == 9
+    assert len(used) == passes
     assert difference(found, wanted) < 4 * EXACT[dtype]
 
 
