@@ -64,7 +64,8 @@ def write_world(folder: Path, world: str, *, spread: float, bad: float, without:
     for job in jobs("claims_small"):
         settings = {"seed": "0"} | dict(word.lstrip("+").split("=", 1) for word in job)
         model, seed, size = (settings.get(k, "") for k in ("model", "seed", "dataset.image_size"))
-        dataset = f"{settings['dataset']}_{size}" if size else settings["dataset"]
+        named = settings.get("dataset.name", settings["dataset"])
+        dataset = f"{settings['dataset']}_{size}" if size else named
         changes = " ".join(word for word in job if word.lstrip("+").startswith("model."))
         counted = variants.setdefault((dataset, model), {})
         variant = str(counted.setdefault(changes, len(counted)))  # settings may be renamed
