@@ -97,6 +97,7 @@ def _write_scores(
     points, real = int(settings.get("budget.checkpoints", "1")), model == "real"
     extractor = "identity" if MODES.get(dataset, 100) < 100 else "domain"
     common |= PROTOCOLS.get(dataset, PROTOCOL) | {k: "" for k, v in FLOOR.items() if real and not v}
+    common |= {"train_images": settings.get("dataset.train_images", "all")}
     common |= {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
     common |= {"weights": "ema", "checkpoints": points}
     columns, rows = tuple(eval_columns((extractor,))), []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.columns import ALL_IMAGES
 from bench.compare.comparison import Comparison, model_changes, short
 from bench.compare.read import Run, read_curves
 from bench.compare.topics.outcomes import is_trained
@@ -21,7 +22,8 @@ class Selection:
 
     Attributes:
         models: one name for each size of the role; a test compares models of one size.
-        dataset: the data set; None for every data set that has the rows.
+        dataset: the data set; None for every data set that has the rows, except where models saw
+            only a part of its training images.
         sampler: name of the sampler; None for the first that the run lists.
         overrides: overrides of the model that the run was made with, and no others, separated by
             spaces: one text for each position, the last one for all that follow.
@@ -120,7 +122,9 @@ def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group 
     wanted = sorted(map(_plain, selection.overrides_at(size)))
     for comparison in scope:
         by_variant: dict[str, list[Member]] = {}
-        for run in comparison.runs if selection.dataset in (None, comparison.dataset) else ():
+        named = selection.dataset == comparison.dataset
+        meant = named or (selection.dataset is None and _on_all_images(comparison))
+        for run in comparison.runs if meant else ():
             if run.model == selection.models[size]:
                 sampler = drawn_by(run, selection.sampler)
                 if sampler is not None and sorted(map(_plain, model_overrides(run))) == wanted:
@@ -130,6 +134,11 @@ def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group 
             best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
             return Group(selection, tuple(by_variant[best]), comparison.title)
     return None
+
+
+def _on_all_images(comparison: Comparison) -> bool:
+    finished = (run.last for run in comparison.runs if len(run.last))
+    return all(row.texts("train_images")[0] in ("", ALL_IMAGES) for row in finished)
 
 
 def _plain(override: str) -> str:
