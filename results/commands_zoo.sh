@@ -17,13 +17,15 @@ zoo() { # core, models, further overrides
 first() {
   zoo 0 real,mlp_gan,dcgan_small,ddpm_small,dcgan_sn_small,dcgan_r1_small,ddpm_cosine_small
   zoo 0 dit_small,edm_small,ddgan_small,latent_diffusion_small,wgan_gp_small,vae_small,cgan_small
-  zoo 0 sngan_small,r3gan_small,sgan_small
+  zoo 0 sngan_small,r3gan_small,sgan_small,gan_r1_ema_small,stylegan2_small,stylegan2_ada_small
+  zoo 0 stylegan2_diffaugment_small,drifting_small,one_step_small
 }
 
 second() {
   taskset -c 1 $bench experiment=samplers dataset=fashion_mnist seed=0 results_root="$results/samplers"
   zoo 1 progan_small,simple_unet_small,staged_diffusion_small,x0_diffusion_small
-  zoo 1 cond_ddpm_small,improved_ddpm_small
+  zoo 1 cond_ddpm_small,improved_ddpm_small,v_diffusion_small,edm_augment_small,cond_edm_small
+  zoo 1 rectified_flow_small,cond_rectified_flow_small,meanflow_small,consistency_small
 }
 
 finished() { # model

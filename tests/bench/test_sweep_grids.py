@@ -41,7 +41,9 @@ def test_every_grid_becomes_a_multirun_of_its_overrides():
         ["-m", "experiment=families", "dataset=digits", "model=real"],
         [
             *("-m", "experiment=families", "dataset=digits"),
-            *("seed=0,1,2", "model=gan_r1_ema_small,v_diffusion_small,dcgan_small,ddpm_small"),
+            "seed=0,1,2",
+            "model=gan_r1_ema_small,v_diffusion_small,rectified_flow_small,meanflow_small,drifting_small,"
+            "dcgan_small,ddpm_small",
         ],
     ]
 
