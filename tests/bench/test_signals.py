@@ -57,7 +57,13 @@ def test_a_row_has_every_score_that_images_have(gan):
     assert Image.open(picture).size[0] > 300
 
 
-@pytest.mark.parametrize("model", ["wgan_gp_small", "ddpm_small", "v_diffusion_small", "mlp_gan"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("wgan_gp_small", "ddpm_small", "v_diffusion_small", "mlp_gan"),
+        *("rectified_flow_small", "meanflow_small", "consistency_small"),
+    ],
+)
 def test_other_families_train_on_signals(place, model):
     found = row(run(place, f"model={model}", "budget.images=320", "evaluator.cost_seconds=0"))
     assert float(found["fid_domain"]) > 0

@@ -21,6 +21,7 @@ SAMPLERS = {
     "ddpm": ["ddim-10"],
     "x0": ["ddim-10"],
     "v_diffusion": ["dpmpp-10"],
+    "rectified_flow": ["heun-5"],
     "consistency": ["consistency-1", "consistency-2"],
     "meanflow": ["meanflow-1", "meanflow-2", "meanflow-4"],
     "hybrid": ["draft", "ddim-20", "hybrid-ddim-20-last-5"],

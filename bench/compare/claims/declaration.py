@@ -185,8 +185,8 @@ def _selection(body: Mapping[str, Any] | str, roles: Roles, column: str) -> Sele
     rest: dict[str, Any] = {"column": column, **given}
     _check("role", role := rest.pop("role"), roles)
     _check_column("column", rest["column"])
-    if "overrides" in rest:
-        rest["overrides"] = tuple(map(str, _listed(rest["overrides"])))
+    for name in {"dataset", "overrides"} & rest.keys():
+        rest[name] = tuple(map(str, _listed(rest[name])))
     return Selection(models=tuple(roles[role]), **rest)
 
 

@@ -22,8 +22,9 @@ class Selection:
 
     Attributes:
         models: one name for each size of the role; a test compares models of one size.
-        dataset: the data set; None for every data set that has the rows, except where models saw
-            only a part of its training images.
+        dataset: names of the data set, one for each position, the last one for all that follow;
+            none for every data set that has the rows, except where models saw only a part of its
+            training images.
         sampler: name of the sampler; None for the first that the run lists.
         overrides: overrides of the model that the run was made with, and no others, separated by
             spaces: one text for each position, the last one for all that follow.
@@ -33,7 +34,7 @@ class Selection:
     """
 
     models: tuple[str, ...]
-    dataset: str | None = None
+    dataset: tuple[str, ...] = ()
     sampler: str | None = None
     overrides: tuple[str, ...] = ("",)
     column: str = "fid"
@@ -43,6 +44,10 @@ class Selection:
     def overrides_at(self, position: int) -> list[str]:
         """The overrides of the model at a position."""
         return self.overrides[min(position, len(self.overrides) - 1)].split()
+
+    def dataset_at(self, position: int) -> str | None:
+        """The data set at a position; None for every one."""
+        return self.dataset[min(position, len(self.dataset) - 1)] if self.dataset else None
 
 
 @dataclass(frozen=True)
@@ -116,14 +121,15 @@ def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group 
     Returns:
         The group; None where there is no such run.
     """
+    dataset = selection.dataset_at(size)
     size = 0 if len(selection.models) == 1 else size
     if size >= len(selection.models):
         return None
     wanted = sorted(map(_plain, selection.overrides_at(size)))
     for comparison in scope:
         by_variant: dict[str, list[Member]] = {}
-        named = selection.dataset == comparison.dataset
-        meant = named or (selection.dataset is None and _on_all_images(comparison))
+        named = dataset == comparison.dataset
+        meant = named or (dataset is None and _on_all_images(comparison))
         for run in comparison.runs if meant else ():
             if run.model == selection.models[size]:
                 sampler = drawn_by(run, selection.sampler)
