@@ -310,7 +310,8 @@ class Upsampling(Linearity):
         return rows, columns
 
     def large(self, x: Tensor, weights: Product, size: torch.Size) -> Tensor:  # noqa: D102
-        out = _transposed(x, weights, (1, 1), (0, 0), (2, 2))
+        rows, columns = self.layer.doubled
+        out = _transposed(x, weights, (int(rows), int(columns)), (0, 0), (1 + rows, 1 + columns))
         return out[:, :, : size[0], : size[1]]
 
 

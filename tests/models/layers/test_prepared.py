@@ -110,7 +110,7 @@ def test_every_layer_of_these_has_a_form_that_is_used(layer_and_input, monkeypat
 @pytest.mark.parametrize("size", [(13, 14), (14, 13)])
 def test_an_upsampling_meets_the_size_of_its_skip(dtype, size):
     torch.manual_seed(0)
-    layer, x = Upsample(16).eval(), torch.randn(1, 16, 7, 7)
+    layer, x = Upsample(16, signals=False).eval(), torch.randn(1, 16, 7, 7)
     bf16 = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
     enlarged = F.interpolate(x, scale_factor=2).double()
     exact = copy.deepcopy(layer.conv).double()(enlarged)[:, :, : size[0], : size[1]]
@@ -118,6 +118,19 @@ def test_an_upsampling_meets_the_size_of_its_skip(dtype, size):
         result = layer(x, torch.Size(size))
     assert result.shape == exact.shape
     assert error(result, exact.detach()) < (5e-6 if dtype == torch.float32 else 2e-2)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("samples", [1, 500])
+def test_an_upsampling_of_signals_doubles_one_side(dtype, samples):
+    torch.manual_seed(0)
+    layer, x = Upsample(48, signals=True).eval(), torch.randn(samples, 48, 1, 13)
+    bf16 = torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16)
+    exact = layer.double()(x.double(), torch.Size((1, 25))).detach()
+    with torch.inference_mode(), bf16, prepared(layer.float()):
+        result = layer(x, torch.Size((1, 25)))
+    assert result.shape == exact.shape == (samples, 48, 1, 25)
+    assert error(result, exact) < (5e-6 if dtype == torch.float32 else 2e-2)
 
 
 def step(layer: nn.Conv2d) -> None:
