@@ -784,8 +784,8 @@ COMPARE = (
         "an unknown field to be mixed",
         (
             "--allow-mixed budgte: there is no such field, choose from data_hash, "
-            "image_shape, reference, reference_size, samples, held_out_samples, class_labels, "
-            "extractors, preprocessing, metric_backend, budget, precision, device, threads, "
+            "train_images, image_shape, reference, reference_size, samples, held_out_samples, "
+            "class_labels, extractors, preprocessing, metric_backend, budget, precision, device, threads, "
             "processes"
         ),
         two_budgets,

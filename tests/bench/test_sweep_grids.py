@@ -102,6 +102,8 @@ SHAPES = {  # of data sets whose configuration does not say, and classes of thos
     "grid25": ((2,), 25),
     "stacked_digits": ((3, 8, 8), 0),
     "stacked_mnist": ((3, 28, 28), 0),
+    "japanese_vowels": ((12, 25), 9),
+    "italy_power": ((1, 24), 2),
 }
 
 
@@ -203,7 +205,7 @@ def make_optimizers(cfg: DictConfig, model: GenerativeModel) -> None:
     """Make what trains each of the phases."""
     recipe = instantiate(cfg.model.training, _convert_="all")
     for phase in model.phases:
-        recipe.optimizers[phase.name](phase.module.parameters())
+        recipe.optimizers[phase.updated_by](phase.module.parameters())
 
 
 JOB = """

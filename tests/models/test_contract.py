@@ -31,7 +31,7 @@ from bench.schema import HELD_OUT as HELD_OUT_COLUMNS
 from models.base import Batch, DataSpec, GenerativeModel, Phase
 from models.layers.convolutions import DoublesSides
 from models.layers.forms import Form
-from models.layers.norms import BatchNorm2d, GroupNorm
+from models.layers.norms import GroupNorm
 from models.layers.prepared import prepared
 
 OURS = Path(conf.__file__).parent
@@ -426,7 +426,7 @@ def test_wide_convolutions_of_every_model_have_the_same_kernel(model, case, monk
     assert direct.weights == []
 
 
-PREPARED = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear, GroupNorm, BatchNorm2d)
+PREPARED = (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear, GroupNorm)
 """Kinds of layers that compute in a prepared form while a model is evaluated."""
 
 

@@ -189,6 +189,7 @@ class Penalty:
 
     name: str
     value: float
+    interval: int = 1
     seen: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
