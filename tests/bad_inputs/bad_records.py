@@ -785,8 +785,8 @@ COMPARE = (
         (
             "--allow-mixed budgte: there is no such field, choose from data_hash, "
             "train_images, image_shape, reference, reference_size, samples, held_out_samples, "
-            "class_labels, extractors, preprocessing, metric_backend, budget, precision, device, threads, "
-            "processes"
+            "class_labels, extractors, preprocessing, metric_backend, budget, precision, device, "
+            "threads, processes"
         ),
         two_budgets,
         (*COMPARED, "--allow-mixed", "budgte"),
