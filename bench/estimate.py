@@ -93,9 +93,16 @@ def _probe(trainer: Trainer, dataset: Dataset, processes: int) -> Trainer:
 def _step(
     probe: Trainer, moment: float, budget: Budget, processes: int
 ) -> tuple[float, float, float]:
-    """Seconds, images and FLOPs of one step at a share of the budget."""
+    """Mean seconds, images and FLOPs of one step at a share of the budget."""
     start = probe.spent.images = int(moment * _LONG)
-    first = timed(probe.step, probe.device)
+    lazy = [phase for phase in probe.phases if phase.every > 1 and phase.active(moment)]
+
+    def step() -> None:
+        while any(probe.spent.step % phase.every == 0 for phase in lazy):
+            probe.spent.step += 1
+        probe.step()
+
+    first = timed(step, probe.device)
     images = float(probe.spent.images - start)
     flops = 0.0
     if budget.flops is not None:
@@ -109,7 +116,13 @@ def _step(
     steps = (budget.images or _LONG) / images
     if flops and budget.flops is not None:
         steps = min(steps, budget.flops / flops)
-    return _per_call(probe.step, first, steps, probe.device), images, flops
+    seconds = _per_call(step, first, steps, probe.device)
+    shown = {update: probe.batch(update) for phase in lazy for update in range(phase.repeats)}
+    for phase in lazy:
+        train = partial(probe.train_phase, phase, shown)
+        first = timed(train, probe.device)
+        seconds += _per_call(train, first, steps / phase.every, probe.device) / phase.every
+    return seconds, images, flops
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:

@@ -42,6 +42,21 @@ class LabelsError(ValueError):
 
 
 @dataclass(frozen=True)
+class DataIdentity:
+    """Which data it is, to compare with that of recorded runs.
+
+    Attributes:
+        name: of the data set.
+        hash: of the content of both splits.
+        train_images: how many of the training images models are trained on; None for all.
+    """
+
+    name: str
+    hash: str
+    train_images: int | None = None
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """The data that a model is built for, as far as models may know it.
 
@@ -56,6 +71,7 @@ class DataSpec:
             Raises ValueError if there are not enough. None for unlabelled data.
         to_unit: maps samples in the data's own units, (B, *shape), to those of models; None where
             both are the same.
+        identity: which data it is; None where that is not known or does not matter.
     """
 
     shape: tuple[int, ...]
@@ -64,6 +80,7 @@ class DataSpec:
     held_out_size: int
     labelled: Labelled | None = None
     to_unit: Callable[[Tensor], Tensor] | None = None
+    identity: DataIdentity | None = None
 
     def require_labels(self, what: str) -> None:
         """Raise LabelsError if there are no labels and `what`, named in the message, needs them."""

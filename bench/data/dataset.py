@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.data.pixels import from_uint8, to_uint8
-from models.base import Batch, DataSpec
+from models.base import Batch, DataIdentity, DataSpec
 
 
 def hold_out(names: Sequence[str], labels: Sequence[int] | None, count: int) -> np.ndarray:
@@ -175,7 +175,16 @@ class Dataset:
         if self.num_classes and self.train.labels is not None:
             labelled = partial(_labelled, self.train, self.trained_on, self.num_classes)
         to_unit = None if self.scale is None else partial(_to_unit, self.scale)
-        return DataSpec(self.shape, self.num_classes, held_out, len(images), labelled, to_unit)
+        seen = None if self.few is None else len(self.few)
+        return DataSpec(
+            self.shape,
+            self.num_classes,
+            held_out,
+            len(images),
+            labelled,
+            to_unit,
+            DataIdentity(self.name, self.hash, seen),
+        )
 
 
 def _to_unit(scale: Scale, signals: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ def held_out_scores(
     device = model.progress.device
     generator = torch.Generator(device).manual_seed(seed)
     parts: dict[str, list[Tensor]] = {}
-    for batch in _batches(dataset.test, MOST_SAMPLES, batch_size, device):
+    chosen = _evenly_spaced(np.arange(len(dataset.test)), MOST_SAMPLES)
+    for batch in _batches(dataset.test, chosen, batch_size, device):
         size = len(batch.x)
         with autocast(device, precision):
             scores = model.held_out_scores(batch, generator)
@@ -70,7 +71,8 @@ def discriminator_gap(
 
     Args:
         model: any model.
-        dataset: of its splits as many evenly spaced samples are used, at most `MOST_SAMPLES`.
+        dataset: equally many evenly spaced samples are used of the training images that the model
+            was trained on and of the test split, at most `MOST_SAMPLES`.
         batch_size: samples per batch.
         precision: "fp32" or "bf16".
 
@@ -79,11 +81,12 @@ def discriminator_gap(
         discriminator of data.
     """
     device = model.progress.device
-    most = min(MOST_SAMPLES, len(dataset.train), len(dataset.test))
+    trained_on, held_out = dataset.trained_on, np.arange(len(dataset.test))
+    most = min(MOST_SAMPLES, len(trained_on), len(held_out))
     means = []
-    for split in (dataset.train, dataset.test):
+    for split, indices in ((dataset.train, trained_on), (dataset.test, held_out)):
         parts: list[Tensor] = []
-        for batch in _batches(split, most, batch_size, device):
+        for batch in _batches(split, _evenly_spaced(indices, most), batch_size, device):
             with autocast(device, precision):
                 logits = model.real_logits(batch)
             if logits is None:
@@ -93,11 +96,17 @@ def discriminator_gap(
     return {"discriminator_gap": means[0] - means[1]}
 
 
-def _batches(split: Split, most: int, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """Evenly spaced samples of a split, at most the given number, with their labels."""
-    size = min(len(split), most)
-    chosen = np.linspace(0, len(split) - 1, size).round().astype(np.int64)  # (size,)
-    for first in range(0, size, batch_size):
+def _evenly_spaced(indices: np.ndarray, most: int) -> np.ndarray:
+    """Evenly spaced ones of the given indices, at most the given number, (n,) int64."""
+    size = min(len(indices), most)
+    return indices[np.linspace(0, len(indices) - 1, size).round().astype(np.int64)]
+
+
+def _batches(
+    split: Split, chosen: np.ndarray, batch_size: int, device: torch.device
+) -> Iterator[Batch]:
+    """The chosen samples of a split with their labels, in batches; chosen is (n,) int64."""
+    for first in range(0, len(chosen), batch_size):
         indices = chosen[first : first + batch_size]  # (B,)
         x = gather(split.images, indices).to(device)  # (B, *shape)
         y = None if split.labels is None else torch.from_numpy(split.labels[indices]).to(device)
@@ -173,7 +182,8 @@ def _curves(
 ) -> list[tuple[str, float, float, float, int]]:
     """Means and standard errors of the model's curves over evenly spaced held-out samples."""
     device = model.progress.device
-    (batch,) = _batches(dataset.test, samples, samples, device)
+    chosen = _evenly_spaced(np.arange(len(dataset.test)), samples)
+    (batch,) = _batches(dataset.test, chosen, samples, device)
     size = len(batch.x)
     with autocast(device, precision):
         found = model.held_out_curves(batch, torch.Generator(device).manual_seed(seed))

@@ -1,7 +1,7 @@
 """Rebuilding the model of a recorded run, with the weights that were scored."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from bench.build import build_dataset, build_model, build_options, plain
+from bench.columns import ALL_IMAGES
 from bench.config import Settings, read_settings
 from bench.data.dataset import Scale
 from bench.errors import RunInUseError, type_errors_name
@@ -25,7 +26,7 @@ from bench.runtime.device import choose_device, set_threads
 from bench.runtime.distributed import World
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.training import checkpoint
-from models.base import DataSpec, GenerativeModel
+from models.base import DataIdentity, DataSpec, GenerativeModel
 
 MAX_GENERATIONS = 3
 """Maximum depth of runs whose models contain models of other runs."""
@@ -109,7 +110,7 @@ def trained_or(
 
     Returns:
         The builder. It raises the errors of `rebuild`, and ValueError if the run is being trained,
-        has not finished or has data of another shape.
+        has not finished or was trained on other data.
     """
     if run is None:
         return build
@@ -117,7 +118,7 @@ def trained_or(
     def load(data: DataSpec) -> GenerativeModel:
         cfg = _recorded(Path(run))
         try:
-            _check_finished(Path(run), data.shape)
+            _check_part(Path(run), cfg, data)
             with type_errors_name(f"{run}: model.build"):
                 model = instantiate(cfg.model.build, _convert_="all")(data)
             _load_evaluated(model, Path(run))
@@ -132,16 +133,41 @@ def trained_or(
     return load
 
 
-def _check_finished(run: Path, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless the run has finished and its data has this shape."""
+def _check_part(run: Path, cfg: DictConfig, data: DataSpec) -> None:
+    """Raise ValueError unless the run has finished and was trained on this data."""
     with RunDirectory(run, reading=True) as records:
         status, rows = read_status(run), records.eval_rows()
     if status is None or status.status != "finished":
         raise ValueError(f"{run} has not finished: run its command again, or name another run")
-    wanted = "x".join(map(str, shape))
+    wanted = "x".join(map(str, data.shape))
     if others := {row["image_shape"] for row in rows} - {wanted}:  # a U-Net's weights fit any size
         raise ValueError(
             f"{run} was made with data of shape {min(others)}, not {wanted}: name one on this data"
+        )
+    if data.identity is not None:
+        _check_identity(run, cfg, rows, data.identity)
+
+
+def _check_identity(
+    run: Path, cfg: DictConfig, rows: Sequence[Mapping[str, str]], data: DataIdentity
+) -> None:
+    """Raise ValueError unless the run was trained on these images of this data."""
+    if str(cfg.data_hash) != data.hash:
+        theirs = OmegaConf.select(cfg, "dataset.name") or "data"
+        raise ValueError(
+            f"{run} was trained on other data: its dataset.name={theirs} had the hash "
+            f"{cfg.data_hash}, and dataset.name={data.name} has the hash {data.hash}: name a run "
+            "on this data, or choose the data of that run"
+        )
+    recorded = {row.get("train_images") or ALL_IMAGES for row in rows}
+    ours = ALL_IMAGES if data.train_images is None else str(data.train_images)
+    if others := recorded - {ours}:
+        theirs, given = (
+            "null" if number == ALL_IMAGES else number for number in (min(others), ours)
+        )
+        raise ValueError(
+            f"{run} was trained with dataset.train_images={theirs}, and here it is {given}: set "
+            f"dataset.train_images={theirs}, or name a run with {given}"
         )
 
 

@@ -205,19 +205,28 @@ class Trainer:
         self._flops.enter(kind, self.spent.step, progress)
         shown: dict[int, Batch] = {}
         for phase in (phase for phase in active if self.spent.step % phase.every == 0):
-            self._freeze_all_but(phase)
-            self._set_learning_rate(phase, progress)
-            for update in range(phase.repeats):
-                if update not in shown:
-                    k = self.spent.step * self._updates_per_step + update
-                    shown[update] = self.batch(k)
-                self._update(phase, shown[update])
+            self.train_phase(phase, shown)
         self.spent.step += 1
         self.spent.images += self.recipe.batch_size * active[0].repeats
         if self.budget.flops is not None:
             self.spent.flops = self._flops.total(self.spent.step)
         if self.ema is not None:
             self.ema.update(self.spent.step)
+
+    def train_phase(self, phase: Phase, shown: dict[int, Batch]) -> None:
+        """One phase's part of a step.
+
+        Args:
+            phase: updates its own module, all else is frozen.
+            shown: batches of the step by number of the update; those that are missing are added.
+        """
+        self._freeze_all_but(phase)
+        self._set_learning_rate(phase, self.progress)
+        for update in range(phase.repeats):
+            if update not in shown:
+                k = self.spent.step * self._updates_per_step + update
+                shown[update] = self.batch(k)
+            self._update(phase, shown[update])
 
     def _set_learning_rate(self, phase: Phase, progress: float) -> None:
         """The optimizer's learning rate × schedule, a function of progress, × warm-up."""

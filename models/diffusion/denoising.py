@@ -22,7 +22,7 @@ SHARES = tuple(k / 10 for k in range(11))
 """Where along the noise levels errors are measured, from the least noise (0) to the most (1)."""
 
 STRENGTHS = (0.1, 0.5, 1.0)
-"""Of edits: shares of a sampler's steps, rounded to whole ones."""
+"""Of edits: shares of a sampler's steps, of which `edit_steps` makes whole steps."""
 
 STATES = 10
 """Most states of a trajectory."""
@@ -316,8 +316,7 @@ class DenoisingModel(GenerativeModel):
         """
         if not 0 < strength <= 1:
             raise ValueError(f"strength of an edit must be in (0, 1], got {strength}")
-        steps = max(1, round(strength * self._spec(name).steps))
-        return self.refine(x, name, steps, generator, y)
+        return self.refine(x, name, edit_steps(strength, self._spec(name).steps), generator, y)
 
     def _spec(self, name: str) -> SamplerSpec:
         """What a sampler's name says; ValueError if it is guided and the model knows no classes."""
@@ -382,7 +381,8 @@ class DenoisingModel(GenerativeModel):
         Returns:
             "x0_error", the mean squared error of the predicted clean sample against the share of
             the noise levels; "edit_distance", the root mean square distance of an edit by the
-            cheapest sampler (SDEdit) from its input against the strength. Each value is (B,).
+            cheapest sampler (SDEdit) from its input against the share of the sampler's steps that
+            the edit takes, near `STRENGTHS`, each once. Each value is (B,).
         """
         x, y = batch.x, batch.y if self.num_classes else None
         errors = []
@@ -392,11 +392,21 @@ class DenoisingModel(GenerativeModel):
             x_0 = self.predict(level.alpha * x + level.sigma * noise, time, y).x_0
             errors.append((level.share, (x_0 - x).square().flatten(1).mean(1)))
         name = min(self.specs, key=lambda name: self.specs[name].evaluations())
-        edits = []
-        for strength in STRENGTHS:
-            edited = self.edit(x, name, strength, generator, y)
-            edits.append((strength, (edited - x).square().flatten(1).mean(1).sqrt()))
+        edits, most = [], self.specs[name].steps
+        for steps in dict.fromkeys(edit_steps(strength, most) for strength in STRENGTHS):
+            edited = self.refine(x, name, steps, generator, y)
+            edits.append((steps / most, (edited - x).square().flatten(1).mean(1).sqrt()))
         return {"x0_error": errors, "edit_distance": edits}
+
+
+def edit_steps(strength: float, steps: int) -> int:
+    """The whole number of steps nearest to a share of a sampler's steps, at least one.
+
+    Args:
+        strength: the share, in (0, 1].
+        steps: of the sampler.
+    """
+    return max(1, round(strength * steps))
 
 
 def _watched(denoiser: Denoiser, on_state: OnState | None) -> Denoiser:

@@ -160,14 +160,16 @@ class GAN(GenerativeModel):
         }
 
     def penalty_loss(self, penalty: Regulariser, batch: Batch) -> dict[str, Tensor]:
-        """A lazy penalty on batch.x and as many new fakes, times its interval.
+        """A lazy penalty on batch.x and, if it uses them, as many new fakes, times its interval.
 
         Returns:
             "loss", 0-dim.
         """
         real, y = self.real(batch), batch.y
-        with torch.no_grad():
-            fake = self.fake(self.latents(real), y)  # (B, *data_shape)
+        fake = real[:0]
+        if penalty.uses_fakes:
+            with torch.no_grad():
+                fake = self.fake(self.latents(real), y)  # (B, *data_shape)
         return {"loss": penalty.interval * penalty(lambda x: self.critic(x, y), real, fake)}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ every k-th step, with k times its weight.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +17,14 @@ Critic = Callable[[Tensor], Tensor]
 
 
 class Regulariser(Protocol):
-    """A penalty on the discriminator, 0-dim float32, that is added to its loss."""
+    """A penalty on the discriminator, 0-dim float32, that is added to its loss.
+
+    Attributes:
+        uses_fakes: whether it depends on the fake samples. For one that does not, a phase of its
+            own generates none.
+    """
+
+    uses_fakes: ClassVar[bool]
 
     @property
     def name(self) -> str:
@@ -30,7 +37,10 @@ class Regulariser(Protocol):
         ...
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        """The weighted penalty for real and fake samples, each (B, *shape)."""
+        """The weighted penalty for real and fake samples, each (B, *shape).
+
+        Fake samples may be missing, (0, *shape), if they are not used.
+        """
         ...
 
 
@@ -51,6 +61,7 @@ class GradientPenalty:
     name: str = "gradient_penalty"
     target: float = 1.0
     interval: int = 1
+    uses_fakes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check(self.weight, self.interval)
@@ -77,6 +88,7 @@ class R1:
     weight: float = 10.0
     name: str = "r1"
     interval: int = 1
+    uses_fakes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check(self.weight, self.interval)
@@ -96,6 +108,7 @@ class R2(R1):
     """
 
     name: str = "r2"
+    uses_fakes: ClassVar[bool] = True
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty; real samples are not used."""

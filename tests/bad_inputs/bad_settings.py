@@ -9,6 +9,8 @@ from bad_case import Case, nothing
 from bad_files import Prepare, file, folder, pngs, trapped_weights
 
 import bench
+from bench.runs.directory import RunDirectory, Status
+from bench.schema import eval_columns
 
 MNIST_CLASSIFIER = Path(bench.__file__).parent / "evaluation/extractors/weights/mnist.safetensors"
 NO_DATA = "dataset.path=nowhere"
@@ -635,6 +637,72 @@ TRAINING = (
     ),
 )
 
+DIGITS = "47cf09e6d70eaea3"
+"""Hash of the data set digits."""
+
+
+def _recorded(run: Path, dataset: str, data_hash: str, train_images: str) -> None:
+    """A finished run of stored samples on some data of digits' shape."""
+    build = {"_target_": "models.stored.RealData", "_partial_": True}
+    model = {"name": "real", "build": build}
+    row = {"checkpoint": 1, "sampler": "held-out", "weights": "raw", "image_shape": "1x8x8"}
+    with RunDirectory(run) as records:
+        records.write_config({"model": model, "dataset": {"name": dataset}, "data_hash": data_hash})
+        records.append_eval([row | {"train_images": train_images}], eval_columns(("domain",)))
+        records.write_status(Status("finished", step=1))
+
+
+def _run_on(dataset: str, data_hash: str, train_images: str = "all") -> Prepare:
+    """A run on this data, and one on all images of digits."""
+
+    def prepare(root: Path) -> None:
+        _recorded(root / "other", dataset, data_hash, train_images)
+        _recorded(root / "digits", "digits", DIGITS, "all")
+
+    return prepare
+
+
+_PARTS = {
+    "`model.teacher_run` of `one_step`": (
+        "model=one_step_small",
+        "model.teacher_run={folder}/other",
+    ),
+    "`model.draft_run` of `hybrid`": (
+        "model=hybrid_small",
+        "model.draft_run={folder}/other",
+        "model.refine_run={folder}/digits",
+    ),
+    "`model.refine_run` of `hybrid`": (
+        "model=hybrid_small",
+        "model.draft_run={folder}/digits",
+        "model.refine_run={folder}/other",
+    ),
+}
+
+OTHER_RUNS = (
+    *(
+        Case(
+            f"{what}: a run on other data",
+            "<folder>/other was trained on other data: its dataset.name=faces had the hash "
+            f"0123456789abcdef, and dataset.name=digits has the hash {DIGITS}: name a run on this "
+            "data, or choose the data of that run",
+            arguments,
+            prepare=_run_on("faces", "0123456789abcdef"),
+        )
+        for what, arguments in _PARTS.items()
+    ),
+    *(
+        Case(
+            f"{what}: a run on a part of the training images",
+            "<folder>/other was trained with dataset.train_images=100, and here it is null: set "
+            "dataset.train_images=100, or name a run with null",
+            arguments,
+            prepare=_run_on("digits", DIGITS, train_images="100"),
+        )
+        for what, arguments in _PARTS.items()
+    ),
+)
+
 MACHINE = (
     setting("precision must be auto, fp32 or bf16, got 'fp8'", "precision=fp8"),
     setting("device=cuda, but torch sees no CUDA device: use device=cpu", "device=cuda"),
@@ -882,5 +950,6 @@ AREAS = {
     "Evaluator": EVALUATOR,
     "Extractors": EXTRACTORS,
     "Model and training": TRAINING,
+    "Runs within models": OTHER_RUNS,
     "Machine": MACHINE,
 }

@@ -1,6 +1,7 @@
 """Estimates against work whose time is known: models that sleep."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from bench.estimate import (
 from bench.evaluation.evaluator import EvaluatorOptions
 from bench.evaluation.extractors.base import IdentityExtractor
 from bench.training.trainer import Trainer
-from models.base import Batch, Sampler
+from models.base import Batch, Phase, Sampler
 
 CPU = torch.device("cpu")
 
@@ -47,6 +48,24 @@ class Growing(Two):
     def first_loss(self, batch: Batch) -> dict[str, Tensor]:
         time.sleep(0.01 + 0.04 * self.progress.item())
         return super().first_loss(batch)
+
+
+class Lazily(Two):
+    """Its steps take 10 ms, and two phases beside take 10 ms each on average over their steps."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        def sleep(seconds: float, batch: Batch) -> dict[str, Tensor]:
+            time.sleep(seconds)
+            return super(Lazily, self).first_loss(batch)
+
+        return (
+            Phase("first", self.first, partial(sleep, 0.01)),
+            *(
+                Phase(name, self.first, partial(sleep, 0.01 * every), every=every)
+                for name, every in (("often", 4), ("rarely", 16))
+            ),
+        )
 
 
 class Slow(nn.Module):
@@ -88,6 +107,11 @@ def test_a_budget_in_images_is_timed_along_the_whole_of_it(tmp_path: Path, data)
     assert training_seconds(trainer, data) == about(300)
     both = make(tmp_path, Growing(), Budget(images=80_000, seconds=20))
     assert training_seconds(both, data) == 20  # what is reached first
+
+
+def test_phases_of_every_kth_step_take_their_share_of_a_step(tmp_path: Path, data) -> None:
+    trainer = make(tmp_path, Lazily(), Budget(images=80_000))  # 10,000 steps of 30 ms on average
+    assert training_seconds(trainer, data) == about(300)
 
 
 def test_timing_leaves_the_trainer_as_it_was(tmp_path: Path, data) -> None:

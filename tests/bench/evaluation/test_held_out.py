@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from bench.data.dataset import Dataset, Split
+from bench.data.dataset import Dataset, Split, few_images
 from bench.evaluation import held_out
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
 from bench.evaluation.extractors.base import IdentityExtractor
@@ -245,6 +245,19 @@ def test_the_gap_is_the_difference_of_mean_logits_of_training_and_held_out_sampl
     assert found == {"discriminator_gap": pytest.approx(float(expected), abs=1e-6)}
     labels = torch.cat([batch.y for batch in model.batches if batch.y is not None])
     assert len(labels) == 46
+
+
+def test_the_gap_is_that_of_the_images_that_the_model_was_trained_on():
+    """Of 40 training images 7 are seen in training: the other 33 are as new as held-out ones."""
+    dataset, model = few_images(data(), 7), Judges()
+    assert dataset.few is not None
+    found = discriminator_gap(model, dataset, batch_size=4, precision="fp32")
+    held = np.linspace(0, 22, 7).round().astype(int)
+    seen, new = dataset.train.images[dataset.few, 0], dataset.test.images[held, 0]
+    assert found == {"discriminator_gap": pytest.approx(float(seen.mean() - new.mean()), abs=1e-6)}
+    judged = torch.cat([batch.x for batch in model.batches])
+    assert torch.equal(judged[:7], torch.from_numpy(dataset.train.images[dataset.few]))
+    assert len(judged) == 14
 
 
 def test_a_model_without_a_discriminator_has_no_gap():

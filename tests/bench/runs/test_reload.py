@@ -1,6 +1,7 @@
 """Recorded models as parts of other models: their weights, and unusable runs."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from PIL import Image
 from bench.config import Budget, LoggerSettings, TrainerSettings
 from bench.data import sources
 from bench.data.batches import BatchStream
-from bench.data.dataset import Dataset, Split
+from bench.data.dataset import Dataset, Split, few_images
 from bench.data.folder import load_folder
 from bench.errors import RunError, one_sentence
 from bench.runs.directory import RunDirectory, Status
@@ -100,9 +101,14 @@ def trained(
     return trainer
 
 
-def finish(run: Path, status: Literal["running", "finished", "failed"] = "finished") -> None:
+def finish(
+    run: Path,
+    status: Literal["running", "finished", "failed"] = "finished",
+    train_images: str = "all",
+) -> None:
     """Record an evaluation and how the run ended."""
     row = {"checkpoint": 1, "sampler": "any", "weights": "raw", "image_shape": "1x8x8"}
+    row["train_images"] = train_images
     with RunDirectory(run) as records:
         records.append_eval([row], eval_columns(("domain",)))
         records.write_status(Status(status, step=2))
@@ -393,6 +399,40 @@ def test_a_run_on_data_of_another_shape_is_refused(tmp_path, build, dataset, sha
     assert refusal(tmp_path, dataset) == (
         f"{tmp_path} was made with data of shape 1x8x8, not {shape}: name one on this data"
     )
+
+
+@pytest.mark.parametrize("build", [GAN, DDPM], ids=["gan", "ddpm"])
+def test_a_run_on_other_data_of_equal_shape_is_refused(tmp_path, build):
+    trained(tmp_path, build, ema=0.9)
+    other = replace(data(), name="others", hash="1" * 16)
+    assert refusal(tmp_path, other) == (
+        f"{tmp_path} was trained on other data: its dataset.name=data had the hash {'0' * 16}, and "
+        f"dataset.name=others has the hash {'1' * 16}: name a run on this data, or choose the data "
+        "of that run"
+    )
+
+
+@pytest.mark.parametrize(
+    ("recorded", "here", "said"),
+    [
+        ("16", None, "=16, and here it is null: set dataset.train_images=16, or name a run with"),
+        ("16", 20, "=16, and here it is 20: set dataset.train_images=16, or name a run with 20"),
+        ("all", 16, "=null, and here it is 16: set dataset.train_images=null, or name a run with"),
+        ("", 16, "=null, and here it is 16: set dataset.train_images=null, or name a run with 16"),
+    ],
+    ids=["fewer", "other", "all", "before"],
+)
+def test_a_run_on_another_part_of_the_data_is_refused(tmp_path, recorded, here, said):
+    finish(configured(tmp_path, REAL), train_images=recorded)
+    assert refusal(tmp_path, few_images(data(), here)).startswith(
+        f"{tmp_path} was trained with dataset.train_images{said}"
+    )
+
+
+@pytest.mark.parametrize(("recorded", "here"), [("16", 16), ("all", None), ("all", 32)])
+def test_a_run_on_equally_many_images_is_taken(tmp_path, recorded, here):
+    finish(configured(tmp_path, REAL), train_images=recorded)
+    assert trained_or(never, str(tmp_path))(few_images(data(), here).spec()).trained
 
 
 def test_checkpoints_that_are_all_damaged_are_refused(tmp_path):

@@ -4,6 +4,8 @@ import pytest
 import torch
 from known_diffusion import NETWORK, exact, recorded, seeded, spec
 
+from models.base import Batch
+from models.diffusion.denoising import STRENGTHS
 from models.diffusion.edm import EDM
 
 
@@ -45,6 +47,32 @@ def test_an_edit_of_full_strength_takes_every_step_and_the_weakest_one():
         model.network.calls.clear()
         model.edit(torch.zeros(1, 2), "dpmpp-10", strength, seeded())
         assert len(model.network.calls) == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("ddim-1", [1]),
+        ("ddim-2", [1, 2]),
+        ("ddim-3", [1, 2, 3]),
+        ("heun-5", [1, 2, 5]),
+        ("dpmpp-10", [1, 5, 10]),
+        ("ddim-50", [5, 25, 50]),
+    ],
+)
+def test_distances_are_recorded_at_the_shares_of_steps_that_edits_take_each_once(name, steps):
+    model = recorded(samplers=[name])
+    curve = model.held_out_curves(Batch(torch.zeros(2, 2)), seeded())["edit_distance"]
+    most = steps[-1]
+    assert [share for share, _ in curve] == [taken / most for taken in steps]
+    if most >= 10:
+        assert tuple(share for share, _ in curve) == STRENGTHS
+    generator = seeded()
+    for _ in model.noise_levels():
+        torch.randn(2, 2, generator=generator)
+    for taken, (_, distances) in zip(steps, curve, strict=True):
+        wanted = model.refine(torch.zeros(2, 2), name, taken, generator)
+        assert torch.equal(distances, wanted.square().mean(1).sqrt())
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.1, 1.1, float("nan")])

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.cost.measure import step_flops
+from bench.cost.network_calls import flop_counter
 from models.base import Batch, DataSpec
 from models.gan.gan import GAN
 from models.gan.networks.dcgan import Discriminator, Generator
@@ -278,3 +280,30 @@ def test_a_lazy_penalty_is_a_phase_by_the_discriminators_optimizer():
     values = gan.discriminator_loss(Batch(torch.rand(4, 1, 16, 16)))
     assert "r2" in values
     assert "r1" not in values
+
+
+@pytest.mark.parametrize(
+    ("penalty", "passes"),
+    [(R1(interval=16), 0), (R2(interval=16), 1), (GradientPenalty(interval=16), 1)],
+    ids=["r1", "r2", "gradient penalty"],
+)
+def test_a_lazy_penalty_generates_fakes_only_if_it_uses_them(penalty, passes):
+    gan = gan_with("none", penalty)
+    calls = []
+    gan.generator.register_forward_hook(lambda *_: calls.append(1))
+    batch = Batch(torch.rand(4, 1, 16, 16))
+    loss = gan.penalty_loss(penalty, batch)["loss"]
+    assert len(calls) == passes
+    if not passes:
+        torch.testing.assert_close(
+            loss, 16 * penalty(lambda x: gan.critic(x, None), batch.x, batch.x)
+        )
+
+
+def test_the_flops_of_a_step_have_no_generator_in_a_penalty_that_uses_no_fakes():
+    batch = Batch(torch.rand(4, 1, 16, 16))
+    with_flops = {kind: step_flops(gan_with("none", kind(interval=2)), batch) for kind in (R1, R2)}
+    generator = gan_with("none").generator.eval()
+    with flop_counter() as counter, torch.no_grad():
+        generator(torch.zeros(4, 6))
+    assert with_flops[R2] - with_flops[R1] == counter.get_total_flops() / 2
