@@ -401,7 +401,7 @@ MODEL_PREFIX = re.compile(r"[+~]*model[.]")
 SAMPLERS_KEY = re.compile(r"[+~]*model[.]([a-z_]+[.])*(samplers?|steps)=")
 """An override that changes how the model is sampled, not what it is."""
 
-OTHER_RUNS = ("draft_run=", "refine_run=")
+OTHER_RUNS = ("draft_run=", "refine_run=", "teacher_run=")
 """Overrides that name another run, which differs between seeds."""
 
 INTERPOLATION = re.compile(r"\$\\?\{")
