@@ -55,10 +55,10 @@ def log_likelihood(
     """Log-density of samples, without bias by the estimate of the divergence.
 
     The classical Runge-Kutta method in steps that shorten geometrically towards the data, where
-    velocities change within the width of a mode: see `times`. The divergence is Hutchinson's estimate by one random vector
-    of signs a sample (Hutchinson 1990), the same at every time as in FFJORD (Grathwohl et al. 2019,
-    Sec. 3.1). No gradient passes through it; inference mode, in which nothing can be
-    differentiated, must be off.
+    velocities change within the width of a mode: see `times`. The divergence is Hutchinson's
+    estimate by one random vector of signs a sample (Hutchinson 1990), the same at every time as in
+    FFJORD (Grathwohl et al. 2019, Sec. 3.1). No gradient passes through it; inference mode, in
+    which nothing can be differentiated, must be off.
 
     Args:
         velocity: of the flow.
@@ -83,7 +83,7 @@ def log_likelihood(
 
 
 def times(steps: int) -> list[float]:
-    """Where the steps begin and end, from 0 to 1: evenly spaced in log(t + 1 / (exp(GROWTH) - 1))."""
+    """Where steps begin and end, from 0 to 1: each is exp(GROWTH / steps) times the one before."""
     return [math.expm1(GROWTH * k / steps) / math.expm1(GROWTH) for k in range(steps + 1)]
 
 
