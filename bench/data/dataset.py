@@ -107,7 +107,7 @@ class Scale:
         return (2 * (signals - low) / (high - low) - 1).astype(np.float32)
 
     def to_own(self, signals: np.ndarray) -> np.ndarray:
-        """The inverse of `to_unit`, (N, C, L) float64, which holds what is small beside its level."""
+        """The inverse of `to_unit`, (N, C, L) float64: levels can be large beside ranges."""
         low, high = self.low[:, None], self.high[:, None]
         return low + (signals.astype(np.float64) + 1) / 2 * (high - low)
 
