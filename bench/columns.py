@@ -269,9 +269,10 @@ COLUMNS = (
            meaning="Bits/dim bounds the negative log-likelihood of held-out images from above: "
                    "the sum of the information about the image at the last noise level (prior), "
                    "the divergences of the reverse steps (KL) and the last step to 8-bit values "
-                   "(reconstruction). Flows have no such parts: theirs is the likelihood by the "
-                   "probability flow of images with uniform noise of one 8-bit value, the trace "
-                   "estimated by one random vector per image (Hutchinson). It depends on the "
+                   "(reconstruction). Flows have no such parts: theirs is an estimate and no "
+                   "bound, the likelihood by the probability flow of images with uniform noise "
+                   "of one 8-bit value, the trace estimated by one random vector per image "
+                   "(Hutchinson) and the integral by a fixed number of steps. It depends on the "
                    "model, not on the sampler.",
            source="Ho et al. 2020, Eq. 5; their Sec. 3.3 for the last term. Flows: Song et al. "
                   "2021 (2011.13456), App. D.2; Theis et al. 2016, Sec. 3.1"),

@@ -138,7 +138,7 @@ def _generate(
 ) -> Iterator["np.ndarray"]:
     """Yield batches, `total` samples in all.
 
-    Images are (B, H, W, C) uint8, points (B, D) float32, signals (B, C, L) float32 in own units.
+    Images are (B, H, W, C) uint8, points (B, D) float32, signals (B, C, L) float64 in own units.
 
     Raises:
         ValueError: the sampler holds fewer samples, or they are not finite.

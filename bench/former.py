@@ -34,9 +34,10 @@ FORMER_DEFAULTS: Mapping[str, Any] = {
     "dataset.load.channels": 3,
     "dataset.flip": True,
     "dataset.load.flip": True,
+    "model.build.features.locations": 256,
 }
-"""Settings that had another default in earlier versions: the precision, and the data's for
-`dataset=folder`."""
+"""Settings that had another default in earlier versions: the precision, the data's for
+`dataset=folder`, and the locations of `model=drifting`."""
 
 
 class Changed(NamedTuple):

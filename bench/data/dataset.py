@@ -107,9 +107,9 @@ class Scale:
         return (2 * (signals - low) / (high - low) - 1).astype(np.float32)
 
     def to_own(self, signals: np.ndarray) -> np.ndarray:
-        """The inverse of `to_unit`, up to rounding, (N, C, L) float32."""
+        """The inverse of `to_unit`, (N, C, L) float64: levels can be large beside ranges."""
         low, high = self.low[:, None], self.high[:, None]
-        return (low + (signals.astype(np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+        return low + (signals.astype(np.float64) + 1) / 2 * (high - low)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,10 +307,11 @@ def gather(images: np.ndarray, indices: np.ndarray) -> Tensor:
 def to_float(pixels: np.ndarray) -> Tensor:
     """Convert a batch (B, C, H, W) uint8 to float32 in [-1, 1], contiguous in channels_last.
 
-    Points, (B, D) float32, and signals, (B, C, L) float32, are returned unchanged.
+    Points, (B, D) float32, and signals, (B, C, L) float32, or float64 in their own units, are
+    returned unchanged.
     """
     x = torch.from_numpy(pixels)
-    if x.dtype == torch.float32:
+    if x.is_floating_point():
         return x
     if x.ndim == 4:
         # Reordered while still one byte per value: four times less memory to move.

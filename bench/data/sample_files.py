@@ -29,8 +29,11 @@ MANIFEST = ".export.json"
 Hidden, so that tools that read folders of images ignore it.
 """
 
+_EXPORTED = (("uint8", 4), ("float32", 2), ("float64", 3), ("float32", 3))
+"""Types and ranks of exported arrays; earlier versions wrote signals as float32."""
+
 Batches = Iterable[np.ndarray]
-"""Samples in order: images (B, H, W, C) uint8, C = 1 or 3, or float32 points or signals."""
+"""Samples in order: images (B, H, W, C) uint8, C = 1 or 3, float32 points or float64 signals."""
 
 
 def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: bool) -> None:
@@ -121,7 +124,7 @@ def _is_export(path: Path) -> bool:
     try:
         if path.suffix.lower() == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)
-            return (array.dtype.name, array.ndim) in (("uint8", 4), ("float32", 2), ("float32", 3))
+            return (array.dtype.name, array.ndim) in _EXPORTED
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if path.suffix.lower() == ".npz":

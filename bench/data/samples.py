@@ -202,7 +202,7 @@ def _check_memory(path: Path | str, needed: int) -> None:
 
 
 def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
-    """Return images as (N, C, H, W) uint8, points and signals as float32.
+    """Return images as (N, C, H, W) uint8, points as float32, signals as float32 or float64.
 
     Raises:
         ValueError: the array has other values or another shape.
@@ -223,10 +223,11 @@ def _check(array: np.ndarray, shape: tuple[int, ...], path: str) -> np.ndarray:
         )
     if len(shape) == 3:
         return _channels_first(array, shape)
-    points = array.astype(np.float32)
-    if not np.isfinite(points).all():
+    wide = len(shape) == 2 and array.dtype.itemsize > 4  # scaled before they are rounded
+    values = array.astype(np.float64 if wide else np.float32)
+    if not np.isfinite(values).all():
         raise ValueError(f"{where} holds {kind_of(shape)} that are not finite: remove them")
-    return points
+    return values
 
 
 def _is_shaped(array: np.ndarray, shape: tuple[int, ...]) -> bool:

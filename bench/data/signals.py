@@ -185,7 +185,7 @@ def _dataset(
         where: where one's own signals come from; empty for a published set.
 
     Raises:
-        ValueError: a channel is constant in the training part.
+        ValueError: a channel is constant in the training part, or its values are too far apart.
     """
     names = [f"{prefix}-{index}" for index in range(len(x))]
     mask = hold_out(names, None if labels is None else labels.tolist(), held_out)
@@ -195,6 +195,7 @@ def _dataset(
             f"{where or name} has {len(constant)} constant channels, first: {constant[0]}, which "
             f"is {scale.low[constant[0]]:g} in every signal: leave them out"
         )
+    _check_range(x, scale, where or name)
     parts = []
     for chosen in (~mask, mask):
         signals = scale.to_unit(x[chosen])
@@ -213,6 +214,23 @@ def _dataset(
         scale=scale,
         own=bool(where),
     )
+
+
+def _check_range(x: np.ndarray, scale: Scale, where: str) -> None:
+    """Raise ValueError if signals of a channel are not finite once they are scaled.
+
+    Held-out signals, too: they may lie far beyond the range of the training part.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(scale.to_unit(x)).all(axis=(0, 2))  # (C,)
+    if not finite.all():
+        first = np.flatnonzero(~finite)[0]
+        low, high = x[:, first].min(), x[:, first].max()
+        raise ValueError(
+            f"{where} has {(~finite).sum()} channels that cannot be scaled to [-1, 1] in finite "
+            f"numbers, first: {first}, whose values are from {low:g} to {high:g}: scale the "
+            "signals or leave out those that are far off"
+        )
 
 
 def _check_flip(name: str, flip: bool) -> None:
@@ -282,13 +300,15 @@ def _checked_signals(x: np.ndarray, where: str) -> np.ndarray:
             f"{where} holds signals of shape {x.shape[1:]}: give at least one channel and "
             f"{MIN_LENGTH} values in each"
         )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float64)
     gaps = ~np.isfinite(x).all(axis=(1, 2))
     if gaps.any():
         raise ValueError(
             f"{where} has {gaps.sum()} of {len(x)} signals with gaps (NaN or infinite values), "
             f"first: {np.flatnonzero(gaps)[0]}: fill them or leave these signals out"
         )
-    return x.astype(np.float64)
+    return x
 
 
 def _classes(

@@ -36,12 +36,22 @@ class GeometricAugmentation:
             raise ValueError(f"probability of an augmentation must be in [0, 1], got {probability}")
         self.probability = probability
 
-    def require(self, data_shape: tuple[int, ...]) -> None:
-        """Raise ShapeError if samples of this shape are no images."""
+    def require(self, data_shape: tuple[int, ...], *, clip: bool = True) -> None:
+        """Raise ShapeError if samples of this shape are no images, ValueError if they are latents.
+
+        Args:
+            data_shape: shape of one sample.
+            clip: whether samples lie in [-1, 1], as those of latents do not.
+        """
         if len(data_shape) != 3:
             raise ShapeError(
                 "data_shape must be (C, H, W) for an augmentation, which transforms images, got "
                 f"{tuple(data_shape)}: leave model.build.augmentation out"
+            )
+        if not clip:
+            raise ValueError(
+                "augmentation transforms images in [-1, 1]: it needs clip=true, and latents have "
+                "none"
             )
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:

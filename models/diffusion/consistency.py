@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
-from models.diffusion.denoising import OnState, shown_states
+from models.diffusion.augmentation import GeometricAugmentation
+from models.diffusion.denoising import OnState, built, shown_states
 from models.diffusion.edm import TIME_SCALE
 
 HUBER = 0.00054
@@ -119,15 +120,20 @@ class ConsistencyFunction(GenerativeModel):
         Returns:
             "loss", and "steps", the number of discretisation steps; 0-dim.
         """
-        x_0 = batch.x
+        return self._neighbours_loss(batch.x, self.predict)
+
+    def _neighbours_loss(
+        self, x_0: Tensor, f: Callable[[Tensor, Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        """`consistency_loss` of clean samples, (B, *shape), for f as `predict` describes it."""
         steps = discretisation_steps(self.progress, self.steps)
         lower, upper = self.neighbours(steps, len(x_0))  # each (B,)
         noise = torch.randn_like(x_0)
         with torch.no_grad():
             nearer = self.closer(x_0, noise, upper, lower)
             with _repeated_randomness(x_0):
-                target = self.predict(nearer, lower)
-        student = self.predict(x_0 + _per_sample(upper, x_0) * noise, upper)
+                target = f(nearer, lower)
+        student = f(x_0 + _per_sample(upper, x_0) * noise, upper)
         distances = pseudo_huber(student, target, self.huber)  # (B,)
         loss = (distances / (upper - lower)).mean()
         return {"loss": loss, "steps": steps.float()}
@@ -223,13 +229,15 @@ class ConsistencyModel(ConsistencyFunction):
         log_normal: Sequence[float] = (-1.1, 2.0),
         levels: Sequence[float] = (0.002, 80.0, 7.0),
         huber: float = HUBER,
+        augmentation: GeometricAugmentation | None = None,
     ) -> None:
         """Build the network; see `ConsistencyFunction` for the settings that are not listed.
 
         Args:
             data: the data to model.
             network: builds F from the shape of one sample; it maps scaled samples (B, *shape) and
-                the noise level's code (B,) to (B, *shape).
+                the noise level's code (B,) to (B, *shape). With an augmentation it is called with
+                `augment_dim`, the number of its parameters.
             samplers: their names.
             between: noise levels between the steps of samplers.
             steps: of the discretisation.
@@ -237,9 +245,11 @@ class ConsistencyModel(ConsistencyFunction):
             log_normal: mean and standard deviation of ln(sigma) in training.
             levels: sigma_min, sigma_max and rho.
             huber: of the loss.
+            augmentation: of training images; None for none.
 
         Raises:
-            ValueError: a number is out of its range, or a sampler's name does not fit.
+            ValueError: a number is out of its range, a sampler's name does not fit, or the data is
+                no images for an augmentation or the network cannot be told of it.
         """
         (p_mean, p_std), (low, high, rho) = log_normal, levels
         super().__init__(
@@ -253,8 +263,12 @@ class ConsistencyModel(ConsistencyFunction):
         )
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"sigma_data must be positive and finite, got {sigma_data}")
+        if augmentation is not None:
+            augmentation.require(self.data_shape)
         self.sigma_data = sigma_data
-        self.network = network(self.data_shape)
+        self.augmentation = augmentation
+        options = {} if augmentation is None else {"augment_dim": augmentation.size}
+        self.network = built(network, self.data_shape, options)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -266,12 +280,23 @@ class ConsistencyModel(ConsistencyFunction):
         """F."""
         return self.network
 
-    def predict(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """f(x; sigma) = c_skip x + c_out F(c_in x; sigma); see `ConsistencyFunction.predict`."""
+    def consistency_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """That of `ConsistencyFunction`; student and teacher are told of an augmentation."""
+        if self.augmentation is None:
+            return super().consistency_loss(batch)
+        x_0, augmented = self.augmentation(batch.x)
+        return self._neighbours_loss(x_0, partial(self.predict, augmented=augmented))
+
+    def predict(self, x: Tensor, sigma: Tensor, augmented: Tensor | None = None) -> Tensor:
+        """f(x; sigma) = c_skip x + c_out F(c_in x; sigma); see `ConsistencyFunction.predict`.
+
+        The parameters of an augmentation, (B, P), are given in training.
+        """
+        told = {} if augmented is None else {"augmented": augmented}
         c_skip, c_out, c_in = (
             _per_sample(c, x) for c in coefficients(sigma, self.sigma_data, self.levels[0])
         )
-        output = self.network(c_in * x, TIME_SCALE * sigma.log()).float()
+        output = self.network(c_in * x, TIME_SCALE * sigma.log(), **told).float()
         return c_skip * x + c_out * output
 
     def closer(self, x_0: Tensor, noise: Tensor, upper: Tensor, lower: Tensor) -> Tensor:

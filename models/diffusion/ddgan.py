@@ -6,6 +6,8 @@ have several modes; a discriminator tells x_{t-1} from a diffused real image.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from models.diffusion.schedules import (
     posterior_mean_coefficients,
     posterior_variances,
 )
+from models.gan.augmentation import Augmentation, alike
 from models.gan.networks.dcgan import halvings
 from models.gan.objectives import Objective
 from models.gan.regularisers import Regulariser
@@ -45,6 +48,7 @@ class DDGAN(GenerativeModel):
         betas: Tensor,
         latent_dim: int = 100,
         regularisers: Sequence[Regulariser] = (),
+        augmentation: Augmentation | None = None,
     ) -> None:
         """Build the networks and the schedule.
 
@@ -58,11 +62,18 @@ class DDGAN(GenerativeModel):
             latent_dim: length of z ~ N(0, I), sampled anew at every step.
             regularisers: penalties of the discriminator as a function of x_prev alone; their
                 interval is 1.
+            augmentation: of the pairs that the discriminator sees, x_{t-1} and x_t alike, in
+                training; penalties see through it. None for none.
 
         Raises:
-            ValueError: latent_dim is below 1, or a penalty has another interval.
+            ValueError: latent_dim is below 1, a penalty has another interval, or the augmentation
+                is not one of such data or of such an objective.
         """
         super().__init__(data.shape)
+        if augmentation is not None:
+            augmentation.require(self.data_shape)
+            augmentation.require_objective(objective)
+        self.augmentation = deepcopy(augmentation)  # its state is the model's own
         for penalty in regularisers:
             if penalty.interval > 1:
                 raise ValueError(
@@ -92,10 +103,11 @@ class DDGAN(GenerativeModel):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """One discriminator update, then one generator update."""
-        return (
-            Phase("discriminator", self.discriminator, self.discriminator_loss),
-            Phase("generator", self.generator, self.generator_loss),
-        )
+        first = Phase("discriminator", self.discriminator, self.discriminator_loss)
+        if self.augmentation is not None:
+            follow, summed = self.augmentation.after_update, self.augmentation.summed
+            first = replace(first, after_update=follow, summed=summed)
+        return first, Phase("generator", self.generator, self.generator_loss)
 
     @property
     def samplers(self) -> Mapping[str, Sampler]:
@@ -108,15 +120,15 @@ class DDGAN(GenerativeModel):
         """Loss of telling diffused from generated x_{t-1}, given x_t (Xiao et al. 2022, Eq. 5).
 
         Returns:
-            "loss", and the mean logits "real_logit" and "fake_logit" and each regulariser's value
-            by its name, detached; all 0-dim.
+            "loss", and the mean logits "real_logit" and "fake_logit" each regulariser's value by
+            its name and what the augmentation logs, detached; all 0-dim.
         """
         x_prev, x_t, t = self.diffuse(batch.x)
         with torch.no_grad():
             fake = self.fake(x_t, t)  # (B, *data_shape)
 
         def critic(x: Tensor) -> Tensor:
-            return self.discriminator(x, x_t, t).float()  # (B,)
+            return self.critic(x, x_t, t)  # (B,)
 
         real_logits, fake_logits = critic(x_prev), critic(fake)
         loss = self.objective.discriminator(real_logits, fake_logits)
@@ -127,6 +139,9 @@ class DDGAN(GenerativeModel):
         for regulariser in self.regularisers:
             penalty = regulariser(critic, x_prev, fake)
             loss, logs[regulariser.name] = loss + penalty, penalty.detach()
+        if self.augmentation is not None:
+            self.augmentation.observe(real_logits)
+            logs.update(self.augmentation.logged)
         return {"loss": loss, **logs}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -136,14 +151,18 @@ class DDGAN(GenerativeModel):
             "loss", and the mean logit "fake_logit", detached; both 0-dim.
         """
         x_prev, x_t, t = self.diffuse(batch.x)
-        fake_logits = self.discriminator(self.fake(x_t, t), x_t, t).float()  # (B,)
-        real_logits = None
-        if self.objective.paired:
-            real_logits = self.discriminator(x_prev, x_t, t).float()  # (B,)
+        fake_logits = self.critic(self.fake(x_t, t), x_t, t)  # (B,)
+        real_logits = self.critic(x_prev, x_t, t) if self.objective.paired else None  # (B,)
         return {
             "loss": self.objective.generator(fake_logits, real_logits),
             "fake_logit": fake_logits.detach().mean(),
         }
+
+    def critic(self, x_prev: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The logits of x_{t-1}, given x_t, as both are seen in training, (B,) float32."""
+        if self.augmentation is not None:
+            x_prev, x_t = alike(self.augmentation, x_prev, x_t)
+        return self.discriminator(x_prev, x_t, t).float()
 
     def diffuse(self, x_0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sample t uniformly and (x_{t-1}, x_t) from q given x_0, (B, *data_shape).

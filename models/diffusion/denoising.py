@@ -127,16 +127,7 @@ class DenoisingModel(GenerativeModel):
             options["out_channels"] = out_channels
         if self.augmentation is not None:
             options["augment_dim"] = self.augmentation.size
-        known = inspect.signature(network).parameters.values()
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
-            missing = set(options) - {parameter.name for parameter in known}
-            if missing:
-                raise ValueError(
-                    f"the network does not take {' and '.join(sorted(missing))}, which a "
-                    "conditional model, a learned variance, an average velocity or an "
-                    "augmentation needs: choose UNet or DiT"
-                )
-        self.network = network(self.data_shape, **options)
+        self.network = built(network, self.data_shape, options)
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -407,6 +398,26 @@ def edit_steps(strength: float, steps: int) -> int:
         steps: of the sampler.
     """
     return max(1, round(strength * steps))
+
+
+def built(
+    network: Callable[..., nn.Module], data_shape: tuple[int, ...], options: Mapping[str, int]
+) -> nn.Module:
+    """The network of samples of this shape, with what a model asks of it.
+
+    Raises:
+        ValueError: it does not take an option.
+    """
+    known = inspect.signature(network).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        missing = set(options) - {parameter.name for parameter in known}
+        if missing:
+            raise ValueError(
+                f"the network does not take {' and '.join(sorted(missing))}, which a "
+                "conditional model, a learned variance, an average velocity or an "
+                "augmentation needs: choose UNet or DiT"
+            )
+    return network(data_shape, **options)
 
 
 def _watched(denoiser: Denoiser, on_state: OnState | None) -> Denoiser:

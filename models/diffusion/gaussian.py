@@ -87,11 +87,8 @@ class GaussianDiffusion(DenoisingModel):
                 fit, there is none, or the data has no labels for a conditional model.
         """
         super().__init__(data, conditional=conditional, augmentation=augmentation)
-        if augmentation is not None and not clip:
-            raise ValueError(
-                "augmentation transforms images in [-1, 1]: it needs clip=true, and latents have "
-                "none"
-            )
+        if augmentation is not None:
+            augmentation.require(data.shape, clip=clip)
         _check(data.shape, predicts, variance, bound_weight, clip)
         self.predicts: Parameterisation = predicts
         self.variance = variance

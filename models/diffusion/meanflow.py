@@ -4,18 +4,19 @@ u(x_t, r, t) is the average over [r, t] of the velocity along the flow that pass
 time t, so that x_r = x_t - (t - r) u exactly. Departures: the derivative of u is computed by a
 second pass through the network, of those samples alone whose r differs from t and without
 gradients, which costs less than differentiating the pass that is trained; where the network has
-dropout, the two passes drop different units. Training images are not augmented.
+dropout, the two passes drop different units.
 """
 
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
+from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.flow_times import Times
 from models.diffusion.noise_path import Path, Prediction
 from models.diffusion.rectified_flow import RectifiedFlow, like, noised
@@ -50,6 +51,7 @@ class MeanFlow(RectifiedFlow):
         of_four: int = 1,
         power: float = 1.0,
         clip: bool = True,
+        augmentation: GeometricAugmentation | None = None,
     ) -> None:
         """Build the network.
 
@@ -64,15 +66,19 @@ class MeanFlow(RectifiedFlow):
                 for ImageNet, three for CIFAR-10).
             power: p of the adaptive weight, 0 for a constant weight (Sec. 4.3, App. B.2).
             clip: whether samples lie in [-1, 1], and are clipped to it.
+            augmentation: of training images; None for none.
 
         Raises:
-            ValueError: a number is out of its range, or a sampler's name does not fit.
+            ValueError: a number is out of its range, a sampler's name does not fit, or the data is
+                no images for an augmentation.
         """
         if not isinstance(of_four, int) or not 0 <= of_four <= 4:
             raise ValueError(f"of_four must be 0, 1, 2, 3 or 4, got {of_four}")
         if not 0 <= power <= 1:
             raise ValueError(f"power of the adaptive weight must be in [0, 1], got {power}")
-        super().__init__(data, network, samplers=samplers, times=times, clip=clip)
+        super().__init__(
+            data, network, samplers=samplers, times=times, clip=clip, augmentation=augmentation
+        )
         self.of_four = of_four
         self.power = power
 
@@ -81,25 +87,33 @@ class MeanFlow(RectifiedFlow):
         """Four samples, of which `of_four` are a whole number."""
         return 4
 
-    def average_velocity(self, x: Tensor, r: Tensor, t: Tensor) -> Tensor:
+    def average_velocity(
+        self, x: Tensor, r: Tensor, t: Tensor, augmented: Tensor | None = None
+    ) -> Tensor:
         """u(x, r, t).
 
         Args:
             x: samples at times t, (B, *shape).
             r: starts of the intervals, (B,) in [0, t].
             t: their ends, (B,) in [0, 1].
+            augmented: parameters of the augmentation, (B, P), in training.
 
         Returns:
             (B, *shape) float32.
         """
         code = self.time_scale * torch.stack([t, t - r], dim=1)  # (B, 2)
-        return self._call(x, code, None)[0]
+        return self._call(x, code, None, augmented=augmented)[0]
 
     def velocity(
-        self, x: Tensor, t: Tensor, y: Tensor | None = None, guidance: float = 1.0
+        self,
+        x: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        guidance: float = 1.0,
+        augmented: Tensor | None = None,
     ) -> Tensor:
         """The flow's velocity, u(x, t, t). See `RectifiedFlow.velocity`."""
-        return self.average_velocity(x, t, t)
+        return self.average_velocity(x, t, t, augmented)
 
     def predict(
         self, x: Tensor, time: Tensor, y: Tensor | None = None, guidance: float = 1.0
@@ -120,15 +134,17 @@ class MeanFlow(RectifiedFlow):
         Returns:
             "loss", and "error", the mean squared error without weights; 0-dim float32.
         """
-        t, r = self._intervals(len(batch.x), batch.x.device)  # each (B,)
-        x_t, velocity = noised(batch.x, t)
+        x_0, augmented = self._training_images(batch)
+        t, r = self._intervals(len(x_0), x_0.device)  # each (B,)
+        x_t, velocity = noised(x_0, t)
         wanted = velocity.clone()
         kept = self._kept(len(x_t))
         if kept:
-            wanted[:kept] = target(
-                self.average_velocity, x_t[:kept], velocity[:kept], r[:kept], t[:kept]
-            )
-        errors = (self.average_velocity(x_t, r, t) - wanted).square().flatten(1)  # (B, D)
+            parameters = None if augmented is None else augmented[:kept]
+            u = partial(self.average_velocity, augmented=parameters)
+            wanted[:kept] = target(u, x_t[:kept], velocity[:kept], r[:kept], t[:kept])
+        found = self.average_velocity(x_t, r, t, augmented)
+        errors = (found - wanted).square().flatten(1)  # (B, D)
         totals = errors.sum(dim=1)  # (B,)
         weights = (totals.detach() + SMALL) ** -self.power
         return {"loss": (weights * totals).mean(), "error": errors.detach().mean()}

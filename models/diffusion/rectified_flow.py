@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from models.base import Batch, DataSpec
+from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
 from models.diffusion.flow_times import Times, uniform
 from models.diffusion.likelihood import bits_per_dim
@@ -39,6 +40,7 @@ class RectifiedFlow(DenoisingModel):
         times: Times | None = None,
         conditional: bool = False,
         clip: bool = True,
+        augmentation: GeometricAugmentation | None = None,
     ) -> None:
         """Build the network.
 
@@ -52,18 +54,26 @@ class RectifiedFlow(DenoisingModel):
             times: how often training visits each time, see `flow_times`; None is uniform.
             conditional: whether the model is class-conditional.
             clip: whether samples lie in [-1, 1], and are clipped to it.
+            augmentation: of training images; None for none.
 
         Raises:
             ValueError: a sampler's name does not fit, or the data has no labels for a conditional
-                model.
+                model or is no images for an augmentation.
         """
-        super().__init__(data, conditional=conditional)
+        super().__init__(data, conditional=conditional, augmentation=augmentation)
+        if augmentation is not None:
+            augmentation.require(data.shape, clip=clip)
         self.times = times or uniform()
         self.clip = clip
         self._build(network, samplers)
 
     def velocity(
-        self, x: Tensor, t: Tensor, y: Tensor | None = None, guidance: float = 1.0
+        self,
+        x: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        guidance: float = 1.0,
+        augmented: Tensor | None = None,
     ) -> Tensor:
         """v(x, t), the expected eps - x_0 of samples x at times t.
 
@@ -74,11 +84,12 @@ class RectifiedFlow(DenoisingModel):
             t: times, (B,) float32 in [0, 1].
             y: classes, (B,), see `DenoisingModel.predict`.
             guidance: scale of classifier-free guidance.
+            augmented: parameters of the augmentation, (B, P), in training.
 
         Returns:
             (B, *shape) float32.
         """
-        return self._call(x, self.time_scale * t, y, guidance)[0]
+        return self._call(x, self.time_scale * t, y, guidance, augmented)[0]
 
     def predict(
         self, x: Tensor, time: Tensor, y: Tensor | None = None, guidance: float = 1.0
@@ -92,9 +103,10 @@ class RectifiedFlow(DenoisingModel):
         Returns:
             "loss", 0-dim float32.
         """
-        t = self.times(len(batch.x), batch.x.device)  # (B,)
-        x_t, velocity = noised(batch.x, t)
-        predicted = self.velocity(x_t, t, self._training_labels(batch))
+        x_0, augmented = self._training_images(batch)
+        t = self.times(len(x_0), x_0.device)  # (B,)
+        x_t, velocity = noised(x_0, t)
+        predicted = self.velocity(x_t, t, self._training_labels(batch), augmented=augmented)
         return {"loss": (predicted - velocity).square().mean()}
 
     def noise_levels(self) -> list[NoiseLevel]:

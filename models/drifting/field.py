@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.layers.precision import full_precision
+
 ITSELF = 1e6
 """Added to the distance of a sample from itself, which thereby does not repel it."""
 
@@ -71,13 +73,17 @@ def ignore_self(distances: Tensor) -> None:
 def _weighted(
     distances: Tensor, positives: Tensor, negatives: Tensor, temperature: float
 ) -> Tensor:
-    """The field from distances to positives and negatives side by side, (…, N, P + M)."""
+    """The field from distances to positives and negatives side by side, (…, N, P + M).
+
+    It is a small difference of large sums, and computed without mixed precision.
+    """
     logits = distances / -temperature
     rows, columns = logits.logsumexp(-1, keepdim=True), logits.logsumexp(-2, keepdim=True)
     kernel = logits.sub_(rows, alpha=0.5).sub_(columns, alpha=0.5).exp_()  # (…, N, P + M)
     near, far = kernel.split([positives.shape[-2], negatives.shape[-2]], dim=-1)
-    attraction = (near * far.sum(-1, keepdim=True)) @ positives  # (…, N, C)
-    return attraction - (far * near.sum(-1, keepdim=True)) @ negatives
+    with full_precision(kernel):
+        attraction = (near * far.sum(-1, keepdim=True)) @ positives  # (…, N, C)
+        return attraction - (far * near.sum(-1, keepdim=True)) @ negatives
 
 
 def drifting_loss(
@@ -139,7 +145,8 @@ def _normalised_drift(
 
 def _distances(x: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
     """Distances of N samples from positives and negatives side by side, (…, N, P + M)."""
-    return torch.cat([torch.cdist(x, positives), torch.cdist(x, negatives)], dim=-1)
+    with full_precision(x):
+        return torch.cat([torch.cdist(x, positives), torch.cdist(x, negatives)], dim=-1)
 
 
 def _shared(values: Tensor, groups: tuple[int, ...]) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import ShapeError
+from models.gan.objectives import Objective
 from models.layers.affine import rotation, scaling, translation, warp
 from models.layers.precision import full_precision
 
@@ -30,6 +31,9 @@ class Augmentation(nn.Module):
                 f"{tuple(data_shape)}: leave model.build.augmentation out"
             )
 
+    def require_objective(self, objective: Objective) -> None:
+        """Raise ValueError if it cannot follow a discriminator that is trained by this."""
+
     @property
     def summed(self) -> tuple[Tensor, ...]:
         """Buffers that `observe` overwrites, see `Phase.summed`."""
@@ -45,6 +49,13 @@ class Augmentation(nn.Module):
 
     def after_update(self) -> None:
         """Adapt to what was observed; called after every update of the discriminator."""
+
+
+def alike(augmentation: Augmentation, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The images of pairs, each pair under one transformation; all (B, C, H, W)."""
+    with torch.random.fork_rng(devices=[first.device] if first.is_cuda else []):
+        moved = augmentation(first)
+    return moved, augmentation(second)
 
 
 class DiffAugment(Augmentation):
@@ -196,6 +207,16 @@ class AdaptiveAugment(Augmentation):
         if data_shape[0] not in (1, 3):
             raise ShapeError(
                 f"data_shape must have 1 or 3 channels for ADA, got {tuple(data_shape)}: choose "
+                "models.gan.augmentation.DiffAugment"
+            )
+
+    def require_objective(self, objective: Objective) -> None:
+        """Raise ValueError if the sign of logits has no meaning."""
+        if not objective.centred:
+            raise ValueError(
+                "ADA follows the signs of logits, which have no zero in the objectives "
+                "wasserstein, relativistic and least_squares with codes that are not opposite: "
+                "set model.build.objective to non_saturating or hinge, or choose "
                 "models.gan.augmentation.DiffAugment"
             )
 

@@ -40,7 +40,7 @@ class GAN(GenerativeModel):
     Raises:
         ValueError: latent_dim or critic_repeats is not a positive integer, two penalties have equal
             names, a discriminator with penalties has batch norm, or the augmentation is not one of
-            such data.
+            such data or of such an objective.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class GAN(GenerativeModel):
             raise ValueError(f"regularisers must have distinct names, got {names}: set their name")
         if augmentation is not None:
             augmentation.require(self.data_shape)
+            augmentation.require_objective(objective)
         self.latent_dim = latent_dim
         self.objective = objective
         self.regularisers = tuple(regularisers)

@@ -22,11 +22,14 @@ class Objective:
         generator: (fake_logits, real_logits), (B,) each, to a scalar the generator minimises;
             real_logits are None unless `paired`.
         paired: whether the generator loss uses real samples.
+        centred: whether 0 is the logit of samples that are as likely to be real as not, so that the
+            sign of a logit has a meaning.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor | None], Tensor]
     paired: bool = False
+    centred: bool = True
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -143,6 +146,7 @@ def least_squares(
     return Objective(
         partial(least_squares_discriminator_loss, real_code=real_code, fake_code=fake_code),
         _alone(partial(least_squares_generator_loss, wanted_code=wanted_code)),
+        centred=fake_code == -real_code and fake_code < real_code,
     )
 
 
@@ -163,7 +167,7 @@ def wasserstein(drift: float = 0.0) -> Objective:
         loss = critic_loss(real_logits, fake_logits)
         return loss + drift * real_logits.square().mean() if drift else loss
 
-    return Objective(critic, _alone(raise_logits))
+    return Objective(critic, _alone(raise_logits), centred=False)
 
 
 def relativistic() -> Objective:
@@ -174,7 +178,7 @@ def relativistic() -> Objective:
             raise ValueError("the relativistic game pairs fake logits with real ones, got None")
         return paired_loss(fake_logits, real_logits)
 
-    return Objective(paired_loss, generator, paired=True)
+    return Objective(paired_loss, generator, paired=True, centred=False)
 
 
 def _alone(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor | None], Tensor]:

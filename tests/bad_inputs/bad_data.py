@@ -754,6 +754,14 @@ OF_ONES_OWN = (
         npz("x.npz", x=np.stack([WAVES[:, 0], np.full((40, 24), 2.0, np.float32)], 1)),
     ),
     Case(
+        "a channel whose range is not finite",
+        "dataset.path=<folder>/x.npz has 1 channels that cannot be scaled to [-1, 1] in finite "
+        "numbers, first: 1, whose values are from -1e+308 to 1e+308: scale the signals or leave "
+        "out those that are far off",
+        SIGNALS,
+        npz("x.npz", x=np.stack([WAVES[:, 0], 1e308 * (-1.0) ** np.indices((40, 24))[1]], 1)),
+    ),
+    Case(
         "an augmentation for signals",
         "data_shape must be (C, H, W) for an augmentation, which transforms images, got (2, 24): "
         "leave model.build.augmentation out",

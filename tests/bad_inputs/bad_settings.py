@@ -17,6 +17,9 @@ NO_DATA = "dataset.path=nowhere"
 """An override that is refused where the data is read: what is refused before it reads none."""
 AUGMENTED = "+model.build.augmentation={{{{_target_: {}}}}}"
 """An augmentation by its name; braces are doubled, since arguments are formatted once more."""
+
+DIFF_AUGMENT = "models.gan.augmentation.DiffAugment"
+GEOMETRIC = AUGMENTED.format("models.diffusion.augmentation.GeometricAugmentation")
 UNLABELLED = ("dataset=folder", "dataset.path={folder}/data")
 INCEPTION = ("evaluator.extractor=inception", "evaluator.weights.inception={folder}/weights.pth")
 
@@ -353,10 +356,25 @@ TRAINING = (
             (*arguments, "dataset=ring8"),
         )
         for name, *arguments in (
-            ("DiffAugment", AUGMENTED.format("models.gan.augmentation.DiffAugment")),
+            ("DiffAugment", AUGMENTED.format(DIFF_AUGMENT)),
             ("ADA", AUGMENTED.format("models.gan.augmentation.AdaptiveAugment")),
             ("that of EDM", "model=edm_augment_small"),
+            ("that of EDM for a flow", "model=rectified_flow_points", GEOMETRIC),
+            ("that of EDM for MeanFlow", "model=meanflow_points", GEOMETRIC),
+            ("that of EDM for a consistency model", "model=consistency_small", GEOMETRIC),
+            ("DiffAugment for DDGAN", "model=ddgan_small", AUGMENTED.format(DIFF_AUGMENT)),
         )
+    ),
+    *(
+        Case(
+            f"ADA for an objective whose logits have no zero: {model}",
+            "ADA follows the signs of logits, which have no zero in the objectives wasserstein, "
+            "relativistic and least_squares with codes that are not opposite: set "
+            "model.build.objective to non_saturating or hinge, or choose "
+            "models.gan.augmentation.DiffAugment",
+            (f"model={model}", AUGMENTED.format("models.gan.augmentation.AdaptiveAugment")),
+        )
+        for model in ("wgan_gp_small", "r3gan_small")
     ),
     setting(
         "policy of DiffAugment must list some of ['color', 'cutout', 'translation'], each at most "
@@ -368,10 +386,7 @@ TRAINING = (
         "an augmentation for a network that cannot be told of it",
         "the network does not take augment_dim, which a conditional model, a learned variance, an "
         "average velocity or an augmentation needs: choose UNet or DiT",
-        (
-            "model=simple_unet_small",
-            AUGMENTED.format("models.diffusion.augmentation.GeometricAugmentation"),
-        ),
+        ("model=simple_unet_small", GEOMETRIC),
     ),
     Case(
         "a penalty whose interval is 0 steps",

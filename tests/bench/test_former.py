@@ -148,7 +148,10 @@ def test_a_run_of_today_is_never_taken_for_one_of_before(tmp_path: Path) -> None
 
 def test_every_former_setting_is_one_of_today() -> None:
     configs = [plain(compose("dataset=folder", "dataset.path=x"))]
-    configs += [plain(compose(f"model={name}", "++model.path=x")) for name in ("samples", "sgan")]
+    configs += [
+        plain(compose(f"model={name}", "++model.path=x"))
+        for name in ("samples", "sgan", "drifting")
+    ]
     for key in {**FORMER, **FORMER_DEFAULTS}:
         assert any(value_at(config, key) is not ABSENT for config in configs), key
 

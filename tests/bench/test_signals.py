@@ -74,7 +74,7 @@ def test_exported_signals_are_in_their_own_units_and_score_the_same(place, gan, 
     assert export.main([str(gan), "--out", str(target)]) == 0
     with np.load(target) as archive:
         x = archive["arr_0"]
-    assert (x.dtype, x.shape) == (np.float32, (40, 2, 24))
+    assert (x.dtype, x.shape) == (np.float64, (40, 2, 24))
     assert 1 < np.median(x) < 5  # the data lies in 3 ± 2
     scored = row(run(place, "model=samples", f"model.path={target}"))
     assert float(scored["fid_domain"]) == pytest.approx(float(row(gan)["fid_domain"]), rel=1e-3)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.cost.measure import step_flops
-from models.base import Batch, DataSpec
+from models.base import Batch, DataSpec, ShapeError
 from models.diffusion.ddgan import DDGAN, Discriminator, vp_betas
 from models.diffusion.networks.unet import UNet
 from models.diffusion.schedules import cumulative_alphas
+from models.gan.augmentation import AdaptiveAugment, DiffAugment
 from models.gan.objectives import non_saturating, relativistic
 from models.gan.regularisers import R1, Critic
 
@@ -252,3 +253,56 @@ def test_networks_out_of_range_are_refused():
         Discriminator((2,), 4)
     with pytest.raises(ValueError, match="width must be at least 1, got 0"):
         Discriminator(SHAPE, 4, width=0)
+
+
+def test_both_images_of_a_pair_are_augmented_alike_and_pairs_differently():
+    """A shift by whole pixels keeps the difference of the pair, shifted by the same."""
+    model = make(
+        discriminator=lambda shape, T: Recorder(), augmentation=DiffAugment(["translation"])
+    )
+    x = torch.arange(1.0, 65.0).view(1, 1, 8, 8).expand(16, 1, 8, 8) / 64
+    model.critic(x, 2 * x, torch.zeros(16, dtype=torch.int64))
+    ((x_prev, x_t, _),) = shown(model)
+    torch.testing.assert_close(x_t, 2 * x_prev)
+    assert len({row.numpy().tobytes() for row in x_prev}) > 4  # of nine shifts
+
+
+def test_the_discriminator_sees_augmented_pairs_in_both_phases_and_in_penalties():
+    model = make(
+        discriminator=lambda shape, T: Recorder(),
+        objective=non_saturating(),
+        regularisers=[R1()],
+        augmentation=DiffAugment(["cutout"]),
+    )
+    discriminator, generator = model.phases
+    for phase, calls in ((discriminator, 3), (generator, 1)):
+        shown(model).clear()
+        phase.loss(Batch(torch.rand(8, *SHAPE) * 2 - 1))
+        assert len(shown(model)) == calls
+        for x_prev, x_t, _ in shown(model):
+            hidden = x_t == 0
+            assert (hidden.flatten(1).sum(1) >= 4).all()  # the corner of a square of 4 x 4
+            assert torch.equal(hidden, x_prev == 0)
+
+
+def test_ada_follows_the_logits_of_real_pairs():
+    model = make(augmentation=AdaptiveAugment(images=64, interval=1, start=0.5))
+    plain, augmented = make(), model.phases[0]
+    assert [len(part.phases) for part in (plain, model)] == [2, 2]
+    values = augmented.loss(Batch(torch.rand(8, *SHAPE) * 2 - 1))
+    assert values["augmentation"] == 0.5
+    signs = model.augmentation.signs
+    assert signs[1] == 8
+    assert augmented.summed[0] is signs
+    assert augmented.after_update is not None
+    augmented.after_update()
+    expected = 0.5 + (1 if signs[0] / 8 > 0.6 else -1) * 8 / 64
+    assert float(model.augmentation.probability) == expected
+    assert not any("augmentation" in name for name in plain.state_dict())
+
+
+def test_augmentations_are_refused_as_of_any_gan():
+    with pytest.raises(ShapeError, match=r"1 or 3 channels for ADA, got \(2, 8, 8\)"):
+        make(shape=(2, 8, 8), augmentation=AdaptiveAugment())
+    with pytest.raises(ValueError, match="ADA follows the signs of logits"):
+        make(objective=relativistic(), augmentation=AdaptiveAugment())

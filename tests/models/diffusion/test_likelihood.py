@@ -24,7 +24,9 @@ def gaussian_log_density(x, mean, std):
 
 
 @pytest.mark.parametrize(
-    ("std", "within"), [(0.00226, 0.1), (0.02, 0.01), (0.2, 0.001), (0.5, 0.001), (1.0, 0.001)]
+    ("std", "within"),
+    [(std, 0.01) for std in (0.00226, 0.004, 0.008, 0.02, 0.05)]
+    + [(std, 0.0012) for std in (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)],
 )
 def test_log_likelihood_of_a_gaussian(std, within):
     """Per dimension, in bits; the error is that of the steps, since J is a multiple of 1."""

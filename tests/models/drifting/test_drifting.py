@@ -1,9 +1,11 @@
 """Drifting models: their phases, their features, and a run that converges."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from bench.cost.measure import step_flops
@@ -15,6 +17,7 @@ from models.drifting.field import Features
 from models.gan.networks.dcgan import Generator
 from models.gan.networks.mlp import Generator as PointGenerator
 
+CONF = Path(__file__).parents[3] / "conf" / "model"
 SHAPE = (1, 8, 8)
 ENCODER = partial(MaskedAutoencoder, width=8, blocks=[1, 1], groups=4)
 SMALL = {"generator": partial(Generator, width=4), "features": ENCODER, "latent_dim": 5}
@@ -33,6 +36,19 @@ def points(**settings) -> Drifting:
 
 def images(n: int, shape: tuple[int, ...] = SHAPE, seed: int = 1) -> Tensor:
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "expected"), [("drifting", 32, 32 * 32), ("drifting_small", 28, 7 * 7)]
+)
+def test_all_locations_are_compared_at_full_size_and_few_in_the_small_one(name, side, expected):
+    """The first group of the finest map: its locations, or else the means over patches of 2 x 2."""
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
+    given = settings["build"]["features"]
+    kept = {key: given[key] for key in ("patch_size", "locations") if key in given}
+    encoder = MaskedAutoencoder((1, side, side), width=8, blocks=[1, 1, 1], groups=4, **kept)
+    _, finest, *_ = encoder.features(images(1, (1, side, side)))
+    assert finest.groups[0] == expected
 
 
 def test_features_come_first_then_the_generator():

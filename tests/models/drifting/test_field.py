@@ -158,6 +158,35 @@ def test_the_size_of_the_drift_falls_as_the_distributions_approach_each_other():
     assert sizes[0] > 3 * sizes[-1]
 
 
+def far_modes(n: int, seed: int, *, offset: float = 100.0) -> Tensor:
+    """Samples of two modes of standard deviation 1 at ±offset, (n, 3) float32."""
+    side = torch.arange(n)[:, None] % 2 * 2.0 - 1.0
+    return (normal(n, seed=seed) + offset * side).float()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 20.0])
+def test_mixed_precision_does_not_change_drifts_inside_modes_that_are_far_apart(temperature):
+    """The drift is a small difference of two large sums, which bf16 would round each."""
+    x, p = far_modes(64, 0), far_modes(64, 1)
+    exact = drift(x.double(), p.double(), temperature=temperature)
+    plain = drift(x, p, temperature=temperature)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = drift(x, p, temperature=temperature)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, plain)
+    assert (mixed - exact).norm() < 0.01 * exact.norm()
+
+
+def test_mixed_precision_does_not_change_the_loss_of_features_in_modes_that_are_far_apart():
+    x, p = far_modes(64, 0).requires_grad_(), far_modes(64, 1)
+    plain = drifting_loss(grouped(x, (1,)), grouped(p, (1,)), TEMPERATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = drifting_loss(grouped(x, (1,)), grouped(p, (1,)), TEMPERATURES)
+    assert torch.equal(mixed[1], plain[1])
+    gradients = [torch.autograd.grad(loss, x)[0] for loss, _ in (plain, mixed)]
+    assert torch.equal(*gradients)
+
+
 def test_features_that_are_constant_give_a_finite_loss():
     x = torch.zeros(5, 1, 3, requires_grad=True)
     loss, size = drifting_loss(Features(x), Features(torch.zeros(4, 1, 3)), TEMPERATURES)

@@ -22,7 +22,15 @@ from models.gan.augmentation import (
 from models.gan.gan import GAN
 from models.gan.networks import mlp
 from models.gan.networks.dcgan import Discriminator, Generator
-from models.gan.objectives import non_saturating, relativistic
+from models.gan.objectives import (
+    Objective,
+    hinge,
+    least_squares,
+    minimax,
+    non_saturating,
+    relativistic,
+    wasserstein,
+)
 from models.gan.regularisers import R1, GradientPenalty
 from models.layers.affine import warp
 
@@ -320,6 +328,29 @@ def test_points_are_refused(augmentation):
     networks = partial(mlp.Generator, hidden=[4]), partial(mlp.Discriminator, hidden=[4])
     with pytest.raises(ShapeError, match=r"images, got \(2,\): leave model.build.augmentation out"):
         GAN(data, *networks, non_saturating(), 6, augmentation=augmentation)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [wasserstein(), wasserstein(drift=0.001), relativistic(), least_squares()],
+    ids=["wasserstein", "with drift", "relativistic", "codes 0 and 1"],
+)
+def test_ada_refuses_objectives_whose_logits_have_no_zero(objective: Objective):
+    """They compare logits with each other, or the middle of their targets is not 0."""
+    with pytest.raises(ValueError, match="ADA follows the signs of logits"):
+        gan(AdaptiveAugment(), objective=objective)
+    gan(DiffAugment(), objective=objective)
+
+
+@pytest.mark.parametrize(
+    "objective", [minimax(), non_saturating(), hinge(), least_squares(-1.0, 1.0, 0.0)]
+)
+def test_ada_takes_objectives_under_which_zero_is_undecided(objective: Objective):
+    """The derivative of the loss by the logit of a sample that may be either vanishes at 0."""
+    logit = torch.zeros(1, requires_grad=True)
+    (slope,) = torch.autograd.grad(objective.discriminator(logit, logit), logit)
+    assert slope == 0
+    gan(AdaptiveAugment(), objective=objective)
 
 
 def test_ada_refuses_images_of_other_than_one_or_three_channels():
