@@ -38,7 +38,7 @@ class ConsistencyFunction(GenerativeModel):
         *,
         samplers: Sequence[str],
         between: Sequence[float],
-        steps: Sequence[int],
+        discretisation: Sequence[int],
         log_normal: tuple[float, float],
         levels: tuple[float, float, float],
         huber: float = HUBER,
@@ -49,7 +49,7 @@ class ConsistencyFunction(GenerativeModel):
             data: the data to model.
             samplers: their names, consistency-<steps>.
             between: noise levels to which samplers return after their first step, descending.
-            steps: s_0 and s_1, the numbers of discretisation steps at the start and at the end of
+            discretisation: s_0 and s_1, the numbers of its steps at the start and at the end of
                 training; the second is the first times a power of two.
             log_normal: mean and standard deviation of ln(sigma) in training.
             levels: sigma_min, at which f is the identity, sigma_max, from which samplers start, and
@@ -60,11 +60,11 @@ class ConsistencyFunction(GenerativeModel):
             ValueError: a number is out of its range, or a sampler's name does not fit.
         """
         super().__init__(data.shape)
-        _check(steps, between, log_normal, levels)
+        _check(discretisation, between, log_normal, levels)
         if not 0 < huber < math.inf:
             raise ValueError(f"huber must be positive and finite, got {huber}")
         self.between = tuple(between)
-        self.steps = (steps[0], steps[1])
+        self.discretisation = (discretisation[0], discretisation[1])
         self.log_normal = log_normal
         self.levels = levels
         self.huber = huber * math.sqrt(math.prod(self.data_shape))
@@ -126,7 +126,7 @@ class ConsistencyFunction(GenerativeModel):
         self, x_0: Tensor, f: Callable[[Tensor, Tensor], Tensor]
     ) -> dict[str, Tensor]:
         """`consistency_loss` of clean samples, (B, *shape), for f as `predict` describes it."""
-        steps = discretisation_steps(self.progress, self.steps)
+        steps = discretisation_steps(self.progress, self.discretisation)
         lower, upper = self.neighbours(steps, len(x_0))  # each (B,)
         noise = torch.randn_like(x_0)
         with torch.no_grad():
@@ -224,7 +224,7 @@ class ConsistencyModel(ConsistencyFunction):
         *,
         samplers: Sequence[str] = ("consistency-1", "consistency-2"),
         between: Sequence[float] = (0.821,),
-        steps: Sequence[int] = (10, 1280),
+        discretisation: Sequence[int] = (10, 1280),
         sigma_data: float = 0.5,
         log_normal: Sequence[float] = (-1.1, 2.0),
         levels: Sequence[float] = (0.002, 80.0, 7.0),
@@ -240,7 +240,7 @@ class ConsistencyModel(ConsistencyFunction):
                 `augment_dim`, the number of its parameters.
             samplers: their names.
             between: noise levels between the steps of samplers.
-            steps: of the discretisation.
+            discretisation: its steps at the start and at the end of training.
             sigma_data: standard deviation of the data.
             log_normal: mean and standard deviation of ln(sigma) in training.
             levels: sigma_min, sigma_max and rho.
@@ -256,7 +256,7 @@ class ConsistencyModel(ConsistencyFunction):
             data,
             samplers=samplers,
             between=between,
-            steps=steps,
+            discretisation=discretisation,
             log_normal=(p_mean, p_std),
             levels=(low, high, rho),
             huber=huber,
@@ -370,7 +370,7 @@ def _check(
     doublings = math.log2(steps[1] / steps[0]) if len(steps) == 2 and min(steps) > 0 else -1.0
     if doublings < 0 or doublings % 1:
         raise ValueError(
-            "steps must be the numbers of discretisation steps at the start and at the end of "
+            "discretisation must be the numbers of its steps at the start and at the end of "
             f"training, the second one the first times a power of two, got {list(steps)}"
         )
     if any(above <= below for above, below in pairwise((high, *between, low))):

@@ -37,7 +37,7 @@ class OneStep(ConsistencyFunction):
         *,
         samplers: Sequence[str] = ("consistency-1",),
         between: Sequence[float] = (0.821,),
-        steps: Sequence[int] = (18, 18),
+        discretisation: Sequence[int] = (18, 18),
         log_normal: Sequence[float] = (-1.1, 2.0),
         huber: float = HUBER,
         split: float = 0.5,
@@ -50,7 +50,8 @@ class OneStep(ConsistencyFunction):
                 Heun's method must not scale the signal, as those of flows do.
             samplers: their names.
             between: noise levels between the steps of samplers.
-            steps: of the discretisation; the paper has 18 all along.
+            discretisation: its steps at the start and at the end of training; the paper has 18
+                all along.
             log_normal: mean and standard deviation of ln(sigma) in training.
             huber: of the loss.
             split: share of the budget after which a teacher that was not trained before is done, in
@@ -80,7 +81,7 @@ class OneStep(ConsistencyFunction):
             data,
             samplers=samplers,
             between=between,
-            steps=steps,
+            discretisation=discretisation,
             log_normal=(mean, deviation),
             levels=(sigmas[-2], sigmas[0], 7.0),
             huber=huber,

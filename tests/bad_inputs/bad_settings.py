@@ -577,10 +577,10 @@ TRAINING = (
         "model.build.samplers=[consistency-3]",
     ),
     setting(
-        "steps must be the numbers of discretisation steps at the start and at the end of "
+        "discretisation must be the numbers of its steps at the start and at the end of "
         "training, the second one the first times a power of two, got [10, 100]",
         "model=consistency_small",
-        "model.build.steps=[10,100]",
+        "model.build.discretisation=[10,100]",
     ),
     setting(
         "between must be noise levels from sigma_max=80 down to sigma_min=0.002, descending, got "

@@ -101,7 +101,7 @@ def test_the_curriculum_is_the_papers(steps, total):
 
 
 def test_the_curriculum_is_a_function_of_progress():
-    model = make(Smooth, steps=(10, 80))
+    model = make(Smooth, discretisation=(10, 80))
     found = []
     for progress in (0.0, 0.24, 0.26, 0.5, 0.75, 0.999):
         model.progress.fill_(progress)
@@ -143,7 +143,7 @@ def gaussian(n: int, std: float = 0.2) -> Batch:
 
 def loss_of(std: float, steps: int, n: int = 4000) -> tuple[float, float]:
     """Loss and its derivative with respect to s, of the function of N(0, s²), on N(0, 0.2²)."""
-    model = make(partial(Exact, std=std), steps=(steps, steps)).double()
+    model = make(partial(Exact, std=std), discretisation=(steps, steps)).double()
     torch.manual_seed(2)
     loss = model.consistency_loss(Batch(gaussian(n).x.double()))["loss"]
     (gradient,) = torch.autograd.grad(loss, [model.network.std])
@@ -259,9 +259,9 @@ def test_a_network_of_half_precision_gives_float32():
         ),
         ({"between": [0.5, 0.5]}, "between must be noise levels .* descending"),
         ({"between": [100.0]}, "between must be noise levels from sigma_max=80"),
-        ({"steps": (10, 1000)}, "the first times a power of two, got"),
-        ({"steps": (10, 5)}, "the first times a power of two, got"),
-        ({"steps": (0, 10)}, "the first times a power of two, got"),
+        ({"discretisation": (10, 1000)}, "the first times a power of two, got"),
+        ({"discretisation": (10, 5)}, "the first times a power of two, got"),
+        ({"discretisation": (0, 10)}, "the first times a power of two, got"),
         ({"levels": (90.0, 80.0, 7.0)}, "levels must be sigma_min, sigma_max and rho with"),
         ({"levels": (0.002, 80.0, 0.0)}, "levels must be sigma_min, sigma_max and rho with"),
         ({"huber": 0.0}, "huber must be positive and finite, got 0.0"),

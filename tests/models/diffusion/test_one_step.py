@@ -112,7 +112,7 @@ def test_the_teachers_step_stays_on_the_flow():
 
 
 def loss_of(steps: int) -> float:
-    model = exact(steps=(steps, steps))
+    model = exact(discretisation=(steps, steps))
     torch.manual_seed(2)
     return float(model.consistency_loss(Batch(STD * torch.randn(1000, *SHAPE)))["loss"].detach())
 
@@ -189,7 +189,7 @@ def flow(data: DataSpec) -> RectifiedFlow:
         ({"teacher": gan}, "one_step distils a diffusion model of the data, got GAN"),
         ({"teacher": flow}, "noise levels of unscaled samples, .* got RectifiedFlow"),
         ({"split": 1.0}, r"split must be in \(0, 1\), got 1.0"),
-        ({"steps": (18, 20)}, "the first times a power of two"),
+        ({"discretisation": (18, 20)}, "the first times a power of two"),
     ],
 )
 def test_bad_arguments_are_refused(settings, sentence):
