@@ -3,9 +3,11 @@
 import copy
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -407,23 +409,30 @@ def test_spans_may_overlap(tmp_path: Path) -> None:
     assert trainer.spent.images == 64
 
 
-@pytest.mark.parametrize("killed_at", [3, 4, 5])
-def test_a_run_killed_around_the_change_of_phases_ends_with_the_same_weights(
-    tmp_path: Path, killed_at: int
+def check_resumption(
+    folder: Path, make: Callable[[Path, Any], Trainer], model: Callable[[], Any], killed_at: int
 ) -> None:
+    """A run killed after some steps must end with the weights of one that was not."""
     torch.manual_seed(0)
-    start = InTurn()
-    whole = make_in_turn(tmp_path / "whole", copy.deepcopy(start))
+    start = model()
+    whole = make(folder / "whole", copy.deepcopy(start))
     whole.fit(SilentObserver())
-    killed = make_in_turn(tmp_path / "killed", copy.deepcopy(start))
+    killed = make(folder / "killed", copy.deepcopy(start))
     for _ in range(killed_at):
         killed.step()
-    resumed = make_in_turn(tmp_path / "killed", InTurn())
+    resumed = make(folder / "killed", model())
     resumed.load_state_dict(copy.deepcopy(killed.state_dict()))
     resumed.fit(SilentObserver())
     for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
         other = b.state_dict()
         assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+
+
+@pytest.mark.parametrize("killed_at", [3, 4, 5])
+def test_a_run_killed_around_the_change_of_phases_ends_with_the_same_weights(
+    tmp_path: Path, killed_at: int
+) -> None:
+    check_resumption(tmp_path, make_in_turn, InTurn, killed_at)
 
 
 class Lazily(Two):
@@ -474,19 +483,7 @@ def test_a_lazy_phase_is_trained_in_every_kth_step_by_the_optimizer_that_it_name
 
 @pytest.mark.parametrize("killed_at", [2, 3, 4])
 def test_a_lazy_phase_goes_on_where_a_run_was_killed(tmp_path: Path, killed_at: int) -> None:
-    torch.manual_seed(0)
-    start = Lazily()
-    whole = make_lazy(tmp_path / "whole", copy.deepcopy(start))
-    whole.fit(SilentObserver())
-    killed = make_lazy(tmp_path / "killed", copy.deepcopy(start))
-    for _ in range(killed_at):
-        killed.step()
-    resumed = make_lazy(tmp_path / "killed", Lazily())
-    resumed.load_state_dict(copy.deepcopy(killed.state_dict()))
-    resumed.fit(SilentObserver())
-    for a, b in ((whole.model, resumed.model), (whole.evaluated, resumed.evaluated)):
-        other = b.state_dict()
-        assert all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
+    check_resumption(tmp_path, make_lazy, Lazily, killed_at)
 
 
 def test_an_optimizer_is_named_after_the_phase_that_others_share_it_with(tmp_path: Path) -> None:
