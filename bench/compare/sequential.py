@@ -1,4 +1,4 @@
-"""Anytime-valid statistics over seeds: evidence that may be looked at after every seed. Pure functions.
+"""Anytime-valid statistics over seeds: evidence that may be looked at after every seed.
 
 An e-process is a bet against a hypothesis, fair if the hypothesis holds: it exceeds 20 at any time
 with a probability of at most 1/20 (Ville 1939), however often one looks and whenever one stops.
@@ -105,19 +105,18 @@ def confidence_sequence(differences: np.ndarray, level: float = LEVEL) -> tuple[
         Its ends; infinite while no centre can be excluded.
     """
     d = differences[~np.isnan(differences)]
-    if (
-        not len(d)
-        or evidence(d, d.min() - 1e9 * (np.ptp(d) + abs(d.mean()) + 1e-12))[-1] < 1 / level
-    ):
+    if not len(d):
         return -math.inf, math.inf
     step = max(float(np.ptp(d)), ROUNDING * float(np.abs(d).max()), 1e-12)
+    if evidence(d, d.mean() - 1e4 * step)[-1] < 1 / level:
+        return -math.inf, math.inf
     found = [_end(d, sign * step, level) for sign in (-1.0, 1.0)]
     return found[0], found[1]
 
 
 def _end(d: np.ndarray, step: float, level: float) -> float:
     """The outermost centre in one direction that is not excluded, by scanning and bisection."""
-    away = step * np.geomspace(1e-4, 1e6, 400)
+    away = step * np.geomspace(1e-4, 1e4, 400)
     centre = float(d.mean())
     inside = evidence(np.broadcast_to(d, (len(away), len(d))), centre + away)[:, -1] < 1 / level
     last = int(np.flatnonzero(inside)[-1]) if inside.any() else -1

@@ -52,6 +52,8 @@ class Status:
         step: training steps taken.
         phase: the phase that failed; empty otherwise.
         command: the command line that made the run.
+        sequential: how bench.decide made it, as `bench.runs.looks.Look.text` writes it; empty for
+            a run of a fixed number of seeds.
     """
 
     status: Literal["running", "finished", "failed"]
@@ -59,6 +61,7 @@ class Status:
     step: int = 0
     phase: str = ""
     command: str = ""
+    sequential: str = ""
 
 
 def read_status(directory: Path) -> Status | None:
