@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 ENVIRONMENT = "BENCH_LOOK"
-"""Environment variable: the look that the jobs of a block are made after, as `Look.text` writes it."""
+"""Environment variable: what jobs record as their look, as `Look.text` writes it."""
 
 RULE = "e-process"
 """The rule by which bench.decide stops (bench/compare/sequential.py)."""
