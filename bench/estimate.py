@@ -16,7 +16,7 @@ from torch import Generator, nn
 
 from bench.build import build_reference, stand_ins
 from bench.config import Budget, TrainerSettings
-from bench.cost.measure import synchronize
+from bench.cost.measure import Stopwatch, synchronize
 from bench.cost.training_flops import count_step
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset
@@ -126,12 +126,10 @@ def _step(
 
 
 def timed(call: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
-    synchronize(device)
-    start = time.perf_counter()
+    """Seconds of work of one call."""
+    stopwatch = Stopwatch(device)
     call()
-    synchronize(device)
-    return time.perf_counter() - start
+    return stopwatch.read()
 
 
 def _per_call(
@@ -161,9 +159,13 @@ def sampling_seconds(sampler: Sampler, options: EvaluatorOptions, device: torch.
     alone = _draw_seconds(sampler, 1, options, device)
     if alone * samples <= TRIVIAL:
         return alone * samples
+    alone = min(alone, _draw_seconds(sampler, 1, options, device))  # the first one prepares
     each = alone / max(1, sampler.nfe or 1)
     n = max(1, min(options.batch_size, samples, int(TIMED / 2 / each)))
-    return samples / n * _draw_seconds(sampler, n, options, device)
+    whole = _draw_seconds(sampler, n, options, device)
+    if whole < TIMED:  # also of a batch the first one is the slowest
+        whole = min(whole, _draw_seconds(sampler, n, options, device))
+    return samples / n * whole
 
 
 def _draw_seconds(
@@ -171,13 +173,18 @@ def _draw_seconds(
 ) -> float:
     """Seconds of one draw of n samples, from its first network calls if there are many."""
     calls = sampler.calls or {}
-    moments: list[float] = []
+    since_second: list[Stopwatch] = []
+    started, begun = 0, time.perf_counter()
 
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        synchronize(device)
-        moments.append(time.perf_counter())
-        if len(moments) > 2 and moments[-1] - moments[0] > TIMED:
-            raise _EnoughError
+        nonlocal started
+        started += 1
+        if started == 2:  # the first call is the slowest
+            since_second.append(Stopwatch(device))
+        elif started > 2:
+            synchronize(device)
+            if time.perf_counter() - begun > TIMED:
+                raise _EnoughError
 
     generator = Generator(device).manual_seed(0)
     handles = [network.register_forward_pre_hook(hook) for network in calls]
@@ -185,8 +192,7 @@ def _draw_seconds(
         with autocast(device, options.precision):
             return timed(partial(sampler.generate, n, generator, None), device)
     except _EnoughError:
-        after_first = (moments[-1] - moments[1]) / (len(moments) - 2)
-        return after_first * (sampler.nfe or 1)
+        return since_second[0].read() / (started - 2) * (sampler.nfe or 1)
     finally:
         for handle in handles:
             handle.remove()

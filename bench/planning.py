@@ -34,6 +34,7 @@ class _Planner:
         runs: the jobs so far.
         known: what runs of each kind take.
         wrong: how many jobs cannot run.
+        said: why, each reason once.
     """
 
     timed: bool
@@ -41,6 +42,7 @@ class _Planner:
     runs: list[Planned] = field(default_factory=list)
     known: dict[str, Forecast] = field(default_factory=dict)
     wrong: int = 0
+    said: set[str] = field(default_factory=set)
 
     def add(self, cfg: DictConfig, overrides: tuple[str, ...], *, swept: bool) -> None:
         """Plan one job.
@@ -65,10 +67,11 @@ class _Planner:
             self.wrong += 1
             in_use = isinstance(error, RunError) and error.in_use  # another process ends it
             planned = Planned(overrides, state=ENDED if in_use else WRONG)
-            if self.aloud and isinstance(error, RunError):
+            if self.aloud and isinstance(error, RunError) and str(error) not in self.said:
+                self.said.add(str(error))  # once, however many runs it holds for
                 name = f"{' '.join(overrides)}: " if swept else ""
                 print(f"✗ {printable(name)}{error}", file=sys.stderr)
-            elif self.aloud:
+            elif self.aloud and not isinstance(error, RunError):
                 raise
             if self.aloud and not swept:
                 sys.exit(2)

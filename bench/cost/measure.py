@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bench.cost.network_calls import NetworkCall, capture_calls, flop_counter
+from bench.runtime.cores import CoreMeter
 from bench.runtime.isolation import evaluating, untouched_random_state
 from bench.runtime.memory import PeakMemory
 from models.base import Batch, GenerativeModel, Sampler
@@ -236,6 +237,31 @@ def settled(values: Sequence[float]) -> bool:
         return False
     ordered, median = sorted(values), statistics.median(values)
     return max(median - ordered[rank], ordered[n - 1 - rank] - median) <= SETTLED * median
+
+
+class Stopwatch:
+    """Seconds of work since it was made, without the time in which a CPU had other work to do.
+
+    Attributes:
+        device: whose work is timed.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        synchronize(device)
+        self.device, self._cores = device, CoreMeter()
+        self._cores.start()
+        self._start = time.perf_counter()
+
+    def read(self) -> float:
+        """The seconds so far; read it once."""
+        synchronize(self.device)
+        wall = time.perf_counter() - self._start
+        self._cores.stop()
+        if self.device.type != "cpu" or math.isnan(self._cores.waiting):
+            return wall
+        # threads that wait at the same time count more than once, but cannot work any faster
+        least = self._cores.cpu / torch.get_num_threads()
+        return min(wall, max(wall - self._cores.waiting, least))
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:

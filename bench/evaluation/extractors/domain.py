@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.cost.measure import Stopwatch
 from bench.data.dataset import Dataset, Split
 from bench.data.pixels import stored_as
 from bench.evaluation.extractors.base import Extractor, made_once
@@ -216,11 +216,11 @@ def stand_in(
     recipe, train = _recipe(dataset), dataset.train
     n = min(len(train), _TIMED_BATCHES * recipe.batch_size)
     part = Split(train.images[:n], None if train.labels is None else train.labels[:n])
-    start = time.perf_counter()
+    stopwatch = Stopwatch(torch.device(device))
     classifier = train_classifier(
         part, dataset.num_classes, recipe=replace(recipe, epochs=1), device=device
     )
-    seconds = (time.perf_counter() - start) * recipe.epochs * len(train) / n
+    seconds = stopwatch.read() * recipe.epochs * len(train) / n
     return DomainExtractor(classifier), seconds
 
 
