@@ -95,14 +95,15 @@ FLOORS = (
     ("bench/run", "bench/cache", "bench/export", "bench/compare"),
     ("bench/planning",),
     ("bench/cli",),
+    ("bench/decide",),
     ("bench/__main__",),
 )
 """Rooms of the code, from the ground up: each imports only from its own and from lower floors."""
 
 COMPARE_FLOORS = (
-    ("cells", "eval_rows", "stats"),
-    ("read",),
-    ("protocols",),
+    ("cells", "eval_rows", "questions", "stats"),
+    ("read", "sequential"),
+    ("protocols", "racing"),
     ("comparison",),
     ("topics",),
     ("claims",),
