@@ -22,7 +22,8 @@ first() {
 }
 
 second() {
-  taskset -c 1 $bench experiment=samplers dataset=fashion_mnist seed=0 results_root="$results/samplers"
+  taskset -c 1 $bench -m experiment=samplers dataset=fashion_mnist seed=0 \
+    results_root="$results/samplers" || [[ $? -eq 1 ]]
   zoo 1 progan_small,simple_unet_small,staged_diffusion_small,x0_diffusion_small
   zoo 1 cond_ddpm_small,improved_ddpm_small,v_diffusion_small,edm_augment_small,cond_edm_small
   zoo 1 rectified_flow_small,cond_rectified_flow_small,meanflow_small,consistency_small
