@@ -296,7 +296,7 @@ def spread_over_seeds(sides: Sides) -> Seeds | None:
 def _spread_ratio(
     ours: Mapping[str, float], theirs: Mapping[str, float], seeds: Sequence[str]
 ) -> float:
-    """log of the ratio of standard deviations of logarithms over some seeds; NaN if undefined."""
+    """Logarithm of the ratio of standard deviations of log values over some seeds, or NaN."""
     a, b = (log_spread([values[seed] for seed in seeds]) for values in (ours, theirs))
     return a - b
 

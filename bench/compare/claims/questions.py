@@ -122,7 +122,7 @@ def efforts(judgement: Judgement, factor: float) -> list[Effort]:
     adjusted = holm(p)
     found = []
     for finding, raw, of_family in zip(findings, p, adjusted, strict=True):
-        holm_factor = max(1.0, of_family / raw) if 0 < raw and of_family < 1 else len(findings)
+        holm_factor = max(1.0, of_family / raw) if raw > 0 and of_family < 1 else len(findings)
         threshold = holm_factor * factor / LEVEL
         have = len(finding.estimate.path)
         found.append(Effort(finding, threshold, _needed(finding, threshold), have))

@@ -48,17 +48,17 @@ SEQUENTIAL = (
 """The tests of runs that bench.decide made."""
 
 DECIDED = (
-    "p is adjusted over the tests of a claim (Holm); at 0.05 a test supports or contradicts, or the "
-    "difference is **equal**: within ±10 %, or the margin of the runs. A claim that needs all of "
-    "its tests is **supported** if all support it and **contradicted** if one contradicts it. Any "
-    "other claim is supported if some test supports it and none contradicts it, and contradicted if "
-    "some test contradicts it and none supports it. It is **equal within the margin** if that is "
-    "what its tests show. q is the p value of the verdict, adjusted over all claims of this page "
-    "(false discovery rate: e-BH for 1 / e, Benjamini-Yekutieli for others); a verdict whose q is "
-    "above 0.05 is **open**, as is all else. Tests marked aside do not count: they hold by "
-    "construction, or few seeds cannot decide them; their p is not adjusted. Fewer than three seeds "
-    "decide nothing. FID, precision, recall and coverage use the first extractor of a data set, "
-    "named on its page. In brackets: 95 % intervals, unadjusted."
+    "p is adjusted over the tests of a claim (Holm); at 0.05 a test supports or contradicts, or "
+    "the difference is **equal**: within ±10 %, or the margin of the runs. A claim that needs all "
+    "of its tests is **supported** if all support it and **contradicted** if one contradicts it. "
+    "Any other claim is supported if some test supports it and none contradicts it, and "
+    "contradicted if some test contradicts it and none supports it. It is **equal within the "
+    "margin** if that is what its tests show. q is the p value of the verdict, adjusted over all "
+    "claims of this page (false discovery rate: e-BH for 1 / e, Benjamini-Yekutieli for others); a "
+    "verdict whose q is above 0.05 is **open**, as is all else. Tests marked aside do not count: "
+    "they hold by construction, or few seeds cannot decide them; their p is not adjusted. Fewer "
+    "than three seeds decide nothing. FID, precision, recall and coverage use the first extractor "
+    "of a data set, named on its page. In brackets: 95 % intervals, unadjusted."
 )
 
 
@@ -124,8 +124,8 @@ def overview(judgements: Sequence[Judgement]) -> Table:
 
 
 COSTS = (
-    "Seeds are estimated from the differences so far (normal continuations, median) or the growth of "
-    "the evidence, minutes from the training seconds of the runs, without evaluation. "
+    "Seeds are estimated from the differences so far (normal continuations, median) or from the "
+    "growth of the evidence, minutes from the training seconds of the runs, without evaluation. "
     "`python -m bench.decide experiment=claims_small` makes these runs."
 )
 

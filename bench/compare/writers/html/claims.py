@@ -7,11 +7,11 @@ from pathlib import Path
 
 from bench.compare.cells import p_value
 from bench.compare.claims.declaration import DOCUMENTS
+from bench.compare.claims.questions import by_cost
 from bench.compare.claims.selection import Member
 from bench.compare.claims.verdicts import VERDICTS, Judgement
 from bench.compare.comparison import Comparison
 from bench.compare.read import Run
-from bench.compare.claims.questions import by_cost
 from bench.compare.writers.claims import (
     BADGES,
     LEFT_OUT,
