@@ -112,8 +112,8 @@ def contests(comparison: Comparison, margin: float | None = None) -> tuple[Conte
         comparison: the comparison; runs that did not get their cores are left out here.
         margin: see `questions_of_pairs`.
     """
-    margin = margin_of(comparison) if margin is None else margin
     fair = comparable(comparison)
+    margin = margin_of(fair) if margin is None else margin
     with_result = contestants(fair)
     failing, waiting = _without_result(fair)
     if len(with_result) < len(eligible(fair)):  # variants with overrides are not compared
