@@ -30,7 +30,9 @@ STAKES = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9])
 """Shares of the largest stake that are mixed for bounded values."""
 
 
-def evidence(differences: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
+def evidence(
+    differences: np.ndarray, null: float | np.ndarray = 0.0, *, size: float | np.ndarray = 0.0
+) -> np.ndarray:
     """Evidence after each seed that paired differences are not centred at `null`.
 
     A mixture of two e-processes. The first needs only that differences are symmetric around the
@@ -38,49 +40,34 @@ def evidence(differences: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndar
     the sign of d, where s is the root mean square of all differences up to d. The second, of
     Student's t with the right Haar prior of the scale and a normal prior of the effect size, is
     stronger for normal noise (Lai 1976; Wang & Ramdas 2025); it is left out where nothing varies.
+    Only evidence in the direction of the mean counts, so that a verdict has the mean's direction.
 
     Args:
         differences: (..., S) float64 in the order of seeds; NaN where a seed is missing, which is
             passed over.
         null: the centre under the hypothesis; broadcasts with (...,).
+        size: magnitude of the values that were subtracted, broadcasts with (..., S): what is
+            smaller than `ROUNDING` times the largest so far is rounding, not variation.
 
     Returns:
-        e-values, (..., S) float64, two-sided; 1 before the first seed.
+        e-values, (..., S) float64, two-sided.
     """
-    known = ~np.isnan(differences)
-    shift = np.asarray(null, dtype=np.float64)[..., None]
-    d = np.where(known, differences - shift, 0.0)
-    known = np.broadcast_to(known, d.shape)
-    size = np.where(known, np.abs(differences) + np.abs(shift), 0.0).max(axis=-1, initial=0.0)
-    d = np.where(np.abs(d) <= ROUNDING * size[..., None], 0.0, d)
-    n = np.cumsum(known, axis=-1)
-    total, squares = np.cumsum(d, axis=-1), np.cumsum(d * d, axis=-1)
-    scale = np.sqrt(squares / np.maximum(n, 1))
-    stake = np.tanh(SYMMETRIC_SCALE * d / np.where(scale > 0, scale, 1.0))
-    up, down = (np.cumsum(np.log1p(sign * stake), axis=-1) for sign in (1.0, -1.0))
-    symmetric = np.logaddexp(up, down) - math.log(2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        explained = total * total / np.maximum(n, 1)
-        rest = squares - explained
-        flat = rest <= (ROUNDING * size[..., None]) ** 2 * n
-        ratio = explained / np.where(flat, 1.0, rest)
-        wider = 1 + n * EFFECT_VARIANCE
-        student = n / 2 * (np.log1p(ratio) - np.log1p(ratio / wider)) - np.log(wider) / 2
-    student = np.where((n < 2) | flat, symmetric, student)
-    return np.exp(
-        np.logaddexp(math.log(SYMMETRIC_SHARE) + symmetric, math.log(1 - SYMMETRIC_SHARE) + student)
-    )
+    return np.exp(_log_evidence(differences, null, size, sides=2))
 
 
-def equality_evidence(differences: np.ndarray, margin: float) -> np.ndarray:
+def equality_evidence(
+    differences: np.ndarray, margin: float, *, size: float | np.ndarray = 0.0
+) -> np.ndarray:
     """Evidence after each seed that the centre of paired differences lies within ±margin.
 
-    The smaller of the e-values against both ends of the margin, as in two one-sided tests
-    (Schuirmann 1987), where the mean lies between them; else 0.
+    The smaller of the one-sided e-values against both ends of the margin, as in two one-sided
+    tests (Schuirmann 1987), where the mean lies between them; else 0. Each bounds its error also
+    for centres beyond its end: all bets lose when differences are shifted away from the margin.
 
     Args:
         differences: (..., S) float64, see `evidence`.
         margin: in the units of the differences, positive.
+        size: see `evidence`.
 
     Returns:
         e-values, (..., S) float64.
@@ -88,11 +75,50 @@ def equality_evidence(differences: np.ndarray, margin: float) -> np.ndarray:
     known = ~np.isnan(differences)
     n = np.maximum(np.cumsum(known, axis=-1), 1)
     mean = np.cumsum(np.where(known, differences, 0.0), axis=-1) / n
-    both = np.minimum(evidence(differences, -margin), evidence(differences, margin))
-    return np.where(np.abs(mean) < margin, both, 0.0)
+    low, high = (_log_evidence(differences, end, size, sides=1) for end in (-margin, margin))
+    return np.where(np.abs(mean) < margin, np.exp(np.minimum(low, high)), 0.0)
 
 
-def confidence_sequence(differences: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+def _log_evidence(
+    differences: np.ndarray, null: float | np.ndarray, size: float | np.ndarray, *, sides: int
+) -> np.ndarray:
+    """Logarithm of the e-value in the direction of the mean.
+
+    Args:
+        differences: see `evidence`.
+        null: see `evidence`.
+        size: see `evidence`.
+        sides: 2 if either direction of the mean counts, 1 if the caller looks at one only.
+    """
+    known = ~np.isnan(differences)
+    shift = np.asarray(null, dtype=np.float64)[..., None]
+    d = np.where(known, differences - shift, 0.0)
+    known = np.broadcast_to(known, d.shape)
+    largest = np.maximum(np.abs(np.nan_to_num(differences)) + np.abs(shift), np.nan_to_num(size))
+    rounding = ROUNDING * np.maximum.accumulate(np.where(known, largest, 0.0), axis=-1)
+    d = np.where(np.abs(d) <= rounding, 0.0, d)
+    n = np.cumsum(known, axis=-1)
+    total, squares = np.cumsum(d, axis=-1), np.cumsum(d * d, axis=-1)
+    scale = np.sqrt(squares / np.maximum(n, 1))
+    stake = np.tanh(SYMMETRIC_SCALE * d / np.where(scale > 0, scale, 1.0))
+    up, down = (np.cumsum(np.log1p(sign * stake), axis=-1) for sign in (1.0, -1.0))
+    symmetric = np.where(total > 0, up, down) - math.log(sides)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        explained = total * total / np.maximum(n, 1)
+        rest = squares - explained
+        flat = rest <= rounding**2 * n
+        ratio = explained / np.where(flat, 1.0, rest)
+        wider = 1 + n * EFFECT_VARIANCE
+        student = n / 2 * (np.log1p(ratio) - np.log1p(ratio / wider)) - np.log(wider) / 2
+    student = np.where((n < 2) | flat, symmetric, student)
+    return np.logaddexp(
+        math.log(SYMMETRIC_SHARE) + symmetric, math.log(1 - SYMMETRIC_SHARE) + student
+    )
+
+
+def confidence_sequence(
+    differences: np.ndarray, level: float = LEVEL, *, size: float | np.ndarray = 0.0
+) -> tuple[float, float]:
     """The interval of centres that the evidence of all seeds so far does not exclude.
 
     Intervals of all looks cover the centre together with a probability of at least 1 - level.
@@ -100,34 +126,41 @@ def confidence_sequence(differences: np.ndarray, level: float = LEVEL) -> tuple[
     Args:
         differences: (S,) float64, see `evidence`.
         level: non-coverage that is allowed.
+        size: see `evidence`.
 
     Returns:
         Its ends; infinite while no centre can be excluded.
     """
-    d = differences[~np.isnan(differences)]
+    known = ~np.isnan(differences)
+    d, size = differences[known], np.broadcast_to(size, differences.shape)[known]
     if not len(d):
         return -math.inf, math.inf
-    step = max(float(np.ptp(d)), ROUNDING * float(np.abs(d).max()), 1e-12)
-    if evidence(d, d.mean() - 1e4 * step)[-1] < 1 / level:
+    step = max(float(np.ptp(d)), ROUNDING * max(float(np.abs(d).max()), float(size.max())), 1e-12)
+    if evidence(d, d.mean() - 1e4 * step, size=size)[-1] < 1 / level:
         return -math.inf, math.inf
-    found = [_end(d, sign * step, level) for sign in (-1.0, 1.0)]
+    found = [_end(d, sign * step, level, size) for sign in (-1.0, 1.0)]
     return found[0], found[1]
 
 
-def _end(d: np.ndarray, step: float, level: float) -> float:
+def _end(d: np.ndarray, step: float, level: float, size: np.ndarray) -> float:
     """The outermost centre in one direction that is not excluded, by scanning and bisection."""
-    away = step * np.geomspace(1e-4, 1e4, 400)
     centre = float(d.mean())
-    inside = evidence(np.broadcast_to(d, (len(away), len(d))), centre + away)[:, -1] < 1 / level
-    last = int(np.flatnonzero(inside)[-1]) if inside.any() else -1
+
+    def inside(away: np.ndarray) -> np.ndarray:
+        """Which centres at these distances are not excluded, (K,)."""
+        shifted = np.broadcast_to(d, (len(away), len(d)))
+        return evidence(shifted, centre + away, size=size)[:, -1] < 1 / level
+
+    away = step * np.geomspace(1e-4, 1e4, 400)
+    kept = np.flatnonzero(inside(away))
+    last = int(kept[-1]) if len(kept) else -1
     low = away[last] if last >= 0 else 0.0
     high = away[min(last + 1, len(away) - 1)]
-    for _ in range(40):
-        middle = (low + high) / 2
-        if evidence(d, np.float64(centre + middle))[-1] < 1 / level:
-            low = middle
-        else:
-            high = middle
+    for _ in range(4):  # each pass divides the bracket by 31
+        between = np.linspace(low, high, 32)
+        kept = np.flatnonzero(inside(between[:-1]))
+        last = int(kept[-1]) if len(kept) else 0
+        low, high = between[last], between[last + 1]
     return centre + float(low)
 
 
@@ -204,7 +237,13 @@ def share_sequence(outcomes: np.ndarray, level: float = LEVEL) -> tuple[float, f
 
 
 def settled_after(
-    differences: Sequence[float], threshold: float, margin: float | None, *, most: int = 200
+    differences: Sequence[float],
+    threshold: float,
+    margin: float | None,
+    *,
+    equal_threshold: float | None = None,
+    size: float = 0.0,
+    most: int = 200,
 ) -> float:
     """Estimated number of seeds after which a question will be settled, from those so far.
 
@@ -215,6 +254,8 @@ def settled_after(
         differences: in the order of seeds, at least two.
         threshold: the e-value that settles the question.
         margin: of practical equality, in units of the differences; None if it settles nothing.
+        equal_threshold: the e-value that settles equality; that of the question if None.
+        size: see `evidence`.
         most: largest number of seeds that is considered.
 
     Returns:
@@ -224,16 +265,17 @@ def settled_after(
     d = np.asarray(differences, dtype=np.float64)
     d = d[~np.isnan(d)]
     n = len(d)
-    if n < 2 or np.ptp(d) == 0:
+    if n < 2 or np.ptp(d) <= ROUNDING * size:
         return math.nan
     rng, paths = np.random.default_rng(0), 200
     std = d.std(ddof=1) * np.sqrt((n - 1) / rng.chisquare(n - 1, size=(paths, 1)))
     mean = d.mean() + std * rng.normal(size=(paths, 1)) / math.sqrt(n)
     more = mean + std * rng.normal(size=(paths, max(most - n, 0)))
     whole = np.concatenate([np.broadcast_to(d, (paths, n)), more], axis=1)
-    reached = evidence(whole) >= threshold
+    reached = evidence(whole, size=size) >= threshold
     if margin is not None:
-        reached |= equality_evidence(whole, margin) >= threshold
+        equal = equality_evidence(whole, margin, size=size)
+        reached |= equal >= (equal_threshold or threshold)
     reached[:, :n] = reached[:, n - 1 : n]
     first = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, math.inf)
     return float(np.median(np.maximum(first, n)))
