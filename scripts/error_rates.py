@@ -126,48 +126,50 @@ def bootstrap_coverage(noise: Noise, mean: float, seeds: int, simulations: int) 
 
 def error_table(simulations: int) -> Iterator[str]:
     """Family-wise error by noise and number of seeds, as Markdown."""
-    yield _row("noise of FID over seeds", *(f"{n} seeds" for n in SEEDS))
-    yield _row("---", *["---:"] * len(SEEDS))
+    yield row("noise of FID over seeds", *(f"{n} seeds" for n in SEEDS))
+    yield row("---", *["---:"] * len(SEEDS))
     for name, noise in NOISES.items():
-        yield _row(name, *(_percent(family_wise_error(noise, n, simulations)) for n in SEEDS))
+        yield row(name, *(percent(family_wise_error(noise, n, simulations)) for n in SEEDS))
     rates = [family_wise_error(skewed, n, simulations, paired=False) for n in SEEDS]
-    yield _row("skewed, models of different seeds (Welch)", *map(_percent, rates))
+    yield row("skewed, models of different seeds (Welch)", *map(percent, rates))
 
 
 def power_table(simulations: int) -> Iterator[str]:
     """Power by number of seeds, simulated and computed, as Markdown."""
-    yield _row("one standard deviation of", *(f"{n} seeds" for n in SEEDS))
-    yield _row("---", *["---:"] * len(SEEDS))
+    yield row("one standard deviation of", *(f"{n} seeds" for n in SEEDS))
+    yield row("---", *["---:"] * len(SEEDS))
     for name, effect in (("the paired differences", 1.0), ("a model over seeds", math.sqrt(0.5))):
-        simulated = [_percent(found_alone(effect, n, simulations)) for n in SEEDS]
-        computed = [_percent(power(n, effect)) for n in SEEDS]
-        yield _row(f"{name}: one comparison, simulated", *simulated)
-        yield _row(f"{name}: the same, computed", *computed)
-    shares = [_percent(found_in_family(1.0, n, simulations)) for n in SEEDS]
-    yield _row("a model over seeds: one of six models differs, 15 pairs", *shares)
+        simulated = [percent(found_alone(effect, n, simulations)) for n in SEEDS]
+        computed = [percent(power(n, effect)) for n in SEEDS]
+        yield row(f"{name}: one comparison, simulated", *simulated)
+        yield row(f"{name}: the same, computed", *computed)
+    shares = [percent(found_in_family(1.0, n, simulations)) for n in SEEDS]
+    yield row("a model over seeds: one of six models differs, 15 pairs", *shares)
 
 
 def coverage_table(simulations: int) -> Iterator[str]:
     """Coverage of both intervals by number of seeds, as Markdown."""
-    yield _row("95 % interval", *(f"{n} seeds" for n in SEEDS))
-    yield _row("---", *["---:"] * len(SEEDS))
+    yield row("95 % interval", *(f"{n} seeds" for n in SEEDS))
+    yield row("---", *["---:"] * len(SEEDS))
     for name, noise in NOISES.items():
-        rates = [_percent(student_coverage(noise, n, simulations)) for n in SEEDS]
-        yield _row(f"of a difference (Student), {name}", *rates)
+        rates = [percent(student_coverage(noise, n, simulations)) for n in SEEDS]
+        yield row(f"of a difference (Student), {name}", *rates)
     few = min(simulations, 4000)  # resamples of ten seeds are drawn, not enumerated
     for name, noise, mean in (
         ("normal", normal, 2.0),
         ("skewed (log-normal)", skewed, 2 + 0.1 * math.exp(0.5)),
     ):
-        rates = [_percent(bootstrap_coverage(noise, mean, n, few)) for n in SEEDS]
-        yield _row(f"of a mean (bootstrap), {name}", *rates)
+        rates = [percent(bootstrap_coverage(noise, mean, n, few)) for n in SEEDS]
+        yield row(f"of a mean (bootstrap), {name}", *rates)
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
+    """Cells as one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as a percentage, one decimal."""
     return f"{100 * share:.1f} %"
 
 

@@ -30,8 +30,6 @@ class Standing:
         differences: A - B after each of them; of logarithms with `ratio`.
         path: evidence after each seed that there is a difference (e-values).
         equal_path: evidence after each seed that the difference is within the margin.
-        low: lower end of the confidence sequence after the last seed; a ratio A / B with `ratio`.
-        high: its upper end.
         p: 1 / (largest e-value so far), adjusted by Holm over all pairs.
         equal_p: the same for the evidence of equality.
         threshold: e-value that shows a difference: the number of pairs that Holm's correction
@@ -39,7 +37,7 @@ class Standing:
         equal_threshold: the same for equality.
         margin: differences up to this size are practically equal; of logarithms with `ratio`.
         ratio: whether logarithms are compared.
-        size: magnitude of the compared values, see `evidence`.
+        sizes: magnitude of the compared values, one per difference, see `evidence`.
         dropped: whether one of the models is shown to be worse than another model, and this pair
             was not settled before.
     """
@@ -50,15 +48,13 @@ class Standing:
     differences: tuple[float, ...]
     path: tuple[float, ...]
     equal_path: tuple[float, ...]
-    low: float
-    high: float
     p: float
     equal_p: float
     threshold: float
     equal_threshold: float
     margin: float
     ratio: bool
-    size: float
+    sizes: tuple[float, ...]
     dropped: bool = False
 
     @property
@@ -95,6 +91,16 @@ class Standing:
         return self.equal_path[-1] if self.equal_path else 1.0
 
     @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The confidence sequence after the last seed; of the ratio A / B with `ratio`.
+
+        It is that of this pair alone: not corrected for the other pairs.
+        """
+        ends = confidence_sequence(np.array(self.differences), size=np.array(self.sizes))
+        low, high = (_exp(end) for end in ends) if self.ratio else ends
+        return low, high
+
+    @cached_property
     def needed(self) -> float:
         """Estimated number of all common seeds that settle it, see `settled_after`."""
         if self.state != "open":
@@ -104,7 +110,7 @@ class Standing:
             self.threshold,
             self.margin,
             equal_threshold=self.equal_threshold,
-            size=self.size,
+            size=max(self.sizes, default=0.0),
         )
 
 
@@ -153,31 +159,28 @@ def standings(values: np.ndarray, *, margin: float, ratio: bool) -> Standings:
         return Standings((), (), tuple(range(len(x))))
     first, second = (x[[row[k] for row in rows]] for k in (0, 1))  # (P, S)
     size = np.maximum(np.maximum(np.abs(first), np.abs(second)), float(ratio))
-    paths = evidence(first - second, size=size)
-    equal_paths = equality_evidence(first - second, within, size=size)
+    differences = first - second
+    paths = evidence(differences, size=size)
+    equal_paths = equality_evidence(differences, within, size=size)
     p, threshold = _corrected(paths)
     equal_p, equal_threshold = _corrected(equal_paths)
     pairs = []
     for k, (a, b) in enumerate(rows):
-        known = np.flatnonzero(~np.isnan(first[k] - second[k]))
-        d = (first[k] - second[k])[known]
-        low, high = confidence_sequence(d, size=size[k][known])
+        known = np.flatnonzero(~np.isnan(differences[k]))
         pair = Standing(
             a,
             b,
             tuple(known.tolist()),
-            tuple(d.tolist()),
+            tuple(differences[k][known].tolist()),
             tuple(paths[k][known].tolist()),
             tuple(equal_paths[k][known].tolist()),
-            _exp(low) if ratio else low,
-            _exp(high) if ratio else high,
             p[k],
             equal_p[k],
             threshold[k],
             equal_threshold[k],
             within,
             ratio,
-            float(size[k][known].max(initial=0.0)),
+            tuple(size[k][known].tolist()),
         )
         pairs.append(pair)
     return _race(pairs, len(x))
