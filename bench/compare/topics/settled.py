@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 
 import numpy as np
@@ -36,7 +35,7 @@ class Contest:
         b: the other one.
         standing: what their common seeds show; None if the second one always fails.
         margin: FIDs with a ratio within [1 / margin, margin] count as equal.
-        seconds: of training and evaluation for one more seed of both; NaN if unknown.
+        seconds: of one more seed of both, evaluation included; NaN if unknown.
         question: what is asked, its state and its evidence after every seed.
     """
 
@@ -230,7 +229,7 @@ def _answer(
 
 def estimate(standing: Standing) -> str:
     """An estimate with its confidence sequence; alone while that has no ends."""
-    mean, low, high = standing.mean, standing.low, standing.high
+    mean, (low, high) = standing.mean, standing.interval
     bounded = math.isfinite(low) and math.isfinite(high) and (low > 0 or not standing.ratio)
     return interval(mean, low, high) if bounded else exact(mean)
 
@@ -247,19 +246,6 @@ def seconds_per_seed(comparison: Comparison, entry: Entry) -> float:
 
 
 def seconds_of(run: Run) -> float:
-    """Seconds of training and, from the second evaluation point on, of evaluation.
-
-    Evaluation is the time between the first and the last row that is not training; it includes
-    interruptions of the run.
-    """
+    """Seconds of a run, evaluation included; those of training for a run of an earlier version."""
     trained = run.table.numbers("train_seconds")
-    if not len(trained) or np.isnan(trained).all():
-        return math.nan
-    whole = float(np.nanmax(trained))
-    try:
-        at = [datetime.fromisoformat(text) for text in run.table.texts("evaluated_at")]
-        first = at.index(min(at))
-        passed = (max(at) - at[first]).total_seconds()
-    except (ValueError, TypeError):  # no times, as in runs of before
-        return whole
-    return float(np.nanmax([whole, passed + trained[first]]))
+    return run.status.seconds or float(np.nanmax(trained, initial=0.0))

@@ -87,13 +87,12 @@ def test_an_open_question_says_how_many_seeds_and_seconds_about(compared):
     assert contest.lower is None
 
 
-def test_evaluation_between_the_first_and_the_last_row_counts_as_seconds(make_run, tmp_path):
-    for k, (seconds, at) in enumerate(((60, "10:01:00"), (120, "10:02:30")), start=1):
-        row = scores(9.0) | costs(1, 0.1) | {"train_seconds": seconds}
-        row["evaluated_at"] = f"2026-01-01T{at}+00:00"
-        make_run("dcgan", 0, {"g": row}, checkpoint=k, checkpoints=2)
+def test_a_seed_costs_what_runs_took_or_of_runs_of_before_their_training(make_run, tmp_path):
+    for seed, seconds in enumerate((150.0, 0.0, 170.0)):
+        row = {"g": scores(9.0) | costs(1, 0.1)}
+        make_run("dcgan", seed, row, status=Status("finished", seconds=seconds))
     comparison = compare_runs(read_runs([tmp_path]))
-    assert seconds_per_seed(comparison, comparison.entries[0]) == 150  # 30 s of them evaluation
+    assert seconds_per_seed(comparison, comparison.entries[0]) == 150  # of 120, 150 and 170
 
 
 def test_a_model_that_is_worse_than_another_one_is_dropped(compared):
