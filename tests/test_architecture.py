@@ -100,9 +100,9 @@ FLOORS = (
 """Rooms of the code, from the ground up: each imports only from its own and from lower floors."""
 
 COMPARE_FLOORS = (
-    ("cells", "eval_rows", "stats"),
-    ("read",),
-    ("protocols",),
+    ("cells", "eval_rows", "questions", "stats"),
+    ("read", "sequential"),
+    ("protocols", "racing"),
     ("comparison",),
     ("topics",),
     ("claims",),

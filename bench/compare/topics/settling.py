@@ -208,7 +208,15 @@ def _order(contest: Contest) -> tuple[object, ...]:
     return state, cost if math.isfinite(cost) else math.inf, natural(question.name)
 
 
-def strictest(comparison: Comparison) -> tuple[float, float]:
-    """The evidence that the first verdict needs, and the one that the next or last one needs."""
+def thresholds(comparison: Comparison) -> dict[str, float]:
+    """The evidence that the first verdict needs, and what the next ones need, where that is less.
+
+    If all questions are settled, it is what the last verdict needed.
+    """
     counted = [contest.standing for contest in contests(comparison) if contest.standing]
-    return len(counted) / LEVEL, min((each.threshold for each in counted), default=1 / LEVEL)
+    first = len(counted) / LEVEL
+    later = {
+        "threshold of a difference": min((each.threshold for each in counted), default=first),
+        "threshold of equality": min((each.equal_threshold for each in counted), default=first),
+    }
+    return {"first threshold": first} | {k: value for k, value in later.items() if value < first}
