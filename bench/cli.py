@@ -271,15 +271,8 @@ def main() -> None:
     arguments = [word for word in sys.argv[1:] if word != DRY_RUN]
     dry = len(arguments) < len(sys.argv) - 1
     try:
-        check_names(arguments)
-        check_flags(arguments)
-        check_config_dir(arguments)
-        check_launcher(arguments)
-        check_choices([argument for argument in arguments if key(argument) != SWEEP])
-        machine = {"gpu_count": jobs.gpus(), "cores": cores()}
-        lines = [with_jobs(line, **machine) for line in expand(arguments)]
-        for line in lines:
-            check_choices(line)
+        check_arguments(arguments)
+        lines = checked_lines(expand(arguments))
         swept = is_multirun(arguments)
         sweep = _open_sweep(arguments, lines[0]) if swept and not dry else None
     except (ValueError, OSError) as error:
@@ -288,7 +281,7 @@ def main() -> None:
     if dry:
         from bench.planning import dry_run
 
-        sys.exit(dry_run(lines, at_once=_at_once(arguments)) if _is_main() else 0)
+        sys.exit(dry_run(lines, at_once=at_once(arguments)) if _is_main() else 0)
     if sweep is None:
         (sys.argv[1:],) = lines
         _job()
@@ -301,6 +294,56 @@ def main() -> None:
     _say_what_became(outcomes)
     if broken or any(outcome.failed for outcome in outcomes):
         sys.exit(1)
+
+
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse what no command can take.
+
+    Raises:
+        ValueError: names, flags, a folder of configurations, a launcher or a choice is wrong.
+    """
+    check_names(arguments)
+    check_flags(arguments)
+    check_config_dir(arguments)
+    check_launcher(arguments)
+    check_choices([argument for argument in arguments if key(argument) != SWEEP])
+
+
+def checked_lines(lines: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Command lines, each with the number of jobs that run at once.
+
+    Raises:
+        ValueError: a choice or setting is unknown, or more threads than cores are asked for.
+    """
+    machine = {"gpu_count": jobs.gpus(), "cores": cores()}
+    found = [with_jobs(line, **machine) for line in lines]
+    for line in found:
+        check_choices(line)
+    return found
+
+
+def run_listed(listed: Sequence[Sequence[str]], words: Sequence[str], outlook: "Outlook") -> None:
+    """Run jobs that are listed one by one as a sweep, by whatever launcher (bench.decide).
+
+    Args:
+        listed: the overrides of each job.
+        words: flags and overrides of hydra that all of them share.
+        outlook: the jobs, in order.
+
+    Raises:
+        OSError: there is no room for results.
+        ValueError: other machines would not know where the results are.
+        SystemExit: Hydra does not accept the words, or a launcher broke off.
+    """
+    from bench.planning import composed_once, listed_jobs
+
+    gc.disable()  # until training starts
+    line = ["-m", *words]
+    sweep = _open_sweep(line, [*words, *listed[0]])
+    with sweep, composed_once(), listed_jobs(listed):
+        outlook.write(jobs.plan_file(sweep.report))
+        if not _run_jobs(line, sweep):
+            sys.exit(1)
 
 
 @contextmanager
@@ -317,12 +360,12 @@ def _planned(
         return
     from bench.planning import composed_once, plan
 
-    launchers, at_once = set(values(arguments, LAUNCHER)), _at_once(arguments)
-    given = {"at_once": at_once, "timed": launchers <= set(jobs.LOCAL)}
+    launchers, together = set(values(arguments, LAUNCHER)), at_once(arguments)
+    given = {"at_once": together, "timed": launchers <= set(jobs.LOCAL)}
     if "joblib" in launchers:
         from bench.runtime.joblib_processes import in_a_process
 
-        outlook = in_a_process(plan, lines, jobs=at_once, **given)
+        outlook = in_a_process(plan, lines, jobs=together, **given)
     else:
         outlook = plan(lines, **given)
     outlook.write(jobs.plan_file(sweep.report))
@@ -333,7 +376,7 @@ def _planned(
         yield
 
 
-def _at_once(arguments: Sequence[str]) -> int:
+def at_once(arguments: Sequence[str]) -> int:
     """How many jobs of a command run at a time on this machine."""
     words = with_jobs(arguments, gpu_count=jobs.gpus(), cores=cores())
     if "joblib" not in values(words, LAUNCHER):

@@ -33,16 +33,14 @@ class _Planner:
         aloud: whether errors are said, and end a single run.
         runs: the jobs so far.
         known: what runs of each kind take.
-        wrong: how many jobs cannot run.
-        said: why, each reason once.
+        wrong: why jobs cannot run, each with its overrides.
     """
 
     timed: bool
     aloud: bool
     runs: list[Planned] = field(default_factory=list)
     known: dict[str, Forecast] = field(default_factory=dict)
-    wrong: int = 0
-    said: set[str] = field(default_factory=set)
+    wrong: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
 
     def add(self, cfg: DictConfig, overrides: tuple[str, ...], *, swept: bool) -> None:
         """Plan one job.
@@ -64,11 +62,12 @@ class _Planner:
             planned = dry_run(cfg, overrides, known=known, earlier=earlier, processes=processes)
         except Exception as error:  # the job itself will say what is wrong
             end_if_interrupted()
-            self.wrong += 1
+            kind = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
+            said = any(words == f"{kind}{error}" for _, words in self.wrong)
+            self.wrong.append((overrides, f"{kind}{error}"))
             in_use = isinstance(error, RunError) and error.in_use  # another process ends it
             planned = Planned(overrides, state=ENDED if in_use else WRONG)
-            if self.aloud and isinstance(error, RunError) and str(error) not in self.said:
-                self.said.add(str(error))  # once, however many runs it holds for
+            if self.aloud and isinstance(error, RunError) and not said:
                 name = f"{' '.join(overrides)}: " if swept else ""
                 print(f"✗ {printable(name)}{error}", file=sys.stderr)
             elif self.aloud and not isinstance(error, RunError):
@@ -121,6 +120,22 @@ def dry_run(lines: Sequence[Sequence[str]], *, at_once: int) -> int:
     return 1 if planner.wrong else 0
 
 
+def survey(
+    lines: Sequence[Sequence[str]], *, at_once: int, timed: bool
+) -> tuple[list[Outlook], list[tuple[tuple[str, ...], str]]]:
+    """The jobs of each command line, timed together, and those that cannot run with the reason.
+
+    Args are those of `plan`.
+    """
+    planner = _Planner(timed, aloud=False)
+    found = []
+    for line in lines:
+        before = len(planner.runs)
+        _compose([line], planner)
+        found.append(Outlook(tuple(planner.runs[before:]), at_once))
+    return found, planner.wrong
+
+
 def _compose(lines: Sequence[Sequence[str]], planner: _Planner) -> None:
     """Have Hydra compose all jobs in this process, whatever launches them later."""
     before = sys.argv
@@ -150,6 +165,22 @@ def composed_once() -> Iterator[None]:
         yield
     finally:
         BasicSweeper.validate_batch_is_legal = validate
+
+
+@contextmanager
+def listed_jobs(listed: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Have Hydra's sweep run these jobs, whatever its command line would sweep over.
+
+    Args:
+        listed: the overrides of each job.
+    """
+    split = BasicSweeper.__dict__["split_arguments"]
+    batch = [list(words) for words in listed]
+    BasicSweeper.split_arguments = staticmethod(lambda overrides, max_batch_size: [batch])
+    try:
+        yield
+    finally:
+        BasicSweeper.split_arguments = split
 
 
 @contextmanager

@@ -27,13 +27,7 @@ from bench.build import (
     plain,
     try_extractors,
 )
-from bench.config import (
-    MIN_SAMPLES,
-    Origin,
-    Settings,
-    read_settings,
-    varied,
-)
+from bench.config import MIN_SAMPLES, Origin, Settings, read_settings, varied
 from bench.data.dataset import Dataset
 from bench.errors import RunError, bugs_are_shown, one_sentence
 from bench.estimate import data_costs, forecast, kind_of
@@ -44,6 +38,7 @@ from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.former import CLASS_LABELS, FORMER, recipe_hash
 from bench.runs.announcements import announce, warn_of_classifier
 from bench.runs.directory import RunDirectory, Status
+from bench.runs.looks import Call
 from bench.runs.provenance import provenance
 from bench.runs.shorter import continue_shorter, expect_shorter
 from bench.runs.trust import trusting
@@ -270,6 +265,7 @@ class _Job:
         if self.warning:
             log.warning("⚠ %s", self.warning)
         progress.label = progress.label or "{} {} seed={}".format(*self._names())
+        call = Call.after(records and records.status, self.origin.command, start)
         with progress:
             dataset = self._dataset(world)
             memory = PeakMemory(self.device)
@@ -280,9 +276,9 @@ class _Job:
             if records is None:
                 self._resume_copied(trainer, world)
             else:
-                recorder = self._recorder(records, dataset, trainer, progress, memory, world)
+                recorder = self._recorder(records, dataset, trainer, progress, memory, world, call)
             before = trainer.spent.seconds
-            status = _fit(trainer, recorder or SilentObserver(), self.origin.command)
+            status = _fit(trainer, recorder, call)
         if records is not None:
             records.write_status(status)
         if status.phase == "evaluation" and world.size > 1:
@@ -370,6 +366,7 @@ class _Job:
         progress: TrainingProgress,
         memory: PeakMemory,
         world: World,
+        call: Call,
     ) -> Recorder:
         """What records the run; extractors that cannot be used are refused at once.
 
@@ -399,7 +396,7 @@ class _Job:
         spent = trainer.spent
         progress.resumed(trainer.progress, spent.images, spent.seconds, spent.point)
         instruments = Instruments(self._wandb(), progress, memory)
-        return Recorder(records, trainer, scoring, instruments, self.origin.command)
+        return Recorder(records, trainer, scoring, instruments, call)
 
     def _say_what_is_to_come(
         self,
@@ -464,25 +461,30 @@ class _Job:
         return WandbLogger(logger, self.path, name, dict(self.config))
 
 
-def _fit(trainer: Trainer, observer: Observer, command: str) -> Status:
+def _fit(trainer: Trainer, recorder: Recorder | None, call: Call) -> Status:
     """Train and evaluate; how it ended."""
+    observer: Observer = recorder or SilentObserver()
     try:
         with bugs_are_shown(str(trainer.checkpoints.parent)):
             trainer.fit(observer)
     except TrainingFailedError as error:
-        return Status("failed", str(error), error.step, error.phase, command)
+        return call.status("failed", str(error), error.step, error.phase)
     except SamplesNotFiniteError as error:
-        return Status("failed", str(error), trainer.spent.step, "evaluation", command)
+        return call.status("failed", str(error), trainer.spent.step, "evaluation")
+    except KeyboardInterrupt:
+        if recorder is not None:
+            recorder.write_running()  # with the seconds that it took
+        raise
     finally:
         observer.close()
-    return Status("finished", step=trainer.spent.step, command=command)
+    return call.status("finished", step=trainer.spent.step)
 
 
 def _ended_before(path: Path, records: RunDirectory | None, world: World) -> RunResult | None:
     """What an earlier call came to, where it came to an end; the same on every rank."""
     status = records.status if records is not None else None
     ended = status is not None and status.status != "running"
-    if ended and records is not None and status is not None and status.status == "finished":
+    if records is not None and status is not None and status.status == "finished":
         ended = records.has_every_point()
         if not ended:
             log.warning("⚠ %s is finished, but rows of its eval.csv are missing", path)

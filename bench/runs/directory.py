@@ -38,6 +38,9 @@ NO_STATUS = (
 
 _REMEDY = "delete {} and run again"
 
+_KINDS = {"step": (int,), "seconds": (int, float)}
+"""Types of the values of status.json that are no texts."""
+
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of file systems without locks."""
 
@@ -54,6 +57,8 @@ class Status:
         command: the command line that made the run.
         sequential: how bench.decide made it, as `bench.runs.looks.Look.text` writes it; empty for
             a run of a fixed number of seeds.
+        seconds: what all calls took, evaluation included, up to the last time that the status was
+            written; 0 for a run of an earlier version.
     """
 
     status: Literal["running", "finished", "failed"]
@@ -62,6 +67,7 @@ class Status:
     phase: str = ""
     command: str = ""
     sequential: str = ""
+    seconds: float = 0.0
 
 
 def read_status(directory: Path) -> Status | None:
@@ -79,8 +85,8 @@ def read_status(directory: Path) -> Status | None:
     except (TypeError, ValueError) as error:
         raise ValueError(NO_STATUS.format(path, error)) from error
     for field in fields(Status):
-        value, kind = getattr(status, field.name), int if field.name == "step" else str
-        if type(value) is not kind:
+        value, kinds = getattr(status, field.name), _KINDS.get(field.name, (str,))
+        if type(value) not in kinds:
             raise ValueError(NO_STATUS.format(path, f"its {field.name} is {value!r}"))
     if status.status not in ("running", "finished", "failed"):
         said = f"its status is {status.status!r}, must be 'running', 'finished' or 'failed'"

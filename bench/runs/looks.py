@@ -1,8 +1,15 @@
 """How a run came to be made by bench.decide: the rule, the margin, and after which look."""
 
-from dataclasses import dataclass
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Literal
 
-ENVIRONMENT = "BENCH_LOOK"
+from bench.runs.directory import Status
+from bench.runtime.jobs import LOOK
+
+ENVIRONMENT = LOOK
 """Environment variable: what jobs record as their look, as `Look.text` writes it."""
 
 RULE = "e-process"
@@ -39,6 +46,55 @@ def read_look(text: str) -> Look | None:
         return None
     try:
         rule, margin, look = text.split()
-        return Look(rule, float(margin.removeprefix("margin=")), int(look.removeprefix("look=")))
+        ratio, number = float(margin.removeprefix("margin=")), int(look.removeprefix("look="))
+        if not 1 < ratio < math.inf:
+            raise ValueError(f"its margin is {ratio:g}, must be a ratio above 1")
+        return Look(rule, ratio, number)
     except ValueError as error:
         raise ValueError(f"{text!r} does not say how a run was made sequentially") from error
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a run, as status.json records it.
+
+    Attributes:
+        command: the command line.
+        sequential: see `Status.sequential`.
+        before: seconds that earlier calls took.
+        start: `time.perf_counter` when this one began.
+    """
+
+    command: str = ""
+    sequential: str = ""
+    before: float = 0.0
+    start: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def after(cls, earlier: Status | None, command: str, start: float) -> "Call":
+        """The call that goes on where earlier ones stopped.
+
+        A run that is made sequentially stays so, whoever finishes it; one that a fixed sweep
+        finished does not become sequential by being scored again.
+
+        Args:
+            earlier: the status that they left; None for a new run.
+            command: the command line.
+            start: `time.perf_counter` when this one began.
+        """
+        now = os.environ.get(ENVIRONMENT, "")
+        if earlier is None:
+            return cls(command, now, start=start)
+        kept = earlier.sequential or ("" if earlier.status == "finished" else now)
+        return cls(command, kept, earlier.seconds, start)
+
+    def status(
+        self,
+        status: Literal["running", "finished", "failed"],
+        reason: str = "",
+        step: int = 0,
+        phase: str = "",
+    ) -> Status:
+        """The status at this moment; arguments are those of `Status`."""
+        seconds = round(self.before + time.perf_counter() - self.start, 2)
+        return Status(status, reason, step, phase, self.command, self.sequential, seconds)

@@ -12,7 +12,8 @@ from bench.errors import one_sentence
 from bench.evaluation.classifier_error import error_note
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator, samplers_at
-from bench.runs.directory import RunDirectory, Status
+from bench.runs.directory import RunDirectory
+from bench.runs.looks import Call
 from bench.runs.pictures import save_grid, save_samples
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime.atomic_files import csv_text, write_atomically
@@ -74,7 +75,7 @@ class Recorder:
         scoring: prepares what evaluations need, which takes time; called at the first evaluation
             point, so that training comes first.
         instruments: progress display, W&B mirror and memory meter.
-        command: the command line, for status.json.
+        call: this call of the run, for status.json.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Recorder:
         trainer: Trainer,
         scoring: Callable[[], Scoring],
         instruments: Instruments,
-        command: str,
+        call: Call,
     ) -> None:
         self.records = records
         self.trainer = trainer
@@ -91,7 +92,7 @@ class Recorder:
         self.wandb = instruments.wandb
         self.progress = instruments.progress
         self.memory = instruments.memory
-        self.command = command
+        self.call = call
         self._points = trainer.points
         self._train_memory_mib: float | None = None
         self.score = ""  # the best of the last evaluation, in words
@@ -100,7 +101,7 @@ class Recorder:
         records.check_points(trainer.spent.point, samplers_at(trainer.model, last=False))
         redone = None if self._is_evaluated(records.eval_rows()) else PREFIX
         records.train.truncate_after(trainer.spent.step, redone=redone)
-        records.write_status(Status("running", step=trainer.spent.step, command=command))
+        records.write_status(call.status("running", step=trainer.spent.step))
 
     @cached_property
     def scoring(self) -> Scoring:
@@ -129,8 +130,11 @@ class Recorder:
     def on_save(self) -> None:
         """Write pending log rows and the status before a checkpoint is written."""
         self.records.train.flush()
-        step = self.trainer.spent.step
-        self.records.write_status(Status("running", step=step, command=self.command))
+        self.write_running()
+
+    def write_running(self) -> None:
+        """Write the status of a run that has not ended."""
+        self.records.write_status(self.call.status("running", step=self.trainer.spent.step))
 
     def on_point(self) -> None:
         """Evaluate and add rows to eval.csv, unless this point already has its rows."""

@@ -29,7 +29,7 @@ def said_in_one_line(program: str, remedy: str) -> Iterator[None]:
 
     Args:
         program: first word of the line.
-        remedy: what to do next.
+        remedy: what to do next; empty for ending without a word, because another process says it.
 
     Raises:
         SystemExit: 130 after Ctrl-C, 143 after SIGTERM.
@@ -45,8 +45,9 @@ def said_in_one_line(program: str, remedy: str) -> Iterator[None]:
             raise
         for further in WORDS:
             signal.signal(further, signal.SIG_IGN)  # only a short clean-up remains
-        print(f"{program}: {WORDS[signal.Signals(_came[-1])]}: {remedy}", file=sys.stderr)
-        sys.stderr.flush()
+        if remedy:
+            print(f"{program}: {WORDS[signal.Signals(_came[-1])]}: {remedy}", file=sys.stderr)
+            sys.stderr.flush()
         exec("")  # CPython ends by the signal itself if interrupted within `exec`
         sys.exit(SHELL + _came[-1])
 

@@ -22,6 +22,9 @@ SWEEP = "BENCH_SWEEP"
 REPORT = "BENCH_REPORT"
 """Environment variable: the file that jobs append to."""
 
+LOOK = "BENCH_LOOK"
+"""Environment variable: how bench.decide makes the runs, for their record (bench/runs/looks.py)."""
+
 GPU = "BENCH_GPU"
 """Environment variable: the GPU of a job, where several share a machine."""
 
@@ -112,7 +115,8 @@ def gpus(driver: Path = Path("/proc/driver/nvidia/gpus")) -> int:
 
 def with_environment(arguments: Sequence[str]) -> list[str]:
     """Have Hydra hand the sweep's name and report to its jobs, also where these inherit nothing."""
-    told = (f"+hydra.job.env_set.{key}={quoted(os.environ[key])}" for key in (SWEEP, REPORT))
+    keys = (SWEEP, REPORT, *([LOOK] if LOOK in os.environ else []))
+    told = (f"+hydra.job.env_set.{key}={quoted(os.environ[key])}" for key in keys)
     return [*arguments, *told]
 
 

@@ -25,6 +25,7 @@ from bench.evaluation.metrics import quality as quality_module
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory
+from bench.runs.looks import Call
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.writer import Instruments, Recorder, Scoring
@@ -164,7 +165,7 @@ def record(digits: Dataset, path: Path) -> list[dict[str, str]]:
                 {"dataset": "digits", "model": "gan", "seed": 0} | provenance(evaluator, trainer),
             ),
             instruments(trainer, path),
-            "python -m bench",
+            Call("python -m bench"),
         )
         trainer.fit(recorder)
     with (path / "eval.csv").open() as file:
@@ -346,7 +347,7 @@ def untrained_row(digits: Dataset, path: Path, model: GenerativeModel) -> dict[s
             trainer,
             lambda: Scoring(evaluator, {"dataset": "digits", "model": "stored", "seed": 0}),
             instruments(trainer, path),
-            "python -m bench",
+            Call("python -m bench"),
         )
         trainer.fit(recorder)
         (row,) = records.eval_rows()

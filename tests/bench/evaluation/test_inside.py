@@ -17,6 +17,7 @@ from bench.evaluation.extractors.domain import DomainExtractor
 from bench.evaluation.held_out import SHOWN, look_inside
 from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
+from bench.runs.looks import Call
 from bench.runs.provenance import provenance
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.writer import Instruments, Recorder, Scoring
@@ -217,7 +218,7 @@ def record(dataset, path):
                 {"dataset": "digits", "model": "ddpm", "seed": 0} | provenance(evaluator, trainer),
             ),
             Instruments(wandb, TrainingProgress("test"), PeakMemory(trainer.device)),
-            "python -m bench",
+            Call("python -m bench"),
         )
         trainer.fit(recorder)
 
