@@ -15,7 +15,8 @@ import pandas as pd
 
 from bench.compare.eval_rows import NO_ROWS, REMEDY, EvalTable, read_eval
 from bench.config import NAME_RULE, is_name
-from bench.runs.directory import Status, read_status
+from bench.runs.directory import NO_STATUS, Status, read_status
+from bench.runs.looks import read_look
 from bench.schema import CURVE_COLUMNS, QUALITY
 
 SEED = re.compile(r"(-?[0-9]{1,18})(?:\.0+)?")
@@ -220,6 +221,7 @@ def read_run(path: Path) -> Run:
     """
     file = path / "eval.csv"
     status = read_status(path)
+    _check_look(status, path / "status.json")
     table = read_eval(file) if file.exists() or file.is_symlink() else NO_ROWS
     if status is None:  # eval.csv without status.json: its rows show whether it is finished
         spent = table.numbers("checkpoint") == table.numbers("checkpoints")
@@ -239,6 +241,14 @@ def read_run(path: Path) -> Run:
     identity = (*identity[:3], _canonical_seed(identity[3], path))
     fault = _fault(table, file) if status.status == "finished" else ""
     return Run(path, *identity, status, table.layout.extractors, table, fault)
+
+
+def _check_look(status: Status | None, file: Path) -> None:
+    """Refuse a status that says in unknown words how the run was made sequentially."""
+    try:
+        read_look(status.sequential if status else "")
+    except ValueError as error:
+        raise ValueError(NO_STATUS.format(file, error)) from error
 
 
 def _canonical_seed(text: str, path: Path) -> str:

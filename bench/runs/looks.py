@@ -1,5 +1,6 @@
 """How a run came to be made by bench.decide: the rule, the margin, and after which look."""
 
+import math
 import os
 import time
 from dataclasses import dataclass, field
@@ -45,7 +46,10 @@ def read_look(text: str) -> Look | None:
         return None
     try:
         rule, margin, look = text.split()
-        return Look(rule, float(margin.removeprefix("margin=")), int(look.removeprefix("look=")))
+        ratio, number = float(margin.removeprefix("margin=")), int(look.removeprefix("look="))
+        if not 1 < ratio < math.inf:
+            raise ValueError(f"its margin is {ratio:g}, must be a ratio above 1")
+        return Look(rule, ratio, number)
     except ValueError as error:
         raise ValueError(f"{text!r} does not say how a run was made sequentially") from error
 

@@ -571,7 +571,34 @@ def compared(
     return Case(given, said, arguments, prepare, program="bench.compare", check=check)
 
 
+def made_by(words: str) -> Prepare:
+    """A run whose status says so of how bench.decide made it."""
+
+    def write(root: Path) -> None:
+        (write_run(root) / "status.json").write_text(
+            json.dumps({"status": "finished", "sequential": words})
+        )
+
+    return write
+
+
 COMPARE = (
+    compared(
+        "a `status.json` with unknown words about `bench.decide`",
+        (
+            "<runs>/seed=0/status.json is not the status of a run ('by hand' does not say how a "
+            f"run was made sequentially): {AGAIN}"
+        ),
+        made_by("by hand"),
+    ),
+    compared(
+        "a `status.json` with a margin that is no ratio above 1",
+        (
+            "<runs>/seed=0/status.json is not the status of a run ('e-process margin=0.9 look=1' "
+            f"does not say how a run was made sequentially): {AGAIN}"
+        ),
+        made_by("e-process margin=0.9 look=1"),
+    ),
     compared(
         "no runs at all",
         "results/runs does not exist: name run directories or folders of runs",

@@ -10,30 +10,34 @@ from bench.compare.cells import exact
 from bench.compare.comparison import Comparison, Entry, analysis, comparable
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.blindness import blind_sentences, classifier_error
+from bench.compare.topics.certainty import more_seeds, rivalry
 from bench.compare.topics.disturbed import left_out_sentences
-from bench.compare.topics.recommendation import (
-    answer,
-    budget,
-    has_collapsed,
-    is_fit,
-    is_shown_lower,
-    mean_fid,
-    ranking,
-    still_falling,
-)
+from bench.compare.topics.ranked import has_collapsed, is_fit, mean_fid, ranking
+from bench.compare.topics.recommendation import answer, budget, still_falling
+from bench.compare.topics.settled import is_sequential, margin_of, within
 from bench.evaluation.classifier_error import WARN_ABOVE
 from bench.schema import MEASURED
 
 AHEAD = "the best {best} is ahead of the best {rival}"
 LEVEL = "the best {best} is not shown to be ahead of the best {rival}"
+EQUAL = "the best {best} and the best {rival} are {margin}"
 ALONE = "the best {best} is ahead"
 
 FIRST_LOOK = (
     "With {seeds} per model this is a first look, not a recommendation: that takes at least "
     f"{MIN_SEEDS} seeds (seed=0,1,2)."
 )
-CHANCE = "A difference of this size between {seeds} may be chance: more seeds would tell."
+CHANCE = "A difference of this size between {seeds} may be chance: {more}."
 SURE = "Over {seeds}, chance does not explain this difference (p below 0.05, Holm)."
+ANY_TIME = (
+    "Over {seeds}, chance does not explain this difference (p below 0.05 at any number of seeds, "
+    "Holm)."
+)
+BEHIND = (
+    "Over {seeds}, the samplers that the models list first are in the other order (p below 0.05 at "
+    "any number of seeds, Holm)."
+)
+SAME = "Over {seeds}, chance does not explain that they are so close (p below 0.05)."
 FALLING = (
     "The FID of {names} still fell steeply where training ended: more budget may change the answer."
 )
@@ -91,8 +95,10 @@ def _best_by_family(comparison: Comparison) -> dict[str, Entry]:
 def _ahead(comparison: Comparison, first: tuple[str, Entry], second: tuple[str, Entry]) -> str:
     (family, leader), (rival_family, rival) = first, second
     known = min(len(leader.seeds), len(rival.seeds)) >= MIN_SEEDS
-    shown = not known or is_shown_lower(comparison, leader, rival)
-    words = (AHEAD if shown else LEVEL).format(best=family, rival=rival_family)
+    found = rivalry(comparison, leader, rival) if known else None
+    state = found.state if found else "open" if known else "lower"
+    words = {"lower": AHEAD, "equal": EQUAL}.get(state, LEVEL)
+    words = words.format(best=family, rival=rival_family, margin=within(margin_of(comparison)))
     low, high = mean_fid(comparison, leader), mean_fid(comparison, rival)
     factor = f", a factor of {exact(high / low)}" if 0 < low < high else ""
     return (
@@ -150,9 +156,19 @@ def _sure(comparison: Comparison, leader: Entry, rival: Entry | None = None) -> 
     if fewest < MIN_SEEDS:
         said.append(FIRST_LOOK.format(seeds=seeds))
     elif rival is not None:
-        shown = is_shown_lower(comparison, leader, rival)
-        said.append((SURE if shown else CHANCE).format(seeds=seeds))
+        said.append(_shown(comparison, leader, rival).format(seeds=seeds))
     if steep := still_falling(comparison, both):
         names = " and ".join(comparison.label(entry) for entry in steep)
         said.append(FALLING.format(names=names))
     return said
+
+
+def _shown(comparison: Comparison, leader: Entry, rival: Entry) -> str:
+    """What is shown of the two, as a sentence with a gap for the seeds."""
+    found = rivalry(comparison, leader, rival)
+    if found is not None and found.state == "lower":
+        return ANY_TIME if is_sequential(comparison) else SURE
+    if found is not None and found.state != "open":
+        return SAME if found.state == "equal" else BEHIND
+    more = "more seeds would tell" if found is None else more_seeds(comparison, leader, [found])
+    return CHANCE.replace("{more}", more)

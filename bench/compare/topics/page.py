@@ -24,6 +24,14 @@ from bench.compare.topics.quality import (
     quality_table,
     table_of,
 )
+from bench.compare.topics.settled import contests, is_sequential
+from bench.compare.topics.settling import (
+    SETTLED_HEADING,
+    SETTLED_SENTENCE,
+    sequential_sentences,
+    sequential_table,
+    settled_table,
+)
 from bench.schema import FIELDS, PROTOCOL, shown_in
 
 HINDSIGHT_SENTENCE = (
@@ -184,13 +192,22 @@ def blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]
         short = [FEW_SENTENCE.format(limit=MIN_SEEDS, names=few)] if few else []
         yield "Over seeds", sentence, *short, table
     fair = comparable(comparison)
-    pairs = compare_pairs(fair)
-    if pairs:
+    if is_sequential(fair):
+        yield from _sequential_blocks(fair)
+    elif pairs := compare_pairs(fair):
         sentences = pairs_sentences(fair, pairs)
         tables = [] if sentences == [TOO_FEW] else [pairs_table(fair, pairs)]
         yield "Differences between models", *sentences, *tables
     if found := outcomes(comparison):
         yield "Training that failed", OUTCOMES_SENTENCE, outcomes_table(comparison, found)
+
+
+def _sequential_blocks(comparison: Comparison) -> Iterator[tuple[str, *tuple[Passage, ...]]]:
+    """The pairs of a comparison that bench.decide made, and how they were settled."""
+    if contests(comparison):
+        sentences = sequential_sentences(comparison)
+        yield "Differences between models", *sentences, sequential_table(comparison)
+        yield SETTLED_HEADING, SETTLED_SENTENCE, settled_table(comparison)
 
 
 def _with_few_seeds(comparison: Comparison) -> str:

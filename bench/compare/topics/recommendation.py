@@ -7,18 +7,21 @@ from statistics import median
 
 from bench.compare.cells import NOTHING, exact, p_value, spread
 from bench.compare.comparison import Comparison, Entry, analysis, comparable, left_out
-from bench.compare.stats import (
-    MIN_SEEDS,
-    SIGNIFICANCE,
-    Difference,
-    holm,
-    paired_difference,
-    unpaired_difference,
-)
+from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.blindness import blind_sentences, classifier_error
+from bench.compare.topics.certainty import Rivalry, identity, more_seeds, rivalries
 from bench.compare.topics.curves import Curve, LearningCurves, at, learning_curves
 from bench.compare.topics.disturbed import left_out_sentences
 from bench.compare.topics.pareto import sampling_front
+from bench.compare.topics.ranked import (
+    best_rivals,
+    has_collapsed,
+    is_far,
+    is_fit,
+    mean_fid,
+    ranking,
+)
+from bench.compare.topics.settled import is_sequential, margin_of, within
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence
 from bench.evaluation.collapse import shows_copying
 from bench.schema import MEASURED
@@ -29,7 +32,9 @@ UNITS = {"seconds": "{} s", "images": "{} images", "flops": "{} FLOP"}
 FEW = (
     "With fewer than {limit} seeds per model this is not a recommendation: run it with seed=0,1,2."
 )
-MORE_SEEDS = "It is not shown to differ from {names}: more seeds would tell."
+EQUAL = "It is {margin} to {names}."
+HIGHER = "By the samplers that the models list first, it is higher than {names}."
+MORE_SEEDS = "It is not shown to differ from {names}: {seeds}."
 MORE_BUDGET = (
     "It is not shown to differ from {names}, and the FID of {steep} still fell steeply where "
     "training ended: more budget would tell, not more seeds."
@@ -54,15 +59,9 @@ BLIND_RANKING = "A ranking by this FID is no recommendation."
 COPIES = ", with signs of copying, which FID does not detect"
 TRADED = "No cheaper sampler is on the Pareto front."
 
-NEAR = ("precision", "coverage")
-"""Metrics that are 0 if no sample is near real data."""
-
 STEEP = 1.0
 """Threshold of p in FID ~ budget^-p from which the FID falls steeply: at 1, twice the budget halves
 the FID."""
-
-MOST_WARNED = 0.5
-"""Share of an entry's seeds with signs of collapse or copying from which it is not recommended."""
 
 LEAST_GROWTH = 1.2
 """Minimum ratio of the budgets of seeds from which the slope of the FID is estimated."""
@@ -137,7 +136,7 @@ def _advice(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
     ]
     said += [FAR.format(names=_listed(comparison, far))] if far else []
     said += _some_seeds(comparison, ranked)
-    return [*said, *_against(comparison, best, ranked), *_cheaper(comparison, best)]
+    return [*said, *_against(comparison, best), *_cheaper(comparison, best)]
 
 
 def _lowest(comparison: Comparison, best: Entry) -> str:
@@ -204,26 +203,6 @@ def _foreign(comparison: Comparison, entry: Entry) -> str:
     return f"{_name(comparison, entry)}, {origin}, FID {shown}{copies}"
 
 
-@analysis
-def ranking(comparison: Comparison) -> tuple[Entry, ...]:
-    """Trained entries with a FID by mean FID; ineligible ones come last."""
-    if not comparison.extractors:
-        return ()
-    fid = comparison.fid
-    found = [e for e in comparison.entries if e.finished and e.trained and e.values(fid)]
-    return tuple(sorted(found, key=lambda e: (not is_fit(comparison, e), e.mean[fid])))
-
-
-def is_fit(comparison: Comparison, entry: Entry) -> bool:
-    """Whether an entry is eligible for a recommendation."""
-    return not has_collapsed(entry) and not is_far(comparison, entry)
-
-
-def has_collapsed(entry: Entry) -> bool:
-    """Whether too many of its seeds have warnings for a recommendation."""
-    return len(entry.warnings) >= max(1, MOST_WARNED * len(entry.seeds))
-
-
 def _by_signs(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
     """Entries with too many warnings, by the kinds of their warnings."""
     found: dict[tuple[str, ...], list[Entry]] = {}
@@ -261,16 +240,9 @@ def _some_seeds(comparison: Comparison, ranked: Sequence[Entry]) -> list[str]:
     return [f"{'; '.join(said[:3])}{more}."] if said else []
 
 
-def is_far(comparison: Comparison, entry: Entry) -> bool:
-    """Whether precision and coverage, if measured, are 0 for all seeds."""
-    means = [entry.mean.get(f"{m}_{comparison.extractors[0]}", math.nan) for m in NEAR]
-    known = [mean for mean in means if not math.isnan(mean)]
-    return bool(known) and not any(known)
-
-
-def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> list[str]:
+def _against(comparison: Comparison, best: Entry) -> list[str]:
     """Sentences on the comparison of the best entry with those of the other models."""
-    rivals = _rivals(best, ranked)
+    rivals = best_rivals(comparison, best)
     steep = still_falling(comparison, [best, *rivals.values()])
     falling = [STEEP_SENTENCE.format(steep=_listed(comparison, steep))] if steep else []
     others = {e.model for e in comparison.entries if e.trained} - {best.model}
@@ -279,76 +251,55 @@ def _against(comparison: Comparison, best: Entry, ranked: Sequence[Entry]) -> li
         return [ALONE, *few, *falling]
     if few:
         return [*few, *falling]
-    compared = [rival for rival in rivals.values() if len(rival.seeds) >= MIN_SEEDS]
-    left_out = sorted(rivals.keys() - {rival.model for rival in compared})
+    left_out = sorted(r.model for r in rivals.values() if len(r.seeds) < MIN_SEEDS)
     words = [LEFT_OUT.format(limit=MIN_SEEDS, names=", ".join(left_out))] if left_out else []
-    higher = [r for r in compared if mean_fid(comparison, r) >= mean_fid(comparison, best)]
-    sure = _how_sure(comparison, best, higher, steep) if higher else falling
-    return [*sure, *words]
+    found = rivalries(comparison, *identity(best))
+    return [*(_how_sure(comparison, best, found, steep) if found else falling), *words]
 
 
 def _how_sure(
-    comparison: Comparison, best: Entry, rivals: Sequence[Entry], steep: Sequence[Entry]
+    comparison: Comparison, best: Entry, found: Sequence[Rivalry], steep: Sequence[Entry]
 ) -> list[str]:
+    """Sentences on the rivals that it is shown to be lower than, equal to, or neither."""
     falling = _listed(comparison, steep)
-    differences, adjusted, decided = _decisions(comparison, best, rivals)
-    if not all(decided):
-        open_ = [rival for rival, sure in zip(rivals, decided, strict=True) if not sure]
-        words = MORE_BUDGET if steep else MORE_SEEDS
-        return [words.format(names=_listed(comparison, open_), steep=falling)]
-    k = max(range(len(rivals)), key=lambda k: differences[k].mean)
-    d = differences[k]
-    which = "that of the other model" if len(rivals) == 1 else "those of the other models"
+    by_state: dict[str, list[Rivalry]] = {}
+    for each in found:
+        by_state.setdefault(each.state, []).append(each)
+    names = {k: _listed(comparison, [each.rival for each in v]) for k, v in by_state.items()}
+    said = []
+    if set(by_state) == {"lower"}:
+        said.append(_lower_than_all(comparison, found))
+    if "equal" in by_state:
+        margin = within(margin_of(comparison))
+        said.append(EQUAL.format(names=names["equal"], margin=margin))
+    if "higher" in by_state:
+        said.append(HIGHER.format(names=names["higher"]))
+    if "open" in by_state and steep:
+        return [*said, MORE_BUDGET.format(names=names["open"], steep=falling)]
+    if "open" in by_state:
+        seeds = more_seeds(comparison, best, by_state["open"])
+        said.append(MORE_SEEDS.format(names=names["open"], seeds=seeds))
+    return [*said, *([STEEP_SENTENCE.format(steep=falling)] if steep else [])]
+
+
+def _lower_than_all(comparison: Comparison, found: Sequence[Rivalry]) -> str:
+    """The sentence on a best entry that is lower than all others: which is nearest, and how far."""
+    which = "that of the other model" if len(found) == 1 else "those of the other models"
+    scored = [each for each in found if not math.isnan(each.p)]
+    if not scored:
+        return f"It is lower than {which}."
+    nearest = max(scored, key=lambda each: each.mean)
+    d = nearest
     if d.ratio:
         size = f"{exact(1 / d.mean)} times as high [{exact(1 / d.high)}, {exact(1 / d.low)}]"
     else:
         size = f"higher by {exact(-d.mean)} [{exact(-d.high)}, {exact(-d.low)}]"
-    return [
-        f"It is lower than {which} (largest p {p_value(max(adjusted))}, Holm); the nearest is "
-        f"{_name(comparison, rivals[k])}, {size}.",
-        *([STEEP_SENTENCE.format(steep=falling)] if steep else []),
-    ]
-
-
-def _rivals(best: Entry, ranked: Sequence[Entry]) -> dict[str, Entry]:
-    """The best entry of every other model, by model."""
-    rivals: dict[str, Entry] = {}
-    for entry in ranked:
-        rivals.setdefault(entry.model, entry)
-    del rivals[best.model]
-    return rivals
-
-
-def _decisions(
-    comparison: Comparison, best: Entry, rivals: Sequence[Entry]
-) -> tuple[list[Difference], list[float], list[bool]]:
-    """The difference of every rival, its p (Holm), and whether the FID of the best is lower."""
-    fid = comparison.fid
-    differences = [_difference(best.values(fid), r.values(fid)) for r in rivals]
-    adjusted = holm([d.p for d in differences])
-    decided = [
-        p < SIGNIFICANCE and d.high < (1.0 if d.ratio else 0.0)
-        for p, d in zip(adjusted, differences, strict=True)
-    ]
-    return differences, adjusted, decided
-
-
-def is_shown_lower(comparison: Comparison, best: Entry, rival: Entry) -> bool:
-    """Whether the FID of one entry is shown to be lower than that of a rival.
-
-    The test is that of the recommendation: over seeds, with Holm's correction for the best entries
-    of all models with a higher FID. Too few seeds show nothing.
-    """
-    rivals = [
-        entry
-        for entry in _rivals(best, ranking(comparison)).values()
-        if len(entry.seeds) >= MIN_SEEDS
-        and mean_fid(comparison, entry) >= mean_fid(comparison, best)
-    ]
-    if len(best.seeds) < MIN_SEEDS or not rivals:
-        return False
-    decided = _decisions(comparison, best, rivals)[2]
-    return any(sure for entry, sure in zip(rivals, decided, strict=True) if entry is rival)
+    any_time = " at any time" if is_sequential(comparison) else ""
+    p = p_value(max(each.p for each in scored))
+    return (
+        f"It is lower than {which} (largest p{any_time} {p}, Holm); the nearest is "
+        f"{_name(comparison, nearest.rival)}, {size}."
+    )
 
 
 def still_falling(comparison: Comparison, entries: Sequence[Entry]) -> list[Entry]:
@@ -391,14 +342,6 @@ def _power(curve: Curve) -> float:
     return math.log(at(curve, start) / float(curve.y[-1])) / math.log(float(curve.x[-1]) / start)
 
 
-def _difference(a: dict[str, float], b: dict[str, float]) -> Difference:
-    """By ratio if all values are positive; paired if three seeds are shared."""
-    ratio = MEASURED["fid"].by_ratio((*a.values(), *b.values()))
-    if len(a.keys() & b.keys()) >= MIN_SEEDS:
-        return paired_difference(a, b, ratio=ratio)
-    return unpaired_difference(list(a.values()), list(b.values()), ratio=ratio)
-
-
 def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
     """The cheapest sampler on the front of eligible entries; nothing without latencies."""
     latency = best.mean.get("latency_ms", math.nan)
@@ -430,11 +373,6 @@ def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
     """The names of up to three entries, and the number of others."""
     names = " and ".join(_name(comparison, entry) for entry in entries[:3])
     return names + (f" and {len(entries) - 3} more" if len(entries) > 3 else "")
-
-
-def mean_fid(comparison: Comparison, entry: Entry) -> float:
-    """The mean over seeds of the FID that ranks the entries."""
-    return entry.mean[comparison.fid]
 
 
 def budget(entry: Entry) -> str:

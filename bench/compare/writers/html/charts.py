@@ -27,6 +27,7 @@ from bench.compare.writers.html.plotly import (
     styles,
     traces,
 )
+from bench.compare.writers.html.settling import settling_figure
 
 Styles = Mapping[tuple[str, str], Style]
 """Styles by model and variant."""
@@ -44,6 +45,7 @@ def figures(comparison: Comparison) -> list[Figure]:
         training_figure(comparison, looks),
         calls_figure(comparison, looks),
         seeds_figure(comparison, looks),
+        settling_figure(comparison),
     ]
     return [figure for figure in found if figure] + held_out_figures(comparison, looks)
 

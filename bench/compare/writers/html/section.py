@@ -58,6 +58,16 @@ class Part:
         return [topic for topic in others if not _has_pictures(topic)]
 
     @property
+    def charts(self) -> list[Figure]:
+        """The figures that stand together, below the first topic."""
+        headings = {topic.heading for topic in self.folded}
+        return [figure for figure in self.figures if figure.title not in headings]
+
+    def figures_of(self, topic: Topic) -> list[Figure]:
+        """The figures that have the heading of a topic, which stand above its tables."""
+        return [figure for figure in self.figures if figure.title == topic.heading]
+
+    @property
     def counts(self) -> str:
         """Numbers of runs, models and seeds."""
         runs = self.comparison.runs
