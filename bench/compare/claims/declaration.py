@@ -1,7 +1,8 @@
 """What a claim is: its words, its source, and the tests that decide it, as conf/claims has them."""
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from inspect import signature
 from typing import Any, Literal
@@ -33,6 +34,9 @@ class Criterion:
         refutes: whether a finding on the other side of the threshold speaks against the claim, or
             only not for it.
         everywhere: whether it must hold on every data set, not only on some and against it on none.
+        equality: what it says of the claim if the difference is shown to lie within the margin.
+        margin: differences up to it count as none; None for ratios within `MARGIN`, and for no
+            margin of differences. Only a threshold of no difference has one.
     """
 
     says: str
@@ -45,12 +49,29 @@ class Criterion:
     decides: bool = True
     refutes: bool = True
     everywhere: bool = False
+    equality: Literal["supports", "contradicts", "neither"] = "neither"
+    margin: float | None = None
+
+    def half_margin(self, ratio: float) -> float | None:
+        """The margin on the scale that is tested; None if equality is not asked for.
+
+        Args:
+            ratio: the margin of ratios where the test has none of its own.
+        """
+        if self.kind.scale == "share" or self.kind.per == "run":
+            return None
+        if self.kind.scale == "difference":
+            return self.margin
+        return math.log(self.margin or ratio) if self.threshold == self.kind.threshold else None
 
     @property
     def sides(self) -> tuple[Selection, ...]:
         """The selections of both sides."""
         return (*self.numerator, *self.baseline)
 
+
+MARGIN = 1.1
+"""A ratio within [1 / MARGIN, MARGIN] counts as no difference, unless the runs say otherwise."""
 
 OWN = ("column", *(f.name for f in fields(Criterion) if f.name != "options"))
 """Fields that a test of any kind can have; column stands for that of each selection."""
@@ -72,6 +93,7 @@ class Claim:
         runs: grids of the experiments claims_* that make the rows it needs.
         needs: whether "all" tests must speak for it (it says several things), or "any" and none
             against it (they are views of one thing).
+        undecidable: why no measurement of this project decides it; its tests are shown beside.
         note: what a reader should know beside the numbers.
         section: the heading that it stands under.
     """
@@ -82,6 +104,7 @@ class Claim:
     tests: tuple[Criterion, ...]
     runs: tuple[str, ...]
     needs: Literal["all", "any"] = "any"
+    undecidable: str = ""
     note: str = ""
     section: str = DOCUMENTS
 
@@ -138,6 +161,8 @@ def read_claim(name: str, body: Mapping[str, Any], roles: Roles, file: str) -> C
         common, tests = rest.pop("common", {}), rest.pop("tests", ())
         criteria = tuple(read_test({**common, **test}, roles) for test in tests)
         claim = Claim(name, tests=criteria, runs=tuple(rest.pop("runs")), **rest)
+        if claim.undecidable and any(test.decides for test in criteria):
+            raise ValueError("it is undecidable, but has tests that decide: add decides: false")
         _check("needs", claim.needs, ("all", "any"))
         return claim
     except (KeyError, TypeError, ValueError) as error:
@@ -172,11 +197,27 @@ def read_test(body: Mapping[str, Any], roles: Roles) -> Criterion:
     own = {"threshold": kind.threshold, **own}
     test = Criterion(kind=kind, numerator=numerator, baseline=baseline, options=options, **own)
     _check("expect", test.expect, ("above", "below", "differs"))
+    _check("equality", test.equality, ("supports", "contradicts", "neither"))
     if test.expect == "differs" and kind.scale != "ratio":
         raise ValueError(f"expect: differs compares ratios with 1, not a test of kind {name}")
     if (test.expect == "differs" or kind.only_default) and test.threshold != kind.threshold:
         raise ValueError(f"this test compares with {kind.threshold:g} only: leave threshold out")
+    if test.expect == "differs":  # by more than the margin
+        test = replace(test, equality="contradicts")
+    _check_margin(test)
     return test
+
+
+def _check_margin(test: Criterion) -> None:
+    """Refuse a margin that means nothing, and a side for an equality that has no margin."""
+    least = 1.0 if test.kind.scale == "ratio" else 0.0
+    if test.margin is not None and not test.margin > least:
+        raise ValueError(f"margin {test.margin} must be above {least:g}")
+    if test.half_margin(MARGIN) is None and (test.margin or test.equality != "neither"):
+        raise ValueError(
+            "equality needs numbers by seed and a threshold of no difference, and differences a "
+            "margin: leave out equality and margin, or give both"
+        )
 
 
 def _selection(body: Mapping[str, Any] | str, roles: Roles, column: str) -> Selection:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bench.compare.claims.limits import common_error, limits
 from bench.compare.claims.selection import (
     Group,
     Member,
@@ -22,7 +23,7 @@ from bench.compare.claims.selection import (
     model_overrides,
 )
 from bench.compare.comparison import Comparison
-from bench.compare.read import ENDED
+from bench.compare.read import ENDED, SEED
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.curves import Crossing, Curve, at, crossing
 from bench.compare.topics.pareto import front, rounded
@@ -57,24 +58,55 @@ class Seeds:
         values: by seed or data set; logarithms if the kind compares by ratio.
         lacking: why there are no numbers; empty if there are.
         bounds: whether some values are only bounds towards 0, so that only signs are tested.
+        limits: the smallest and the largest value that are possible; None if there is no limit.
+        error: standard error that all values share, because they are compared with one measured
+            constant, such as the score of held-out data.
+        blocks: for one number per data set: (last seed of a block, number of the block's seeds),
+            from which evidence grows with the seeds; empty for one number per seed.
     """
 
     values: Mapping[str, float]
     lacking: str = ""
     bounds: bool = False
+    limits: tuple[float, float] | None = None
+    error: float = 0.0
+    blocks: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def ordered(self) -> list[tuple[int, float]]:
+        """(seed, number) in the order of seeds; numbers of data sets count as seeds of one each."""
+        if self.blocks:
+            return sorted(self.blocks, key=lambda block: block[0])
+        if all(SEED.fullmatch(seed) for seed in self.values):
+            return sorted((int(seed), value) for seed, value in self.values.items())
+        return list(enumerate(self.values.values()))
+
+
+Outcomes = Mapping[str, bool]
+"""Whether the run of a seed has a property."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of runs by data set.
+    """Runs that have a property, by data set.
 
     Attributes:
-        numerator: (runs with the property, all runs).
-        baseline: the same for the baseline; empty for a comparison with a constant.
+        ours: outcomes by seed, for each data set.
+        theirs: the same for the baseline; empty for a comparison with a constant.
     """
 
-    numerator: tuple[tuple[int, int], ...]
-    baseline: tuple[tuple[int, int], ...] = ()
+    ours: tuple[Outcomes, ...]
+    theirs: tuple[Outcomes, ...] = ()
+
+    @property
+    def numerator(self) -> tuple[tuple[int, int], ...]:
+        """(runs with the property, all runs) for each data set."""
+        return tuple((sum(found.values()), len(found)) for found in self.ours)
+
+    @property
+    def baseline(self) -> tuple[tuple[int, int], ...]:
+        """The same for the baseline."""
+        return tuple((sum(found.values()), len(found)) for found in self.theirs)
 
 
 def ratio(sides: Sides, equal: str = "") -> Seeds | None:
@@ -93,7 +125,12 @@ def difference(sides: Sides, factor: float = 1.0) -> Seeds | None:
 
     Needed for columns that may be zero.
     """
-    return _differences(sides, by_seed(sides.groups), factor)
+    found = _differences(sides, by_seed(sides.groups), factor)
+    if found is None:
+        return None
+    weighted = [(group, 1.0) for group in sides.numerator]
+    weighted += [(group, -factor) for group in sides.baseline]
+    return replace(found, limits=limits(weighted), error=common_error(weighted))
 
 
 def share_at_least(sides: Sides, factor: float = 1.0) -> Counts | None:
@@ -102,7 +139,7 @@ def share_at_least(sides: Sides, factor: float = 1.0) -> Counts | None:
     Use it if all seeds may be equal, for which Student's t is undefined.
     """
     found = difference(sides, factor)
-    return found and _share([value >= 0 for value in found.values.values()])
+    return found and Counts(({seed: value >= 0 for seed, value in found.values.items()},))
 
 
 def largest_rise_ratio(sides: Sides) -> Seeds | None:
@@ -152,7 +189,7 @@ def cost_to_reach(sides: Sides, cost: str) -> Seeds | None:
 def share_slower(sides: Sides, cost: str) -> Counts | None:
     """Number of seeds in which the numerator's `cost_to_reach` is higher."""
     found = cost_to_reach(sides, cost)
-    return found and _share([value > 0 for value in found.values.values()])
+    return found and Counts(({seed: value > 0 for seed, value in found.values.items()},))
 
 
 def _course(member: Member, cost: str) -> Curve:
@@ -190,7 +227,9 @@ GOOD = 1.5
 def good_settings(sides: Sides, settings: Sequence[str]) -> Seeds | None:
     """Share of good settings, numerator minus baseline; a failed setting is not good."""
     effects = _effects(sides, settings)
-    return _differences(sides, [(frame <= math.log(GOOD)).mean().to_dict() for frame in effects])
+    shares = [(frame <= math.log(GOOD)).mean().to_dict() for frame in effects]
+    found = _differences(sides, shares)
+    return found and replace(found, limits=(-1.0, 1.0))
 
 
 def _effects(sides: Sides, settings: Sequence[str]) -> list[pd.DataFrame]:
@@ -239,12 +278,27 @@ def spread_over_seeds(sides: Sides) -> Seeds | None:
     """Ratio of standard deviations of log FID over seeds: one number per data set.
 
     Its logarithm is symmetric about 0 if both models have equal distributions, whatever these are.
-    An F test on one data set would take a single collapsed seed for a difference.
+    An F test on one data set would take a single collapsed seed for a difference. So that evidence
+    can grow with the seeds, there is one such number for every three of them as well.
     """
-    ours, theirs = (log_spread(list(values.values())) for values in by_seed(sides.groups))
+    ours, theirs = by_seed(sides.groups)
+    seeds = sorted((seed for seed in ours if seed in theirs), key=int)
+    whole = _spread_ratio(ours, theirs, seeds)
+    if not math.isfinite(whole):
+        return None
+    parts = [seeds[k : k + MIN_SEEDS] for k in range(0, len(seeds) - MIN_SEEDS + 1, MIN_SEEDS)]
+    found = [(int(part[-1]), _spread_ratio(ours, theirs, part)) for part in parts]
+    blocks = tuple((seed, value) for seed, value in found if math.isfinite(value))
     group = sides.numerator[0]
-    known = math.isfinite(ours) and math.isfinite(theirs)
-    return Seeds({f"{group.place}: {group.name}": ours - theirs}) if known else None
+    return Seeds({f"{group.place}: {group.name}": whole}, blocks=blocks)
+
+
+def _spread_ratio(
+    ours: Mapping[str, float], theirs: Mapping[str, float], seeds: Sequence[str]
+) -> float:
+    """Logarithm of the ratio of standard deviations of log values over some seeds, or NaN."""
+    a, b = (log_spread([values[seed] for seed in seeds]) for values in (ours, theirs))
+    return a - b
 
 
 def log_spread(values: Sequence[float]) -> float:
@@ -257,11 +311,11 @@ def log_spread(values: Sequence[float]) -> float:
 
 def failure_rate(sides: Sides) -> Counts | None:
     """Number of ended runs that failed or whose last samples show signs of collapse."""
-    counts = []
-    for group in sides.groups:
-        ended = [m for m in group.members if m.run.state in ENDED]
-        counts.append((sum(map(_failed, ended)), len(ended)))
-    return Counts((counts[0],), tuple(counts[1:])) if all(n for _, n in counts) else None
+    found = [
+        {m.seed: _failed(m) for m in group.members if m.run.state in ENDED}
+        for group in sides.groups
+    ]
+    return Counts((found[0],), tuple(found[1:])) if all(found) else None
 
 
 def _failed(member: Member) -> bool:
@@ -284,12 +338,12 @@ def share_on_front(sides: Sides, cost: str) -> Counts | None:
         cost: a column of eval.csv.
     """
     group, points = sides.numerator[0], _points_by_seed(cost, sides.scope)
-    on = []
+    on = {}
     for seed in (m.seed for m in group.members if m.run.state in ENDED and m.seed in points):
         costs, fids = np.array(list(points[seed].values())).T
         best = front(rounded(costs), fids)
-        on.append(group.name in {name for name, b in zip(points[seed], best, strict=True) if b})
-    return _share(on) if on else None
+        on[seed] = group.name in {name for name, b in zip(points[seed], best, strict=True) if b}
+    return Counts((on,)) if on else None
 
 
 def _points_by_seed(
@@ -360,10 +414,6 @@ def _differences(
 def _common_seeds(values: Sequence[Mapping[str, float]]) -> list[str]:
     """Seeds for which every group has a finite value."""
     return [s for s in values[0] if all(math.isfinite(g.get(s, math.nan)) for g in values)]
-
-
-def _share(counted: Sequence[bool]) -> Counts:
-    return Counts(((sum(counted), len(counted)),))
 
 
 @dataclass(frozen=True)

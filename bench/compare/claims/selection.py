@@ -13,7 +13,16 @@ from bench.columns import ALL_IMAGES
 from bench.compare.comparison import Comparison, model_changes, short
 from bench.compare.read import Run, read_curves
 from bench.compare.topics.outcomes import is_trained
-from bench.schema import MEMORISATION, QUALITY, TIMED
+from bench.schema import INTERVAL_METRICS, MEMORISATION, QUALITY, TIMED
+
+PER_EXTRACTOR = frozenset(
+    (
+        *QUALITY,
+        *MEMORISATION,
+        *(f"{m}_{side}" for m in INTERVAL_METRICS for side in ("low", "high")),
+    )
+)
+"""Columns whose names in eval.csv end in that of an extractor."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ def column(member: Member, name: str) -> np.ndarray:
     table = member.run.table
     if not len(table):
         return np.array([math.nan])
-    full = f"{name}_{member.run.extractors[0]}" if name in (*QUALITY, *MEMORISATION) else name
+    full = f"{name}_{member.run.extractors[0]}" if name in PER_EXTRACTOR else name
     rows = np.array(table.texts("sampler")) == member.sampler
     order = np.argsort(table.numbers("checkpoint")[rows], kind="stable")
     values = table.numbers(full)[rows][order]
@@ -198,6 +207,21 @@ def _on_curve(path: Path, curve: str, at: float) -> float:
         return math.nan
     nearest = (rows["x"] - at).abs().idxmin()
     return float(rows["mean"].loc[nearest])
+
+
+def training_seconds(groups: Sequence[Group]) -> float:
+    """Seconds of training of one more seed of all runs behind these groups.
+
+    NaN if no run tells; runs that are not trained take none.
+    """
+    seconds: dict[tuple[str, ...], list[float]] = {}
+    for member in (m for group in groups for m in group.finished if not m.broadcast):
+        run = member.run
+        spent = float(run.last.numbers("train_seconds")[0])
+        if math.isfinite(spent):
+            seconds.setdefault((run.dataset, run.model, run.variant), []).append(spent)
+    means = [math.fsum(values) / len(values) for values in seconds.values()]
+    return math.fsum(means) if means else math.nan
 
 
 def by_seed(groups: Sequence[Group]) -> list[dict[str, float]]:

@@ -1,58 +1,47 @@
-"""Verdicts on claims: tests of measurements, with Holm's correction over the tests of a claim."""
+"""Verdicts on claims from estimates.
+
+Within a claim p values are adjusted by Holm's method, over all claims of a page the rate of false
+verdicts is controlled.
+"""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Literal
 
-import numpy as np
-
-from bench.compare.claims.declaration import Claim, Criterion
+from bench.compare.claims.declaration import MARGIN, Claim, Criterion
+from bench.compare.claims.estimates import Estimate, estimate
 from bench.compare.claims.measurements import Counts, Seeds, Sides
-from bench.compare.claims.selection import Group, find
+from bench.compare.claims.selection import Group, find, training_seconds
 from bench.compare.comparison import Comparison, comparable, left_out
 from bench.compare.read import Run
-from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, wilson
+from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery, holm
 from bench.compare.topics.disturbed import named
-from bench.schema import EXACT
+from bench.runs.looks import read_look
 
-Verdict = Literal["supported", "contradicted", "inconclusive", "not measured"]
+Verdict = Literal[
+    "supported",
+    "contradicted",
+    "equal within the margin",
+    "open",
+    "not decided by measurement",
+    "not measured",
+]
 
-VERDICTS: tuple[Verdict, ...] = ("supported", "contradicted", "inconclusive", "not measured")
+VERDICTS: tuple[Verdict, ...] = (
+    "supported",
+    "contradicted",
+    "equal within the margin",
+    "open",
+    "not decided by measurement",
+    "not measured",
+)
 
-MARGIN = 1.1
-"""A ratio within [1 / MARGIN, MARGIN] counts as no difference for `expect: differs`."""
+SETTLED: tuple[Verdict, ...] = VERDICTS[:3]
+"""Verdicts that an error rate holds for."""
 
-Words = Literal["supports", "contradicts", "undecided", "too few"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured effect before its verdict.
-
-    Attributes:
-        effect: a ratio, a difference or a share.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        p: two-sided p value against no effect; NaN if there is none.
-        n: number of seeds, data sets, or runs of the smaller side.
-        text: effect with its interval, formatted.
-        unit: unit of n.
-    """
-
-    effect: float
-    low: float
-    high: float
-    p: float
-    n: int
-    text: str
-    unit: str = "seeds"
-
-    @property
-    def size(self) -> str:
-        """The number n with its unit, such as "5 seeds"."""
-        return f"{self.n} {self.unit if self.n != 1 else self.unit.removesuffix('s')}"
+Words = Literal["supports", "contradicts", "equal", "undecided", "too few"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +53,10 @@ class Finding:
         places: titles of the comparisons in which it was measured.
         rows: names of the entries behind it.
         estimate: the effect.
-        p: p value, adjusted over the deciding tests of the claim; NaN if there is none.
+        p: p value of what it says, adjusted over the deciding tests of the claim; NaN if there is
+            none.
         says: whether it supports or contradicts the claim.
+        seconds: training of one more seed of its runs.
     """
 
     test: Criterion
@@ -74,6 +65,7 @@ class Finding:
     estimate: Estimate
     p: float
     says: Words
+    seconds: float = math.nan
 
     @property
     def where(self) -> str:
@@ -92,6 +84,9 @@ class Judgement:
         missing: tests that were not measured.
         left_out: names of runs of its models that were not used, since training did not get its
             cores.
+        p: p value of the verdict; NaN if nothing was tested.
+        q: p adjusted over all claims of the page: with verdicts up to q, at most this share of
+            them is expected to be false.
     """
 
     claim: Claim
@@ -99,6 +94,8 @@ class Judgement:
     findings: tuple[Finding, ...]
     missing: tuple[Criterion, ...]
     left_out: str = ""
+    p: float = math.nan
+    q: float = math.nan
 
     @property
     def sentence(self) -> str:
@@ -108,6 +105,7 @@ class Judgement:
         parts = [
             (decide.count("supports"), "for"),
             (decide.count("contradicts"), "against"),
+            (decide.count("equal"), "equal"),
             (decide.count("undecided"), "undecided"),
             (decide.count("too few"), "with too few seeds"),
             (len(self.missing), "not measured"),
@@ -116,35 +114,94 @@ class Judgement:
         return ", ".join(f"{count} {words}" for count, words in parts if count)
 
 
-def judge(claims: Sequence[Claim], comparisons: Sequence[Comparison]) -> list[Judgement]:
+def judge(
+    claims: Sequence[Claim], comparisons: Sequence[Comparison], *, sequential: bool = False
+) -> list[Judgement]:
     """The verdict on every claim.
 
     A test supports a claim if one of its findings does and none contradicts it; a test that must
     hold everywhere, if all of its findings do. `Claim.needs` says how tests are combined.
+
+    A claim enters the correction over claims once, with the p value of its verdict: of its
+    possible verdicts at most one can be false and near the data at a time.
+
+    Args:
+        claims: the claims.
+        comparisons: the runs.
+        sequential: whether all runs count as looked at after every seed, however they were made.
     """
     fair = [comparable(comparison) for comparison in comparisons]
     unfair = [run for comparison in comparisons for run in left_out(comparison)]
-    return [_judged(claim, fair, unfair) for claim in claims]
+    looks = {c.title: margin for c in fair if (margin := _margin_of_looks(c)) is not None}
+    if sequential:
+        looks = {comparison.title: MARGIN for comparison in fair} | looks
+    judged = [_judged(claim, fair, unfair, looks) for claim in claims]
+    return _over_all_claims(judged)
 
 
-def _judged(claim: Claim, comparisons: Sequence[Comparison], unfair: Sequence[Run]) -> Judgement:
-    found = [
-        (test, estimate(test, value), groups)
-        for test in claim.tests
-        for value, groups in measure(test, comparisons)
+def _margin_of_looks(comparison: Comparison) -> float | None:
+    """The margin of the runs that were made sequentially; None if there is no such run."""
+    texts = (run.status.sequential for run in comparison.runs if run.state == "finished")
+    looks = [look for text in texts if (look := read_look(text)) is not None]
+    return max(looks, key=lambda look: look.look).margin if looks else None
+
+
+def _over_all_claims(judged: Sequence[Judgement]) -> list[Judgement]:
+    """Verdicts with control of the false discovery rate over all claims that were tested."""
+    anytime = [
+        all(f.estimate.sequential for f in j.findings if f.test.decides and not math.isnan(f.p))
+        for j in judged
     ]
-    adjusted = holm([e.p if test.decides else math.nan for test, e, _ in found])
+    adjusted = false_discovery([j.p for j in judged], anytime)
+    found = []
+    for j, q in zip(judged, adjusted, strict=True):
+        lost = j.verdict in SETTLED and not q <= SIGNIFICANCE
+        found.append(replace(j, q=q, verdict="open" if lost else j.verdict))
+    return found
+
+
+def _judged(
+    claim: Claim, comparisons: Sequence[Comparison], unfair: Sequence[Run], looks: dict[str, float]
+) -> Judgement:
+    """The verdict of one claim by itself.
+
+    Args:
+        claim: the claim.
+        comparisons: the runs.
+        unfair: runs that were left out.
+        looks: margins by title of the comparisons that were made sequentially.
+    """
+    found: list[tuple[Criterion, Estimate, tuple[Group, ...]]] = []
+    for test in claim.tests:
+        for value, groups in measure(test, comparisons):
+            margins = [looks[group.place] for group in groups if group.place in looks]
+            margin = max(margins, default=MARGIN)
+            e = estimate(test, value, sequential=bool(margins), margin=margin)
+            found.append((test, e, groups))
+    smallest = [_smallest(e) for _, e, _ in found]
+    decide = [test.decides for test, _, _ in found]
+    adjusted = holm([p if d else math.nan for p, d in zip(smallest, decide, strict=True)])
     findings = []
-    for (test, e, groups), of_family in zip(found, adjusted, strict=True):
-        p = of_family if test.decides else e.p
+    for (test, e, groups), p, of_family in zip(found, smallest, adjusted, strict=True):
+        factor = of_family / p if test.decides and p > 0 else 1.0
         places, rows = (
             dict.fromkeys(getattr(g, field) for g in groups) for field in ("place", "name")
         )
-        findings.append(Finding(test, tuple(places), tuple(rows), e, p, _says(test, e, p)))
+        says, p = _says(test, e, factor)
+        seconds = training_seconds(groups)
+        findings.append(Finding(test, tuple(places), tuple(rows), e, p, says, seconds))
     missing = tuple(test for test in claim.tests if all(test is not f.test for f in findings))
     models = {name for test in claim.tests for side in test.sides for name in side.models}
     lost = named(run for run in unfair if run.model in models)
-    return Judgement(claim, verdict_of(claim, findings), tuple(findings), missing, lost)
+    verdict = verdict_of(claim, findings)
+    p = p_of(claim, findings, verdict)
+    return Judgement(claim, verdict, tuple(findings), missing, lost, p)
+
+
+def _smallest(e: Estimate) -> float:
+    """The p value of the one thing that an estimate can say best; NaN if it can say nothing."""
+    known = [p for p in (e.p, e.equal_p) if not math.isnan(p)]
+    return min(known, default=math.nan)
 
 
 Measured = tuple[Seeds | Counts, tuple[Group, ...]]
@@ -183,19 +240,23 @@ def _pooled(found: Sequence[Measured]) -> list[Measured]:
     groups = tuple(group for _, groups in found for group in groups)
     counts = [value for value, _ in found if isinstance(value, Counts)]
     if counts:
-        baseline = sum((c.baseline for c in counts), ())
-        return [(Counts(sum((c.numerator for c in counts), ()), baseline), groups)]
-    seeds = [value.values for value, _ in found if isinstance(value, Seeds)]
-    values = {key: number for numbers in seeds for key, number in numbers.items()}
-    return [(Seeds(values), groups)] if found else []
+        theirs = sum((c.theirs for c in counts), ())
+        return [(Counts(sum((c.ours for c in counts), ()), theirs), groups)]
+    seeds = [value for value, _ in found if isinstance(value, Seeds)]
+    values = {key: number for m in seeds for key, number in m.values.items()}
+    blocks = sum((m.blocks for m in seeds), ())
+    return [(Seeds(values, blocks=blocks), groups)] if found else []
 
 
 def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
-    """The verdict of a claim from its findings.
+    """The verdict of a claim from its findings, before the correction over all claims.
 
     A claim with `needs: all` is supported if every deciding test supports it, and contradicted if
-    one contradicts it. With `needs: any` one test suffices, if none says the opposite.
+    one contradicts it. With `needs: any` one test suffices, if none says the opposite. Where
+    differences within the margin are what is left, they are the verdict.
     """
+    if claim.undecidable:
+        return "not decided by measurement"
     tests = [test for test in claim.tests if test.decides]
     words = [_together([f for f in findings if f.test == test]) for test in tests]
     if not any(words):
@@ -204,9 +265,14 @@ def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
     if claim.needs == "all":
         if contradicted:
             return "contradicted"
-        return "supported" if all(word == "supports" for word in words) else "inconclusive"
+        if all(word == "supports" for word in words):
+            return "supported"
+        settled = all(word in ("supports", "equal") for word in words)
+        return "equal within the margin" if settled else "open"
+    if all(word == "equal" for word in words):
+        return "equal within the margin"
     if "disagrees" in words or supported == contradicted:
-        return "inconclusive"
+        return "open"
     return "supported" if supported else "contradicted"
 
 
@@ -218,123 +284,76 @@ def _together(findings: Sequence[Finding]) -> str:
         return "disagrees" if "supports" in says and not everywhere else "contradicts"
     if "supports" in says and not (everywhere and len(says) > 1):
         return "supports"
+    if says == {"equal"}:
+        return "equal"
     return "undecided" if says else ""
 
 
-def _says(test: Criterion, e: Estimate, p: float) -> Words:
-    """Whether an estimate supports or contradicts the claim."""
-    if math.isnan(p):
-        return "too few" if e.n < MIN_SEEDS else "undecided"
-    if test.expect == "differs":
-        low, high = 1 / MARGIN, MARGIN
-        if low <= e.low < e.high <= high:
-            return "contradicts"
-        return "supports" if p < SIGNIFICANCE and not low <= e.effect <= high else "undecided"
-    if p >= SIGNIFICANCE:
-        return "undecided"
-    if (e.effect > test.threshold) == (test.expect == "above"):
-        return "supports"
-    return "contradicts" if test.refutes else "undecided"
+def p_of(claim: Claim, findings: Sequence[Finding], verdict: Verdict) -> float:
+    """The p value of a verdict of a claim; of an open one the smallest that a verdict could have.
 
+    A verdict that takes one of several findings has the smallest of their adjusted p values
+    (union-intersection test), one that takes all of them the largest (intersection-union test):
 
-def estimate(test: Criterion, value: Seeds | Counts) -> Estimate:
-    """The estimate of a measurement."""
-    if isinstance(value, Seeds):
-        return _of_seeds(test, value)
-    return _of_two_shares(value) if value.baseline else _of_share(test, value)
+    - supported: over tests the smallest with `needs: any`, the largest with `needs: all`; over the
+      places of a test the smallest, or the largest if it must hold everywhere.
+    - contradicted: the smallest, since one contradiction suffices.
+    - equal: the largest.
 
-
-def _of_seeds(test: Criterion, m: Seeds) -> Estimate:
-    """Student's t over seeds or data sets, against the threshold."""
-    unit = f"{test.kind.per}s"
-    if m.lacking:
-        return Estimate(math.nan, math.nan, math.nan, math.nan, MIN_SEEDS, m.lacking, unit)
-    is_ratio = test.kind.scale == "ratio"
-    null = math.log(test.threshold) if is_ratio else test.threshold
-    d = paired_difference(m.values, dict.fromkeys(m.values, null))
-    effect, low, high = (
-        math.exp(null + x) if is_ratio else null + x for x in (d.mean, d.low, d.high)
-    )
-    p = d.p
-    if d.n >= MIN_SEEDS and all(selection.column in EXACT for selection in test.sides):
-        low = high = effect  # counted, not sampled
-        p = 0.0 if effect != test.threshold else 1.0
-    if m.bounds:
-        return _of_bounds(list(m.values.values()), effect, unit)
-    text = f"{'×' * is_ratio}{effect:.3g}"
-    if not math.isnan(low) and low != high:
-        text += f" [{low:.3g}, {high:.3g}]"
-    return Estimate(effect, low, high, p, d.n, text, unit)
-
-
-def _of_bounds(values: Sequence[float], effect: float, unit: str) -> Estimate:
-    """The sign test of logarithms of ratios, some of which are bounds."""
-    n, above = len(values), sum(value > 0 for value in values)
-    text = f"{'at least' if effect > 1 else 'at most'} ×{effect:.3g}"
-    if 0 < above < n:  # bounds on both sides do not bound the mean
-        text = f"above ×1 in {above} of {n}"
-    return Estimate(effect, math.nan, math.nan, _binomial_p(above, n, 0.5), n, text, unit)
-
-
-def _of_share(test: Criterion, m: Counts) -> Estimate:
-    """The exact binomial test of a share against the threshold."""
-    k, n = _total(m.numerator)
-    low, high = wilson(k, n)
-    p = _binomial_p(k, n, test.threshold)
-    return Estimate(k / n, low, high, p, n, f"{k} of {n} [{low:.2f}, {high:.2f}]", "runs")
-
-
-def _binomial_p(k: int, n: int, share: float) -> float:
-    """Two-sided p of the exact binomial test of k in n against a share; NaN for too few."""
-    from scipy import stats
-
-    return float(stats.binomtest(k, n, share).pvalue) if n >= MIN_SEEDS else math.nan
-
-
-def _of_two_shares(counts: Counts) -> Estimate:
-    """The exact test of two shares, stratified by data set; Fisher's test for one data set."""
-    (k, n), (j, m) = _total(counts.numerator), _total(counts.baseline)
-    low, high = _newcombe(k, n, j, m)
-    p = stratified_p(counts.numerator, counts.baseline) if min(n, m) >= MIN_SEEDS else math.nan
-    text = f"{k} of {n} runs against {j} of {m} [{low:.2f}, {high:.2f}]"
-    effect = stratified_difference(counts.numerator, counts.baseline)
-    return Estimate(effect, low, high, p, min(n, m), text, "runs")
-
-
-Strata = Sequence[tuple[int, int]]
-"""(successes, trials) by stratum."""
-
-
-def stratified_difference(a: Strata, b: Strata) -> float:
-    """The difference of two shares within strata, with Mantel-Haenszel weights."""
-    strata = [(k, n, j, m) for (k, n), (j, m) in zip(a, b, strict=True)]
-    weight = sum(n * m / (n + m) for _, n, _, m in strata)
-    return sum((k * m - j * n) / (n + m) for k, n, j, m in strata) / weight
-
-
-def stratified_p(a: Strata, b: Strata) -> float:
-    """Two-sided p of the exact conditional test that two shares are equal in every stratum.
-
-    Given the successes of each stratum, those of one side are hypergeometric; the distribution of
-    their sum over strata is the convolution (Cox 1970; Fisher's exact test for one stratum).
+    NaN if no deciding test has a p value, or the claim is not decided by measurement.
     """
-    from scipy import stats
+    by_test = [[f for f in findings if f.test is test] for test in claim.tests if test.decides]
+    measured = [f for found in by_test for f in found]
+    if claim.undecidable or all(math.isnan(f.p) for f in measured):
+        return math.nan
+    of_tests = [_p_supports(found) for found in by_test]
+    supported = max(of_tests) if claim.needs == "all" else min(of_tests)
+    contradicted = min(_p_if(f, "contradicts") for f in measured)
+    equal = max(_p_if(f, "equal", "supports") for f in measured)
+    if verdict == "open":
+        return 1.0 if max(supported, contradicted) < 1 else min(supported, contradicted)
+    found = {"supported": supported, "contradicted": contradicted}
+    return found.get(verdict, equal)
 
-    chances = np.ones(1)
-    for (k, n), (j, m) in zip(a, b, strict=True):
-        chances = np.convolve(chances, stats.hypergeom.pmf(np.arange(n + 1), n + m, k + j, n))
-    seen = chances[_total(a)[0]]
-    return float(min(1.0, chances[chances <= seen * (1 + 1e-7)].sum()))
+
+def _p_supports(findings: Sequence[Finding]) -> float:
+    """The p value with which a test supports its claim; 1 if it was not measured."""
+    p = [_p_if(finding, "supports") for finding in findings]
+    everywhere = any(finding.test.everywhere for finding in findings)
+    return (max if everywhere else min)(p, default=1.0)
 
 
-def _total(strata: Strata) -> tuple[int, int]:
-    return sum(k for k, _ in strata), sum(n for _, n in strata)
+def _p_if(finding: Finding, *words: Words) -> float:
+    """The p value of a finding if it says one of these, or leans to it; else 1."""
+    known = not math.isnan(finding.p)
+    return finding.p if known and _leaning(finding) in words else 1.0
 
 
-def _newcombe(k: int, n: int, j: int, m: int) -> tuple[float, float]:
-    """The 95 % interval of a difference of shares (Newcombe 1998, method 10)."""
-    (l1, u1), (l2, u2) = wilson(k, n), wilson(j, m)
-    p1, p2 = k / n, j / m
-    below = math.hypot(p1 - l1, u2 - p2)
-    above = math.hypot(u1 - p1, p2 - l2)
-    return p1 - p2 - below, p1 - p2 + above
+def _leaning(finding: Finding) -> Words:
+    """What a finding says, or would say if its p value were small."""
+    if finding.says != "undecided":
+        return finding.says
+    e = replace(finding.estimate, p=0.0, equal_p=math.nan)
+    return _says(finding.test, e, 1.0)[0]
+
+
+def _says(test: Criterion, e: Estimate, factor: float) -> tuple[Words, float]:
+    """What an estimate says of the claim, and the adjusted p value of that.
+
+    Args:
+        test: the test.
+        e: the estimate.
+        factor: by which its p values are adjusted.
+    """
+    p, equal_p = (min(1.0, p * factor) for p in (e.p, e.equal_p))
+    if math.isnan(e.p):
+        return ("too few" if e.n < MIN_SEEDS else "undecided"), math.nan
+    if equal_p <= SIGNIFICANCE:
+        return ("equal" if test.equality == "neither" else test.equality), equal_p
+    if p >= SIGNIFICANCE:
+        return "undecided", p
+    if test.expect == "differs":
+        return ("undecided" if 1 / MARGIN <= e.effect <= MARGIN else "supports"), p
+    if (e.effect > test.threshold) == (test.expect == "above"):
+        return "supports", p
+    return ("contradicts" if test.refutes else "undecided"), p

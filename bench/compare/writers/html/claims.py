@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bench.compare.cells import p_value
 from bench.compare.claims.declaration import DOCUMENTS
+from bench.compare.claims.questions import by_cost
 from bench.compare.claims.selection import Member
 from bench.compare.claims.verdicts import VERDICTS, Judgement
 from bench.compare.comparison import Comparison
 from bench.compare.read import Run
-from bench.compare.writers.claims import BADGES, LEFT_OUT, NEEDS, RULE, by_section, counted
+from bench.compare.writers.claims import (
+    BADGES,
+    LEFT_OUT,
+    NEEDS,
+    PROMISE,
+    UNDECIDABLE,
+    by_section,
+    counted,
+    rule,
+)
 from bench.compare.writers.html.section import Part
 
 
@@ -46,14 +57,24 @@ class Verdicts:
     run_ids: Mapping[Path, str]
     badges = BADGES
     needs = NEEDS
-    rule = RULE
     left_out = LEFT_OUT
+    undecidable = UNDECIDABLE
     p_value = staticmethod(p_value)
 
     @property
     def sentence(self) -> str:
         """A sentence with the number of claims by verdict."""
-        return counted(self.judgements)
+        return f"{counted(self.judgements)} {PROMISE}"
+
+    @property
+    def rule(self) -> str:
+        """How verdicts are reached."""
+        return rule(self.judgements)
+
+    @cached_property
+    def efforts(self) -> dict[str, str]:
+        """What would decide the open claims, by name, the cheapest first."""
+        return {judgement.claim.name: effort.text for judgement, effort in by_cost(self.judgements)}
 
     @property
     def sections(self) -> dict[str, list[Judgement]]:

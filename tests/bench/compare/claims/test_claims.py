@@ -16,15 +16,10 @@ from synthetic_runs import FLOOR, POINTS, costs, mode_scores, scores, write_run
 from bench.command_line import read_grids
 from bench.compare.claims import declaration
 from bench.compare.claims.declaration import DOCUMENTS, read_claim, read_claims, read_test
+from bench.compare.claims.estimates import estimate, stratified_difference, stratified_p
 from bench.compare.claims.measurements import KINDS, Seeds, largest_rise, log_spread
 from bench.compare.claims.selection import _plain
-from bench.compare.claims.verdicts import (
-    estimate,
-    judge,
-    measure,
-    stratified_difference,
-    stratified_p,
-)
+from bench.compare.claims.verdicts import judge, measure
 from bench.compare.comparison import SAMPLERS_KEY, compare_runs, model_changes
 from bench.compare.read import read_runs
 from bench.compare.stats import holm
@@ -159,7 +154,7 @@ def test_a_ratio_is_paired_by_seed(two_models):
         ({}, "supported"),
         ({"expect": "below"}, "contradicted"),
         ({"threshold": 3.0}, "contradicted"),
-        ({"threshold": 1.96}, "inconclusive"),
+        ({"threshold": 1.96}, "open"),
         ({"expect": "differs"}, "supported"),
     ],
 )
@@ -172,9 +167,9 @@ def test_direction_and_threshold_decide(two_models, change, verdict):
     [
         ((1.0, 1.01, 0.99, 1.02, 1.0), "contradicted"),
         ((1.05, 1.06, 1.04, 1.05, 1.06), "contradicted"),  # surely a difference, of no matter
-        ((1.0, 1.3, 0.8, 1.1, 0.9), "inconclusive"),
+        ((1.0, 1.3, 0.8, 1.1, 0.9), "open"),
         ((1.2, 1.25, 1.3, 1.2, 1.25), "supported"),
-        ((1.0, 1.0, 1.0, 1.0, 1.0), "inconclusive"),  # copies of a file are no certainty
+        ((1.0, 1.0, 1.0, 1.0, 1.0), "open"),  # copies of a file are no certainty
     ],
 )
 def test_a_difference_must_matter_and_a_verdict_against_it_takes_an_interval(
@@ -220,7 +215,7 @@ def test_what_holds_in_every_seed_of_every_data_set_is_decided_though_all_seeds_
 def test_no_sign_of_a_thing_need_not_speak_against_it(two_models):
     below = RATIO | {"expect": "below"}
     assert judged(two_models, below).verdict == "contradicted"
-    assert judged(two_models, below | {"refutes": False}).verdict == "inconclusive"
+    assert judged(two_models, below | {"refutes": False}).verdict == "open"
 
 
 def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
@@ -232,11 +227,11 @@ def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
     against = RATIO | {"expect": "below"}
     unmeasured = RATIO | {"numerator": {"role": "gan", "dataset": "cifar10"}}
     assert verdict(RATIO, RATIO | {"threshold": 1.5}) == "supported"
-    assert verdict(RATIO, open_) == verdict(RATIO, unmeasured) == "inconclusive"
+    assert verdict(RATIO, open_) == verdict(RATIO, unmeasured) == "open"
     assert verdict(RATIO, against) == "contradicted"
     assert verdict(RATIO, open_, needs="any") == "supported"
-    assert verdict(RATIO, against, needs="any") == "inconclusive"
-    assert verdict(open_, against | {"decides": False}) == "inconclusive"
+    assert verdict(RATIO, against, needs="any") == "open"
+    assert verdict(open_, against | {"decides": False}) == "open"
     assert verdict(RATIO, against | {"decides": False}) == "supported"
     assert verdict(against | {"decides": False}) == "not measured"
 
@@ -250,13 +245,13 @@ def test_what_must_hold_everywhere_does_not_where_one_data_set_leaves_it_open(tm
             write_run(tmp_path, "ddpm_small", seed, theirs, dataset=dataset)
     test = GAN_OVER_DIFFUSION | {"expect": "below"}
     assert judged(tmp_path / "runs", test).verdict == "supported"
-    assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "inconclusive"
+    assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "open"
 
 
-def test_tests_that_disagree_are_inconclusive_and_one_that_lacks_runs_is_named(two_models):
+def test_tests_that_disagree_leave_a_claim_open_and_one_that_lacks_runs_is_named(two_models):
     missing = {"says": "of another size", "numerator": {"role": "gan", "dataset": "cifar10"}}
     judgement = judged(two_models, RATIO, RATIO | {"expect": "below"}, missing)
-    assert judgement.verdict == "inconclusive"
+    assert judgement.verdict == "open"
     assert judgement.sentence == "1 for, 1 against, 1 not measured"
     text = claims_page([judgement], "python -m bench.compare")
     assert "Not measured: of another size." in text
@@ -279,7 +274,7 @@ def test_fewer_than_three_seeds_give_no_verdict(tmp_path):
         write_run(tmp_path, "dcgan_small", seed, {"generator": scores(10.0 + seed)})
         write_run(tmp_path, "ddpm_small", seed, {"ddim-50": scores(500.0 + seed)})
     judgement = judged(tmp_path / "runs", RATIO)
-    assert judgement.verdict == "inconclusive"
+    assert judgement.verdict == "open"
     assert judgement.findings[0].says == "too few"
 
 
@@ -537,7 +532,7 @@ def test_the_same_model_against_itself_is_seldom_called_different(noise):
     wrong = 0
     for _ in range(1000):
         pairs = [NOISES[noise](rng, 2, 5) for _ in range(4)]
-        found = [Seeds(dict(enumerate(a - b))) for a, b in pairs]
+        found = [Seeds(dict(zip("01234", a - b, strict=True))) for a, b in pairs]
         wrong += min(holm([estimate(test, m).p for m in found])) < 0.05
     assert wrong / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 
@@ -550,7 +545,10 @@ def test_equal_spreads_are_seldom_called_different(noise):
     wrong = 0
     for _ in range(1000):
         pairs = [NOISES[noise](rng, 2, 5) for _ in range(6)]
-        logs = {k: log_spread(np.exp(a)) - log_spread(np.exp(b)) for k, (a, b) in enumerate(pairs)}
+        logs = {
+            f"set {k}": log_spread(np.exp(a)) - log_spread(np.exp(b))
+            for k, (a, b) in enumerate(pairs)
+        }
         wrong += estimate(test, Seeds(logs)).p < 0.05
     assert wrong / 1000 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
 

@@ -1,0 +1,184 @@
+"""Questions of claims: one per deciding test and place, what would settle it, and what it costs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.compare.claims.declaration import MARGIN
+from bench.compare.claims.verdicts import SETTLED, Finding, Judgement
+from bench.compare.questions import Question, State
+from bench.compare.sequential import LEVEL, settled_after
+from bench.compare.stats import holm
+
+MOST_SEEDS = 200
+"""Number of seeds beyond which a question counts as out of reach."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What it would take to settle a finding.
+
+    Attributes:
+        finding: the finding.
+        threshold: the e-value that settles it, corrected for the claim's other tests and for the
+            page's other claims.
+        needed: estimated number of all seeds; infinite if out of reach, NaN if unknown.
+        have: number of seeds behind it.
+    """
+
+    finding: Finding
+    threshold: float
+    needed: float
+    have: int
+
+    @property
+    def more(self) -> float:
+        """Estimated number of further seeds, at least one."""
+        return max(1.0, self.needed - self.have)
+
+    @property
+    def minutes(self) -> float:
+        """Estimated minutes of training of the further seeds; NaN if the runs do not tell."""
+        return self.more * self.finding.seconds / 60
+
+    @property
+    def text(self) -> str:
+        """The effort, such as "about 9 more seeds, 40 minutes"."""
+        if math.isnan(self.needed):
+            return "no estimate yet"
+        if math.isinf(self.needed):
+            return f"out of reach of {MOST_SEEDS} seeds"
+        seeds = f"about {self.more:.0f} more seed{'s' if self.more > 1 else ''}"
+        return seeds if math.isnan(self.minutes) else f"{seeds}, {duration(self.minutes)}"
+
+
+def duration(minutes: float) -> str:
+    """Minutes, or hours from two of them on, as text."""
+    if minutes < 120:
+        return f"{math.ceil(minutes)} minute{'s' if minutes > 1 else ''}"
+    return f"{minutes / 60:.1f} hours"
+
+
+def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]:
+    """One question per deciding test and place.
+
+    A question that is open although its claim is decided is not asked any more.
+
+    Args:
+        judgements: the verdicts on all claims of a page; better with `judge(…, sequential=True)`.
+    """
+    questions = []
+    for judgement in judgements:
+        claim, factor = judgement.claim, claims_factor(judgement, judgements)
+        for effort in efforts(judgement, factor):
+            finding = effort.finding
+            e = finding.estimate
+            where, number = finding.where, claim.tests.index(finding.test) + 1
+            state = _state(effort)
+            question = Question(
+                name=f"claim {claim.name}, test {number}, {where}",
+                asks=f"{claim.statement} {finding.test.says}",
+                place=where,
+                state=state,
+                answer=f"{e.text} ({e.size}): {finding.says}",
+                path=e.path,
+                equal_path=e.equal_path,
+                threshold=effort.threshold,
+                needed=effort.needed if state == "open" else float(effort.have),
+                needs=claim.runs,
+                dropped=state == "open" and judgement.verdict in SETTLED,
+            )
+            questions.append(question)
+    return tuple(questions)
+
+
+def _state(effort: Effort) -> State:
+    """How far a finding is settled by the evidence so far."""
+    e = effort.finding.estimate
+    if e.equal_path and e.equal_path[-1] >= effort.threshold:
+        return "equal"
+    return "settled" if e.path and e.path[-1] >= effort.threshold else "open"
+
+
+def claims_factor(judgement: Judgement, judgements: Sequence[Judgement]) -> float:
+    """By how much more evidence a claim needs because of the page's other claims (e-BH).
+
+    The number of claims that are tested, over the number of those that are decided if this one is.
+    """
+    tested = sum(not math.isnan(j.p) for j in judgements)
+    decided = sum(j.verdict in SETTLED for j in judgements)
+    return tested / max(1, decided + (judgement.verdict not in SETTLED))
+
+
+def efforts(judgement: Judgement, factor: float) -> list[Effort]:
+    """What it would take to settle each deciding finding of a claim.
+
+    Args:
+        judgement: the claim's verdict.
+        factor: see `claims_factor`.
+    """
+    findings = [f for f in judgement.findings if f.test.decides and f.estimate.path]
+    p = [_p_now(finding) for finding in findings]
+    adjusted = holm(p)
+    found = []
+    for finding, raw, of_family in zip(findings, p, adjusted, strict=True):
+        holm_factor = max(1.0, of_family / raw) if raw > 0 and of_family < 1 else len(findings)
+        threshold = holm_factor * factor / LEVEL
+        have = len(finding.estimate.path)
+        found.append(Effort(finding, threshold, _needed(finding, threshold), have))
+    return found
+
+
+def _p_now(finding: Finding) -> float:
+    e = max(finding.estimate.path[-1], *finding.estimate.equal_path[-1:], 0.0)
+    return min(1.0, 1 / e) if e > 0 else 1.0
+
+
+def _needed(finding: Finding, threshold: float) -> float:
+    """Estimated number of all seeds that settle a finding.
+
+    From simulated continuations if it rests on one number per seed; otherwise from the rate at
+    which the logarithm of its evidence has grown.
+    """
+    e = finding.estimate
+    n = len(e.path)
+    if max(e.path[-1], *e.equal_path[-1:], 0.0) >= threshold:
+        return float(n)
+    if len(e.differences) == n:
+        margin = finding.test.half_margin(MARGIN) if e.equal_path else None
+        found = settled_after(e.differences, threshold, margin, most=MOST_SEEDS)
+        if not math.isnan(found):
+            return found
+    growth = math.log(max(e.path[-1], 1e-300)) / n
+    needed = math.ceil(math.log(threshold) / growth) if growth > 0 else math.inf
+    return needed if needed <= MOST_SEEDS else math.inf
+
+
+def cheapest(judgement: Judgement, judgements: Sequence[Judgement]) -> Effort | None:
+    """The effort that would decide an open claim; None if no finding of it is open.
+
+    With `needs: any` its cheapest open finding, with `needs: all` the dearest among the cheapest
+    ones of its tests that are open.
+    """
+    found = efforts(judgement, claims_factor(judgement, judgements))
+    by_test: dict[int, list[Effort]] = {}
+    for effort in found:
+        by_test.setdefault(judgement.claim.tests.index(effort.finding.test), []).append(effort)
+    left = [of for of in by_test.values() if not any(_state(effort) != "open" for effort in of)]
+    each = [min(of, key=_cost) for of in left]
+    if not each:
+        return None
+    return (max if judgement.claim.needs == "all" else min)(each, key=_cost)
+
+
+def _cost(effort: Effort) -> float:
+    """Minutes, or seeds where the minutes are unknown; unknown ones come last."""
+    known = effort.minutes if not math.isnan(effort.minutes) else effort.more
+    return math.inf if math.isnan(known) else known
+
+
+def by_cost(judgements: Sequence[Judgement]) -> list[tuple[Judgement, Effort]]:
+    """Open claims with what would decide them, the cheapest first."""
+    found = [(j, cheapest(j, judgements)) for j in judgements if j.verdict == "open"]
+    known = [(j, effort) for j, effort in found if effort is not None]
+    return sorted(known, key=lambda pair: _cost(pair[1]))
