@@ -10,6 +10,9 @@ from math import prod
 
 from bench.cli import at_once, check_arguments, checked_lines
 from bench.command_line import LAUNCHER, each_value, overrides_in, values, with_jobs
+from bench.compare.claims.declaration import Claim, read_claims
+from bench.compare.claims.questions import questions_of_claims
+from bench.compare.claims.verdicts import judge
 from bench.compare.cli import compare as write_pages
 from bench.compare.cli import output_folder
 from bench.compare.comparison import Comparison
@@ -77,16 +80,21 @@ def _main(request: Request) -> int:
     processes = _processes(request)
     _say("timing a few steps and a small evaluation of every model …")
     units = make_units(grids, processes.survey(grids))
-    pairs = count_pairs(units)
-    _check_pairs(units, pairs)
+    claims = _claims(request, units)
+    pairs = {} if claims else count_pairs(units)
+    if not claims:
+        _check_pairs(units, pairs)
     limits = Limits(3600 * request.hours, request.seeds)
     margin = _margin(request, units)
-    look = partial(look_at, units, partial(_pairs, margin=margin), at_once=processes.at_once)
+    questions = partial(_of_claims, claims) if claims else partial(_of_pairs, margin)
+    look = partial(look_at, units, questions, at_once=processes.at_once)
     project = look()
+    if not request.dry:
+        _check_limit(project, request)
     with words():
-        print(printable(plan_text(project, limits, margin, pairs, 0), kept="\n"))
-    _check_limit(project, request)
+        print(printable(plan_text(project, limits, margin, pairs, len(claims)), kept="\n"))
     if request.dry:
+        _check_limit(project, request)
         return 0
 
     def run_block(project: Project, block: Sequence[Job], seconds: float) -> Ran:
@@ -110,7 +118,25 @@ def _say(line: str) -> None:
     print(f"◆ {printable(line)}", file=sys.stderr, flush=True)
 
 
-def _pairs(comparisons: Sequence[Comparison], margin: float) -> list[tuple[Question, str]]:
+def _claims(request: Request, units: Sequence[Unit]) -> list[Claim]:
+    """The claims that the experiment's grids are made for; none unless it is one of claims."""
+    experiments = map(str, values(request.arguments, "experiment"))
+    if not any(name.startswith("claims_") for name in experiments):
+        return []
+    grids = {unit.grid for unit in units}
+    return [claim for claim in read_claims() if grids.intersection(claim.runs)]
+
+
+def _of_claims(
+    claims: Sequence[Claim], comparisons: Sequence[Comparison]
+) -> list[tuple[Question, str]]:
+    """The questions of claims, with the data set of each that belongs to one."""
+    datasets = {comparison.dataset for comparison in comparisons}
+    found = questions_of_claims(judge(claims, comparisons, sequential=True))
+    return [(q, q.place if q.place in datasets else "") for q in found]
+
+
+def _of_pairs(margin: float, comparisons: Sequence[Comparison]) -> list[tuple[Question, str]]:
     """The questions between models, with the data set of each."""
     return [
         (question, comparison.dataset)

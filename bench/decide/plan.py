@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.compare.sequential import LEVEL, evidence
 from bench.decide.loop import Limits
-from bench.decide.project import DESIGNED, Project, given
+from bench.decide.project import DESIGNED, Project, given, varied_fields
 from bench.decide.units import Unit
 from bench.runtime.outlook import Outlook, about
 from bench.runtime.printing import duration
@@ -44,10 +44,11 @@ def smallest_difference(seeds: int, questions: int) -> float:
 
 
 def families(units: Sequence[Unit]) -> dict[str, list[Unit]]:
-    """The trained models that are compared with each other, by what they share."""
+    """The trained models that are compared with each other, by data set and varied protocol."""
+    varied = [DESIGNED[field] for field in varied_fields(units)]
 
     def shared(unit: Unit) -> str:
-        words = [word for prefix in DESIGNED.values() for word in given(unit, prefix)]
+        words = [word for prefix in varied for word in given(unit, prefix)]
         return ", ".join([unit.dataset, *words])
 
     trained = sorted((unit for unit in units if unit.seeded), key=shared)
@@ -76,14 +77,14 @@ def plan_text(
         limits: when to stop.
         margin: of practical equality.
         pairs: see `count_pairs`; empty if claims are asked.
-        claims: number of questions of claims.
+        claims: number of claims that the runs are to decide; 0 if models are compared.
     """
     lines = [
         f"{count} questions on {name}: which of two models has the lower FID?"
         for name, count in pairs.items()
     ]
     if claims:
-        lines = [f"{claims} questions of conf/claims"]
+        lines = [f"{claims} claims of conf/claims, each with several tests"]
     block = block_seconds(project.units, project.at_once)
     outlook = Outlook(tuple(unit.planned for unit in project.units), project.at_once)
     lines += ["One block, every model with one seed:", *_indented(outlook.text())]

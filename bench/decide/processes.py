@@ -70,8 +70,7 @@ class Processes:
             wrong = Path(folder, "wrong.json")
             if code != 0 or not wrong.exists():
                 raise ChildProcessError
-            for overrides, said in json.loads(wrong.read_text(encoding="utf-8")):
-                raise ValueError(_without_seed(overrides, said))
+            refuse_wrong(json.loads(wrong.read_text(encoding="utf-8")))
             plans = [read(Path(folder, f"{k}.json")) for k in range(len(grids))]
         return [plan.runs for plan in plans if plan is not None]
 
@@ -92,10 +91,18 @@ class Processes:
         return "ended" if code in (0, 1) else "died"
 
 
-def _without_seed(overrides: Sequence[str], said: str) -> str:
-    """Why a job cannot run, with what tells it apart."""
-    words = [word for word in overrides if not word.startswith("seed=")]
-    return f"{' '.join(words)}: {said}"
+def refuse_wrong(wrong: Sequence[tuple[Sequence[str], str]]) -> None:
+    """Refuse a command of which a job cannot run.
+
+    Args:
+        wrong: the overrides of such jobs, each with the reason.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for overrides, said in wrong:
+        words = [word for word in overrides if not word.startswith("seed=")]
+        raise ValueError(f"{' '.join(words)}: {said}")
 
 
 def _run(
