@@ -44,7 +44,7 @@ def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin
     words = []
     if project.asked:
         done = sum(not asked.waiting for asked in project.asked)
-        words.append(f"{done} of {len(project.asked)} questions settled")
+        words.append(f"{done} of {counted(len(project.asked), 'question')} settled")
     for comparison in project.comparisons:
         if first := leaders(comparison, margin)[:1]:
             label, fid = comparison.label(first[0]), exact(_fid(comparison, first[0]))
@@ -103,8 +103,7 @@ def _sortable(seconds: float) -> float:
 
 def _line(project: Project, asked: Asked, state: str) -> str:
     question = asked.question
-    seeds = f"{question.seeds} seed{'s' if question.seeds != 1 else ''}"
-    line = f"{question.name}: {question.answer} ({seeds})"
+    line = f"{question.name}: {question.answer} ({counted(question.seeds, 'seed')})"
     return f"{line}; {further(project, asked)}" if state == "open" else line
 
 
@@ -147,7 +146,7 @@ def _best(comparison: Comparison, margin: float) -> str:
     first, others = found[0], found[1:]
     seeds = len(first.values(comparison.fid))
     extractor = comparison.extractors[0]
-    size = f"FID ({extractor}) {exact(_fid(comparison, first))}, mean of {seeds} seeds"
+    size = f"FID ({extractor}) {exact(_fid(comparison, first))}, mean of {counted(seeds, 'seed')}"
     start = f"On {comparison.title}, {comparison.label(first)}"
     if not others:
         return f"{start} is the best model: {size}; every other one is shown to be worse."
@@ -183,7 +182,12 @@ def _count(project: Project) -> str:
     parts = [f"{settled} settled", f"{equal} practically equal", f"{len(waiting)} open"]
     if dropped:
         parts.append(f"{dropped} not asked any more because a model was dropped")
-    return f"Of {len(project.asked)} questions, {_joined(parts)}."
+    return f"Of {counted(len(project.asked), 'question')}, {_joined(parts)}."
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, such as "1 seed" or "3 seeds"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _joined(parts: Sequence[str]) -> str:

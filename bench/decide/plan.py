@@ -8,6 +8,7 @@ from math import comb, inf
 import numpy as np
 
 from bench.compare.sequential import LEVEL, evidence
+from bench.decide.answer import counted
 from bench.decide.loop import Limits
 from bench.decide.project import DESIGNED, Project, given, varied_fields
 from bench.decide.units import Unit
@@ -80,7 +81,7 @@ def plan_text(
         claims: number of claims that the runs are to decide; 0 if models are compared.
     """
     lines = [
-        f"{count} questions on {name}: which of two models has the lower FID?"
+        f"{counted(count, 'question')} on {name}: which of two models has the lower FID?"
         for name, count in pairs.items()
     ]
     if claims:
@@ -95,8 +96,8 @@ def plan_text(
     seeds = min(limits.seeds, int(left / block)) if block else limits.seeds
     spent = f", of which {duration(project.spent)} are spent" if project.spent else ""
     lines.append(
-        f"The limit of {duration(limits.seconds)}{spent} allows {seeds} more "
-        f"{'seed' if seeds == 1 else 'seeds'} of every model. Models that are shown to be worse "
+        f"The limit of {duration(limits.seconds)}{spent} allows "
+        f"{seeds} more {'seed' if seeds == 1 else 'seeds'} of every model. Models that are shown to be worse "
         f"drop out, which leaves time for up to {limits.seeds} seeds of the others."
     )
     lines.append(_power_sentence(seeds, limits.seeds, max(pairs.values(), default=claims)))
