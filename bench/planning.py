@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
@@ -159,12 +161,23 @@ def composed_once() -> Iterator[None]:
 
     The plan has composed all jobs before the first one starts, so that nothing is delayed by it.
     """
-    validate = BasicSweeper.validate_batch_is_legal
-    BasicSweeper.validate_batch_is_legal = lambda self, batch: None
+    sweeper = _sweeper()
+    validate = sweeper.validate_batch_is_legal
+    sweeper.validate_batch_is_legal = lambda self, batch: None
     try:
         yield
     finally:
-        BasicSweeper.validate_batch_is_legal = validate
+        sweeper.validate_batch_is_legal = validate
+
+
+def _sweeper() -> Any:
+    """The class of Hydra's sweeper.
+
+    Hydra runs the modules of its plugins again when it looks for them, which makes another class
+    than that of an earlier import.
+    """
+    Plugins.instance()
+    return import_module("hydra._internal.core_plugins.basic_sweeper").BasicSweeper
 
 
 @contextmanager
@@ -174,13 +187,14 @@ def listed_jobs(listed: Sequence[Sequence[str]]) -> Iterator[None]:
     Args:
         listed: the overrides of each job.
     """
-    split = BasicSweeper.__dict__["split_arguments"]
+    sweeper = _sweeper()
+    split = sweeper.__dict__["split_arguments"]
     batch = [list(words) for words in listed]
-    BasicSweeper.split_arguments = staticmethod(lambda overrides, max_batch_size: [batch])
+    sweeper.split_arguments = staticmethod(lambda overrides, max_batch_size: [batch])
     try:
         yield
     finally:
-        BasicSweeper.split_arguments = split
+        sweeper.split_arguments = split
 
 
 @contextmanager

@@ -188,6 +188,7 @@ def test_modules_are_short():
         ("bench.compare.cli", ("torch", "wandb", "hydra", "jinja2")),
         ("bench.export", ("torch", "wandb")),
         ("bench.cache", ("torch", "wandb", "hydra")),
+        ("bench.decide.cli", ("torch", "wandb", "joblib")),
     ],
 )
 def test_what_starts_first_is_light(module, heavy):
@@ -196,7 +197,15 @@ def test_what_starts_first_is_light(module, heavy):
 
 
 @pytest.mark.parametrize(
-    "module", ["bench.cli", "bench.cache", "bench.compare.cli", "bench.export", "bench.run"]
+    "module",
+    [
+        "bench.cli",
+        "bench.cache",
+        "bench.compare.cli",
+        "bench.decide.cli",
+        "bench.export",
+        "bench.run",
+    ],
 )
 def test_every_command_starts_without_what_only_an_extra_installs(module):
     program = (

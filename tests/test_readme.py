@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from bench.command_line import expand
+from bench.decide.request import read_command_grids, read_request
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -97,6 +98,17 @@ def installed(plugin: str) -> bool:
         return importlib.util.find_spec(plugin) is not None
     except ModuleNotFoundError:
         return False
+
+
+def test_every_command_to_decide_is_one_that_bench_takes():
+    page = (ROOT / "docs" / "decide.md").read_text(encoding="utf-8")
+    found = [*lines(README, "bench.decide"), *lines(page, "bench.decide")]
+    assert len(found) >= 6
+    for line in found:
+        for grid in read_command_grids(read_request(shlex.split(line)).arguments):
+            words = [first(word) for word in grid.words if word != "-m"]
+            with initialize_config_module("conf", version_base="1.3"):
+                assert compose("config", words, return_hydra_config=True).model.name
 
 
 def test_the_pages_have_commands():

@@ -1,12 +1,19 @@
 """The table of all bad inputs, and the page generated from it."""
 
 import bad_data
+import bad_questions
 import bad_records
 import bad_samples
 import bad_settings
 from bad_case import Case
 
-AREAS = bad_settings.AREAS | bad_data.AREAS | bad_samples.AREAS | bad_records.AREAS
+AREAS = (
+    bad_settings.AREAS
+    | bad_data.AREAS
+    | bad_samples.AREAS
+    | bad_records.AREAS
+    | bad_questions.AREAS
+)
 CASES = {f"{area}: {case.given}": case for area, cases in AREAS.items() for case in cases}
 
 INTRODUCTION = """\

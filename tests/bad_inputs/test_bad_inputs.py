@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -21,8 +22,13 @@ from in_process import bench
 from bench import cache, cli, export
 from bench.compare import cli as compare
 from bench.config import run_directory
+from bench.decide import cli as deciding
+from bench.decide.processes import Processes, refuse_wrong
+from bench.decide.request import Grid
 from bench.errors import RunError
+from bench.planning import survey
 from bench.run import dry_run
+from bench.runtime.outlook import Planned
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_inputs.md"
 
@@ -158,10 +164,23 @@ def command_line(arguments: list[str]) -> int:
     return ended.value.code if isinstance(ended.value.code, int) else 1
 
 
+def decide(arguments: list[str]) -> int:
+    """`python -m bench.decide`, with its jobs timed in this process and its progress not shown."""
+
+    def timed(self: Processes, grids: Sequence[Grid]) -> list[tuple[Planned, ...]]:
+        found, wrong = survey([grid.words for grid in grids], at_once=1, timed=True)
+        refuse_wrong(wrong)
+        return [outlook.runs for outlook in found]
+
+    with mock.patch.object(Processes, "survey", timed), mock.patch.object(deciding, "_say"):
+        return deciding.main(arguments)
+
+
 MAINS = {
     "bench.cache": cache.main,
     "bench.cli": command_line,
     "bench.compare": compare.main,
+    "bench.decide": decide,
     "bench.export": export.main,
 }
 

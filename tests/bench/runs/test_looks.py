@@ -77,6 +77,7 @@ def test_a_run_records_its_look_and_what_it_took(
     start = time.perf_counter()
     status = read_status(bench(*TINY).directory)
     took = time.perf_counter() - start
-    assert status is not None and status.status == "finished"
+    assert status is not None
+    assert status.status == "finished"
     assert status.sequential == "e-process margin=1.1 look=2"
     assert took / 2 < status.seconds <= took

@@ -1,0 +1,253 @@
+"""What is said of the questions: a line after every look, and the answer at the end."""
+
+import math
+from collections.abc import Sequence
+from statistics import mean
+
+from bench.compare.cells import exact
+from bench.compare.comparison import Comparison, Entry
+from bench.compare.topics.settled import contests
+from bench.decide.loop import End, Job, Limits, estimate
+from bench.decide.project import Asked, Project
+from bench.runtime.printing import duration
+
+ORDER = ("settled", "equal", "open", "dropped")
+"""The order in which questions are listed."""
+
+TITLES = {
+    "settled": "settled",
+    "equal": "practically equal",
+    "open": "open",
+    "dropped": "not asked any more, because one of the models is shown to be worse than another",
+}
+
+
+def leaders(comparison: Comparison, margin: float) -> list[Entry]:
+    """The models that are not shown to be worse than another one, by mean FID."""
+    found = contests(comparison, margin)
+    entries = {entry.key: entry for contest in found for entry in (contest.a, contest.b)}
+    worse = set()
+    for contest in found:
+        if contest.lower is not None:
+            worse.add((contest.b if contest.lower is contest.a else contest.a).key)
+    left = [e for key, e in entries.items() if key not in worse and e.finished]
+    return sorted(left, key=lambda entry: _fid(comparison, entry))
+
+
+def _fid(comparison: Comparison, entry: Entry) -> float:
+    values = list(entry.values(comparison.fid).values())
+    return mean(values) if values else math.inf
+
+
+def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin: float) -> str:
+    """Where the questions stand: settled of all, best so far, what runs next, time left."""
+    words = []
+    if project.asked:
+        done = sum(not asked.waiting for asked in project.asked)
+        words.append(f"{done} of {counted(len(project.asked), 'question')} settled")
+    for comparison in project.comparisons:
+        if first := leaders(comparison, margin)[:1]:
+            label, fid = comparison.label(first[0]), exact(_fid(comparison, first[0]))
+            where = f" on {comparison.title}" if len(project.comparisons) > 1 else ""
+            words.append(f"best so far{where}: {label} (FID {fid})")
+    seeds = sorted({job.seed for job in block})
+    models = len({job.unit for job in block})
+    named = ", ".join(map(str, seeds))
+    what = f"{models} models" if models > 1 else project.units[block[0].unit].planned.model
+    words.append(f"next: {what}, seed {named}, about {duration(estimate(project, block))}")
+    words.append(f"{duration(max(0.0, limits.seconds - project.spent))} left")
+    return " · ".join(words)
+
+
+def further_seconds(project: Project, asked: Asked) -> float:
+    """Estimated seconds until an open question is settled; NaN or infinite like `needed`."""
+    more = max(asked.question.needed - asked.question.seeds, 1.0)
+    if math.isnan(asked.question.needed):
+        return math.nan
+    units = [k for k in asked.units if project.units[k].seeded]
+    each = [project.seconds(k) for k in units]
+    return more * max(sum(each) / project.at_once, max(each, default=0.0))
+
+
+def seconds_for_all(project: Project) -> float:
+    """Estimated seconds until all open questions are settled, whose runs are shared."""
+    seeds: dict[int, float] = {}
+    for asked in project.waiting:
+        more = max(asked.question.needed - asked.question.seeds, 1.0)
+        for k in asked.units:
+            if project.units[k].seeded:
+                seeds[k] = max(seeds.get(k, 0.0), more)
+    if any(math.isnan(asked.question.needed) for asked in project.waiting):
+        return math.nan
+    return sum(n * project.seconds(k) for k, n in seeds.items()) / project.at_once
+
+
+def states(project: Project) -> list[str]:
+    """The state of every question, a line each; open ones in the order of what they cost."""
+    groups: dict[str, list[Asked]] = {name: [] for name in ORDER}
+    for asked in project.asked:
+        question = asked.question
+        groups["dropped" if question.dropped else question.state].append(asked)
+    groups["open"].sort(key=lambda asked: _sortable(further_seconds(project, asked)))
+    lines = []
+    for name, found in groups.items():
+        if found:
+            lines.append(f"{TITLES[name]}:")
+            lines += [f"  {_line(project, asked, name)}" for asked in found]
+    return lines
+
+
+def _sortable(seconds: float) -> float:
+    return math.inf if math.isnan(seconds) else seconds
+
+
+def _line(project: Project, asked: Asked, state: str) -> str:
+    question = asked.question
+    line = f"{question.name}: {question.answer} ({counted(question.seeds, 'seed')})"
+    return f"{line}; {further(project, asked)}" if state == "open" else line
+
+
+def further(project: Project, asked: Asked) -> str:
+    """What would settle an open question, in words."""
+    needed = asked.question.needed
+    if math.isnan(needed):
+        return "how many seeds it needs is not known yet"
+    if math.isinf(needed):
+        return "out of reach: it would need more than 200 seeds"
+    more = max(needed - asked.question.seeds, 1.0)
+    seeds = f"{more:.0f} more seed{'s' if more > 1 else ''}"
+    return f"about {seeds}, {duration(further_seconds(project, asked))}"
+
+
+def answer(end: End, limits: Limits, margin: float, again: str) -> list[str]:
+    """The answer in three sentences, one of them for each comparison, and what failed.
+
+    Args:
+        end: how it ended.
+        limits: when to stop.
+        margin: of practical equality.
+        again: the command that goes on with more hours.
+    """
+    project = end.project
+    found = [_best(comparison, margin) for comparison in project.comparisons]
+    return [
+        *filter(None, found),
+        _count(project),
+        _why(end, limits, again),
+        *_failures(project, end.stuck),
+    ]
+
+
+def _best(comparison: Comparison, margin: float) -> str:
+    """Which model is best; empty for a comparison without a question."""
+    found = leaders(comparison, margin)
+    if not contests(comparison, margin) or not found:
+        return ""
+    first, others = found[0], found[1:]
+    seeds = len(first.values(comparison.fid))
+    extractor = comparison.extractors[0]
+    size = f"FID ({extractor}) {exact(_fid(comparison, first))}, mean of {counted(seeds, 'seed')}"
+    start = f"On {comparison.title}, {comparison.label(first)}"
+    if not others:
+        return f"{start} is the best model: {size}; every other one is shown to be worse."
+    equal = {
+        frozenset((contest.a.key, contest.b.key))
+        for contest in contests(comparison, margin)
+        if contest.question.state == "equal"
+    }
+    same = [e for e in others if frozenset((first.key, e.key)) in equal]
+    unknown = [e for e in others if e not in same]
+    said = []
+    if same:
+        said.append(f"{_names(comparison, same)} practically equal to it")
+    if unknown:
+        said.append(f"{_names(comparison, unknown)} not shown to be worse")
+    return f"{start} is ahead: {size}; {', and '.join(said)}."
+
+
+def _names(comparison: Comparison, entries: Sequence[Entry]) -> str:
+    labels = [comparison.label(entry) for entry in entries]
+    verb = "is" if len(labels) == 1 else "are"
+    return f"{' and '.join(filter(None, (', '.join(labels[:-1]), labels[-1])))} {verb}"
+
+
+def _count(project: Project) -> str:
+    """How many questions are in each state."""
+    if not project.asked:
+        return "No two models have a result, so that no question can be answered."
+    waiting = project.waiting
+    equal = sum(asked.question.state == "equal" for asked in project.asked)
+    settled = sum(asked.question.state == "settled" for asked in project.asked)
+    dropped = len(project.asked) - equal - settled - len(waiting)
+    parts = [f"{settled} settled", f"{equal} practically equal", f"{len(waiting)} open"]
+    if dropped:
+        parts.append(f"{dropped} not asked any more because a model was dropped")
+    return f"Of {counted(len(project.asked), 'question')}, {_joined(parts)}."
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, such as "1 seed" or "3 seeds"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+
+
+def _why(end: End, limits: Limits, again: str) -> str:
+    """Why it ended, and what would go on."""
+    project = end.project
+    took = f"{duration(project.spent)} of runs"
+    whole = seconds_for_all(project) if project.waiting else 0.0
+    more = f"about {duration(whole)} more" if math.isfinite(whole) else "more time"
+    match end.reason:
+        case "settled":
+            return f"Nothing is left to settle after {took}."
+        case "time":
+            return (
+                f"The time is up: of {duration(limits.seconds)}, {duration(project.spent)} are "
+                f"spent, and no further run fits; the open questions would take {more}: {again}"
+            )
+        case "interrupted":
+            return (
+                f"The time ran out in the middle of a block, after {took}; what was trained is "
+                f"saved, and this goes on with it: {again}"
+            )
+        case "seeds":
+            return (
+                f"Every open question has all its {limits.seeds} seeds after {took}: a larger "
+                "seeds= goes on."
+            )
+        case "stuck":
+            return (
+                f"Further runs could not be made, see above, after {took}: the same command tries "
+                "again."
+            )
+
+
+def _failures(project: Project, stuck: frozenset[int]) -> list[str]:
+    """What is to be said of models whose runs fail."""
+    found = []
+    for k, (unit, tally) in enumerate(zip(project.units, project.tallies, strict=True)):
+        name = f"{unit.planned.model} ({unit.key[1]}) on {unit.dataset}"
+        runs = len(tally.ended)
+        if tally.always_fails:
+            found.append(f"{name} failed in all of {runs} seeds and was left out.")
+        elif tally.failed:
+            found.append(f"{name} failed in {len(tally.failed)} of {runs} seeds.")
+        if k in stuck:
+            found.append(f"{name} could not run, or another process is at it: see above.")
+    return found
+
+
+def wanted_hours(project: Project, limits: Limits) -> float:
+    """A number of hours that would settle what is open, or twice the limit if that is unknown."""
+    whole = seconds_for_all(project)
+    seconds = project.spent + 1.2 * whole if math.isfinite(whole) else 0.0
+    return rounded_up(max(seconds, (1.1 if seconds else 2) * limits.seconds) / 3600)
+
+
+def rounded_up(hours: float) -> float:
+    """A number of hours in two digits, not less than it."""
+    digits = 1 - math.floor(math.log10(hours))
+    return math.ceil(hours * 10**digits) / 10**digits

@@ -1,0 +1,172 @@
+"""The loop of blocks: look at all runs, choose what runs next, until nothing is left to settle."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.compare.racing import next_question
+from bench.decide.project import Asked, Project
+
+Reason = Literal["settled", "time", "seeds", "stuck", "interrupted"]
+"""Why the loop ended: nothing is open; no further run fits into the limit; every model has its
+largest number of seeds; runs could not be made; the clock ran out in the middle of a block."""
+
+FIRST = 2
+"""Number of seeds up to which all models run together."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop.
+
+    Attributes:
+        seconds: of all sequential runs of the project.
+        seeds: largest number of seeds of a model.
+    """
+
+    seconds: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a block: the place of its unit in the project, and its seed."""
+
+    unit: int
+    seed: int
+
+
+Ran = Literal["ended", "out of time", "died"]
+"""How the process of a block ended: by itself, because it was stopped, or by dying."""
+
+RunBlock = Callable[[Project, Sequence[Job], float], Ran]
+"""Runs the jobs of a block for so many seconds at most."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How the loop ended.
+
+    Attributes:
+        reason: why.
+        project: all runs at the end.
+        stuck: places of units whose runs could not be made.
+    """
+
+    reason: Reason
+    project: Project
+    stuck: frozenset[int] = frozenset()
+
+
+def decide(
+    look: Callable[[], Project],
+    run_block: RunBlock,
+    limits: Limits,
+    say: Callable[[Project, Sequence[Job]], None],
+) -> End:
+    """Run blocks until nothing is left to do.
+
+    Every block either ends a run or excludes a unit from further blocks, so that the loop ends.
+
+    Args:
+        look: reads the run directories.
+        run_block: runs a block.
+        limits: when to stop.
+        say: is told of every look, and of the block that follows.
+    """
+    stuck: set[int] = set()
+    while True:
+        project = look()
+        block = choose(project, limits, stuck)
+        if isinstance(block, str):
+            return End(block, project, frozenset(stuck))
+        say(project, block)
+        ran = run_block(project, block, limits.seconds - project.spent)
+        after = look()
+        if ran == "out of time":
+            return End("interrupted", after, frozenset(stuck))
+        left = [job for job in block if job.seed not in after.tallies[job.unit].ended]
+        stuck |= {job.unit for job in (left[:1] if ran == "died" else left)}
+
+
+def choose(
+    project: Project, limits: Limits, stuck: Collection[int] = ()
+) -> tuple[Job, ...] | Reason:
+    """The jobs of the next block, or why there is none.
+
+    Models run together, seed by seed, until each question has `FIRST` seeds. Then come the units of
+    the question whose verdict costs least, of the next one, and so on, as long as they fit into
+    the time that is left, until there is a job for every place.
+
+    Args:
+        project: all runs so far.
+        limits: when to stop.
+        stuck: places of units whose runs cannot be made.
+    """
+    able = [k not in stuck and not t.always_fails for k, t in enumerate(project.tallies)]
+    first = _unmeasured(project, limits, able)
+    waiting = [asked for asked in project.waiting if all(able[k] for k in asked.units)]
+    jobs = [(asked, _jobs(project, asked, limits)) for asked in waiting]
+    possible = [(asked, own) for asked, own in jobs if own]
+    if not first and not possible:
+        if not project.waiting:
+            return "stuck" if stuck and not project.asked else "settled"
+        return "seeds" if jobs or not stuck else "stuck"
+    early = [own for asked, own in possible if asked.question.seeds < FIRST]
+    together = list(dict.fromkeys([*first, *(job for own in early for job in own)]))
+    left = limits.seconds - project.spent
+    if together and estimate(project, together) <= left:
+        return tuple(together)
+    if first:
+        return "time"
+    block: list[Job] = []
+    for own in _by_cost(project, possible):
+        more = [job for job in own if job not in block]
+        if estimate(project, [*block, *more]) <= left:
+            block += more
+        if len(block) >= max(project.at_once, 1):
+            break
+    return tuple(block) if block else "time"
+
+
+def estimate(project: Project, jobs: Sequence[Job]) -> float:
+    """Seconds that jobs take together."""
+    each = [project.cost(job.unit, job.seed) for job in jobs]
+    return max(sum(each) / project.at_once, max(each, default=0.0))
+
+
+def _unmeasured(project: Project, limits: Limits, able: Sequence[bool]) -> list[Job]:
+    """Jobs of units without any result; of all units before the first sequential run."""
+    found = []
+    for k, (unit, tally) in enumerate(zip(project.units, project.tallies, strict=True)):
+        if not able[k] or (tally.finished and not (unit.seeded and project.look == 0)):
+            continue
+        seeds = range(limits.seeds) if unit.seeded else range(1)
+        found += [Job(k, seed) for seed in seeds if seed not in tally.ended][:1]
+    return found
+
+
+def _jobs(project: Project, asked: Asked, limits: Limits) -> list[Job]:
+    """The jobs that give a question its next seed; empty if all seeds have run."""
+    for seed in range(limits.seeds):
+        jobs = [
+            Job(k, seed)
+            for k in asked.units
+            if project.units[k].seeded and seed not in project.tallies[k].ended
+        ]
+        if jobs:
+            return jobs
+    return []
+
+
+def _by_cost(project: Project, possible: Sequence[tuple[Asked, list[Job]]]) -> list[list[Job]]:
+    """The jobs of questions, in the order of what a verdict costs."""
+    left, ordered = list(possible), []
+    while left:
+        k = next_question(
+            [asked.question.needed for asked, _ in left],
+            [asked.question.seeds for asked, _ in left],
+            [estimate(project, own) for _, own in left],
+        )
+        ordered.append(left.pop(k)[1])
+    return ordered

@@ -1,0 +1,169 @@
+"""What the run directories of a project say: the state of every question, and the time spent."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.command_line import key
+from bench.compare.comparison import Comparison, compare_runs
+from bench.compare.protocols import ProtocolError, differing, split_runs
+from bench.compare.questions import Question
+from bench.compare.read import Run, read_runs
+from bench.decide.units import Tally, Unit, tally
+
+DESIGNED = {
+    "train_images": "dataset.train_images",
+    "image_shape": "dataset.image_size",
+    "budget": "budget",
+    "samples": "evaluator.samples",
+    "precision": "precision",
+    "threads": "threads",
+}
+"""Protocol fields that an experiment may vary, with the beginning of the overrides that do so."""
+
+Questions = Callable[[Sequence[Comparison]], Sequence[tuple[Question, str]]]
+"""Finds the questions of comparisons, each with the name of the data set if it belongs to one."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, and what has to run for it.
+
+    Attributes:
+        question: the question.
+        units: places of its units in the project.
+    """
+
+    question: Question
+    units: tuple[int, ...]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether more seeds are to settle it."""
+        return self.question.state == "open" and not self.question.dropped
+
+
+@dataclass(frozen=True)
+class Project:
+    """All runs for the questions of a command, as they are on disk.
+
+    Attributes:
+        units: what runs once per seed.
+        tallies: how far each of them has come.
+        comparisons: those with runs, one for each data set and protocol.
+        asked: the questions.
+        at_once: number of jobs that run at a time.
+    """
+
+    units: tuple[Unit, ...]
+    tallies: tuple[Tally, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    at_once: int = 1
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the runs that were made sequentially, shared by those that ran at once."""
+        return sum(tally.spent for tally in self.tallies) / self.at_once
+
+    @property
+    def look(self) -> int:
+        """Number of the present look, from 0."""
+        return 1 + max((tally.look for tally in self.tallies), default=-1)
+
+    @property
+    def waiting(self) -> tuple[Asked, ...]:
+        """The questions that more seeds are to settle."""
+        return tuple(asked for asked in self.asked if asked.waiting)
+
+    def seconds(self, unit: int) -> float:
+        """Seconds of one run: the mean of those so far, else the forecast, else 0."""
+        measured = self.tallies[unit].seconds
+        return measured if measured is not None else self.units[unit].forecast or 0.0
+
+    def cost(self, unit: int, seed: int) -> float:
+        """Seconds that are left of the run of a seed."""
+        return max(0.0, self.seconds(unit) - self.tallies[unit].half_done.get(seed, 0.0))
+
+    @cached_property
+    def folders(self) -> tuple[Path, ...]:
+        """Folders that hold runs of the project."""
+        found = zip(self.units, self.tallies, strict=True)
+        return tuple(unit.folder for unit, t in found if t.ended or t.half_done)
+
+
+def look_at(units: Sequence[Unit], questions: Questions, *, at_once: int) -> Project:
+    """Read all runs and ask the questions.
+
+    Raises:
+        ValueError: runs are damaged, or those of one data set were made under several protocols.
+    """
+    project = Project(tuple(units), tuple(map(tally, units)), at_once=at_once)
+    comparisons = compare(units, read_runs(project.folders)) if project.folders else ()
+    asked = tuple(
+        Asked(question, _needed(units, question, dataset))
+        for question, dataset in questions(comparisons)
+    )
+    return Project(project.units, project.tallies, comparisons, asked, at_once)
+
+
+def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...]:
+    """The comparisons of all runs, one for each data set and each protocol of the experiment.
+
+    Raises:
+        ValueError: runs differ in their protocol and the experiment does not vary that.
+    """
+    found = []
+    for dataset in sorted({run.dataset for run in runs}):
+        here = [run for run in runs if run.dataset == dataset]
+        try:
+            groups = split_runs(here, varied_fields(units))
+            found += [compare_runs(group, values) for values, group in groups]
+        except ProtocolError as error:
+            raise ValueError(_refusal(dataset, here, varied_fields(units)) or str(error)) from error
+    return tuple(found)
+
+
+def varied_fields(units: Sequence[Unit]) -> list[str]:
+    """The protocol fields by which the experiment's own runs may differ."""
+    trained = [unit for unit in units if unit.seeded]
+    return [
+        field
+        for field, prefix in DESIGNED.items()
+        if len({given(unit, prefix) for unit in trained}) > 1
+    ]
+
+
+def given(unit: Unit, prefix: str) -> tuple[str, ...]:
+    """The overrides of a unit at and below a key."""
+    words = unit.planned.overrides
+    return tuple(word for word in words if f"{key(word)}.".startswith(f"{prefix}."))
+
+
+def _refusal(dataset: str, runs: Sequence[Run], varied: Sequence[str]) -> str:
+    """The sentence on runs of another protocol; empty if they differ in nothing else."""
+    for field in differing(runs):
+        if field not in varied:
+            seen: dict[str, Path] = {}
+            for run in runs:
+                for value in run.last.texts(field):
+                    if value:
+                        seen.setdefault(value, run.path)
+            (a, first), (b, second) = list(seen.items())[:2]
+            return (
+                f"runs on {dataset} differ in {field} ({a!r} in {first}, {b!r} in {second}) and "
+                "cannot answer one question: give the settings and the machine of the earlier "
+                "ones, or another results_root"
+            )
+    return ""
+
+
+def _needed(units: Sequence[Unit], question: Question, dataset: str) -> tuple[int, ...]:
+    """The places of the units that a question needs."""
+    needs = set(question.needs)
+    return tuple(
+        k
+        for k, unit in enumerate(units)
+        if unit.dataset == (dataset or unit.dataset) and needs & {unit.grid, unit.key}
+    )

@@ -1,0 +1,108 @@
+"""The plan, the line after every look, and the answer."""
+
+import re
+from pathlib import Path
+
+import pytest
+from simulated_project import SECONDS, Simulation, make_unit
+
+from bench.decide import answer
+from bench.decide.loop import End, Job, Limits, decide
+from bench.decide.plan import block_seconds, count_pairs, plan_text, smallest_difference
+
+LIMITS = Limits(100 * 3600.0, 30)
+
+
+def settle(simulation: Simulation, limits: Limits = LIMITS) -> End:
+    return decide(simulation.look, simulation.run_block, limits, lambda *_: None)
+
+
+def test_more_seeds_settle_smaller_differences_and_more_questions_larger_ones() -> None:
+    by_seeds = [smallest_difference(n, 1) for n in (8, 16, 30)]
+    assert by_seeds == sorted(by_seeds, reverse=True)
+    assert by_seeds[1] == pytest.approx(1.0, abs=0.2)  # one standard deviation by 16 seeds
+    assert smallest_difference(16, 15) > by_seeds[1]
+    assert smallest_difference(2, 1) == float("inf")
+
+
+def test_the_plan_says_what_the_limit_allows(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abc", 5.0))
+    units = (*simulation.units, make_unit(tmp_path, "real", seeded=False))
+    pairs = count_pairs(units)
+    assert pairs == {"digits": 3}
+    assert block_seconds(units, 1) == 3 * SECONDS
+    assert block_seconds(units, 3) == SECONDS
+    limits = Limits(10.5 * 3 * SECONDS, 30)
+    text = plan_text(simulation.look(), limits, 1.1, pairs, 0)
+    assert text.startswith("3 questions on digits: which of two models has the lower FID?\n")
+    assert "allows 10 more seeds of every model" in text
+    assert re.search(r"with 10 seeds, \d\.\d standard deviations; with 30 seeds, \d\.\d", text)
+    assert "by less than a factor of 1.1" in text
+    assert "Predicted: at most 30 min for 10 seeds" in text
+
+
+def test_the_answer_names_the_best_model_and_counts_the_questions(tmp_path: Path) -> None:
+    end = settle(Simulation(tmp_path, {"best": 5.0, "far": 20.0, "worst": 60.0}))
+    best, count, why = answer.answer(end, LIMITS, 1.1, "again")
+    assert re.fullmatch(
+        r"On digits, best is the best model: FID \(domain\) [\d.]+, mean of \d+ seeds; every other "
+        r"one is shown to be worse\.",
+        best,
+    )
+    assert count.startswith("Of 3 questions, ")
+    assert "0 open" in count
+    assert why.startswith("Nothing is left to settle after ")
+    lines = answer.states(end.project)
+    assert lines[0] == "settled:"
+    assert any("digits: best or far: best is lower: FID best / far" in line for line in lines)
+
+
+def test_open_questions_say_what_they_would_cost(tmp_path: Path) -> None:
+    limits = Limits(6 * SECONDS, 30)
+    end = settle(Simulation(tmp_path, {"a": 5.0, "b": 6.5}, spread=0.3), limits)
+    assert end.reason == "time"
+    best, _, why = answer.answer(end, limits, 1.1, "python -m bench.decide hours=2")
+    assert best.startswith("On digits, ")
+    assert "not shown to be worse" in best
+    assert why.startswith("The time is up: of 6 min, 6 min are spent")
+    assert why.endswith("more: python -m bench.decide hours=2")
+    (asked,) = end.project.waiting
+    more = asked.question.needed - 3
+    assert answer.further_seconds(end.project, asked) == more * 2 * SECONDS
+    assert answer.seconds_for_all(end.project) == more * 2 * SECONDS
+    title, line = answer.states(end.project)
+    assert title == "open:"
+    assert f"about {more:.0f} more seeds, " in line
+    hours = answer.wanted_hours(end.project, limits)
+    assert hours * 3600 >= end.project.spent + more * 2 * SECONDS
+
+
+def test_failures_are_part_of_the_answer(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0, "c": 5.0}, failing=["c"])
+    said = answer.answer(settle(simulation), LIMITS, 1.1, "again")
+    assert said[-1] == "c (default) on digits failed in all of 3 seeds and was left out."
+
+
+def test_without_any_result_the_answer_says_so(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0}, failing=["a", "b"])
+    said = answer.answer(settle(simulation), LIMITS, 1.1, "again")
+    assert said[0] == "No two models have a result, so that no question can be answered."
+    assert len(said) == 4
+
+
+def test_the_line_after_a_look(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0})
+    first = answer.progress_line(simulation.look(), [Job(0, 0), Job(1, 0)], Limits(600.0, 30), 1.1)
+    assert first == "next: 2 models, seed 0, about 2 min · 10 min left"
+    simulation.run_block(simulation.look(), [Job(0, 0), Job(1, 0)], 600.0)
+    then = answer.progress_line(simulation.look(), [Job(1, 1)], Limits(600.0, 30), 1.1)
+    assert re.fullmatch(
+        r"0 of 1 question settled · best so far: a \(FID [\d.]+\) · next: b, seed 1, about 60 s · "
+        r"8 min left",
+        then,
+    )
+
+
+@pytest.mark.parametrize(("hours", "rounded"), [(0.0123, 0.013), (1.0, 1.0), (12.1, 13.0)])
+def test_hours_are_rounded_up(hours: float, rounded: float) -> None:
+    assert answer.rounded_up(hours) == pytest.approx(rounded)

@@ -1,0 +1,161 @@
+"""The loop of blocks on simulated runs: racing, limits, failures, and going on after a kill."""
+
+from pathlib import Path
+
+import pytest
+from simulated_project import SECONDS, Simulation
+from synthetic_runs import write_run
+
+from bench.decide.loop import End, Job, Limits, choose, decide, estimate
+from bench.runs.directory import Status
+
+HOURS = 3600.0
+
+
+def settle(simulation: Simulation, seconds: float = 100 * HOURS, seeds: int = 30) -> End:
+    """Run the loop; the number of blocks is limited, so that an endless loop fails."""
+
+    def say(project: object, block: object) -> None:
+        assert simulation.blocks < 500
+
+    return decide(simulation.look, simulation.run_block, Limits(seconds, seeds), say)
+
+
+def test_worse_models_get_no_more_runs(tmp_path: Path) -> None:
+    fids = {"best": 5.0, "near": 5.6, "far": 20.0, "farther": 60.0}
+    simulation = Simulation(tmp_path, fids)
+    end = settle(simulation)
+    assert end.reason == "settled"
+    assert simulation.seeds("best") == list(range(len(simulation.seeds("best"))))
+    assert len(simulation.seeds("far")) < len(simulation.seeds("best"))
+    states = {asked.question.name: asked.question for asked in end.project.asked}
+    assert states["digits: best or far"].state == "settled"
+    assert len(states) == 6
+    assert not end.project.waiting
+    assert len(set(simulation.made)) == len(simulation.made)  # no run twice
+
+
+def test_two_seeds_of_every_model_come_first(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 1.0, "b": 100.0, "c": 1.01})
+    settle(simulation, seconds=7 * SECONDS)
+    assert sorted(simulation.made[:6]) == [(m, s) for m in "abc" for s in (0, 1)]
+
+
+def test_the_limit_ends_it_and_the_same_command_says_so_again(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2}, spread=0.3)
+    end = settle(simulation, seconds=9 * SECONDS)
+    assert end.reason == "time"
+    assert len(simulation.made) == 8  # a ninth run alone would be no block
+    assert end.project.spent == 8 * SECONDS
+    again = settle(simulation, seconds=9 * SECONDS)
+    assert again.reason == "time"
+    assert len(simulation.made) == 8
+    assert settle(simulation, seconds=12 * SECONDS).reason == "time"
+    assert len(simulation.made) == 12
+
+
+def test_equal_models_are_called_equal(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.0}, spread=0.01)
+    end = settle(simulation)
+    assert end.reason == "settled"
+    assert [asked.question.state for asked in end.project.asked] == ["equal"]
+
+
+def test_every_model_stops_at_the_largest_number_of_seeds(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2}, spread=0.5)
+    end = settle(simulation, seeds=4)
+    assert end.reason == "seeds"
+    assert simulation.seeds("a") == simulation.seeds("b") == [0, 1, 2, 3]
+
+
+def test_a_model_that_always_fails_is_left_out(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0, "c": 5.0}, failing=["c"])
+    end = settle(simulation)
+    assert end.reason == "settled"
+    assert simulation.seeds("c") == [0, 1, 2]
+    assert end.project.tallies[2].always_fails
+
+
+def test_models_that_all_fail_end_it(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0}, failing=["a", "b"])
+    end = settle(simulation)
+    assert end.project.asked == ()
+    assert sorted(simulation.made) == [(m, s) for m in "ab" for s in range(3)]
+
+
+def test_runs_that_cannot_be_made_end_it(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0, "c": 5.0}, absent=["c"])
+    end = settle(simulation)
+    assert end.stuck == {2}
+    assert simulation.seeds("c") == []
+    assert end.project.asked[0].question.state == "settled"
+    nothing = Simulation(tmp_path / "other", {"a": 5.0, "b": 9.0}, absent=["a", "b"])
+    assert settle(nothing).reason == "stuck"
+
+
+@pytest.mark.parametrize("kill_at", [1, 2, 5, 6])
+def test_killed_in_a_block_it_goes_on_with_what_is_missing(tmp_path: Path, kill_at: int) -> None:
+    fids = {"a": 5.0, "b": 5.8, "c": 30.0}
+    whole = Simulation(tmp_path / "whole", fids)
+    end = settle(whole)
+    killed = Simulation(tmp_path / "killed", fids, kill_at=kill_at)
+    with pytest.raises(KeyboardInterrupt):
+        settle(killed)
+    assert len(killed.made) == kill_at - 1
+    again = settle(killed)
+    assert again.reason == end.reason
+    assert sorted(killed.made) == sorted(whole.made)
+    answers = [[asked.question.answer for asked in e.project.asked] for e in (end, again)]
+    assert answers[0] == answers[1]
+
+
+def test_the_clock_in_the_middle_of_a_block(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0})
+    end = decide(simulation.look, lambda *_: "out of time", Limits(HOURS, 30), lambda *_: None)
+    assert end.reason == "interrupted"
+
+
+def test_a_process_that_dies_costs_one_model_at_most(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"bad": 5.0, "a": 5.0, "b": 9.0})
+
+    def run(project, block, seconds):
+        if any(project.units[job.unit].planned.model == "bad" for job in block):
+            return "died"
+        return simulation.run_block(project, block, seconds)
+
+    end = decide(simulation.look, run, Limits(100 * HOURS, 30), lambda *_: None)
+    assert end.stuck == {0}
+    assert [asked.question.state for asked in end.project.asked] == ["settled"]
+
+
+def test_a_half_done_run_costs_what_is_left_of_it(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0})
+    status = Status("running", step=3, sequential="e-process margin=1.1 look=0", seconds=45.0)
+    write_run(tmp_path, "a", 0, {}, status=status)
+    project = simulation.look()
+    assert estimate(project, [Job(0, 0), Job(1, 0)]) == SECONDS + 15
+    assert project.spent == 45
+    assert choose(project, Limits(45 + 75, 30)) == (Job(0, 0), Job(1, 0))
+    assert choose(project, Limits(45 + 74, 30)) == "time"
+
+
+def test_jobs_fill_every_place(tmp_path: Path) -> None:
+    fids = {name: 5.0 + 0.1 * k for k, name in enumerate("abcdef")}
+    simulation = Simulation(tmp_path, fids, spread=0.5)
+    settle(simulation, seeds=2)
+    one = choose(simulation.look(), Limits(100 * HOURS, 30))
+    simulation.at_once = 4
+    four = choose(simulation.look(), Limits(100 * HOURS, 30))
+    assert len(one) == 2
+    assert len(four) >= 4
+
+
+def test_runs_of_a_fixed_sweep_count_but_one_block_makes_it_sequential(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 50.0})
+    for seed in range(8):
+        simulation.write("a", seed)
+        simulation.write("b", seed)
+    end = settle(simulation)
+    assert end.reason == "settled"
+    assert sorted(simulation.made) == [("a", 8), ("b", 8)]
+    assert end.project.spent == 2 * SECONDS  # the others are not of this limit

@@ -1,0 +1,90 @@
+"""What run directories say of a project."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulated_project import SECONDS, Simulation, make_unit
+from synthetic_runs import PROTOCOL, write_run
+
+from bench.decide.project import given, varied_fields
+from bench.decide.request import Grid
+from bench.decide.units import Tally, make_units, tally
+from bench.runs.directory import Status
+
+LOOK = "e-process margin=1.1 look=2"
+
+
+def test_a_tally_counts_runs_by_how_they_ended(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0})
+    simulation.write("a", 0)
+    simulation.write("a", 1, LOOK)
+    write_run(tmp_path, "a", 2, {}, status=Status("failed", "nan", sequential=LOOK, seconds=7.0))
+    write_run(tmp_path, "a", 3, {}, status=Status("running", sequential=LOOK, seconds=5.0))
+    found = tally(make_unit(tmp_path, "a"))
+    assert found == Tally(
+        finished=frozenset({0, 1}),
+        failed=frozenset({2}),
+        half_done={3: 5.0},
+        spent=SECONDS + 12,
+        look=2,
+        margins=frozenset({1.1}),
+        seconds=SECONDS,
+    )
+    assert found.ended == {0, 1, 2}
+    assert not found.always_fails
+    assert Tally(failed=frozenset({0, 1, 2})).always_fails
+    assert not Tally(failed=frozenset({0, 1})).always_fails
+
+
+def test_jobs_of_a_unit_differ_in_their_seed(tmp_path: Path) -> None:
+    job = make_unit(tmp_path, "a").job(4)
+    assert job.overrides == ("model=a", "seed=4")
+    assert job.seed == "4"
+    assert Path(job.run) == tmp_path / "runs" / "digits" / "a" / "default" / "seed=4"
+    once = make_unit(tmp_path, "real", seeded=False)
+    assert once.job(0).overrides == ("model=real",)
+
+
+def test_what_is_not_trained_runs_once_and_equal_runs_are_one_unit(tmp_path: Path) -> None:
+    a, real = make_unit(tmp_path, "a").planned, make_unit(tmp_path, "real", seeded=False).planned
+    grids = [Grid("one", (), True), Grid("two", (), True)]
+    units = make_units(grids, [[a, real], [a]])
+    assert [(u.grid, u.planned.model, u.seeded) for u in units] == [
+        ("one", "a", True),
+        ("one", "real", False),
+    ]
+
+
+def test_runs_of_another_protocol_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    simulation.write("a", 0)
+    simulation.write("b", 0, protocol=PROTOCOL | {"device": "cuda: Example GPU"})
+    with pytest.raises(ValueError, match="runs on digits differ in device") as refused:
+        simulation.look()
+    assert "another results_root" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_the_experiment_varies_splits_its_runs(tmp_path: Path) -> None:
+    units = [make_unit(tmp_path, "a"), make_unit(tmp_path, "b")]
+    assert varied_fields(units) == []
+    few = replace(units[1].planned, overrides=("model=b", "dataset.train_images=100", "seed=1"))
+    units[1] = replace(units[1], planned=few)
+    assert varied_fields(units) == ["train_images"]
+    assert given(units[1], "dataset.train_images") == ("dataset.train_images=100",)
+
+
+def test_time_is_shared_by_runs_that_ran_at_once(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0}, at_once=2)
+    simulation.write("a", 0, LOOK)
+    simulation.write("b", 0, LOOK)
+    project = simulation.look()
+    assert project.spent == SECONDS
+    assert project.look == 3
+    assert project.folders == (
+        tmp_path / "runs" / "digits" / "a" / "default",
+        tmp_path / "runs" / "digits" / "b" / "default",
+    )
+    assert project.comparisons[0].dataset == "digits"
+    assert [asked.units for asked in project.asked] == [(0, 1)]
