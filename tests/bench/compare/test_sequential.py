@@ -177,7 +177,9 @@ def test_confidence_sequences_are_the_centres_that_are_not_excluded(n):
     low, high = confidence_sequence(d)
     inside, step = np.linspace(low, high, 52)[1:-1], 1e-3 * (high - low)
     for end, outwards in ((low, -step), (high, step)):
-        assert evidence(d, end)[-1] == pytest.approx(1 / LEVEL, rel=1e-2)
+        assert (
+            evidence(d, end)[-1] <= 1 / LEVEL * 1.01
+        )  # it jumps where a centre passes the first d
         assert evidence(d, end + outwards)[-1] > 1 / LEVEL
     assert (evidence(np.broadcast_to(d, (50, n)), inside)[:, -1] < 1 / LEVEL).all()
     assert confidence_sequence(np.insert(d, 1, math.nan)) == pytest.approx((low, high))
