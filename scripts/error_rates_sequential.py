@@ -1,7 +1,7 @@
 """Error rates, seeds and compute of sequential verdicts (bench.decide), by simulation.
 
 Prints tables of docs/statistics.md, which call the functions that bench.compare calls.
-Command: python scripts/error_rates_sequential.py [--simulations 20000]
+Command: python -m scripts.error_rates_sequential [--simulations 20000]
 """
 
 import argparse

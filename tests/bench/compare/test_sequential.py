@@ -1,7 +1,9 @@
 """Evidence over seeds: fair bets by exact enumeration, closed forms, and simulated error rates."""
 
 import math
+import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ from scripts.error_rates_sequential import (
     seeds_to_settle,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 RNG = np.random.default_rng(0)
 SIGNS = np.array(list(product((-1.0, 1.0), repeat=9)))
 
@@ -298,6 +301,18 @@ def test_differences_are_settled_with_little_more_than_the_seeds_of_a_fixed_test
     assert seeds_of_fixed_test(1.0, 1) == 10
     assert by(1.0) <= 1.6 * 10 + 1
     assert by(3.0) <= 8
+
+
+@pytest.mark.parametrize("pairs", [1, 15])
+@pytest.mark.parametrize("effect", [1, 2, 3])
+def test_the_page_on_statistics_has_the_seeds_of_the_fixed_test(effect, pairs):
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    row = rf"\| {effect} standard deviations? \| {pairs} \| \d+ \| (\d+) \| (\d+) \| ([\d.]+) \|"
+    found = re.search(row, page)
+    assert found
+    most, fixed = int(found[1]), int(found[2])
+    assert fixed == seeds_of_fixed_test(effect, pairs)
+    assert float(found[3]) == pytest.approx(most / fixed, abs=0.005)
 
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
