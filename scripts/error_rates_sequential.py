@@ -1,7 +1,7 @@
 """Error rates, seeds and compute of sequential verdicts (bench.decide), by simulation.
 
 Prints tables of docs/statistics.md, which call the functions that bench.compare calls.
-Command: python scripts/error_rates_sequential.py [--simulations 20000]
+Command: python -m scripts.error_rates_sequential [--simulations 20000]
 """
 
 import argparse
@@ -224,12 +224,13 @@ def seeds_table(simulations: int) -> Iterator[str]:
             half, most = (_quantile(found, q) for q in (0.5, 0.8))
             fixed = seeds_of_fixed_test(effect, pairs)
             cells = (f"{half:g}", f"{most:g}", str(fixed), f"{most / fixed:.2f}")
-            yield row(f"{effect:g} standard deviations", str(pairs), *cells)
+            words = f"{effect:g} standard deviation{'s' * (effect > 1)}"
+            yield row(words, str(pairs), *cells)
 
 
 def equality_table(simulations: int) -> Iterator[str]:
     """How often and how soon models are called practically equal, as Markdown."""
-    yield row("true ratio", "noise", *(f"{s:.0%} of FID" for s in SPREADS))
+    yield row("true ratio", "noise", *(f"{100 * s:.0f} % of FID" for s in SPREADS))
     yield row("---", "---", *["---:"] * len(SPREADS))
     for ratio in (1.1, 1.15):
         for name, noise in NOISES.items():

@@ -102,8 +102,10 @@ FLOORS = (
 
 COMPARE_FLOORS = (
     ("cells", "eval_rows", "questions", "stats"),
-    ("read", "sequential"),
-    ("protocols", "racing"),
+    ("sequential",),
+    ("racing",),
+    ("read",),
+    ("protocols",),
     ("comparison",),
     ("topics",),
     ("claims",),
