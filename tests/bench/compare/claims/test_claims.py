@@ -604,6 +604,10 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
         ({"expect": "differs", "threshold": 2.0}, "compares with 1 only: leave threshold out"),
         (SECONDS | {"threshold": 2.0}, "compares with 1 only"),
         ({"kind": "failure_rate_difference", "threshold": 0.5}, "compares with 0 only"),
+        ({"equality": "maybe"}, "equality 'maybe' must be one of supports, contradicts, neither"),
+        ({"margin": 0.9}, "margin 0.9 must be above 1"),
+        ({"threshold": 2.0, "equality": "supports"}, "equality needs numbers by seed"),
+        ({"kind": "difference", "equality": "supports"}, "and differences a margin"),
     ],
 )
 def test_a_claim_that_is_not_declared_as_one_is_refused(change, message):
