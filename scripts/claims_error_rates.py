@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -39,8 +40,13 @@ from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery
 from bench.runtime.atomic_files import csv_text
 from bench.schema import eval_columns
 
+T = TypeVar("T")
+
 SEEDS = 30
+"""Largest number of seeds of a project that grows."""
+
 FIXED = 5
+"""Seeds of a sweep."""
 
 SAMPLERS = {
     "real": ["held-out"],
@@ -183,7 +189,7 @@ class Project:
 
 def _drawn(
     run: Run, rng: np.random.Generator, rows: int, *, collapsed: bool, split: float
-) -> dict[str, np.ndarray | float]:
+) -> dict[str, Any]:
     """Scores of one run, (R,) each: every test of a claim lies on its threshold on average."""
     real, modes = run.model == "real", MODES.get(run.dataset, 10)
     samplers = np.array(run.table.texts("sampler"))
@@ -197,7 +203,7 @@ def _drawn(
         hit = np.ceil(0.95 * modes) - (rng.random(rows) < 0.5)
     coverage = 0.9 * (0.5 if run.model == "x0_diffusion_small" else 0.25)
     slow = 100.0 if run.model == "v_diffusion_small" else 1.0
-    scores: dict[str, np.ndarray | float] = {
+    scores: dict[str, Any] = {
         "fid_domain": 10 * level * np.exp(noise) * (3 - 2 * done),
         "recall_domain": np.clip(0.6 + 0.05 * rng.normal(size=rows) - 0.3 * collapsed, 0, 1),
         "coverage_domain": np.clip(coverage + 0.03 * rng.normal(size=rows), 0, 1),
@@ -244,7 +250,7 @@ def after(value: Seeds | Counts, seeds: int) -> Seeds | Counts:
     return replace(value, values=_first(value.values, seeds))
 
 
-def _first(values: Mapping[str, float], seeds: int) -> dict[str, float]:
+def _first(values: Mapping[str, T], seeds: int) -> dict[str, T]:
     return {seed: value for seed, value in values.items() if int(seed) < seeds}
 
 
@@ -335,8 +341,8 @@ def speed_up() -> None:
         return kept[key]
 
     for module in (verdicts, grids, measurements):
-        vars(module)["find"] = find
-    vars(estimates)["confidence_sequence"] = lambda d: (-math.inf, math.inf)
+        module.__dict__["find"] = find
+    estimates.__dict__["confidence_sequence"] = lambda d: (-math.inf, math.inf)
 
 
 def deciding(claim: Claim) -> Claim:
