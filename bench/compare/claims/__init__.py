@@ -1,5 +1,6 @@
 """Verdicts on the claims of the source documents.
 
-`declaration` reads conf/claims, `selection` finds runs, `measurements` computes numbers from them,
-`verdicts` tests these; `bench.compare.writers.claims` writes the page.
+`declaration` reads conf/claims, `selection` finds runs, `measurements` and `grids` compute numbers
+from them, `estimates` tests these, `verdicts` combines the tests, `questions` says what is open and
+what would settle it; `bench.compare.writers.claims` writes the page.
 """

@@ -17,6 +17,7 @@ from bench.compare.claims.selection import Group, find, training_seconds
 from bench.compare.comparison import Comparison, comparable, left_out
 from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery, holm
 from bench.compare.topics.disturbed import named
+from bench.compare.topics.outcomes import is_trained
 from bench.runs.looks import read_look
 
 Verdict = Literal[
@@ -147,7 +148,8 @@ def judge(
 
 def _margin_of_looks(comparison: Comparison) -> float | None:
     """The margin of the runs that were made sequentially; None if there is no such run."""
-    texts = (run.status.sequential for run in comparison.runs if run.state == "finished")
+    trained = (run for run in comparison.runs if run.state == "finished" and is_trained(run))
+    texts = (run.status.sequential for run in trained)
     looks = [look for text in texts if (look := read_look(text)) is not None]
     return max(looks, key=lambda look: look.look).margin if looks else None
 

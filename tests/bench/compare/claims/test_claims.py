@@ -18,7 +18,7 @@ from bench.compare.claims import declaration
 from bench.compare.claims.declaration import DOCUMENTS, read_claim, read_claims, read_test
 from bench.compare.claims.estimates import estimate, stratified_difference, stratified_p
 from bench.compare.claims.measurements import KINDS, Seeds, largest_rise, log_spread
-from bench.compare.claims.selection import _plain
+from bench.compare.claims.selection import Selection, _plain
 from bench.compare.claims.verdicts import judge, measure
 from bench.compare.comparison import SAMPLERS_KEY, compare_runs, model_changes
 from bench.compare.read import read_runs
@@ -112,6 +112,12 @@ def name_of_dataset(job: list[str]) -> str:
     return name.replace("${dataset.image_size}", settings.get("dataset.image_size", ""))
 
 
+def positions(selection: Selection) -> list[tuple[int, str]]:
+    """The sizes that a selection has; one model stands for every data set that it lists."""
+    models, sets = selection.models, len(selection.dataset)
+    return list(enumerate(models if len(models) > 1 else models * max(1, sets)))
+
+
 @pytest.mark.parametrize("experiment", ["claims_small", "claims_cifar10"])
 def test_every_selection_of_a_claim_finds_a_job_of_its_runs(experiment):
     for claim in read_claims():
@@ -119,7 +125,7 @@ def test_every_selection_of_a_claim_finds_a_job_of_its_runs(experiment):
         for selection in (side for test in claim.tests for side in test.sides):
             fitting = [
                 job
-                for position, model in enumerate(selection.models)
+                for position, model in positions(selection)
                 for job in made
                 if f"model={model}" in job
                 and sorted(map(_plain, model_changes(job)))
@@ -598,6 +604,10 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
         ({"expect": "differs", "threshold": 2.0}, "compares with 1 only: leave threshold out"),
         (SECONDS | {"threshold": 2.0}, "compares with 1 only"),
         ({"kind": "failure_rate_difference", "threshold": 0.5}, "compares with 0 only"),
+        ({"equality": "maybe"}, "equality 'maybe' must be one of supports, contradicts, neither"),
+        ({"margin": 0.9}, "margin 0.9 must be above 1"),
+        ({"threshold": 2.0, "equality": "supports"}, "equality needs numbers by seed"),
+        ({"kind": "difference", "equality": "supports"}, "and differences a margin"),
     ],
 )
 def test_a_claim_that_is_not_declared_as_one_is_refused(change, message):
