@@ -100,7 +100,9 @@ FLOORS = (
 """Rooms of the code, from the ground up: each imports only from its own and from lower floors."""
 
 COMPARE_FLOORS = (
-    ("cells", "eval_rows", "stats"),
+    ("cells", "eval_rows", "questions", "stats"),
+    ("sequential",),
+    ("racing",),
     ("read",),
     ("protocols",),
     ("comparison",),

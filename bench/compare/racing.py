@@ -162,8 +162,8 @@ def standings(values: np.ndarray, *, margin: float, ratio: bool) -> Standings:
     differences = first - second
     paths = evidence(differences, size=size)
     equal_paths = equality_evidence(differences, within, size=size)
-    p, threshold = _corrected(paths)
-    equal_p, equal_threshold = _corrected(equal_paths)
+    p, threshold = corrected(paths)
+    equal_p, equal_threshold = corrected(equal_paths)
     pairs = []
     for k, (a, b) in enumerate(rows):
         known = np.flatnonzero(~np.isnan(differences[k]))
@@ -186,6 +186,24 @@ def standings(values: np.ndarray, *, margin: float, ratio: bool) -> Standings:
     return _race(pairs, len(x))
 
 
+def corrected(paths: np.ndarray) -> tuple[list[float], list[float]]:
+    """Holm's correction of a family of tests that are looked at after every seed.
+
+    Args:
+        paths: e-values after each seed, (P, S).
+
+    Returns:
+        Adjusted p values of the largest e-values so far, and the e-values that settle each test,
+        given the others, (P,) each.
+    """
+    highest = np.max(paths, axis=1, initial=1.0)
+    p = holm((1 / highest).tolist())
+    settled = sum(value <= LEVEL for value in p)
+    counted = np.empty(len(p))
+    counted[np.argsort(-highest, kind="stable")] = len(p) - np.minimum(np.arange(len(p)), settled)
+    return p, (counted / LEVEL).tolist()
+
+
 def next_question(needed: Sequence[float], seeds: Sequence[int], seconds: Sequence[float]) -> int:
     """The open question whose verdict costs least: the index of the smallest expected cost.
 
@@ -206,17 +224,6 @@ def next_question(needed: Sequence[float], seeds: Sequence[int], seconds: Sequen
     ]
     costs = [(m * s, s) for m, s in zip(more, seconds, strict=True)]
     return min(range(len(costs)), key=costs.__getitem__)
-
-
-def _corrected(paths: np.ndarray) -> tuple[list[float], list[float]]:
-    """Holm-adjusted p values of the largest e-values so far, and the e-values that settle each."""
-    highest = np.max(paths, axis=1, initial=1.0)
-    p = holm((1 / highest).tolist())
-    order = np.argsort(-highest, kind="stable")
-    settled = sum(value <= LEVEL for value in p)
-    counted = np.empty(len(p))
-    counted[order] = len(p) - np.minimum(np.arange(len(p)), settled)
-    return p, (counted / LEVEL).tolist()
 
 
 def _race(pairs: Sequence[Standing], models: int) -> Standings:
