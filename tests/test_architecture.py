@@ -101,10 +101,8 @@ FLOORS = (
 
 COMPARE_FLOORS = (
     ("cells", "eval_rows", "questions", "stats"),
-    ("sequential",),
-    ("racing",),
-    ("read",),
-    ("protocols",),
+    ("read", "sequential"),
+    ("protocols", "racing"),
     ("comparison",),
     ("topics",),
     ("claims",),

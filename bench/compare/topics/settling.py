@@ -95,7 +95,7 @@ def _missing(contest: Contest) -> str:
         return "too few seeds for an estimate"
     if math.isinf(contest.left):
         return "more than 200 seeds"
-    n = math.ceil(contest.left)
+    n = int(contest.left)
     words = f"about {n} more seed{'s' * (n != 1)}"
     known = math.isfinite(contest.seconds_left)
     return f"{words}, {duration(contest.seconds_left)}" if known else words
@@ -208,7 +208,15 @@ def _order(contest: Contest) -> tuple[object, ...]:
     return state, cost if math.isfinite(cost) else math.inf, natural(question.name)
 
 
-def strictest(comparison: Comparison) -> tuple[float, float]:
-    """The evidence that the first verdict needs, and the one that the next or last one needs."""
+def thresholds(comparison: Comparison) -> dict[str, float]:
+    """The evidence that the first verdict needs, and what the next ones need, where that is less.
+
+    If all questions are settled, it is what the last verdict needed.
+    """
     counted = [contest.standing for contest in contests(comparison) if contest.standing]
-    return len(counted) / LEVEL, min((each.threshold for each in counted), default=1 / LEVEL)
+    first = len(counted) / LEVEL
+    later = {
+        "threshold of a difference": min((each.threshold for each in counted), default=first),
+        "threshold of equality": min((each.equal_threshold for each in counted), default=first),
+    }
+    return {"first threshold": first} | {k: value for k, value in later.items() if value < first}

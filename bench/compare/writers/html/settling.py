@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from bench.compare.cells import exact
 from bench.compare.comparison import Comparison
 from bench.compare.topics.settled import Contest, contests, is_sequential
-from bench.compare.topics.settling import SETTLED_HEADING, leading, strictest
+from bench.compare.topics.settling import SETTLED_HEADING, leading, thresholds
 from bench.compare.writers.html.plotly import (
     INK,
     OTHER,
@@ -90,10 +90,12 @@ def _line(comparison: Comparison, contest: Contest, k: int, named: bool) -> Trac
     }
 
 
+DASHES = {"threshold of a difference": "solid", "threshold of equality": "dash"}
+"""Line styles of thresholds, those of the evidence; the first one is dotted."""
+
+
 def _thresholds(comparison: Comparison, seeds: int) -> list[Trace]:
-    """Where the first verdict falls, and the next or last one if less evidence settles that."""
-    first, now = strictest(comparison)
-    lines = {"threshold": first} if first == now else {"first threshold": first, "threshold": now}
+    """A horizontal line for each threshold."""
     return [
         {
             "type": "scatter",
@@ -104,9 +106,9 @@ def _thresholds(comparison: Comparison, seeds: int) -> list[Trace]:
             "y": [number(value)] * 2,
             "text": [f"{name}: {exact(value)}"] * 2,
             "hovertemplate": "%{text}<extra></extra>",
-            "line": {"color": INK, "width": 1, "dash": "dot" if name != "threshold" else "dash"},
+            "line": {"color": INK, "width": 1, "dash": DASHES.get(name, "dot")},
         }
-        for name, value in lines.items()
+        for name, value in thresholds(comparison).items()
     ]
 
 

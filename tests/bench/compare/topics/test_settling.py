@@ -1,5 +1,6 @@
 """Pages of comparisons that bench.decide made: what they say is what the questions say."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from synthetic_runs import costs, scores
 
 from bench.compare.cells import Table
 from bench.compare.comparison import Comparison, compare_runs
+from bench.compare.outputs import report_text
 from bench.compare.read import read_runs
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section, blocks
@@ -140,9 +142,9 @@ def test_a_page_says_which_seeds_were_made_in_which_way(race):
 def test_an_open_verdict_says_what_is_missing(race):
     open_ = [c for c in contests(race) if verdict_words(race, c).startswith("open")]
     for contest in open_:
-        n = contest.question.needed - contest.question.seeds
+        n = math.ceil(contest.question.needed) - contest.question.seeds
         assert contest.seconds_left == 300 * n  # 150 s a run
-        assert f"about {n:.0f} more seed" in verdict_words(race, contest)
+        assert f"about {n} more seed" in verdict_words(race, contest)
 
 
 def test_the_figure_has_a_line_a_question_and_the_thresholds(race):
@@ -151,7 +153,7 @@ def test_the_figure_has_a_line_a_question_and_the_thresholds(race):
     (view,) = figure.views
     lines = {trace["name"]: trace for trace in view.data}
     asked = [c for c in contests(race) if c.standing]
-    assert len(view.data) == len(asked) + 2
+    assert len(view.data) == len(asked) + 3
     first = asked[0]
     line = lines[f"{first.a.model} or {first.b.model}"]
     assert line["x"] == list(range(first.question.seeds + 1))
@@ -159,7 +161,20 @@ def test_the_figure_has_a_line_a_question_and_the_thresholds(race):
     clipped = np.clip(path, 0.01, 1e6)
     assert line["y"][1:] == pytest.approx(clipped.tolist(), rel=1e-4)
     assert lines["first threshold: 120"]["y"] == [120, 120]
+    assert lines["threshold of a difference: 80"]["y"] == [80, 80]
+    assert lines["threshold of equality: 100"]["y"] == [100, 100]
     assert view.layout["yaxis"]["type"] == "log"
+
+
+def test_the_report_shows_the_figure_above_its_table_and_the_command_as_code(race):
+    html = report_text({"digits": [Section(race)]}, (), "python -m bench.compare runs")
+    body = html[: html.index('id="provenance"')]
+    heading = body.index(f"<summary><h3>{SETTLED_HEADING}</h3></summary>")
+    figure = body.index(f'aria-label="{SETTLED_HEADING}" style="height')
+    table = body.index(f'aria-label="{SETTLED_HEADING}, digits"')
+    assert heading < figure < table
+    assert body.count(f"<h3>{SETTLED_HEADING}</h3>") == 1
+    assert "<code>python -m bench.decide model=" in body
 
 
 def test_fixed_seeds_have_no_such_figure(make_run, tmp_path):
