@@ -224,6 +224,17 @@ COLUMNS = (
                    "their number as `nn_ratio` is."),
     Column("nn_held_out", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
            meaning="Median distance of a sample to the nearest held-out image."),
+    Column("nearest_trained", "memorisation", "nearest is trained on", "%", factor=100, range=SHARE,
+           added=True, perfect="`nearest_trained_expected`", source="this project",
+           meaning="Share of samples whose nearest image, of those trained on and the held-out "
+                   "ones, is one trained on; copying raises it."),
+    Column("nearest_trained_expected", "memorisation", range=SHARE, added=True,
+           source="this project",
+           meaning="That share for samples that do not depend on which images were trained on: "
+                   "the share of images trained on among all of them."),
+    Column("nearest_trained_error", "memorisation", range=SHARE, added=True, source="this project",
+           meaning="Standard error of `nearest_trained` over random splits of the images, for such "
+                   "samples."),
 
     Column("modes", "modes", "", "", "higher", range=NOT_NEGATIVE,
            tables={"quality": 8, "modes": 1},

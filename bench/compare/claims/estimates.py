@@ -133,11 +133,11 @@ def _of_fixed_seeds(
     if d.n >= MIN_SEEDS and d.low == d.high and m.limits is not None:
         found = replace(found, p=_at_look(tuple(e / BETS for e in found.path), d.n))
     elif d.n >= MIN_SEEDS and m.error > 0:
-        half, p = _student(x, 0.0, m.error)
+        half, p = _student(x, 0.0, m.error, m.freedom)
         found = replace(found, low=d.mean - half, high=d.mean + half, p=p)
     if margin is None or d.n < MIN_SEEDS:
         return found
-    ends = [_student(x, end, m.error)[1] for end in (-margin, margin)]
+    ends = [_student(x, end, m.error, m.freedom)[1] for end in (-margin, margin)]
     return replace(found, equal_p=max(ends) if abs(d.mean) < margin else 1.0)
 
 
@@ -172,14 +172,17 @@ def _described(test: Criterion, found: Estimate, mean: float, null: float) -> Es
     return replace(found, effect=effect, low=low, high=high, text=text)
 
 
-def _student(x: np.ndarray, at: float, error: float) -> tuple[float, float]:
+def _student(
+    x: np.ndarray, at: float, error: float, known: float = math.inf
+) -> tuple[float, float]:
     """Half a 95 % interval of the mean, and the two-sided p value of a mean at a place.
 
     Args:
         x: numbers by seed, at least two.
         at: the mean under the hypothesis.
-        error: standard error that all of them share, known well: the degrees of freedom are
-            Satterthwaite's (1946). If nothing varies, the p value is that of the sign test.
+        error: standard error that all of them share; degrees of freedom are Satterthwaite's (1946).
+            Without it, if nothing varies, the p value is that of the sign test.
+        known: degrees of freedom of that error.
     """
     from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
 
@@ -189,7 +192,8 @@ def _student(x: np.ndarray, at: float, error: float) -> tuple[float, float]:
     if math.sqrt(n * own) <= ROUNDING * size and error == 0:
         return 0.0, 1.0 if abs(mean) <= ROUNDING * size else 2.0 ** (1 - n)
     both = own + error**2
-    freedom = (n - 1) * (both / own) ** 2 if own > 0 else 1e9
+    parts = own**2 / (n - 1) + error**4 / known
+    freedom = min(1e9, both**2 / parts) if parts > 0 else 1e9
     half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(both)
     return half, float(2 * stdtr(freedom, -abs(mean) / math.sqrt(both)))
 

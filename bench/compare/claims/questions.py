@@ -8,7 +8,7 @@ from bench.compare.claims.declaration import MARGIN
 from bench.compare.claims.verdicts import SETTLED, Finding, Judgement
 from bench.compare.questions import Question, State
 from bench.compare.sequential import LEVEL, settled_after
-from bench.compare.stats import holm
+from bench.compare.stats import MIN_SEEDS, holm
 
 MOST_SEEDS = 200
 """Number of seeds beyond which a question counts as out of reach."""
@@ -124,8 +124,9 @@ def efforts(judgement: Judgement, factor: float) -> list[Effort]:
     for finding, raw, of_family in zip(findings, p, adjusted, strict=True):
         holm_factor = max(1.0, of_family / raw) if raw > 0 and of_family < 1 else len(findings)
         threshold = holm_factor * factor / LEVEL
-        have = len(finding.estimate.path)
-        found.append(Effort(finding, threshold, _needed(finding, threshold), have))
+        seeds = MIN_SEEDS if finding.test.kind.per == "data set" else 1  # for one more number
+        have = seeds * len(finding.estimate.path)
+        found.append(Effort(finding, threshold, seeds * _needed(finding, threshold), have))
     return found
 
 

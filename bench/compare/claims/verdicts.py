@@ -5,7 +5,7 @@ verdicts is controlled.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 from typing import Literal
@@ -15,9 +15,9 @@ from bench.compare.claims.estimates import Estimate, estimate
 from bench.compare.claims.measurements import Counts, Seeds, Sides
 from bench.compare.claims.selection import Group, find, training_seconds
 from bench.compare.comparison import Comparison, comparable, left_out
-from bench.compare.read import Run
 from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery, holm
 from bench.compare.topics.disturbed import named
+from bench.compare.topics.outcomes import is_trained
 from bench.runs.looks import read_look
 
 Verdict = Literal[
@@ -135,18 +135,26 @@ def judge(
     looks = {c.title: margin for c in fair if (margin := _margin_of_looks(c)) is not None}
     if sequential:
         looks = {comparison.title: MARGIN for comparison in fair} | looks
-    judged = [_judged(claim, fair, unfair, looks) for claim in claims]
-    return _over_all_claims(judged)
+    found = []
+    for claim in claims:
+        values = [
+            (test, value, groups) for test in claim.tests for value, groups in measure(test, fair)
+        ]
+        models = {name for test in claim.tests for side in test.sides for name in side.models}
+        lost = named(run for run in unfair if run.model in models)
+        found.append(replace(judge_claim(claim, values, looks), left_out=lost))
+    return over_all_claims(found)
 
 
 def _margin_of_looks(comparison: Comparison) -> float | None:
     """The margin of the runs that were made sequentially; None if there is no such run."""
-    texts = (run.status.sequential for run in comparison.runs if run.state == "finished")
+    trained = (run for run in comparison.runs if run.state == "finished" and is_trained(run))
+    texts = (run.status.sequential for run in trained)
     looks = [look for text in texts if (look := read_look(text)) is not None]
     return max(looks, key=lambda look: look.look).margin if looks else None
 
 
-def _over_all_claims(judged: Sequence[Judgement]) -> list[Judgement]:
+def over_all_claims(judged: Sequence[Judgement]) -> list[Judgement]:
     """Verdicts with control of the false discovery rate over all claims that were tested."""
     anytime = [
         all(f.estimate.sequential for f in j.findings if f.test.decides and not math.isnan(f.p))
@@ -160,24 +168,24 @@ def _over_all_claims(judged: Sequence[Judgement]) -> list[Judgement]:
     return found
 
 
-def _judged(
-    claim: Claim, comparisons: Sequence[Comparison], unfair: Sequence[Run], looks: dict[str, float]
+def judge_claim(
+    claim: Claim,
+    values: Sequence[tuple[Criterion, Seeds | Counts, tuple[Group, ...]]],
+    looks: Mapping[str, float],
 ) -> Judgement:
-    """The verdict of one claim by itself.
+    """The verdict of one claim by itself, before the correction over all claims.
 
     Args:
         claim: the claim.
-        comparisons: the runs.
-        unfair: runs that were left out.
+        values: what its tests measured.
         looks: margins by title of the comparisons that were made sequentially.
     """
     found: list[tuple[Criterion, Estimate, tuple[Group, ...]]] = []
-    for test in claim.tests:
-        for value, groups in measure(test, comparisons):
-            margins = [looks[group.place] for group in groups if group.place in looks]
-            margin = max(margins, default=MARGIN)
-            e = estimate(test, value, sequential=bool(margins), margin=margin)
-            found.append((test, e, groups))
+    for test, value, groups in values:
+        margins = [looks[group.place] for group in groups if group.place in looks]
+        margin = max(margins, default=MARGIN)
+        e = estimate(test, value, sequential=bool(margins), margin=margin)
+        found.append((test, e, groups))
     smallest = [_smallest(e) for _, e, _ in found]
     decide = [test.decides for test, _, _ in found]
     adjusted = holm([p if d else math.nan for p, d in zip(smallest, decide, strict=True)])
@@ -191,11 +199,9 @@ def _judged(
         seconds = training_seconds(groups)
         findings.append(Finding(test, tuple(places), tuple(rows), e, p, says, seconds))
     missing = tuple(test for test in claim.tests if all(test is not f.test for f in findings))
-    models = {name for test in claim.tests for side in test.sides for name in side.models}
-    lost = named(run for run in unfair if run.model in models)
     verdict = verdict_of(claim, findings)
     p = p_of(claim, findings, verdict)
-    return Judgement(claim, verdict, tuple(findings), missing, lost, p)
+    return Judgement(claim, verdict, tuple(findings), missing, p=p)
 
 
 def _smallest(e: Estimate) -> float:

@@ -53,6 +53,7 @@ def memorisation(
       directions, such as those of a small classifier, would be penalised without copying.
     - nn_trained, nn_held_out: median distance from a fake sample to the nearest training and the
       nearest held-out one.
+    - nearest_trained, nearest_trained_expected, nearest_trained_error: see `nearest_share`.
 
     Memory beyond the features: a few tiles of at most tile × tile or tile × D numbers, whatever N.
 
@@ -67,7 +68,7 @@ def memorisation(
         tile: samples compared at a time; it changes no result beyond rounding.
 
     Returns:
-        The keys authpct, nn_ratio, mifid, nn_trained and nn_held_out.
+        The keys authpct, nn_ratio, mifid, nn_trained, nn_held_out and those of `nearest_share`.
 
     Raises:
         ValueError: fewer than two samples in a set, other dimensions, or a nearest of other length.
@@ -89,7 +90,10 @@ def memorisation(
         to_train.add(each)
     distances = to_train.distances()  # (M,)
     authentic = distances > nearest.to(distances)[to_train.index]
-    first, second = (_nearest_between(part, sampled, tile) for part in parts)  # (M,) each
+    (first, at_first), (second, at_second) = (
+        _nearest_between(part, sampled, tile) for part in parts
+    )  # (M,) each
+    held_out = torch.where(first <= second, at_first, len(parted[0]) + at_second)
     if fid is None:
         fid = frechet_distance(*statistics(train.features), *statistics(fake.features))
     close_by_nature = _mean_cosine_distance(train.features, test.features, seed) < COSINE_BOUND
@@ -99,7 +103,46 @@ def memorisation(
         "mifid": math.nan if close_by_nature else _mifid(fid, to_train.cosine_distances()),
         "nn_trained": float(distances.double().quantile(0.5)),
         "nn_held_out": float(torch.minimum(first, second).double().quantile(0.5)),
+        **nearest_share(
+            distances, torch.minimum(first, second), to_train.index, held_out, len(train), len(test)
+        ),
     }
+
+
+def nearest_share(
+    to_train: Tensor, to_test: Tensor, train_index: Tensor, test_index: Tensor, n: int, t: int
+) -> dict[str, float]:
+    """How often the real image nearest to a fake sample is one that was trained on.
+
+    Whatever the samples are like, if they do not depend on which images were trained on, then the
+    N training images are a random part of all N + T: the expected share is N / (N + T), and its
+    standard error over such parts follows from how many samples each image is the nearest to
+    (variance of a sum over a random part of a finite population; Cochran 1977, Sec. 2.4). No other
+    split is needed for it, and no number of samples makes it vanish.
+
+    Args:
+        to_train: distance from each fake sample to its nearest training image, (M,).
+        to_test: the same to its nearest held-out image, (M,); a tie counts half for each.
+        train_index: which training image that is, (M,) int64 in [0, N).
+        test_index: which held-out image that is, (M,) int64 in [0, T).
+        n: number of training images.
+        t: number of held-out images.
+
+    Returns:
+        The keys nearest_trained, nearest_trained_expected and nearest_trained_error; NaN if most
+        fake samples are held-out images.
+    """
+    names = ("nearest_trained", "nearest_trained_expected", "nearest_trained_error")
+    if float((to_test == 0).double().mean()) > 0.5:
+        return dict.fromkeys(names, math.nan)
+    trained = (to_train < to_test).double() + 0.5 * (to_train == to_test).double()  # (M,)
+    weights = torch.zeros(n + t, dtype=torch.float64, device=to_train.device)
+    weights.index_add_(0, train_index, trained)
+    weights.index_add_(0, n + test_index, 1 - trained)
+    weights /= len(to_train)
+    squares = float(((weights - 1 / (n + t)) ** 2).sum())
+    error = math.sqrt(n * t / ((n + t) * (n + t - 1)) * squares)
+    return dict(zip(names, (float(trained.mean()), n / (n + t), error), strict=True))
 
 
 def generalisation(
@@ -198,13 +241,16 @@ def _nn_ratio(train: Tensor, first: Tensor, second: Tensor) -> float:
     return observed / by_size
 
 
-def _nearest_between(rows: Cloud, columns: Cloud, tile: int) -> Tensor:
-    """Distance from each column to its nearest row, (M,)."""
+def _nearest_between(rows: Cloud, columns: Cloud, tile: int) -> tuple[Tensor, Tensor]:
+    """Distance from each column to its nearest row, and which row that is, (M,) each."""
     squared = torch.full_like(columns.norms, torch.inf)
+    index = torch.zeros_like(columns.norms, dtype=torch.int64)
     for each in distance_tiles(rows, columns, size=tile):
-        nearest = squared[each.columns]
-        torch.minimum(nearest, each.squared.amin(0), out=nearest)
-    return _distances(squared, columns)
+        found, at = each.squared.min(0)
+        closer = found < squared[each.columns]
+        squared[each.columns] = torch.where(closer, found, squared[each.columns])
+        index[each.columns] = torch.where(closer, at + each.rows.start, index[each.columns])
+    return _distances(squared, columns), index
 
 
 def _parts(features: Tensor, training: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Verdicts on all claims, from synthetic results of all runs, against golden files.
 
-The files were made with the code of commit f8402fa. A change of the declarations or of the code
-that measures them must leave them as they are, unless it says which numbers were wrong.
+A change of the declarations or of the code that measures them must leave the files as they are,
+unless it says which numbers were wrong.
 """
 
 import pytest
@@ -27,10 +27,10 @@ def test_verdicts_are_the_golden_ones(world, tmp_path):
     judgements = judge(read_claims(), [compare_runs(runs) for runs in by_dataset.values()])
     lines = []
     for j in judgements:
-        lines.append(f"{j.claim.name}: {j.verdict} ({j.sentence})")
+        lines.append(f"{j.claim.name}: {j.verdict}, p {j.p:.6g}, q {j.q:.6g} ({j.sentence})")
         for f in j.findings:
             e = f.estimate
-            numbers = (f"{x:.8g}" for x in (e.effect, e.low, e.high, e.p, f.p))
+            numbers = (f"{x:.8g}" for x in (e.effect, e.low, e.high, e.p, e.equal_p, f.p))
             number = j.claim.tests.index(f.test) + 1
             words = (f"{number}", f.where, "; ".join(f.rows), *numbers, e.size, e.text, f.says)
             lines.append(" | ".join(words))

@@ -72,6 +72,44 @@ def test_test_samples_are_as_far_from_training_as_they_are():
     assert 30 < scores["authpct"] < 80
 
 
+def test_the_nearest_image_is_as_often_one_trained_on_as_their_share_but_for_the_split():
+    """Over random splits of fixed images the share has the mean and the error that it states."""
+    images, fake = draw(400, seed=0, d=8), draw(200, seed=1, d=8)
+    found, errors = [], []
+    for split in range(100):
+        order = torch.randperm(400, generator=torch.Generator().manual_seed(split))
+        train, test = (Features(images.features[part]) for part in (order[:320], order[320:]))
+        scores = memorisation(train, test, fake)
+        assert scores["nearest_trained_expected"] == 0.8
+        found.append(scores["nearest_trained"])
+        errors.append(scores["nearest_trained_error"])
+    assert np.ptp(errors) < 1e-12  # it depends on the images, not on the split
+    assert np.mean(found) == pytest.approx(0.8, abs=3 * errors[0] / 10)
+    assert np.std(found) == pytest.approx(errors[0], rel=0.25)
+    assert errors[0] > (0.8 * 0.2 / 200) ** 0.5  # several samples share their nearest image
+
+
+def test_copies_have_nearest_images_that_were_trained_on():
+    train, test = draw(800, seed=0), draw(200, seed=1)
+    scores = memorisation(train, test, noisy(subset_of(train, 200), 2, scale=0.05))
+    excess = scores["nearest_trained"] - scores["nearest_trained_expected"]
+    assert excess == pytest.approx(0.2)
+    assert excess > 5 * scores["nearest_trained_error"]
+    assert np.isnan(memorisation(train, test, test)["nearest_trained"])
+
+
+def test_one_image_that_all_samples_are_nearest_to_shows_nothing():
+    train, test = draw(800, seed=0), draw(200, seed=1)
+    one = Features(train.features[:1] + 1e-3 * draw(50, seed=2).features)
+    scores = memorisation(train, test, one)
+    assert scores["nearest_trained"] == 1.0
+    assert scores["nearest_trained_error"] == pytest.approx(0.4, rel=1e-2)  # √(0.8 · 0.2)
+
+
+def subset_of(features: Features, n: int) -> Features:
+    return Features(features.features[:n])
+
+
 def theirs(train: Features, fake: Features) -> float:
     sets = [each.features.double() for each in (train, fake)]
     moments = [(x.mean(0), torch.cov(x.T), x) for x in sets]
