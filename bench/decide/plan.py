@@ -98,8 +98,7 @@ def plan_text(
     spent = f", of which {duration(project.spent)} are spent" if project.spent else ""
     lines.append(
         f"The limit of {duration(limits.seconds)}{spent} allows {_seeds(more, bool(have))} of "
-        "every model. Models that are shown to be worse drop out, which leaves time for up to "
-        f"{limits.seeds} seeds of the others."
+        f"every model{_dropping(have + more, limits.seeds)}."
     )
     most = max(pairs.values(), default=claims)
     lines.append(_power_sentence(have + more, limits.seeds, most))
@@ -119,6 +118,13 @@ def _seeds(number: int, more: bool) -> str:
     return counted(number, "more seed" if more else "seed")
 
 
+def _dropping(seeds: int, most: int) -> str:
+    """What dropped models leave time for; empty if every model can have all its seeds."""
+    if seeds >= most:
+        return ""
+    return f"; models that are shown to be worse drop out, which leaves time for up to {most}"
+
+
 def _common_seeds(project: Project) -> int:
     """The number of seeds that every trained model has run."""
     tallies = zip(project.units, project.tallies, strict=True)
@@ -135,7 +141,10 @@ def _power_sentence(seeds: int, most: int, questions: int) -> str:
         if size < inf
     ]
     if not said:
-        return f"With {seeds} seeds no difference can be settled: give more hours."
+        return (
+            f"With {counted(seeds, 'seed')} no difference can be settled: give more hours, or a "
+            "larger seeds=."
+        )
     return (
         f"Smallest difference that is settled in {POWER:.0%} of cases, in units of the spread of "
         f"paired differences over seeds: {'; with '.join(said)}."

@@ -99,7 +99,7 @@ AREAS = {
             "runs of another machine in the folder",
             "runs on ring8 differ in device ('cpu: Example CPU' in …",
             *command("hours=1"),
-            prepare=earlier(("cpu: Example CPU", "cuda: Example GPU")),
+            prepare=earlier(("cuda: Example GPU", "cpu: Example CPU")),
         ),
         case(
             "another `margin` than that of earlier runs",
