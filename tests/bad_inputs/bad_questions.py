@@ -92,7 +92,7 @@ AREAS = {
             "a setting that no run can have",
             "model=mlp_gan_points dataset=ring8 budget.images=512 evaluator.samples=100 "
             "evaluator.resamples=0 threads=0 results_root=<folder>/results "
-            "cache_root=<folder>/cache: threads …",
+            "cache_root=<folder>/cache: threads must be at least 1 or null, got 0",
             *(w if w != "threads=1" else "threads=0" for w in command("hours=1")),
         ),
         case(
