@@ -75,18 +75,16 @@ def decide(
         say: is told of every look, and of the block that follows.
     """
     stuck: set[int] = set()
-    while True:
-        project = look()
-        block = choose(project, limits, stuck)
-        if isinstance(block, str):
-            return End(block, project, frozenset(stuck))
+    project = look()
+    while not isinstance(block := choose(project, limits, stuck), str):
         say(project, block)
         ran = run_block(project, block, limits.seconds - project.spent)
-        after = look()
+        project = look()
         if ran == "out of time":
-            return End("interrupted", after, frozenset(stuck))
-        left = [job for job in block if job.seed not in after.tallies[job.unit].ended]
+            return End("interrupted", project, frozenset(stuck))
+        left = [job for job in block if job.seed not in project.tallies[job.unit].ended]
         stuck |= {job.unit for job in (left[:1] if ran == "died" else left)}
+    return End(block, project, frozenset(stuck))
 
 
 def choose(

@@ -12,7 +12,7 @@ from bench.decide.answer import counted
 from bench.decide.loop import Limits
 from bench.decide.project import DESIGNED, Project, given, varied_fields
 from bench.decide.units import Unit
-from bench.runtime.outlook import Outlook, about
+from bench.runtime.outlook import Outlook
 from bench.runtime.printing import duration
 
 POWER = 0.8
@@ -93,23 +93,42 @@ def plan_text(
         lines.append("Jobs on other machines are not timed: the first block shows what they take.")
         return "\n".join(lines)
     left = max(0.0, limits.seconds - project.spent)
-    seeds = min(limits.seeds, int(left / block)) if block else limits.seeds
+    have = _common_seeds(project)
+    more = max(0, min(limits.seeds - have, int(left / block) if block else limits.seeds))
     spent = f", of which {duration(project.spent)} are spent" if project.spent else ""
     lines.append(
-        f"The limit of {duration(limits.seconds)}{spent} allows "
-        f"{seeds} more {'seed' if seeds == 1 else 'seeds'} of every model. Models that are shown to be worse "
-        f"drop out, which leaves time for up to {limits.seeds} seeds of the others."
+        f"The limit of {duration(limits.seconds)}{spent} allows {_seeds(more, bool(have))} of "
+        f"every model{_dropping(have + more, limits.seeds)}."
     )
-    lines.append(_power_sentence(seeds, limits.seeds, max(pairs.values(), default=claims)))
+    most = max(pairs.values(), default=claims)
+    lines.append(_power_sentence(have + more, limits.seeds, most))
     lines.append(
         f"Two models whose FIDs differ by less than a factor of {margin:g} count as practically "
         "equal."
     )
     lines.append(
-        f"Predicted: at most {about(seeds * block).removeprefix('about ')} for {seeds} seeds of "
+        f"Predicted: at most {duration(more * block)} for {counted(more, 'seed')} of "
         "every model, less if all is settled before."
     )
     return "\n".join(lines)
+
+
+def _seeds(number: int, more: bool) -> str:
+    """A number of seeds, in words."""
+    return counted(number, "more seed" if more else "seed")
+
+
+def _dropping(seeds: int, most: int) -> str:
+    """What dropped models leave time for; empty if every model can have all its seeds."""
+    if seeds >= most:
+        return ""
+    return f"; models that are shown to be worse drop out, which leaves time for up to {most}"
+
+
+def _common_seeds(project: Project) -> int:
+    """The number of seeds that every trained model has run."""
+    tallies = zip(project.units, project.tallies, strict=True)
+    return min((len(tally.ended) for unit, tally in tallies if unit.seeded), default=0)
 
 
 def _power_sentence(seeds: int, most: int, questions: int) -> str:
@@ -122,7 +141,10 @@ def _power_sentence(seeds: int, most: int, questions: int) -> str:
         if size < inf
     ]
     if not said:
-        return f"With {seeds} seeds no difference can be settled: give more hours."
+        return (
+            f"With {counted(seeds, 'seed')} no difference can be settled: give more hours, or a "
+            "larger seeds=."
+        )
     return (
         f"Smallest difference that is settled in {POWER:.0%} of cases, in units of the spread of "
         f"paired differences over seeds: {'; with '.join(said)}."

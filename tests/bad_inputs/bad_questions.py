@@ -92,14 +92,14 @@ AREAS = {
             "a setting that no run can have",
             "model=mlp_gan_points dataset=ring8 budget.images=512 evaluator.samples=100 "
             "evaluator.resamples=0 threads=0 results_root=<folder>/results "
-            "cache_root=<folder>/cache: threads …",
+            "cache_root=<folder>/cache: threads must be at least 1 or null, got 0",
             *(w if w != "threads=1" else "threads=0" for w in command("hours=1")),
         ),
         case(
             "runs of another machine in the folder",
             "runs on ring8 differ in device ('cpu: Example CPU' in …",
             *command("hours=1"),
-            prepare=earlier(("cpu: Example CPU", "cuda: Example GPU")),
+            prepare=earlier(("cuda: Example GPU", "cpu: Example CPU")),
         ),
         case(
             "another `margin` than that of earlier runs",

@@ -25,6 +25,7 @@ from bench.compare.topics.settled import (
     contests,
     is_sequential,
     margin_of,
+    missing,
     seconds_per_seed,
 )
 from bench.runs.looks import Look
@@ -190,7 +191,7 @@ def _missing_seeds(a: dict[str, float], b: dict[str, float], family: int, margin
     needed = settled_after(
         d.tolist(), family / LEVEL, math.log(margin) if ratio else None, most=MOST
     )
-    return max(needed - len(common), 1.0)
+    return missing(needed, len(common))
 
 
 def more_seeds(comparison: Comparison, best: Entry, open_: Iterable[Rivalry]) -> str:
@@ -215,7 +216,7 @@ def more_seeds(comparison: Comparison, best: Entry, open_: Iterable[Rivalry]) ->
 
 def counted(left: float) -> str:
     """A number of missing seeds, such as "9 more seeds"."""
-    n = math.ceil(left)
+    n = int(left)
     return f"{n} more seed{'s' * (n != 1)}"
 
 

@@ -56,9 +56,12 @@ class Contest:
     @property
     def left(self) -> float:
         """Estimated number of seeds that are missing; NaN if unknown, infinite if out of reach."""
-        if self.question.state != "open":
-            return 0.0
-        return max(self.question.needed - self.question.seeds, 1.0)
+        return missing(self.question.needed, self.question.seeds) if self.is_open else 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither settled nor equal."""
+        return self.question.state == "open"
 
     @property
     def seconds_left(self) -> float:
@@ -237,6 +240,16 @@ def estimate(standing: Standing) -> str:
 def within(margin: float) -> str:
     """The words of practical equality, such as "equal within ±10 %"."""
     return f"equal within ±{exact(round(100 * (margin - 1), 6))} %"
+
+
+def missing(needed: float, seeds: int) -> float:
+    """A whole number of missing seeds, at least one; NaN and infinity stay.
+
+    Args:
+        needed: estimated number of all seeds.
+        seeds: number of those that are there.
+    """
+    return float(max(math.ceil(needed - seeds), 1)) if math.isfinite(needed) else needed
 
 
 def seconds_per_seed(comparison: Comparison, entry: Entry) -> float:

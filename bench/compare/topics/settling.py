@@ -95,7 +95,7 @@ def _missing(contest: Contest) -> str:
         return "too few seeds for an estimate"
     if math.isinf(contest.left):
         return "more than 200 seeds"
-    n = math.ceil(contest.left)
+    n = int(contest.left)
     words = f"about {n} more seed{'s' * (n != 1)}"
     known = math.isfinite(contest.seconds_left)
     return f"{words}, {duration(contest.seconds_left)}" if known else words

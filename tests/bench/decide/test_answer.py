@@ -35,7 +35,7 @@ def test_the_plan_says_what_the_limit_allows(tmp_path: Path) -> None:
     limits = Limits(10.5 * 3 * SECONDS, 30)
     text = plan_text(simulation.look(), limits, 1.1, pairs, 0)
     assert text.startswith("3 questions on digits: which of two models has the lower FID?\n")
-    assert "allows 10 more seeds of every model" in text
+    assert "allows 10 seeds of every model" in text
     assert re.search(r"with 10 seeds, \d\.\d standard deviations; with 30 seeds, \d\.\d", text)
     assert "by less than a factor of 1.1" in text
     assert "Predicted: at most 30 min for 10 seeds" in text

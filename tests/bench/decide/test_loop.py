@@ -22,7 +22,7 @@ def settle(simulation: Simulation, seconds: float = 100 * HOURS, seeds: int = 30
 
 
 def test_worse_models_get_no_more_runs(tmp_path: Path) -> None:
-    fids = {"best": 5.0, "near": 5.6, "far": 20.0, "farther": 60.0}
+    fids = {"best": 5.0, "near": 7.0, "far": 60.0}
     simulation = Simulation(tmp_path, fids)
     end = settle(simulation)
     assert end.reason == "settled"
@@ -30,7 +30,7 @@ def test_worse_models_get_no_more_runs(tmp_path: Path) -> None:
     assert len(simulation.seeds("far")) < len(simulation.seeds("best"))
     states = {asked.question.name: asked.question for asked in end.project.asked}
     assert states["digits: best or far"].state == "settled"
-    assert len(states) == 6
+    assert len(states) == 3
     assert not end.project.waiting
     assert len(set(simulation.made)) == len(simulation.made)  # no run twice
 
@@ -69,7 +69,7 @@ def test_every_model_stops_at_the_largest_number_of_seeds(tmp_path: Path) -> Non
 
 
 def test_a_model_that_always_fails_is_left_out(tmp_path: Path) -> None:
-    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0, "c": 5.0}, failing=["c"])
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0, "c": 5.0}, failing=["c"])
     end = settle(simulation)
     assert end.reason == "settled"
     assert simulation.seeds("c") == [0, 1, 2]
@@ -84,7 +84,7 @@ def test_models_that_all_fail_end_it(tmp_path: Path) -> None:
 
 
 def test_runs_that_cannot_be_made_end_it(tmp_path: Path) -> None:
-    simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0, "c": 5.0}, absent=["c"])
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0, "c": 5.0}, absent=["c"])
     end = settle(simulation)
     assert end.stuck == {2}
     assert simulation.seeds("c") == []
@@ -93,9 +93,9 @@ def test_runs_that_cannot_be_made_end_it(tmp_path: Path) -> None:
     assert settle(nothing).reason == "stuck"
 
 
-@pytest.mark.parametrize("kill_at", [1, 2, 5, 6])
+@pytest.mark.parametrize("kill_at", [2, 5])
 def test_killed_in_a_block_it_goes_on_with_what_is_missing(tmp_path: Path, kill_at: int) -> None:
-    fids = {"a": 5.0, "b": 5.8, "c": 30.0}
+    fids = {"a": 5.0, "b": 8.0}
     whole = Simulation(tmp_path / "whole", fids)
     end = settle(whole)
     killed = Simulation(tmp_path / "killed", fids, kill_at=kill_at)
@@ -116,7 +116,7 @@ def test_the_clock_in_the_middle_of_a_block(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_costs_one_model_at_most(tmp_path: Path) -> None:
-    simulation = Simulation(tmp_path, {"bad": 5.0, "a": 5.0, "b": 9.0})
+    simulation = Simulation(tmp_path, {"bad": 5.0, "a": 5.0, "b": 20.0})
 
     def run(project, block, seconds):
         if any(project.units[job.unit].planned.model == "bad" for job in block):
@@ -140,14 +140,14 @@ def test_a_half_done_run_costs_what_is_left_of_it(tmp_path: Path) -> None:
 
 
 def test_jobs_fill_every_place(tmp_path: Path) -> None:
-    fids = {name: 5.0 + 0.1 * k for k, name in enumerate("abcdef")}
+    fids = {name: 5.0 + 0.1 * k for k, name in enumerate("abcd")}
     simulation = Simulation(tmp_path, fids, spread=0.5)
     settle(simulation, seeds=2)
     one = choose(simulation.look(), Limits(100 * HOURS, 30))
     simulation.at_once = 4
     four = choose(simulation.look(), Limits(100 * HOURS, 30))
     assert len(one) == 2
-    assert len(four) >= 4
+    assert len(four) == 4
 
 
 def test_runs_of_a_fixed_sweep_count_but_one_block_makes_it_sequential(tmp_path: Path) -> None:

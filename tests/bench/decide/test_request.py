@@ -51,7 +51,8 @@ def test_words_out_of_range_are_refused(words: list[str], said: str) -> None:
 
 def test_grids_with_seeds_get_those_of_the_blocks() -> None:
     real, families = read_command_grids(["experiment=families", "dataset=digits", "seed=0,1,2"])
-    assert real == Grid("real", ("dataset=digits", "experiment=families", "model=real"), False)
+    words = ("-m", "dataset=digits", "experiment=families", "model=real")
+    assert real == Grid("real", words, False)
     assert (families.name, families.seeded) == ("families", True)
     assert families.words[-1] == f"seed={PLANNED}"
     assert sum(word.startswith("seed=") for word in families.words) == 1

@@ -118,6 +118,8 @@ def test_nobody_can_change_the_value_of_an_analysis(study):
     """All who ask for an analysis are handed the one value."""
     comparison = compare_runs(read_runs([study]))
     arguments = {"extractor": "domain", "cost": "latency_ms", "axis": "train_seconds"}
+    arguments |= {"margin": 1.1, "model": "ddpm_small", "variant": "default"}
+    arguments |= {"sampler": "ddim-50", "weights": "ema"}
     names = [module.name for module in pkgutil.iter_modules(topics.__path__)]
     modules = [importlib.import_module(f"{topics.__name__}.{name}") for name in names]
     analyses = {
