@@ -158,7 +158,7 @@ def _of_contest(best: Entry, rival: Entry, contest: Contest) -> Rivalry:
     elif contest.question.state == "equal":
         state = "equal"
     if (standing := contest.standing) is None:
-        return Rivalry(rival, state, *(3 * [math.nan]), True, math.nan, 0.0, contest.seconds)
+        return Rivalry(rival, state, math.nan, math.nan, math.nan, True, math.nan, 0.0, math.nan)
     mean, (low, high) = standing.mean, standing.interval
     if contest.a.key != best.key:  # the table lists the other model first
         ends = [1 / x if x else math.inf for x in (mean, high, low)]
