@@ -82,7 +82,7 @@ def false_verdicts(noise: Noise, models: int, simulations: int) -> tuple[float, 
     d = pair_differences(simulate(noise, models, simulations))
     sequential = first_look(evidence(d), d.shape[1] / LEVEL) <= MAX_SEEDS
     fixed = student_looks(d, d.shape[1]).any(axis=-1)
-    return float(sequential.any(axis=1).mean()), float(fixed.any(axis=1).mean())
+    return float(sequential.any(axis=-1).mean()), float(fixed.any(axis=-1).mean())
 
 
 def seeds_to_settle(effect: float, pairs: int, simulations: int) -> np.ndarray:
