@@ -49,7 +49,8 @@ def write_all(
     Returns:
         Paths of the files written, pictures included.
     """
-    measured = any(judgement.verdict != "not measured" for judgement in judgements)
+    without = ("not measured", "not decided by measurement")  # of which runs say nothing
+    measured = any(judgement.verdict not in without for judgement in judgements)
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
     claims = claims_texts(judgements, command) if measured else {}
     html = report_text(pages, judgements if measured else (), command) if report else None
