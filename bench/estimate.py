@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -22,6 +23,7 @@ from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset
 from bench.evaluation.evaluator import EvaluatorOptions
 from bench.evaluation.extractors.base import Extractor
+from bench.evaluation.held_out import MOST_CURVED, MOST_SAMPLES, held_out_batch
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.reference import check_finite
 from bench.runtime.device import autocast
@@ -29,7 +31,7 @@ from bench.runtime.distributed import World
 from bench.runtime.isolation import evaluating, untouched_random_state
 from bench.runtime.progress import Forecast
 from bench.training.trainer import Trainer
-from models.base import Sampler
+from models.base import Batch, GenerativeModel, Sampler
 from models.layers.prepared import compile_forms
 
 TRIVIAL = 3.0
@@ -198,6 +200,33 @@ def _draw_seconds(
             handle.remove()
 
 
+_HELD_OUT = (2, 16)
+"""Held-out samples that are scored for the time of all: the second number if the first is quick."""
+
+
+def held_out_seconds(
+    model: GenerativeModel, dataset: Dataset, options: EvaluatorOptions, device: torch.device
+) -> float:
+    """Seconds of the model's scores and curves of held-out samples; call it within `evaluating`."""
+
+    def each(score: Callable[[Batch, Generator], object]) -> float:
+        """Seconds of one sample."""
+        found = math.inf
+        for size in _HELD_OUT:
+            batch = held_out_batch(dataset, size, device)
+            with autocast(device, options.precision):
+                generator = Generator(device).manual_seed(0)
+                seconds = timed(partial(score, batch, generator), device)
+            found = min(found, seconds / len(batch.x))
+            if seconds > TIMED:
+                break
+        return found
+
+    n = len(dataset.test)
+    scored, curved = min(MOST_SAMPLES, n), min(MOST_CURVED, options.batch_size, n)
+    return scored * each(model.held_out_scores) + curved * each(model.held_out_curves)
+
+
 @dataclass(frozen=True)
 class Extraction:
     """What an extractor costs.
@@ -324,6 +353,7 @@ def forecast(
         sampling = [sampling_seconds(sampler, options, device) for sampler in samplers]
         point = sampling[0]  # see `samplers_at`
         last = sum(sampling) + sum(options.cost_seconds for sampler in samplers if sampler.calls)
+        last += held_out_seconds(model, dataset, options, device)
         for k, each in enumerate(extractions):
             scored, more = scoring_seconds(each.features, options, dataset, device)
             scored += each.seconds * options.samples

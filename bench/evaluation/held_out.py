@@ -16,7 +16,7 @@ from models.base import Batch, GenerativeModel
 
 MOST_SAMPLES = 500
 """Maximum number of held-out samples: a variational bound takes five network calls per sample, as
-many for these as an eighth of 2,000 samples by ten calls each; a flow's likelihood takes 32 and as
+many for these as an eighth of 2,000 samples by ten calls each; a flow's likelihood takes 48 and as
 many backward passes."""
 
 
@@ -60,6 +60,13 @@ def held_out_scores(
                 )
             parts.setdefault(name, []).append(values.double())
     return {name: torch.cat(values).mean().item() for name, values in parts.items()}
+
+
+def held_out_batch(dataset: Dataset, size: int, device: torch.device) -> Batch:
+    """Evenly spaced held-out samples with their labels, at most `size`, as one batch."""
+    chosen = _evenly_spaced(np.arange(len(dataset.test)), size)
+    (batch,) = _batches(dataset.test, chosen, len(chosen), device)
+    return batch
 
 
 def discriminator_gap(
@@ -182,8 +189,7 @@ def _curves(
 ) -> list[tuple[str, float, float, float, int]]:
     """Means and standard errors of the model's curves over evenly spaced held-out samples."""
     device = model.progress.device
-    chosen = _evenly_spaced(np.arange(len(dataset.test)), samples)
-    (batch,) = _batches(dataset.test, chosen, samples, device)
+    batch = held_out_batch(dataset, samples, device)
     size = len(batch.x)
     with autocast(device, precision):
         found = model.held_out_curves(batch, torch.Generator(device).manual_seed(seed))

@@ -156,6 +156,30 @@ def test_the_last_evaluation_has_the_costs_in_it(tmp_path: Path, data) -> None:
     assert 0.15 < fast < 1
 
 
+def test_the_last_evaluation_scores_held_out_samples(tmp_path: Path, data) -> None:
+    """Scores that take 10 ms a sample and curves that take 30 ms."""
+
+    class Scored(Two):
+        def held_out_scores(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+            time.sleep(0.01 * len(batch.x))
+            return {}
+
+        def held_out_curves(self, batch, generator):
+            time.sleep(0.03 * len(batch.x))
+            return {}
+
+    trainer = make(tmp_path, Scored(), Budget(seconds=60))
+    plain = make(tmp_path, Two(), Budget(seconds=60))
+    last = [
+        forecast(each, (), data, options(200, cost_seconds=7)).last for each in (trainer, plain)
+    ]
+    n = len(data.test)
+    assert last[0] is not None
+    assert last[1] is not None
+    assert n <= 64
+    assert last[0] - last[1] == about(0.04 * n)
+
+
 def test_extraction_is_timed_and_weights_that_do_not_fit_are_refused(data) -> None:
     class Slowly(IdentityExtractor):
         def forward(self, images: Tensor) -> tuple[Tensor, None]:
