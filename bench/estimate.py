@@ -200,8 +200,8 @@ def _draw_seconds(
             handle.remove()
 
 
-_HELD_OUT = (2, 16)
-"""Held-out samples that are scored for the time of all: the second number if the first is quick."""
+_FEW, _MORE = 2, 16
+"""Numbers of held-out samples that are scored for the time of all."""
 
 
 def held_out_seconds(
@@ -209,22 +209,26 @@ def held_out_seconds(
 ) -> float:
     """Seconds of the model's scores and curves of held-out samples; call it within `evaluating`."""
 
-    def each(score: Callable[[Batch, Generator], object]) -> float:
-        """Seconds of one sample."""
-        found = math.inf
-        for size in _HELD_OUT:
+    def whole(score: Callable[[Batch, Generator], object], n: int) -> float:
+        """Seconds of n samples: those of each batch, and those of each sample."""
+
+        def seconds(size: int) -> float:
             batch = held_out_batch(dataset, size, device)
             with autocast(device, options.precision):
                 generator = Generator(device).manual_seed(0)
-                seconds = timed(partial(score, batch, generator), device)
-            found = min(found, seconds / len(batch.x))
-            if seconds > TIMED:
-                break
-        return found
+                return timed(partial(score, batch, generator), device)
+
+        first = seconds(_FEW)
+        if first > 10 * TIMED:  # at most: many samples at once are faster
+            return n / _FEW * first
+        few, more = min(first, seconds(_FEW)), seconds(_MORE)
+        each = max(0.0, more - few) / max(1, min(_MORE, len(dataset.test)) - _FEW)
+        batches = math.ceil(n / options.batch_size)
+        return n * each + batches * max(0.0, few - _FEW * each)
 
     n = len(dataset.test)
-    scored, curved = min(MOST_SAMPLES, n), min(MOST_CURVED, options.batch_size, n)
-    return scored * each(model.held_out_scores) + curved * each(model.held_out_curves)
+    curved = min(MOST_CURVED, options.batch_size, n)
+    return whole(model.held_out_scores, min(MOST_SAMPLES, n)) + whole(model.held_out_curves, curved)
 
 
 @dataclass(frozen=True)
