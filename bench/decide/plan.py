@@ -95,7 +95,7 @@ def plan_text(
     left = max(0.0, limits.seconds - project.spent)
     have = _common_seeds(project)
     more = max(0, min(limits.seeds - have, int(left / block) if block else limits.seeds))
-    spent = f", of which {duration(project.spent)} are spent" if project.spent else ""
+    spent = f", of which {duration(project.spent)} are spent," if project.spent else ""
     lines.append(
         f"The limit of {duration(limits.seconds)}{spent} allows {_seeds(more, bool(have))} of "
         f"every model{_dropping(have + more, limits.seeds)}."
