@@ -1,7 +1,7 @@
 """How often claims whose null hypotheses hold get a verdict, by simulation of whole projects.
 
 Every run of experiment=claims_small is written once with synthetic scores and read as
-bench.compare reads it. Then the scores are drawn anew for every project, so that each test of a
+bench.compare reads it. Then the scores are sampled anew for every project, so that each test of a
 claim lies exactly on its threshold, and judged by the code that judges real runs: at five seeds,
 and after every seed up to thirty by the rule of bench.decide. Prints the table of
 docs/claims.md.
@@ -100,7 +100,7 @@ def jobs() -> Iterator[dict[str, str]]:
 
 
 def write_template(folder: Path) -> None:
-    """Write every run with thirty seeds; all scores are 1 until a project is drawn."""
+    """Write every run with thirty seeds; all scores are 1 until a project is sampled."""
     variants: dict[tuple[str, str], dict[str, int]] = {}
     for settings in jobs():
         model, size = settings["model"], settings.get("dataset.image_size", "")
@@ -143,7 +143,7 @@ def _write(path: Path, identity: Mapping[str, object], samplers: list[str], poin
 
 
 class Project:
-    """Runs whose scores are drawn anew, so that no claim holds and none fails.
+    """Runs whose scores are sampled anew, so that no claim holds and none fails.
 
     Args:
         folder: where `write_template` wrote.

@@ -32,7 +32,7 @@ def statuses(cwd: Path) -> list[dict[str, object]]:
 
 
 def wait_for_runs(cwd: Path, process: subprocess.Popen[str], count: int) -> None:
-    """Wait until so many runs have begun."""
+    """Wait until the given number of runs have begun."""
     end = time.monotonic() + 300
     while len(statuses(cwd)) < count:
         assert process.poll() is None, process.communicate()

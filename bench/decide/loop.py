@@ -40,7 +40,7 @@ Ran = Literal["ended", "out of time", "died"]
 """How the process of a block ended: by itself, because it was stopped, or by dying."""
 
 RunBlock = Callable[[Project, Sequence[Job], float], Ran]
-"""Runs the jobs of a block for so many seconds at most."""
+"""Runs the jobs of a block, for at most the given seconds."""
 
 
 @dataclass(frozen=True)

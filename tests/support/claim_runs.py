@@ -15,17 +15,9 @@ from synthetic_runs import FLOOR, POINTS, PROTOCOL, STACKED
 from bench.command_line import expand
 from bench.runtime.atomic_files import csv_text
 from bench.schema import eval_columns
+from scripts.claims_error_rates import SAMPLERS as _SAMPLERS
 
-SAMPLERS = {
-    "real": ["held-out"],
-    "ddpm": ["ddim-10"],
-    "x0": ["ddim-10"],
-    "v_diffusion": ["dpmpp-10"],
-    "rectified_flow": ["heun-5"],
-    "consistency": ["consistency-1", "consistency-2"],
-    "meanflow": ["meanflow-1", "meanflow-2", "meanflow-4"],
-    "hybrid": ["draft", "ddim-20", "hybrid-ddim-20-last-5"],
-}
+SAMPLERS = {**_SAMPLERS, "meanflow": ["meanflow-1", "meanflow-2", "meanflow-4"]}
 """Samplers of models whose job lists none, by the start of their name; others have "generator"."""
 
 MODES = {"ring8": 8, "grid25": 25, "stacked_digits": 1000}

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
-from typing import Literal
+from typing import Literal, get_args
 
 from bench.compare.claims.declaration import MARGIN, Claim, Criterion
 from bench.compare.claims.estimates import Estimate, estimate
@@ -29,14 +29,7 @@ Verdict = Literal[
     "not measured",
 ]
 
-VERDICTS: tuple[Verdict, ...] = (
-    "supported",
-    "contradicted",
-    "equal within the margin",
-    "open",
-    "not decided by measurement",
-    "not measured",
-)
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 SETTLED: tuple[Verdict, ...] = VERDICTS[:3]
 """Verdicts that an error rate holds for."""

@@ -19,7 +19,7 @@ from bench.compare.writers.html.plotly import (
 )
 
 LOWEST, HIGHEST = 0.01, 1e6
-"""Evidence is drawn between these."""
+"""Ends of the axis of evidence."""
 
 NAMED = 6
 """Largest number of questions that a legend names."""
@@ -27,7 +27,7 @@ NAMED = 6
 READING = (
     "One line a question. Solid lines are evidence that two FIDs differ, dashed ones that they are "
     "equal; pale ones were dropped. A question is settled where its line reaches the threshold, "
-    "which falls as others are settled. Evidence may be looked at after every seed. It is drawn "
+    "which falls as others are settled. Evidence may be looked at after every seed. It is shown "
     "from 0.01 to a million; point at a line for its name."
 )
 
