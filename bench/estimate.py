@@ -218,10 +218,10 @@ def held_out_seconds(
                 generator = Generator(device).manual_seed(0)
                 return timed(partial(score, batch, generator), device)
 
-        first = seconds(_FEW)
-        if first > 10 * TIMED:  # at most: many samples at once are faster
-            return n / _FEW * first
-        few, more = min(first, seconds(_FEW)), seconds(_MORE)
+        few = min(seconds(_FEW), seconds(_FEW))  # the first call may compile
+        if few > 10 * TIMED:  # at most: many samples at once are faster
+            return n / _FEW * few
+        more = seconds(_MORE)
         each = max(0.0, more - few) / max(1, min(_MORE, len(dataset.test)) - _FEW)
         batches = math.ceil(n / options.batch_size)
         return n * each + batches * max(0.0, few - _FEW * each)

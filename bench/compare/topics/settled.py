@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -20,7 +20,7 @@ from bench.schema import MEASURED
 
 ASKS = "Which has the lower FID on {place}, {a} or {b}?"
 FAILS = "{a} is lower: {b} has no result, all of its {n} runs failed"
-NO_SEED = "no common seed yet"
+NO_SEED = "no common seed yet with a result"
 
 NO_MARGIN = np.finfo(np.float64).tiny
 """The margin of FIDs of which some are not positive: their differences are never called equal."""
@@ -115,9 +115,9 @@ def contests(comparison: Comparison, margin: float | None = None) -> tuple[Conte
         margin: see `questions_of_pairs`.
     """
     fair = comparable(comparison)
-    margin = margin_of(fair) if margin is None else margin
+    margin = margin_of(comparison) if margin is None else margin
     with_result = contestants(fair)
-    failing, waiting = _without_result(fair)
+    failing, waiting = _without_result(comparison, fair)
     if len(with_result) < len(eligible(fair)):  # variants with overrides are not compared
         failing, waiting = (
             [e for e in found if e.variant == "default"] for found in (failing, waiting)
@@ -129,24 +129,31 @@ def contests(comparison: Comparison, margin: float | None = None) -> tuple[Conte
         _values(fair, entries), margin=margin if ratio else float(NO_MARGIN), ratio=ratio
     )
     compared = [
-        _contest(fair, entries[pair.a], entries[pair.b], pair, margin) for pair in found.pairs
+        _contest(comparison, entries[pair.a], entries[pair.b], pair, margin) for pair in found.pairs
     ]
-    return (*compared, *(_lost(fair, a, b, margin) for b in failing for a in with_result))
+    return (*compared, *(_lost(comparison, a, b, margin) for b in failing for a in with_result))
 
 
-def _without_result(comparison: Comparison) -> tuple[list[Entry], list[Entry]]:
-    """The models and variants that always fail, and the others that have no finished run.
+def _without_result(comparison: Comparison, fair: Comparison) -> tuple[list[Entry], list[Entry]]:
+    """The models and variants that always fail, and the others that have no result.
 
-    A model always fails if at least three of its runs ended, all of them in a failure.
+    A model always fails if at least three of its runs ended, all of them in a failure. One whose
+    finished runs all did not get their cores has no result yet.
+
+    Args:
+        comparison: with all runs.
+        fair: without those that did not get their cores.
     """
-    finished = {entry.key for entry in comparison.entries if entry.finished}
+    finished = {entry.key for entry in fair.entries if entry.finished}
     failing: dict[tuple[str, str], Entry] = {}
     waiting: dict[tuple[str, str], Entry] = {}
     for entry in comparison.entries:
-        if entry.key not in finished:
-            states = [run.state for run in _runs(comparison, entry)]
-            always = len(states) >= MIN_SEEDS and set(states) == {"failed"}
-            (failing if always else waiting).setdefault(entry.key, entry)
+        if entry.key in finished or (entry.finished and not entry.trained):
+            continue
+        states = [run.state for run in _runs(comparison, entry)]
+        always = len(states) >= MIN_SEEDS and set(states) == {"failed"}
+        without = replace(entry, status="unfinished", tables={}) if entry.finished else entry
+        (failing if always else waiting).setdefault(entry.key, without)
     return list(failing.values()), list(waiting.values())
 
 

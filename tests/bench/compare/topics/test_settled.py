@@ -16,6 +16,7 @@ from bench.compare.topics.settled import (
     questions_of_pairs,
     seconds_per_seed,
 )
+from bench.decide.answer import leaders
 from bench.runs.directory import Status
 from bench.runs.looks import Look
 
@@ -165,6 +166,24 @@ def test_runs_that_did_not_get_their_cores_are_left_out(make_run, tmp_path):
             make_run(model, seed, rows, status=decided(), protocol=timed)
     (question,) = questions_of_pairs(compare_runs(read_runs([tmp_path])))
     assert question.seeds == 3
+
+
+def test_a_model_of_which_no_run_got_its_cores_is_open_not_forgotten(make_run, tmp_path):
+    timed = PROTOCOL | {"budget": "seconds=120"}
+    fids = {"ddpm": noisy(9, 8, 0.01), "edm": noisy(22, 8, 0.01, start=1), "vdm": (5.0,)}
+    for model, by_seed in fids.items():
+        for seed, fid in enumerate(by_seed):
+            waited = {"train_waiting_seconds": 60.0 if model == "vdm" else 0.0}
+            rows = {"g": scores(fid) | costs(1, 0.1) | waited}
+            make_run(model, seed, rows, status=decided(), protocol=timed)
+    comparison = compare_runs(read_runs([tmp_path]))
+    found = {question.name: question for question in questions_of_pairs(comparison)}
+    assert set(found) == {"digits: ddpm or edm", "digits: ddpm or vdm", "digits: edm or vdm"}
+    waits = found["digits: ddpm or vdm"]
+    assert (waits.state, waits.seeds, waits.dropped) == ("open", 0, False)
+    assert waits.answer == "no common seed yet with a result"
+    assert found["digits: ddpm or edm"].state == "settled"
+    assert [entry.model for entry in leaders(comparison, 1.1)] == ["ddpm"]
 
 
 def test_a_comparison_is_sequential_if_one_trained_run_is(compared, make_run, tmp_path):
