@@ -17,7 +17,9 @@ from bench.estimate import (
     data_costs,
     extraction,
     forecast,
+    held_out_seconds,
     kind_of,
+    measuring_seconds,
     sampling_seconds,
     training_seconds,
 )
@@ -152,8 +154,27 @@ def test_the_last_evaluation_has_the_costs_in_it(tmp_path: Path, data) -> None:
     assert found.point == about(200 * 0.105)  # the first sampler alone
     assert found.last is not None
     assert found.point is not None
-    fast = found.last - found.point - 2 * 7
-    assert 0.15 < fast < 1
+    assert found.last - found.point - 2 * 0.75 * 7 == pytest.approx(0.5, abs=0.4)  # the fast one
+
+
+def test_measuring_costs_takes_less_than_it_may_where_repetitions_are_short() -> None:
+    fast, slow, stored = slow_sampler(1), slow_sampler(100), slow_sampler(0)
+    assert measuring_seconds(fast, 1e-5, 10) == pytest.approx(0.01 + 0.13 + 0.1)
+    assert measuring_seconds(slow, 1e-3, 10) == pytest.approx(1 + 0.13 + 2.5)
+    assert measuring_seconds(slow, 1, 10) == 7.5
+    assert measuring_seconds(slow, 1, 0) == measuring_seconds(stored, 0, 10) == 0
+
+
+def test_what_a_first_call_compiles_is_not_counted_for_every_sample(tmp_path: Path, data) -> None:
+    class Compiled(Two):
+        def held_out_scores(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+            time.sleep(0.001 * len(batch.x) if self.__dict__.get("ready") else 5)
+            self.__dict__["ready"] = True
+            return {}
+
+    model = make(tmp_path, Compiled(), Budget(seconds=60)).evaluated
+    seconds = held_out_seconds(model, data, options(200), CPU)
+    assert seconds == pytest.approx(0.001 * len(data.test), rel=0.7)
 
 
 def test_the_last_evaluation_scores_held_out_samples(tmp_path: Path, data) -> None:
