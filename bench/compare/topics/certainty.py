@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from bench.compare.comparison import Comparison, Entry, analysis
+from bench.compare.read import Run
 from bench.compare.sequential import LEVEL, settled_after
 from bench.compare.stats import (
     MIN_SEEDS,
@@ -223,7 +224,8 @@ def counted(left: float) -> str:
 def decide_command(comparison: Comparison, entries: Sequence[Entry], first: Rivalry) -> str:
     """The command that goes on until these models are told apart.
 
-    It has the settings of their runs if these are equal and simple, else "…" stands for them.
+    It has the settings of their runs if these are equal and simple, else "…" stands for them. Its
+    hours include those that bench.decide has spent on these models, which its limit does.
     """
     keys = {entry.key for entry in entries}
     runs = [run for run in comparison.runs if (run.model, run.variant) in keys]
@@ -233,10 +235,20 @@ def decide_command(comparison: Comparison, entries: Sequence[Entry], first: Riva
         return "python -m bench.decide …"
     models = ",".join(sorted({entry.model for entry in entries}))
     seconds = first.left * first.seconds
+    seconds += sum(run.status.seconds for run in runs if run.status.sequential)
     hours = max(math.ceil(seconds / 360), 1) / 10 if math.isfinite(seconds) else 1
     margin = margin_of(comparison)
     own = [f"hours={hours:g}", *([f"margin={margin:g}"] if margin != Look().margin else [])]
-    return " ".join(("python -m bench.decide", f"model={models}", *words, *own))
+    return " ".join(("python -m bench.decide", f"model={models}", *words, *_place(runs), *own))
+
+
+def _place(runs: Sequence[Run]) -> list[str]:
+    """The override that names the folder of runs; none if it is the default, or is no such one."""
+    folder = runs[0].path.parents[3]
+    root = str(folder.parent)
+    if folder.name != "runs" or root == "results" or not SIMPLE.fullmatch(f"results_root={root}"):
+        return []
+    return [f"results_root={root}"]
 
 
 def _settings(command: str) -> tuple[str, ...] | None:

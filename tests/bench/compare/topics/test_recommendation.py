@@ -9,6 +9,7 @@ from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 from bench.compare.topics.recommendation import recommendation
 from bench.runs.directory import Status
+from bench.runs.looks import Look
 
 
 def recommend(root) -> str:
@@ -41,11 +42,12 @@ def test_a_clear_difference_is_said_with_its_size_and_what_is_cheaper(study_of):
     assert "300 times cheaper, on the front in 100% of resamples" in text
 
 
-def test_seeds_that_overlap_leave_it_open(study_of):
+def test_seeds_that_overlap_leave_it_open(study_of, tmp_path):
     text = study_of(ddpm_small=[5.0, 9.0, 7.0], dcgan_small=[8.0, 5.5, 8.5])
     assert (
         "It is not shown to differ from dcgan_small (g): about 61 more seeds would tell, "
-        "4 h 4 min: `python -m bench.decide model=dcgan_small,ddpm_small dataset=digits hours=4.1`."
+        "4 h 4 min: `python -m bench.decide model=dcgan_small,ddpm_small dataset=digits "
+        f"results_root={tmp_path} hours=4.1`."
     ) in text
     assert "It is lower than" not in text
 
@@ -62,7 +64,18 @@ def test_of_several_open_rivals_the_seeds_of_the_cheapest_verdict_are_said(study
     )
     assert "It is not shown to differ from " in text
     assert " more seeds would tell the first of them, " in text
-    assert "`python -m bench.decide model=dcgan_small,ddpm_small,mlp_gan dataset=digits hou" in text
+    assert "`python -m bench.decide model=dcgan_small,ddpm_small,mlp_gan dataset=digits res" in text
+
+
+def test_the_hours_of_the_command_include_those_already_spent(make_run, tmp_path):
+    command = "python -m bench dataset=digits"
+    made = Status("finished", sequential=Look().text, seconds=1800, command=command)
+    for model, fids in {"ddpm_small": (5.0, 9.0, 7.0), "dcgan_small": (8.0, 5.5, 8.5)}.items():
+        for seed, fid in enumerate(fids):
+            make_run(model, seed, {"g": scores(fid)}, status=made)
+    text = recommend(tmp_path / "runs")
+    assert "about 61 more seeds would tell, 2 d 13 h: `" in text
+    assert " hours=64`" in text  # 61 seeds of both, after three, in half an hour each
 
 
 def test_where_seeds_differ_there_is_no_number(make_run, tmp_path):

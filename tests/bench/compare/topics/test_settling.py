@@ -96,7 +96,7 @@ def test_recommendation_and_headline_follow_the_questions(race):
         assert (equal is not None and model in equal[1]) is (state == "equal")
         assert (open_ is not None and model in open_[1]) is (state == "open")
     assert "python -m bench.decide model=" in text
-    assert " experiment=families dataset=digits hours=" in text
+    assert re.search(r" experiment=families dataset=digits results_root=\S+ hours=", text)
     said = " ".join(headline(race))
     assert "the best diffusion model is ahead of the best GAN" in said
     assert "chance does not explain this difference (p below 0.05 at any number of seeds, H" in said
