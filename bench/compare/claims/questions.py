@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.compare.claims.declaration import MARGIN
+from bench.compare.claims.declaration import MARGIN, Claim
 from bench.compare.claims.verdicts import SETTLED, Finding, Judgement
 from bench.compare.questions import Question, State
 from bench.compare.sequential import LEVEL, settled_after
@@ -62,7 +62,8 @@ def duration(minutes: float) -> str:
 def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]:
     """One question per deciding test and place.
 
-    A question that is open although its claim is decided is not asked any more.
+    A question that is open although its claim is decided is not asked any more. A claim of which
+    nothing is measured, because runs did not get their cores, is one open question.
 
     Args:
         judgements: the verdicts on all claims of a page; better with `judge(…, sequential=True)`.
@@ -89,12 +90,32 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
                 dropped=state == "open" and judgement.verdict in SETTLED,
             )
             questions.append(question)
+        if judgement.left_out and judgement.verdict == "not measured":
+            questions.append(_unmeasured(claim))
     return tuple(questions)
+
+
+def _unmeasured(claim: Claim) -> Question:
+    """The question of a claim without a measurement so far."""
+    return Question(
+        name=f"claim {claim.name}",
+        asks=claim.statement,
+        place="",
+        state="open",
+        answer="no result yet from runs that got their cores",
+        path=(),
+        equal_path=(),
+        threshold=1 / LEVEL,
+        needed=math.nan,
+        needs=claim.runs,
+    )
 
 
 def _state(effort: Effort) -> State:
     """How far a finding is settled by the evidence so far."""
     e = effort.finding.estimate
+    if effort.finding.says == "too few":
+        return "open"
     if e.equal_path and e.equal_path[-1] >= effort.threshold:
         return "equal"
     return "settled" if e.path and e.path[-1] >= effort.threshold else "open"
@@ -103,9 +124,10 @@ def _state(effort: Effort) -> State:
 def claims_factor(judgement: Judgement, judgements: Sequence[Judgement]) -> float:
     """By how much more evidence a claim needs because of the page's other claims (e-BH).
 
-    The number of claims that are tested, over the number of those that are decided if this one is.
+    The number of claims that are tested, or will be once there are enough seeds, over the number of
+    those that are decided if this one is.
     """
-    tested = sum(not math.isnan(j.p) for j in judgements)
+    tested = sum(any(f.test.decides and f.estimate.path for f in j.findings) for j in judgements)
     decided = sum(j.verdict in SETTLED for j in judgements)
     return tested / max(1, decided + (judgement.verdict not in SETTLED))
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from synthetic_runs import FLOOR, costs, mode_scores, scores, write_run
+from synthetic_runs import FLOOR, PROTOCOL, costs, mode_scores, scores, write_run
 
 from bench.compare.claims.declaration import read_claim, read_test
 from bench.compare.claims.estimates import estimate
@@ -244,6 +244,31 @@ def test_questions_of_claims_are_their_deciding_tests(pair):
     assert second.threshold == pytest.approx(20.0)  # two claims, both then decided
     assert second.needed > 8
     assert not second.dropped
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_with_one_or_two_seeds_every_question_is_open(pair, seeds):
+    judgements = judged(pair((2.0, 2.1)[:seeds], SEQUENTIAL), claim(RATIO), claim(RATIO, name="d"))
+    found = questions_of_claims(judgements)
+    assert [question.state for question in found] == ["open", "open"]
+    assert [question.threshold for question in found] == [40, 40]  # two claims
+
+
+def test_a_claim_whose_runs_all_waited_for_cores_is_still_a_question(tmp_path):
+    timed = PROTOCOL | {"budget": "seconds=40"}
+    waited = costs(1, 1.0) | {"train_waiting_seconds": 60.0}
+    made = {"status": SEQUENTIAL, "protocol": timed}
+    for model in ("dcgan_small", "ddpm_small"):
+        write_run(tmp_path, model, 0, {"g": scores(9.0) | waited}, **made)
+    judgements = judged(tmp_path / "runs", claim(RATIO))
+    assert judgements[0].verdict == "not measured"
+    (question,) = questions_of_claims(judgements)
+    assert (question.state, question.dropped, question.seeds) == ("open", False, 0)
+    assert question.needs == ("gan", "diffusion")
+    assert question.answer == "no result yet from runs that got their cores"
+    without = judged(tmp_path / "runs", claim(RATIO | {"numerator": "real"}))
+    assert questions_of_claims(judge([claim(RATIO)], [])) == ()
+    assert len(questions_of_claims(without)) == 1  # of the GAN
 
 
 def test_a_question_of_a_claim_that_is_decided_is_not_asked_any_more(pair):
