@@ -86,7 +86,10 @@ def _probe(trainer: Trainer, dataset: Dataset, processes: int) -> Trainer:
     batches = BatchStream(
         dataset.train, size, 0, flip=dataset.flip, world=World(), trained_on=dataset.few
     )
-    settings = TrainerSettings(seed=0, precision=trainer.settings.precision)  # not compiled
+    given = trainer.settings
+    settings = TrainerSettings(  # not compiled
+        seed=0, precision=given.precision, accumulate=given.accumulate
+    )
     model = deepcopy(trainer.model)
     budget = Budget(images=_LONG)
     return Trainer(model, recipe, budget, batches, trainer.checkpoints, settings)
