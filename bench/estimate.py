@@ -361,11 +361,15 @@ def forecast(
         point = sampling[0]  # see `samplers_at`
         last = sum(sampling) + sum(options.cost_seconds for sampler in samplers if sampler.calls)
         last += held_out_seconds(model, dataset, options, device)
+        validation = sampling[0]  # see `Evaluator.validation_fid`
         for k, each in enumerate(extractions):
             scored, more = scoring_seconds(each.features, options, dataset, device)
             scored += each.seconds * options.samples
             point += scored if k == 0 else 0.0
+            validation += each.seconds * options.samples if k == 0 else 0.0
             last += len(samplers) * (scored + more)
+    if trainer.phases and trainer.settings.keep == "best":
+        point, last = point + validation, 2 * last + validation
     training = training_seconds(trainer, dataset, processes=processes)
     return Forecast(training, point, last, trainer.points)
 
