@@ -336,6 +336,21 @@ TRAINING = (
         "+model.build.speed=9",
     ),
     setting("trainer.log_every must be at least 1, got 0", "trainer.log_every=0"),
+    setting("trainer.keep must be last or best, got 'first'", "trainer.keep=first"),
+    setting(
+        "trainer.keep=best has nothing to select from with budget.checkpoints=1: set "
+        "budget.checkpoints to at least 2, or trainer.keep=last",
+        "trainer.keep=best",
+        "dataset=folder",
+        NO_DATA,
+    ),
+    setting(
+        "trainer.keep=best selects among the evaluation points of training, but real is not "
+        "trained: set trainer.keep=last for it",
+        "model=real",
+        "trainer.keep=best",
+        "budget.checkpoints=4",
+    ),
     setting("trainer.accumulate must be at least 1, got 0", "trainer.accumulate=0"),
     setting(
         "trainer.accumulate=3 does not divide model.training.batch_size=64: set it to 2 or 4",
