@@ -10,7 +10,6 @@ from bench.compare.protocols import split_runs
 from bench.compare.read import read_run, read_runs
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
-from bench.compare.topics.pairs import compare_pairs
 from bench.compare.topics.quality import main_table, selected_table
 from bench.compare.writers.csv import to_frame
 from bench.compare.writers.markdown import page
@@ -40,7 +39,6 @@ def comparison(tmp_path: Path) -> Comparison:
 def test_everything_else_is_as_without_them(comparison: Comparison, tmp_path: Path) -> None:
     without = compare_runs(read_runs([study(tmp_path / "without", keep=False)]))
     assert main_table(comparison) == main_table(without)
-    assert compare_pairs(comparison) == compare_pairs(without)
     assert headline(comparison) == headline(without)
     pages = [
         page("digits", [Section(each)], "bench.compare").split("## Selected checkpoints")
