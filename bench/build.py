@@ -81,6 +81,26 @@ def check_few(settings: Settings) -> None:
         )
 
 
+def check_keep(settings: Settings) -> None:
+    """Refuse to keep the best of no or one evaluation point, before any data is read.
+
+    Raises:
+        ValueError: the model is not trained, or has a single evaluation point.
+    """
+    if settings.trainer.keep == "last":
+        return
+    if not settings.model.training.get("optimizers"):
+        raise ValueError(
+            f"trainer.keep=best selects among the evaluation points of training, but "
+            f"{settings.model.name} is not trained: set trainer.keep=last for it"
+        )
+    if settings.budget.checkpoints == 1:
+        raise ValueError(
+            "trainer.keep=best has nothing to select from with budget.checkpoints=1: set "
+            "budget.checkpoints to at least 2, or trainer.keep=last"
+        )
+
+
 def check_shape(settings: Settings) -> None:
     """Refuse a trained model that cannot be built for images of the configured size.
 

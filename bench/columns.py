@@ -13,6 +13,7 @@ from typing import Literal
 Group = Literal[
     "identity",
     "point",
+    "selection",
     "quality",
     "memorisation",
     "modes",
@@ -75,6 +76,8 @@ class Column:
         source: of the definition, for docs/protocol.md.
         added: whether earlier versions did not write it: an eval.csv without it can be read.
         before: its text in an eval.csv without it.
+        held_out: whether it compares with held-out samples, and so is empty in rows of weights that
+            were selected by these.
         formerly: its name in files of earlier versions, which is read as this one.
     """
 
@@ -98,6 +101,7 @@ class Column:
     source: str = ""
     added: bool = False
     before: str = ""
+    held_out: bool = False
     formerly: str = ""
 
     @property
@@ -125,7 +129,9 @@ COLUMNS = (
     Column("seed", "identity", meaning="The seed of the run."),
     Column("sampler", "identity", meaning="The sampler; its name defines it completely."),
     Column("weights", "identity",
-           meaning="Weights of the evaluated model: ema (averaged) or raw."),
+           meaning="Weights of the evaluated model: ema (averaged) or raw, of the last evaluation "
+                   "point; best of n (ema) or best of n (raw): of the one of n points whose "
+                   "`validation_fid` is lowest (`trainer.keep=best`)."),
 
     Column("checkpoint", "point", range=Range(1), meaning="The evaluation point, from 1."),
     Column("checkpoints", "point", range=Range(1),
@@ -146,6 +152,14 @@ COLUMNS = (
            meaning="Seconds of training in which threads could have run, but had no core: a sum "
                    "over threads, of the process that waited most; empty where the system does "
                    "not count them."),
+
+    Column("validation_fid", "selection", range=Range(-0.01), added=True,
+           meaning="With `trainer.keep=best`: FID (first extractor) of other samples of the first "
+                   "sampler, with a seed of their own, against the held-out split.",
+           source="this project"),
+    Column("kept_point", "selection", range=Range(1), added=True,
+           meaning="In rows of weights labelled best of n: their evaluation point. Such rows are "
+                   "made at the end, with what the whole training took.", source="this project"),
 
     Column("fid", "quality", "FID", "", "lower", ratio=True, range=Range(-0.01),
            tables={"quality": 1}, interval=True, names_extractor=True,
@@ -201,6 +215,7 @@ COLUMNS = (
            source="Alaa et al. 2022"),
     Column("nn_ratio", "memorisation", "NN ratio", range=NOT_NEGATIVE, tables={"bias": 4},
            explained=True,
+           held_out=True,
            meaning="The NN ratio is the distance to the nearest training sample over that to the "
                    "nearest held-out one; below 1, samples are closer to the training data.",
            perfect="1; empty for the held-out samples themselves",
@@ -212,27 +227,34 @@ COLUMNS = (
     Column("fid_trained", "memorisation", "FID to images trained on", range=Range(-0.01),
            tables={"bias": 6}, short="FID to\ntrained", names_extractor=True, explained=True,
            added=True, perfect="`fid_held_out`", source="this project",
+           held_out=True,
            meaning="FID to images trained on and FID to held-out images compare the samples with "
                    "equally many of either (of the larger set a fixed random part): the former is "
                    "lower for a model that remembers its training images."),
     Column("fid_held_out", "memorisation", "FID to held-out images", range=Range(-0.01),
            tables={"bias": 7}, short="FID to\nheld-out", names_extractor=True, added=True,
+           held_out=True,
            meaning="FID of the samples to the held-out images, see `fid_trained`.",
            perfect="`fid_trained`; 0 for the held-out images", source="this project"),
     Column("nn_trained", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
+           held_out=True,
            meaning="Median distance of a sample to the nearest image trained on, not corrected for "
                    "their number as `nn_ratio` is."),
     Column("nn_held_out", "memorisation", range=NOT_NEGATIVE, added=True, source="this project",
+           held_out=True,
            meaning="Median distance of a sample to the nearest held-out image."),
     Column("nearest_trained", "memorisation", "nearest is trained on", "%", factor=100, range=SHARE,
            added=True, perfect="`nearest_trained_expected`", source="this project",
+           held_out=True,
            meaning="Share of samples whose nearest image, of those trained on and the held-out "
                    "ones, is one trained on; copying raises it."),
     Column("nearest_trained_expected", "memorisation", range=SHARE, added=True,
            source="this project",
+           held_out=True,
            meaning="That share for samples that do not depend on which images were trained on: "
                    "the share of images trained on among all of them."),
     Column("nearest_trained_error", "memorisation", range=SHARE, added=True, source="this project",
+           held_out=True,
            meaning="Standard error of `nearest_trained` over random splits of the images, for such "
                    "samples."),
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 from bench.errors import nearest_of
 from bench.former import ABSENT, FORMER, value_at
+from bench.names import MAX_NAME, NAME_RULE, is_name
 
 Rule = Callable[[str, Any], str | None]
 """Says what is wrong with the value of a setting, given its key; None if nothing is."""
@@ -72,24 +73,6 @@ _EVALUATED = "would evaluate the model as many times, with all its samplers"
 
 MAX_THREADS = 1024
 """Most CPU threads of a run; far more of them than cores exhaust the system."""
-
-MAX_NAME = 100
-"""Bytes of the longest name, in UTF-8: file systems take 255, and files add their own words."""
-
-NAME_RULE = f"1 to {MAX_NAME} printable characters, without / and \\ and with no dot as the first"
-"""What `is_name` asks of a name, in words."""
-
-
-def is_name(text: object) -> bool:
-    """Whether a text can name a data set, model, variant, seed or sampler: `NAME_RULE`.
-
-    Names become folders of runs and of the cache, and files of the comparison: none leads out of
-    these, hides a file or breaks a line.
-    """
-    if not isinstance(text, str) or not text.isprintable():
-        return False
-    bounded = 0 < len(text.encode()) <= MAX_NAME
-    return bounded and not text.startswith(".") and not {"/", "\\"} & set(text)
 
 
 def _named(key: str, text: str) -> str | None:
@@ -250,6 +233,9 @@ class TrainerSettings(Section):
         log_every: steps between two rows of losses.
         checkpoint_seconds: longest training time that a kill can cost.
         compile: whether losses go through torch.compile.
+        accumulate: into how many equal parts each batch is divided, whose gradients are averaged.
+        keep: "best" also keeps, and evaluates at the end, the weights of the evaluation point with
+            the lowest FID on held-out data (`bench.training.kept`); "last" does not.
     """
 
     prefix = "trainer."
@@ -258,6 +244,8 @@ class TrainerSettings(Section):
     log_every: Annotated[int, at_least(1)] = 50
     checkpoint_seconds: Annotated[float, NOT_NEGATIVE] = 60.0
     compile: bool = False
+    accumulate: Annotated[int, at_least(1)] = 1
+    keep: Literal["last", "best"] = "last"
 
 
 @dataclass(frozen=True)

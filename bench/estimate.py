@@ -86,7 +86,10 @@ def _probe(trainer: Trainer, dataset: Dataset, processes: int) -> Trainer:
     batches = BatchStream(
         dataset.train, size, 0, flip=dataset.flip, world=World(), trained_on=dataset.few
     )
-    settings = TrainerSettings(seed=0, precision=trainer.settings.precision)  # not compiled
+    given = trainer.settings
+    settings = TrainerSettings(  # not compiled
+        seed=0, precision=given.precision, accumulate=given.accumulate
+    )
     model = deepcopy(trainer.model)
     budget = Budget(images=_LONG)
     return Trainer(model, recipe, budget, batches, trainer.checkpoints, settings)
@@ -382,11 +385,15 @@ def forecast(
         for sampler, seconds in zip(samplers, sampling, strict=True):
             last += measuring_seconds(sampler, seconds / options.samples, options.cost_seconds)
         last += held_out_seconds(model, dataset, options, device)
+        validation = sampling[0]  # see `Evaluator.validation_fid`
         for k, each in enumerate(extractions):
             scored, more = scoring_seconds(each.features, options, dataset, device)
             scored += each.seconds * options.samples
             point += scored if k == 0 else 0.0
+            validation += each.seconds * options.samples if k == 0 else 0.0
             last += len(samplers) * (scored + more)
+    if trainer.phases and trainer.settings.keep == "best":
+        point, last = point + validation, 2 * last + validation
     training = training_seconds(trainer, dataset, processes=processes)
     return Forecast(training, point, last, trainer.points)
 

@@ -24,6 +24,8 @@ FORMER: Mapping[str, Any] = {
     "model.build.label_classes": "uniform",
     "model.build.take": None,
     "model.take": None,
+    "trainer.accumulate": 1,
+    "trainer.keep": "last",
 }
 """Settings that configurations of earlier versions lack, with the value that reproduces the earlier
 behaviour. Every setting that is added to conf/ needs a line here."""

@@ -21,6 +21,7 @@ from bench.build import (
     cache_root,
     check_few,
     check_judges,
+    check_keep,
     check_keys,
     check_shape,
     extractor_names,
@@ -347,6 +348,7 @@ class _Job:
 
     def _dataset(self, world: World) -> Dataset:
         """The data, once the model is known to be one for samples of its size."""
+        check_keep(self.settings)
         check_few(self.settings)
         check_shape(self.settings)
         return build_dataset(self.settings, world)

@@ -14,10 +14,14 @@ def _group(group: Group) -> tuple[str, ...]:
 
 
 IDENTITY = _group("identity")
-"""What a row is about. variant names the run's other overrides; weights is "ema" or "raw"."""
+"""What a row is about. variant names the run's other overrides; weights is "ema" or "raw", or those
+of `best_of`."""
 
 POINT = _group("point")
 """Position along the budget: evaluation point `checkpoint` of `checkpoints`, from 1."""
+
+SELECTION = _group("selection")
+"""How weights were selected among evaluation points (`trainer.keep=best`); empty otherwise."""
 
 QUALITY = _group("quality")
 """Metrics computed once per extractor: the column is <metric>_<extractor>, such as fid_domain."""
@@ -119,13 +123,29 @@ def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
 
 def measured_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv that hold numbers, in order."""
-    return (*POINT, *quality_columns(extractors), *MODES, *PERFECT, *HELD_OUT, *COST)
+    return (*POINT, *SELECTION, *quality_columns(extractors), *MODES, *PERFECT, *HELD_OUT, *COST)
 
 
 def eval_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """All columns of eval.csv, in order; fixed by the extractors alone."""
     blind = (f"{BLIND}{name}" for name in extractors)
     return (*IDENTITY, *measured_columns(extractors), *TEXTS, *blind)
+
+
+def of_held_out(extractors: tuple[str, ...]) -> tuple[str, ...]:
+    """All columns of scores that compare with held-out samples."""
+    metrics = [column.name for column in COLUMNS if column.held_out]
+    return (*HELD_OUT, *(f"{metric}_{name}" for name in extractors for metric in metrics))
+
+
+def best_of(points: int, weights: str) -> str:
+    """What the column weights says of those with the lowest validation FID of a run.
+
+    Args:
+        points: number of evaluation points.
+        weights: "ema" or "raw".
+    """
+    return f"best of {points} ({weights})"
 
 
 def extractor_names(columns: Iterable[str]) -> tuple[str, ...]:

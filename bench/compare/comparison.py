@@ -13,7 +13,7 @@ import numpy as np
 from bench.compare.cells import natural
 from bench.compare.eval_rows import EvalTable, Layout
 from bench.compare.protocols import ProtocolError, check_protocol, split_title
-from bench.compare.read import Run, without_lacking
+from bench.compare.read import Run, by_sampler, without_lacking
 from bench.compare.stats import Summary, summarise
 from bench.evaluation.collapse import shows_collapse, shows_copying
 from bench.schema import COST, HELD_OUT, MODES, PERFECT, POINT, PROTOCOL, quality_columns
@@ -143,6 +143,8 @@ class Comparison:
         commands: command lines that made the runs.
         values: the protocol fields by which the data set's runs were split, with their values here.
         runs: the runs behind the entries.
+        best: entries of weights that were selected by a validation FID (`trainer.keep=best`), a
+            choice that other models may not have had: shown as such, and compared with nothing.
     """
 
     dataset: str
@@ -151,6 +153,7 @@ class Comparison:
     commands: tuple[str, ...]
     values: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
+    best: tuple[Entry, ...] = ()
     _analyses: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -255,16 +258,28 @@ def compare_runs(runs: Sequence[Run], values: Mapping[str, str] | None = None) -
     extractors = tuple(dict.fromkeys(name for run in runs for name in run.extractors))
     columns = statistics_columns(extractors)
     entries = [_without_numbers(run) for run in runs if run.state != "finished"]
-    tables: dict[tuple[str, ...], dict[str, EvalTable]] = {}
-    for run in sorted(runs, key=lambda run: natural(run.seed)):
-        if run.state == "finished":
-            for key, table in run.samplers.items():
-                tables.setdefault((run.model, run.variant, *key), {})[run.seed] = table
-    entries += [_averaged(key, of_seeds, columns) for key, of_seeds in tables.items()]
+    finished = [run for run in runs if run.state == "finished"]
+    entries += _over_seeds([(run, run.samplers) for run in finished], columns)
     entries.sort(key=lambda entry: _rank(entry, extractors))
+    best = _over_seeds([(run, by_sampler(run.best)) for run in finished], columns)
+    best.sort(key=lambda entry: _rank(entry, extractors))
     commands = tuple(sorted({run.status.command for run in runs} - {""}))
     dataset = runs[0].dataset
-    return Comparison(dataset, extractors, tuple(entries), commands, values or {}, tuple(runs))
+    values = values or {}
+    return Comparison(
+        dataset, extractors, tuple(entries), commands, values, tuple(runs), tuple(best)
+    )
+
+
+def _over_seeds(
+    found: Sequence[tuple[Run, Mapping[tuple[str, str], EvalTable]]], columns: tuple[str, ...]
+) -> list[Entry]:
+    """The entries of runs, each with its rows by sampler and weights."""
+    tables: dict[tuple[str, ...], dict[str, EvalTable]] = {}
+    for run, of_samplers in sorted(found, key=lambda each: natural(each[0].seed)):
+        for key, table in of_samplers.items():
+            tables.setdefault((run.model, run.variant, *key), {})[run.seed] = table
+    return [_averaged(key, of_seeds, columns) for key, of_seeds in tables.items()]
 
 
 @analysis
@@ -278,7 +293,7 @@ def comparable(comparison: Comparison) -> Comparison:
         return comparison
     kept = [run for run in comparison.runs if run not in unfair]
     if not kept:
-        return replace(comparison, entries=(), runs=())
+        return replace(comparison, entries=(), runs=(), best=())
     return compare_runs(kept, comparison.values)
 
 

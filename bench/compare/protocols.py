@@ -114,5 +114,8 @@ def _limited(run: Run, field: str, value: str) -> Run | None:
         return run
     if not {"", value}.intersection(run.last.texts(field)):  # earlier points alone are no result
         return None
-    kept = np.array([text in ("", value) for text in run.table.texts(field)])
-    return replace(run, table=run.table.take(kept))
+    table, best = (
+        rows.take(np.array([text in ("", value) for text in rows.texts(field)], dtype=bool))
+        for rows in (run.table, run.best)
+    )
+    return replace(run, table=table, best=best)

@@ -48,7 +48,9 @@ class Run:
         seed: the run's seed, an integer without leading zeros.
         status: content of status.json.
         extractors: names of the feature extractors, in column order.
-        table: all rows of eval.csv, by columns.
+        table: the rows of eval.csv, by columns, without those of `best`.
+        best: at the last evaluation point, the rows of weights that were selected by a validation
+            FID (`trainer.keep=best`).
         fault: why the files of the run cannot be used; empty if they can.
     """
 
@@ -61,6 +63,7 @@ class Run:
     extractors: tuple[str, ...]
     table: EvalTable = field(repr=False)
     fault: str = ""
+    best: EvalTable = field(default=NO_ROWS, repr=False)
 
     @property
     def state(self) -> Literal["running", "finished", "failed", "unusable"]:
@@ -96,11 +99,17 @@ class Run:
 
         Samplers without a row at the last evaluated checkpoint are left out.
         """
-        at: dict[tuple[str, str], list[int]] = {}
-        keys = _keys(self.table)
-        for k in np.argsort(self.table.numbers("checkpoint"), kind="stable").tolist():
-            at.setdefault(keys[k], []).append(k)
-        return {key: self.table.take(np.array(at[key])) for key in _keys(self.last)}
+        tables = by_sampler(self.table)
+        return {key: tables[key] for key in _keys(self.last)}
+
+
+def by_sampler(table: EvalTable) -> dict[tuple[str, str], EvalTable]:
+    """The rows by (sampler, weights), each ordered by evaluation point."""
+    at: dict[tuple[str, str], list[int]] = {}
+    keys = _keys(table)
+    for k in np.argsort(table.numbers("checkpoint"), kind="stable").tolist():
+        at.setdefault(keys[k], []).append(k)
+    return {key: table.take(np.array(rows)) for key, rows in at.items()}
 
 
 FEW = 5
@@ -223,6 +232,10 @@ def read_run(path: Path) -> Run:
     status = read_status(path)
     _check_look(status, path / "status.json")
     table = read_eval(file) if file.exists() or file.is_symlink() else NO_ROWS
+    selected = ~np.isnan(table.numbers("kept_point"))
+    table, best = (
+        (table.take(~selected), table.take(selected)) if any(selected) else (table, NO_ROWS)
+    )
     if status is None:  # eval.csv without status.json: its rows show whether it is finished
         spent = table.numbers("checkpoint") == table.numbers("checkpoints")
         status = Status("finished" if spent.any() else "running")
@@ -240,7 +253,7 @@ def read_run(path: Path) -> Run:
             )
     identity = (*identity[:3], _canonical_seed(identity[3], path))
     fault = _fault(table, file) if status.status == "finished" else ""
-    return Run(path, *identity, status, table.layout.extractors, table, fault)
+    return Run(path, *identity, status, table.layout.extractors, table, fault, best)
 
 
 def _check_look(status: Status | None, file: Path) -> None:

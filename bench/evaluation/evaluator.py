@@ -21,7 +21,7 @@ from bench.evaluation.held_out import (
 )
 from bench.evaluation.metrics.copying import Copying, copying
 from bench.evaluation.metrics.features import Features
-from bench.evaluation.metrics.fid import fid_infinity
+from bench.evaluation.metrics.fid import fid_infinity, frechet_distance, statistics
 from bench.evaluation.metrics.memorisation import generalisation, memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD
@@ -34,6 +34,8 @@ from bench.runtime.memory import check_fits
 from models.base import GenerativeModel, Sampler
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 5000
+VALIDATION = 1
+"""Second key of the seed of the samples by which weights are selected (`validation_fid`)."""
 SCORED_BYTES, RESAMPLED_BYTES = 1024, 16
 """Fewest bytes of memory for scoring one sample, and more for each resample: see `quality`."""
 MIN_HELD_OUT = 2
@@ -201,6 +203,26 @@ class Evaluator:
             evaluation.values.update(held_out)
         return evaluations
 
+    def validation_fid(self, model: GenerativeModel) -> float:
+        """FID by which weights are selected: neither its samples nor its real ones are the score's.
+
+        It compares samples of the first sampler, with a seed of their own, with the held-out split
+        in the features of the extractor that ranks models.
+
+        Raises:
+            SamplesNotFiniteError: a sampler returned NaN or infinity.
+            ValueError: a sampler returned samples of the wrong shape.
+        """
+        seeds = np.random.SeedSequence((self.options.seed, VALIDATION))
+        seed = int(seeds.generate_state(1, np.uint64)[0]) >> 1
+        extractor, device = self.reference.extractors[0], model.progress.device
+        with evaluating(model):
+            name, sampler = next(iter(model.samplers.items()))
+            batches = [batch.stored for batch in self._generate(name, sampler, device, seed)]
+            fake = extract(extractor, batches, device)
+        held_out = self.reference.test(extractor)
+        return frechet_distance(*statistics(held_out.features), *statistics(fake.features))
+
     def look_inside(self, model: GenerativeModel) -> Inside:
         """Curves and trajectories of the model, for figures."""
         options = self.options
@@ -304,8 +326,10 @@ class Evaluator:
             scores["conditional_accuracy"] = conditional_accuracy(fake.logits, asked)
         return scores
 
-    def _generate(self, name: str, sampler: Sampler, device: torch.device) -> Iterator[SampleBatch]:
-        """Batches of samples as stored."""
+    def _generate(
+        self, name: str, sampler: Sampler, device: torch.device, seed: int | None = None
+    ) -> Iterator[SampleBatch]:
+        """Batches of samples as stored, of the seed of all evaluations or of another one."""
         options = self.options
         return generate(
             name,
@@ -313,7 +337,7 @@ class Evaluator:
             batch_sizes(options.samples, options.samples, options.batch_size),
             frequencies=self._frequencies,
             shape=self.reference.dataset.shape,
-            seed=options.seed,
+            seed=options.seed if seed is None else seed,
             precision=options.precision,
             device=device,
         )

@@ -29,7 +29,6 @@ from bench.schema import BEFORE, FORMER, extractor_names, is_later
 EVAL_KEY = ("checkpoint", "sampler", "weights")
 """Columns that identify a row of eval.csv within its run."""
 
-
 NO_STATUS = (
     "{} is not the status of a run ({}): delete this file and give the run's command again, which "
     "goes on from the last checkpoint"
@@ -399,6 +398,8 @@ class RunDirectory:
         last = [row["sampler"] for row in rows if row["checkpoint"] == str(end)]
         there = {row["checkpoint"] for row in rows if last and row["sampler"] == last[0]}
         complete = {row["sampler"] for row in rows} == set(last)
+        if any(row.get("validation_fid") for row in rows):  # weights were kept
+            complete &= {row["sampler"] for row in rows if row["kept_point"]} == set(last)
         return complete and {str(k) for k in range(1, end + 1)} <= there
 
     def check_points(self, before: int, samplers: Collection[str]) -> None:

@@ -153,12 +153,19 @@ def _take_over(
     earlier = Earlier(spent.point, spent.share(trainer.budget))
     total = spent.point + len(shares(trainer.budget.checkpoints, earlier))
     mine = {name: str(columns[name]) for name in NEW} | {"checkpoints": str(total)}
-    rows = [row for row in shorter.eval_rows() if int(row["checkpoint"]) <= spent.point]
+    rows = [
+        row
+        for row in shorter.eval_rows()
+        if int(row["checkpoint"]) <= spent.point and not row.get("kept_point")
+    ]
     records.write_eval([row | mine for row in rows], tuple(rows[0]))
     if shorter.train.path.exists():
         write_atomically(records.train.path, read_text(shorter.train.path))
     for picture in shorter.samples.glob("*.png"):
         shutil.copyfile(picture, records.samples / picture.name)
+    for point in checkpoint.kept_points(shorter.checkpoints):
+        name = f"kept-point={point}.pt"
+        shutil.copyfile(shorter.checkpoints / name, records.checkpoints / name)
     state["earlier"] = asdict(earlier)
     checkpoint.save(state, records.checkpoints, spent.step)
     log.info("  training goes on from %s, after %s images", shorter.path, f"{spent.images:,}")

@@ -12,6 +12,7 @@ from bench.errors import one_sentence
 from bench.evaluation.classifier_error import error_note
 from bench.evaluation.collapse import PREFIX, SEPARATOR, Sign, collapse_signs, copying_signs
 from bench.evaluation.evaluator import Evaluation, Evaluator, samplers_at
+from bench.runs.best import Best
 from bench.runs.directory import RunDirectory
 from bench.runs.looks import Call
 from bench.runs.pictures import save_grid, save_samples
@@ -19,7 +20,7 @@ from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime.atomic_files import csv_text, write_atomically
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
-from bench.schema import CURVE_COLUMNS, eval_columns
+from bench.schema import CURVE_COLUMNS, eval_columns, of_held_out
 from bench.training.budget import Spent
 from bench.training.trainer import Trainer
 
@@ -98,6 +99,7 @@ class Recorder:
         self.score = ""  # the best of the last evaluation, in words
         if records.eval_rows():  # scored before: what that takes is in the cache
             records.truncate_eval(trainer.spent.point, self.scoring.columns)
+        self.best = Best(records, trainer) if trainer.settings.keep == "best" else None
         records.check_points(trainer.spent.point, samplers_at(trainer.model, last=False))
         redone = None if self._is_evaluated(records.eval_rows()) else PREFIX
         records.train.truncate_after(trainer.spent.step, redone=redone)
@@ -141,7 +143,8 @@ class Recorder:
         spent = self.trainer.spent
         earlier = self.records.eval_rows()
         if self._is_evaluated(earlier):
-            self._show_score([row for row in earlier if int(row["checkpoint"]) == spent.point])
+            now = [row for row in earlier if int(row["checkpoint"]) == spent.point]
+            self._show_score([row for row in now if row["weights"] == self.trainer.weights])
             return
         with self.progress.evaluating(spent.point):
             self._evaluate(spent, earlier)
@@ -157,17 +160,50 @@ class Recorder:
             last=last,
             on_batch=lambda name, n: self.progress.evaluation(name, n, samples),
         )
-        self._save_pictures(evaluations, spent)
+        self._save_pictures(evaluations, spent, f"checkpoint={spent.point}")
         if last:
             self._save_inside(spent)
         rows = [self._row(evaluation, spent, last=last) for evaluation in evaluations]
         for row, evaluation in zip(rows, evaluations, strict=True):
             self._warn(row, [*self._collapse(row, earlier), *copying_signs(evaluation.copying)])
+        of_best = [] if self.best is None else self._select(self.best, rows, spent, last=last)
         self.records.train.flush()
-        self.records.append_eval(rows, self.scoring.columns)
-        self._mirror(rows, spent)
+        self.records.append_eval([*rows, *of_best], self.scoring.columns)
+        self._mirror([*rows, *of_best], spent)
         self._show_score(rows)
         self.memory.restart()
+
+    def _select(
+        self, best: Best, rows: Sequence[dict[str, Any]], spent: Spent, *, last: bool
+    ) -> list[dict[str, Any]]:
+        """Keep the weights of this point if they are the best so far; add their FID to its rows.
+
+        Returns:
+            At the last point the rows of the best weights.
+        """
+        evaluator = self.scoring.evaluator
+        fid = evaluator.validation_fid(self.trainer.evaluated)
+        best.meet(fid)
+        for row in rows:
+            row["validation_fid"] = fid
+        if not last:
+            return []
+        model, kept = best.model()
+        evaluations = evaluator.evaluate(model, last=True)
+        self._save_pictures(evaluations, spent, "best")
+        found = []
+        for evaluation in evaluations:
+            row = self._row(evaluation, spent, last=True)
+            signs = [*self._collapse(row, ()), *copying_signs(evaluation.copying)]
+            row["warning"] = SEPARATOR.join(sign.words for sign in signs)
+            found.append({**row, **kept, **dict.fromkeys(self._of_held_out)})
+        return found
+
+    @property
+    def _of_held_out(self) -> tuple[str, ...]:
+        """Scores that rows of the best weights lack, which were selected on held-out data."""
+        extractors = self.scoring.evaluator.reference.extractors
+        return of_held_out(tuple(extractor.name for extractor in extractors))
 
     def _show_score(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Say the lowest FID, and of which sampler it is if there are several."""
@@ -184,10 +220,15 @@ class Recorder:
 
     def _is_evaluated(self, rows: Sequence[Mapping[str, str]]) -> bool:
         """Whether there is a row of every sampler that the current evaluation point has."""
-        point = self.trainer.spent.point
-        there = {row["sampler"] for row in rows if int(row["checkpoint"]) == point}
-        wanted = samplers_at(self.trainer.model, last=point == self._points)
-        return there >= wanted.keys()
+        point, last = self.trainer.spent.point, self.trainer.spent.point == self._points
+        there = {
+            (row["sampler"], row["weights"]) for row in rows if int(row["checkpoint"]) == point
+        }
+        weights = [self.trainer.weights]
+        if last and self.best is not None:
+            weights.append(self.best.label)
+        samplers = samplers_at(self.trainer.model, last=last)
+        return there >= {(sampler, each) for sampler in samplers for each in weights}
 
     def _collapse(self, row: Mapping[str, Any], earlier: Sequence[Mapping[str, str]]) -> list[Sign]:
         """Signs of collapse; none for models that are not trained."""
@@ -261,13 +302,14 @@ class Recorder:
             }
         return row
 
-    def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent) -> None:
+    def _save_pictures(self, evaluations: Sequence[Evaluation], spent: Spent, of: str) -> None:
         dataset = self.scoring.evaluator.reference.dataset
         for evaluation in evaluations:
-            name = f"checkpoint={spent.point}_{evaluation.sampler}.png"
-            path = self.records.samples / name
+            name = f"{of}_{evaluation.sampler}"
+            path = self.records.samples / f"{name}.png"
             save_samples(evaluation.shown, dataset, path)
-            self.wandb.log_image(f"samples/{evaluation.sampler}", path, images=spent.images)
+            shown = name if of == "best" else evaluation.sampler
+            self.wandb.log_image(f"samples/{shown}", path, images=spent.images)
 
     def _save_inside(self, spent: Spent) -> None:
         """Write curves.csv and pictures of intermediate states of sampling."""
@@ -283,8 +325,13 @@ class Recorder:
 
     def _mirror(self, rows: Sequence[Mapping[str, Any]], spent: Spent) -> None:
         for row in rows:
+            name = (
+                row["sampler"]
+                if row["weights"] == self.trainer.weights
+                else " ".join((row["sampler"], row["weights"]))
+            )
             scores = {
-                f"eval/{row['sampler']}/{column}": value
+                f"eval/{name}/{column}": value
                 for column, value in row.items()
                 if column not in self.scoring.constants and isinstance(value, float)
             }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.data.batches import BatchStream
 from bench.runtime.cores import CoreMeter
 from bench.runtime.device import autocast, to_device
 from bench.training import checkpoint
+from bench.training.accumulation import accumulation
 from bench.training.budget import Earlier, Spent, shares
 from bench.training.callbacks import Observer
 from bench.training.clock import TrainingClock
@@ -85,6 +87,9 @@ class Trainer:
             phase.name: torch.compile(phase.loss) if self.settings.compile else phase.loss
             for phase in self.phases
         }
+        self._accumulation = accumulation(
+            model, partial(self.batch, 0), self.settings.accumulate, self.world.size
+        )
         self._updates_per_step = max((phase.repeats for phase in self.phases), default=0)
         self._flops = TrainingFlops(self._flops_of_step)
         self.clock = TrainingClock()
@@ -242,9 +247,7 @@ class Trainer:
         """Minimise one phase's loss on one batch, then do what is due after it."""
         optimizer, parameters = self.optimizers[phase.updated_by], self._parameters[phase.name]
         optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.settings.precision):
-            values = self._losses[phase.name](batch)
-        values["loss"].backward()
+        found = self._accumulation.backward(phase, batch, partial(self._loss, phase))
         self.world.average_gradients(parameters)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, self.recipe.clip_norm)
@@ -253,7 +256,13 @@ class Trainer:
         if phase.after_update is not None:
             with torch.no_grad():
                 phase.after_update()
-        self.losses.add(phase.name, values, self.spent.step + 1)
+        for values in found:
+            self.losses.add(phase.name, values, self.spent.step + 1)
+
+    def _loss(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+        """What a phase's loss gives for a batch or a part of one."""
+        with autocast(self.device, self.settings.precision):
+            return self._losses[phase.name](batch)
 
     def _agree_on_seconds(self) -> None:
         """Take the least training time of all ranks, from which each of them counts on.

@@ -336,6 +336,34 @@ TRAINING = (
         "+model.build.speed=9",
     ),
     setting("trainer.log_every must be at least 1, got 0", "trainer.log_every=0"),
+    setting("trainer.keep must be last or best, got 'first'", "trainer.keep=first"),
+    setting(
+        "trainer.keep=best has nothing to select from with budget.checkpoints=1: set "
+        "budget.checkpoints to at least 2, or trainer.keep=last",
+        "trainer.keep=best",
+        "dataset=folder",
+        NO_DATA,
+    ),
+    setting(
+        "trainer.keep=best selects among the evaluation points of training, but real is not "
+        "trained: set trainer.keep=last for it",
+        "model=real",
+        "trainer.keep=best",
+        "budget.checkpoints=4",
+    ),
+    setting("trainer.accumulate must be at least 1, got 0", "trainer.accumulate=0"),
+    setting(
+        "trainer.accumulate=3 does not divide model.training.batch_size=64: set it to 2 or 4",
+        "trainer.accumulate=3",
+    ),
+    setting(
+        "trainer.accumulate=2 would change the training of this model, in whose discriminator loss "
+        "the gradient of a batch is not the mean over parts of the batch (as with batch norm, "
+        "minibatch standard deviation, or a loss that is no mean over samples): set "
+        "trainer.accumulate=1, or choose a model without these",
+        "model=dcgan_small",
+        "trainer.accumulate=2",
+    ),
     setting(
         "trust=[os]: os is a module of Python itself: name a package of your own", "trust=[os]"
     ),
@@ -827,7 +855,7 @@ COMMAND_LINE = (
     ),
     setting(
         "trainer.log_evry is no setting: did you mean log_every? There are log_every, "
-        "checkpoint_seconds, compile",
+        "checkpoint_seconds, compile, accumulate, keep",
         "+trainer.log_evry=5",
     ),
     setting(

@@ -1,6 +1,7 @@
 """Trains three steps on this rank's share of the batch and saves gradients and weights.
 
-Arguments: the file, and the kind of device, cpu unless given. Ranks that share a GPU talk by gloo.
+Arguments: the file, the kind of device, cpu unless given, and the number of parts of a batch, 1
+unless given. Ranks that share a GPU talk by gloo.
 """
 
 import os
@@ -13,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from bench.config import Budget
+from bench.config import Budget, TrainerSettings
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
 from bench.runtime.device import choose_device
@@ -68,7 +69,7 @@ def device_of(kind: str) -> torch.device:
     return choose_device(kind)
 
 
-def main(out: Path, kind: str) -> None:
+def main(out: Path, kind: str = "cpu", parts: str = "1") -> None:
     device = device_of(kind)
     torch.manual_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
@@ -79,7 +80,8 @@ def main(out: Path, kind: str) -> None:
             nn.init.constant_(model.network[0].weight, 1.0)
         recipe = Recipe(batch_size=16, optimizers={"autoencoder": partial(torch.optim.SGD, lr=0.1)})
         checkpoints = out.parent / out.stem
-        trainer = Trainer(model, recipe, Budget(images=48), batches, checkpoints)
+        settings = TrainerSettings(accumulate=int(parts))
+        trainer = Trainer(model, recipe, Budget(images=48), batches, checkpoints, settings)
         trainer.fit(SilentObserver())
         assert trainer.spent.images == 48
         if world.is_main:
@@ -92,4 +94,4 @@ def main(out: Path, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *(sys.argv[2:] or ["cpu"]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -71,6 +71,11 @@ def best_fid_measure(extractor: str) -> Measure:
     return Measure(BEST_FID, heading, HINDSIGHT, _best_fid_text)
 
 
+def kept_point_measure() -> Measure:
+    """The evaluation points whose weights were selected, one for each seed."""
+    return Measure("kept_point", "points selected", MEASURED["kept_point"], _kept_points_text)
+
+
 def value_text(entry: Entry, m: Measure) -> str:
     """Mean over seeds and standard deviation of a finished entry."""
     if m.column.training and not entry.trained:
@@ -123,6 +128,11 @@ def _interval_text(entry: Entry, m: Measure) -> str:
     metric, extractor = m.column.name, m.name.removeprefix(f"{m.column.name}_")
     names = (m.name, f"{metric}_low_{extractor}", f"{metric}_high_{extractor}")
     return interval(*(entry.mean[name] * m.column.factor for name in names))
+
+
+def _kept_points_text(entry: Entry, m: Measure) -> str:
+    """The selected evaluation points, by seed."""
+    return ", ".join(f"{point:.0f}" for point in entry.values(m.name).values()) or NOTHING
 
 
 def _best_fid_text(entry: Entry, m: Measure) -> str:

@@ -22,6 +22,7 @@ from bench.compare.topics.quality import (
     main_table,
     on_cpu,
     quality_table,
+    selected_table,
     table_of,
 )
 from bench.compare.topics.settled import contests, is_sequential
@@ -44,6 +45,13 @@ INTERVAL_SENTENCE = (
     "The interval is the uncertainty from a finite number of samples, not the spread over seeds."
 )
 
+
+SELECTED_SENTENCE = (
+    "Weights of the evaluation point with the lowest FID of other samples against the held-out "
+    "split (`trainer.keep=best`). The scores here use neither these samples nor this split, and "
+    "their training is that of the whole run. No row is marked best, and no other table, verdict "
+    "or recommendation uses these rows."
+)
 
 FEW_NOTES = 8
 """Largest number of notes that is shown unfolded."""
@@ -107,6 +115,9 @@ class Topic:
 def _topics(section: Section) -> Iterator[Topic]:
     comparison = section.comparison
     yield _quality(comparison)
+    if table := selected_table(comparison):
+        sentences = (SELECTED_SENTENCE, *_without_choice(comparison))
+        yield Topic("Selected checkpoints", (table, *listed(sentences)))
     if counts_modes(comparison):
         sentences = [*_explained(comparison, "modes"), *mode_sentences(comparison)]
         yield Topic("Mode coverage", (mode_table(comparison), *listed(sentences)), prominent=True)
@@ -154,6 +165,17 @@ def _quality(comparison: Comparison) -> Topic:
     sentences = [HINDSIGHT_SENTENCE] if followed else []
     sentences += _explained(comparison, "quality", *comparison.extractors[:1])
     return Topic("Quality", (table, *listed(sentences)), ranked=True, prominent=True)
+
+
+def _without_choice(comparison: Comparison) -> tuple[str, ...]:
+    """A sentence on the trained models whose weights were not selected; empty if all were."""
+    chosen = {entry.key for entry in comparison.best}
+    others = dict.fromkeys(
+        comparison.label(entry)
+        for entry in comparison.entries
+        if entry.finished and entry.trained and entry.key not in chosen
+    )
+    return (f"Without this choice: {', '.join(others)}.",) if others else ()
 
 
 def _reliability(comparison: Comparison) -> Iterator[Topic]:

@@ -12,6 +12,7 @@ from bench.compare.topics.columns import (
     best_entries,
     best_fid_measure,
     is_shown,
+    kept_point_measure,
     measure,
     measures,
     with_values,
@@ -38,6 +39,19 @@ def quality_table(comparison: Comparison, extractor: str) -> Table:
     """Sample quality in the features of one extractor."""
     shown = measures("quality", extractor)
     return build(comparison, [m for m in shown if m.column.per_extractor])
+
+
+def selected_table(comparison: Comparison) -> Table | None:
+    """Quality of weights that were selected by a validation FID; None if there are none.
+
+    Nothing is marked best: other models may not have had this choice.
+    """
+    if not comparison.best:
+        return None
+    extractor = next(iter(comparison.extractors), None)
+    shown = [replace(m, ranked=False) for m in measures("quality", extractor)]
+    selected = replace(comparison, entries=comparison.best)
+    return build(selected, [kept_point_measure(), *shown], weights=True)
 
 
 def cost_table(comparison: Comparison) -> Table:

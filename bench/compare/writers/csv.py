@@ -15,7 +15,7 @@ from bench.schema import BLIND, PROTOCOL
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:
-    """The comparison as a data frame, one row per entry.
+    """The comparison as a data frame, one row per entry; selected checkpoints come last.
 
     It has <column>_mean and <column>_std of all columns; for FID also median, minimum, maximum and
     the 95 % bootstrap interval of the mean; the numbers of runs of the model that ended and that
@@ -42,7 +42,7 @@ def to_frame(comparison: Comparison) -> pd.DataFrame:
             "overrides": entry.overrides,
             "commits": " ".join(entry.commits),
         }
-        for entry in comparison.entries
+        for entry in (*comparison.entries, *comparison.best)
     ]
     return pd.DataFrame(rows)
 

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from bench.config import Budget, LoggerSettings
 from bench.data.batches import BatchStream
-from bench.data.dataset import Dataset, Split, content_hash, gather
+from bench.data.dataset import Dataset, Split, as_stored, content_hash, gather
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
 from bench.evaluation import reference as reference_module
 from bench.evaluation.evaluator import Evaluation, Evaluator, EvaluatorOptions
-from bench.evaluation.extractors.base import IdentityExtractor
+from bench.evaluation.extractors.base import IdentityExtractor, extract
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor
 from bench.evaluation.metrics import fid
@@ -457,3 +457,31 @@ def test_statistics_of_the_reference_are_computed_once(
     assert computed.count(len(digits.train)) == 1
     assert computed.count(60) == 4
     assert len({values["fid_domain"] for values in scores}) == 1
+
+
+def test_the_validation_fid_has_samples_and_real_ones_of_its_own(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    seeds, made = [], []
+
+    class Noted(RealData):
+        @property
+        def samplers(self) -> dict[str, Sampler]:
+            def generate(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+                seeds.append(generator.initial_seed())
+                made.append(torch.rand(n, 1, 8, 8, generator=generator) * 2 - 1)
+                return made[-1]
+
+            return {"first": Sampler(generate, {}), "second": Sampler(generate, {})}
+
+    evaluator = make_evaluator(digits, tmp_path)
+    found = evaluator.validation_fid(Noted(digits.spec()))
+    assert len(made) == 3  # 60 samples of the first sampler, 25 at a time
+    extractor = evaluator.reference.extractors[0]
+    fake = extract(extractor, [as_stored(torch.cat(made))], torch.device("cpu")).features
+    held_out = evaluator.reference.test(extractor).features
+    expected = fid.frechet_distance(*fid.statistics(held_out), *fid.statistics(fake))
+    assert found == pytest.approx(expected, rel=1e-4)
+    evaluator.evaluate(Noted(digits.spec()), last=False)
+    assert seeds[-1] != seeds[0]
+    assert not torch.equal(made[0], made[3])

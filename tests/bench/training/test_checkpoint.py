@@ -108,3 +108,23 @@ def test_what_a_kill_left_is_removed(folder):
     (folder / ".step=3.77.partial").write_bytes(b"half")
     assert loaded(folder) == 2
     assert not list(folder.glob(".*"))
+
+
+def test_kept_weights_are_the_latest_and_no_checkpoints(folder):
+    for point in (1, 3, 9):
+        checkpoint.save_kept({"weights": state(point)["model"], "fid": 1 / point}, folder, point)
+    assert checkpoint.kept_points(folder) == [3, 9]  # the one before, if a run goes on from there
+    assert loaded(folder) == 2
+    checkpoint.save(state(3), folder, 3)
+    kept = checkpoint.load_kept(folder, CPU)
+    assert kept is not None
+    assert (kept["point"], kept["weights"]["network.weight"][0, 0].item()) == (9, 9.0)
+    checkpoint.drop_kept(folder, 8)
+    assert checkpoint.kept_points(folder) == [3]
+    file = folder / "kept-point=3.pt"
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"kept-point=3\.pt is damaged .*: delete the run"):
+        checkpoint.load_kept(folder, CPU)
+    checkpoint.drop_kept(folder, 0)
+    assert checkpoint.load_kept(folder, CPU) is None
