@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
@@ -172,8 +173,10 @@ class Budget(Section):
         images: real images shown to the first phase (StyleGAN's convention, there in thousands).
         seconds: training time without evaluation and checkpoints.
         flops: floating-point operations of training.
-        checkpoints: points at equal distance along the budget at which the model is saved and
-            evaluated; the last one is the end.
+        checkpoints: points along the budget at which the model is saved and evaluated; the last
+            one is the end.
+        first_point: share of the budget at the first of them, in (0, 1), from which on they lie at
+            equal ratios; None for equal distances.
         images_by_default: takes the place of `images` where there is no limit at all.
     """
 
@@ -182,6 +185,7 @@ class Budget(Section):
     seconds: Annotated[float | None, POSITIVE, _finite, _at_most("31622400, a year", _SPENT)] = None
     flops: Annotated[float | None, POSITIVE, _finite, _at_most("1e+27", _SPENT)] = None
     checkpoints: Annotated[int, at_least(1), _at_most(str(MAX_CHECKPOINTS), _EVALUATED)] = 1
+    first_point: Annotated[float | None, POSITIVE, must(lambda x: x < 1, "be below 1")] = None
     images_by_default: float | None = None
 
     def __post_init__(self) -> None:
@@ -194,6 +198,19 @@ class Budget(Section):
                 "the budget is unlimited: set at least one of budget.images, budget.seconds, "
                 "budget.flops"
             )
+        if self.first_point is not None and self.checkpoints == 1:
+            raise ValueError(
+                f"budget.first_point={self.first_point:g} is the first of several evaluation "
+                "points, and budget.checkpoints=1: set budget.checkpoints to at least 2"
+            )
+
+    @property
+    def shares(self) -> list[float]:
+        """Shares of the budget at the evaluation points, ascending; the last one is 1."""
+        n, first = self.checkpoints, self.first_point
+        if first is None:
+            return [k / n for k in range(1, n + 1)]
+        return [first ** (1 - k / (n - 1)) for k in range(n)]
 
     def check_points(self, batch_size: int) -> None:
         """Refuse more evaluation points than training steps: some would have the same weights.
@@ -211,6 +228,12 @@ class Budget(Section):
             raise ValueError(
                 f"budget.checkpoints={self.checkpoints}, but {self.images:.12g} images in batches "
                 f"of {batch_size} are {steps} steps: set it to at most {steps}"
+            )
+        apart = min(b - a for a, b in pairwise([0.0, *self.shares]))
+        if self.first_point is not None and apart * steps < 1:
+            raise ValueError(
+                f"budget.first_point={self.first_point:g} puts evaluation points less than one of "
+                f"{steps} steps apart: set it higher, or set fewer budget.checkpoints"
             )
 
     def limits(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ CLASS_LABELS = "evaluator.class_labels"
 FURTHER_REFERENCE = "evaluator.further_reference"
 
 FORMER: Mapping[str, Any] = {
+    "budget.first_point": None,
     "dataset.bits": None,
     "dataset.load.bits": None,
     "dataset.fit": "crop",

@@ -151,7 +151,7 @@ def _take_over(
         return "it has no checkpoint any more"
     spent = Spent.recorded(state["spent"])
     earlier = Earlier(spent.point, spent.share(trainer.budget))
-    total = spent.point + len(shares(trainer.budget.checkpoints, earlier))
+    total = spent.point + len(shares(trainer.budget, earlier))
     mine = {name: str(columns[name]) for name in NEW} | {"checkpoints": str(total)}
     rows = [
         row

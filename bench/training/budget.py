@@ -56,12 +56,11 @@ class Earlier:
     share: float = 0.0
 
 
-def shares(checkpoints: int, earlier: Earlier) -> list[float]:
-    """Shares of the budget at which the evaluation points after `earlier` lie; the last one is 1.
+def shares(budget: Budget, earlier: Earlier) -> list[float]:
+    """Shares of a budget at which the evaluation points after `earlier` lie; the last one is 1.
 
     Args:
-        checkpoints: number of points at equal distance along the whole budget.
+        budget: its own points lie along the whole of it.
         earlier: what was trained before with a smaller budget.
     """
-    grid = [k / checkpoints for k in range(1, checkpoints + 1)]
-    return [share for share in grid if share > earlier.share]
+    return [share for share in budget.shares if share > earlier.share]

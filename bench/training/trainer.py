@@ -112,7 +112,7 @@ class Trainer:
     @property
     def _shares(self) -> list[float]:
         """Shares of the budget at which the points after `earlier` lie."""
-        return shares(self.budget.checkpoints if self.phases else 1, self.earlier)
+        return shares(self.budget, self.earlier) if self.phases else [1.0]
 
     @property
     def progress(self) -> float:

@@ -279,6 +279,19 @@ TRAINING = (
     ),
     setting("budget.images must be a number or null, got 'many'", "budget.images=many"),
     setting("budget.checkpoints must be at least 1, got 0", "budget.checkpoints=0"),
+    setting("budget.first_point must be below 1, got 15", "budget.first_point=15"),
+    setting(
+        "budget.first_point=0.1 is the first of several evaluation points, and "
+        "budget.checkpoints=1: set budget.checkpoints to at least 2",
+        "budget.first_point=0.1",
+    ),
+    setting(
+        "budget.first_point=0.1 puts evaluation points less than one of 2 steps apart: set it "
+        "higher, or set fewer budget.checkpoints",
+        "budget.first_point=0.1",
+        "budget.checkpoints=2",
+        "model.training.batch_size=32",
+    ),
     setting(
         "budget.checkpoints=1000000000000 would evaluate the model as many times, with all its "
         "samplers: set it to at most 10000",

@@ -92,7 +92,22 @@ def test_models_of_this_repository(name, expected):
     ],
 )
 def test_points_after_a_shorter_run_are_those_of_the_longer_one(checkpoints, earlier, expected):
-    assert shares(checkpoints, earlier) == expected
+    assert shares(Budget(images=1, checkpoints=checkpoints), earlier) == expected
+
+
+def test_points_at_equal_ratios_start_at_a_share_of_the_budget(tmp_path: Path):
+    budget = Budget(seconds=320, checkpoints=5, first_point=1 / 16)
+    assert budget.shares == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1])
+    assert budget.shares[-1] == 1
+    trainer = make(tmp_path, Two(), Budget(images=160, checkpoints=3, first_point=0.25))
+    seen = []
+
+    class Points(SilentObserver):
+        def on_point(self) -> None:
+            seen.append(trainer.spent.images)
+
+    trainer.fit(Points())
+    assert seen == [40, 80, 160]
 
 
 def test_a_trainer_counts_the_points_of_the_shorter_run(tmp_path: Path):
