@@ -28,7 +28,11 @@ from bench.build import (
     plain,
     try_extractors,
 )
-from bench.config import MIN_SAMPLES, Origin, Settings, read_settings, varied
+from bench.config import (
+    MIN_SAMPLES,
+    Settings,
+    read_settings,
+)
 from bench.data.dataset import Dataset
 from bench.errors import RunError, bugs_are_shown, one_sentence
 from bench.estimate import data_costs, forecast, kind_of
@@ -70,6 +74,7 @@ from bench.schema import eval_columns
 from bench.training.callbacks import Observer, SilentObserver
 from bench.training.loss_log import TrainingFailedError
 from bench.training.trainer import Trainer
+from bench.variant import Origin, varied
 
 log = logging.getLogger("bench.run")
 

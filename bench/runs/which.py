@@ -7,12 +7,15 @@ from typing import Any
 import torch
 
 from bench.build import build_dataset, build_model
-from bench.config import Settings, run_directory
+from bench.config import (
+    Settings,
+)
 from bench.evaluation.sampling import label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, overrides_of_before, value_at
 from bench.runs.directory import read_status, recorded_config, was_made_with
 from bench.runtime.device import resolve_precision
 from bench.runtime.distributed import World
+from bench.variant import run_directory
 
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""

@@ -6,9 +6,9 @@ from bad_case import Case, nothing
 from bad_files import Prepare
 from synthetic_runs import POINTS, mode_scores, write_run
 
-from bench.config import run_directory
 from bench.runs.directory import Status
 from bench.runs.looks import Look
+from bench.variant import run_directory
 
 MODELS = ("mlp_gan_points", "drifting_points")
 SMALL = ("budget.images=512", "evaluator.samples=100", "evaluator.resamples=0", "threads=1")

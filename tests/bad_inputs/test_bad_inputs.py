@@ -21,7 +21,6 @@ from in_process import bench
 
 from bench import cache, cli, export
 from bench.compare import cli as compare
-from bench.config import run_directory
 from bench.decide import cli as deciding
 from bench.decide.processes import Processes, refuse_wrong
 from bench.decide.request import Grid
@@ -29,6 +28,7 @@ from bench.errors import RunError
 from bench.planning import survey
 from bench.run import dry_run
 from bench.runtime.outlook import Planned
+from bench.variant import run_directory
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bad_inputs.md"
 

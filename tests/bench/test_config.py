@@ -16,9 +16,8 @@ from bench.config import (
     Settings,
     is_name,
     read_settings,
-    variant,
-    varied,
 )
+from bench.variant import variant, varied
 
 BAD = [
     "", ".", "..", ".hidden", "../../x", "a/b", "/a", "a\\b", "a\nb", "a\tb", "a\x1b[31m", "a\x7f",

@@ -8,12 +8,12 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from bench.config import run_directory
 from bench.errors import RunError
 from bench.former import recipe_hash
 from bench.run import dry_run, run
 from bench.runtime.outlook import ENDED, NEW, REPEATED
 from bench.runtime.progress import TrainingProgress
+from bench.variant import run_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 
