@@ -105,15 +105,15 @@ def export(options: argparse.Namespace) -> None:
         run = rebuild(options.run, options.device, options.data_root)
     from bench.data.dataset import kind_of
 
-    check_target(options.out, run.shape, replace=options.force)
-    if options.rgb and len(run.shape) != 3:
-        raise ValueError(f"--rgb is for images, {run.name} generates {kind_of(run.shape)}")
+    check_target(options.out, run.data.shape, replace=options.force)
+    if options.rgb and len(run.data.shape) != 3:
+        raise ValueError(f"--rgb is for images, {run.name} generates {kind_of(run.data.shape)}")
     sampler = _choose_sampler(run, options.sampler)
     total = options.samples or run.options.samples
     seed = run.options.seed if options.seed is None else options.seed
     about = _about(run, sampler, seed)
     batches = _generate(run, sampler, total, seed, options.batch_size or run.options.batch_size)
-    if options.rgb and run.shape[0] == 1:
+    if options.rgb and run.data.shape[0] == 1:
         batches = (batch.repeat(3, axis=3) for batch in batches)
     write_samples(options.out, batches, total, about)
     said = f"{options.out}: {total:,} samples of {run.name}, {sampler}, {run.weights} weights"
@@ -155,12 +155,12 @@ def _generate(
         sampler,
         batch_sizes(total, run.options.samples, batch_size),
         frequencies=run.frequencies,
-        shape=run.shape,
+        shape=run.data.shape,
         seed=seed,
         precision=run.options.precision,
         device=run.model.progress.device,
     )
-    missing = total
+    missing, scale = total, run.data.scale
     progress = shown_progress(f"generating {name}", total)
     with progress as advance, evaluating(run.model):
         try:
@@ -168,7 +168,7 @@ def _generate(
                 kept = batch.stored[:missing].numpy()
                 missing -= len(kept)
                 advance(len(kept))
-                kept = kept if run.scale is None else run.scale.to_own(kept)
+                kept = kept if scale is None else scale.to_own(kept)
                 yield kept.transpose(0, 2, 3, 1) if kept.ndim == 4 else kept
         except SamplesNotFiniteError as error:
             raise ValueError(f"{run.name}: {error}") from error

@@ -3,23 +3,23 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from bench.build import build_dataset, build_model, build_options, plain
+from bench.build_model import build_model
 from bench.columns import ALL_IMAGES
 from bench.config import Settings, read_settings
-from bench.data.dataset import Scale
+from bench.data.dataset import Dataset
 from bench.errors import RunInUseError, type_errors_name
-from bench.evaluation.evaluator import EvaluatorOptions
-from bench.evaluation.sampling import label_frequencies
-from bench.former import with_present_targets
+from bench.evaluation.options import EvaluatorOptions, options_for
+from bench.former import value_at, with_present_targets
 from bench.runs.constructors import check_targets, parents
+from bench.runs.data_record import DataRecord, read_data
 from bench.runs.directory import RunDirectory, read_status
 from bench.runtime.atomic_files import read_text
 from bench.runtime.device import choose_device, set_threads
@@ -38,32 +38,35 @@ class RecordedRun:
 
     Attributes:
         name: <dataset>/<model>/<variant>/seed=<seed>.
-        shape: shape of one sample.
+        data: what is known of its data.
         model: the model with the weights that its evaluator scored.
         weights: "ema" or "raw".
         step: training step of the weights.
         options: settings of the evaluator.
-        frequencies: probabilities of the class labels for a class-conditional model, (K,); None if
-            they are equal.
-        scale: the map from signals to their own units; None for other data.
+        threads: CPU threads that the run was given; None for those that there were.
     """
 
     name: str
-    shape: tuple[int, ...]
+    data: DataRecord
     model: GenerativeModel
     weights: str
     step: int
     options: EvaluatorOptions
-    frequencies: Tensor | None
-    scale: Scale | None = None
+    threads: int | None = None
+
+    @property
+    def frequencies(self) -> Tensor | None:
+        """Probabilities of the class labels that were scored, (K,); None if they are equal."""
+        return self.data.label_frequencies(self.options.class_labels)
 
 
 def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
-    The run need not be trusted: files that its configuration names are only read. Missing published
-    data sets are downloaded only to a data folder of the caller, and decoded data is kept in the
-    caller's cache.
+    The data set is read only where the model itself asks for samples of it, or where the run is of
+    a version that recorded nothing of the data. The run need not be trusted: files that its
+    configuration names are only read. Missing published data sets are downloaded only to a data
+    folder of the caller, and decoded data is kept in the caller's cache.
 
     Args:
         run: the run directory.
@@ -76,26 +79,52 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
         RunInUseError: the run is being trained.
         ValueError: there is no checkpoint yet, or it does not fit the model or the data.
     """
-    config = plain(_recorded(run))
+    config = _recorded(run)
     settings = _settings(config, run)
-    root = _data_root(settings) if data_root is None else data_root
-    settings = replace(settings, cache_root=None, data_root=root)
     set_threads(settings.threads)
-    ours = data_root is not None or root.resolve() == _own_root().resolve()
-    dataset = build_dataset(settings, World(), download=ours)
-    if dataset.hash != config["data_hash"]:
-        raise ValueError(
-            f"{run} was made with other data: the hash of {dataset.name} was "
-            f"{config['data_hash']} and is {dataset.hash}, name a folder of the former with "
-            "--data-root"
-        )
-    model = build_model(settings.model, dataset, choose_device(device), seed=settings.seed)
+    read = cache(partial(_read_dataset, run, settings, config["data_hash"], data_root))
+    data = read_data(run, config["data_hash"])
+    if data is None:
+        data, spec = DataRecord.of(read()), read().spec()
+    else:
+        spec = data.spec(partial(_spec_of_missing, run, data.name, read))
+    sizes = data.train_size, data.held_out_size
+    options = options_for(settings.evaluator, data.name, data.shape, *sizes)
+    model = build_model(settings.model, spec, choose_device(device), seed=settings.seed)
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
-    options = build_options(settings.evaluator, dataset)
-    frequencies = label_frequencies(dataset, options.class_labels)
-    shape, scale = dataset.shape, dataset.scale
-    return RecordedRun(name, shape, model, weights, step, options, frequencies, scale)
+    return RecordedRun(name, data, model, weights, step, options, settings.threads)
+
+
+def _read_dataset(run: Path, settings: Settings, data_hash: str, data_root: Path | None) -> Dataset:
+    """The data set of a run; arguments and errors are those of `rebuild`."""
+    from bench.build import build_dataset  # imports much, for nothing where the data is not read
+
+    root = _data_root(settings) if data_root is None else data_root
+    settings = replace(settings, cache_root=None, data_root=root)
+    ours = data_root is not None or root.resolve() == _own_root().resolve()
+    dataset = build_dataset(settings, World(), download=ours)
+    if dataset.hash != data_hash:
+        raise ValueError(
+            f"{run} was made with other data: the hash of {dataset.name} was "
+            f"{data_hash} and is {dataset.hash}, name a folder of the former with "
+            "--data-root"
+        )
+    return dataset
+
+
+def _spec_of_missing(run: Path, name: str, read: Callable[[], Dataset]) -> DataSpec:
+    """Describe the data set to a model that asks for samples of it.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return read().spec()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{run}: its model needs samples of its data set, {name}, which cannot be read: {error}"
+        ) from error
 
 
 def trained_or(
@@ -116,11 +145,11 @@ def trained_or(
         return build
 
     def load(data: DataSpec) -> GenerativeModel:
-        cfg = _recorded(Path(run))
+        config = _recorded(Path(run))
         try:
-            _check_part(Path(run), cfg, data)
+            _check_part(Path(run), config, data)
             with type_errors_name(f"{run}: model.build"):
-                model = instantiate(cfg.model.build, _convert_="all")(data)
+                model = instantiate(config["model"]["build"], _convert_="all")(data)
             _load_evaluated(model, Path(run))
         except RunInUseError as error:  # the run in use is not the one that is started
             raise ValueError(
@@ -133,7 +162,7 @@ def trained_or(
     return load
 
 
-def _check_part(run: Path, cfg: DictConfig, data: DataSpec) -> None:
+def _check_part(run: Path, config: Mapping[str, Any], data: DataSpec) -> None:
     """Raise ValueError unless the run has finished and was trained on this data."""
     with RunDirectory(run, reading=True) as records:
         status, rows = read_status(run), records.eval_rows()
@@ -145,19 +174,23 @@ def _check_part(run: Path, cfg: DictConfig, data: DataSpec) -> None:
             f"{run} was made with data of shape {min(others)}, not {wanted}: name one on this data"
         )
     if data.identity is not None:
-        _check_identity(run, cfg, rows, data.identity)
+        _check_identity(run, config, rows, data.identity)
 
 
 def _check_identity(
-    run: Path, cfg: DictConfig, rows: Sequence[Mapping[str, str]], data: DataIdentity
+    run: Path,
+    config: Mapping[str, Any],
+    rows: Sequence[Mapping[str, str]],
+    data: DataIdentity,
 ) -> None:
     """Raise ValueError unless the run was trained on these images of this data."""
-    if str(cfg.data_hash) != data.hash:
-        theirs = OmegaConf.select(cfg, "dataset.name") or "data"
+    if str(config["data_hash"]) != data.hash:
+        named = value_at(config, "dataset.name")
+        theirs = named if isinstance(named, str) else "data"
         raise ValueError(
             f"{run} was trained on other data: its dataset.name={theirs} had the hash "
-            f"{cfg.data_hash}, and dataset.name={data.name} has the hash {data.hash}: name a run "
-            "on this data, or choose the data of that run"
+            f"{config['data_hash']}, and dataset.name={data.name} has the hash {data.hash}: name a "
+            "run on this data, or choose the data of that run"
         )
     recorded = {row.get("train_images") or ALL_IMAGES for row in rows}
     ours = ALL_IMAGES if data.train_images is None else str(data.train_images)
@@ -171,11 +204,11 @@ def _check_identity(
         )
 
 
-def _recorded(run: Path) -> DictConfig:
+def _recorded(run: Path) -> dict[str, Any]:
     """The recorded configuration of a run, checked because it need not be trusted."""
     written = _read(run)
     _check_generations(run, written)
-    return OmegaConf.create(written)
+    return written
 
 
 def _read(run: Path) -> dict[str, Any]:

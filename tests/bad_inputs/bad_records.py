@@ -350,6 +350,16 @@ RESUMED = (
 )
 
 
+def with_data(**values: Any) -> Prepare:
+    """Change what a run recorded of its data."""
+
+    def spoil(run: Path) -> None:
+        written = json.loads((run / "data.json").read_text())
+        (run / "data.json").write_text(json.dumps(written | values))
+
+    return spoil
+
+
 def export(
     given: str,
     said: str,
@@ -477,13 +487,44 @@ EXPORT = (
         with_config("name: digits", "name: ../../x"),
     ),
     export(
-        "a run made with other data",
+        "a run made with other data, of a version that recorded nothing of it",
         (
             "<run> was made with other data: the hash of digits was 047cf09e6d70eaea3 and "
             "is 47cf09e6d70eaea3, name a folder of the former with --data-root"
         ),
         EXPORTED,
+        lambda run: (
+            with_config("data_hash: ", "data_hash: 0")(run),
+            (run / "data.json").unlink(),
+        ),
+    ),
+    export(
+        "a `data.json` of other data",
+        (
+            "<run>/data.json describes data of the hash 47cf09e6d70eaea3, and config.yaml names "
+            "047cf09e6d70eaea3: delete this file, and the data set itself is read"
+        ),
+        EXPORTED,
         with_config("data_hash: ", "data_hash: 0"),
+    ),
+    export(
+        "a damaged `data.json`",
+        (
+            "<run>/data.json is damaged (it must have name, hash, shape, classes, frequencies, "
+            "signal_low, signal_high, train_images, train_size, held_out_size and nothing else): "
+            "delete this file, and the data set itself is read"
+        ),
+        EXPORTED,
+        lambda run: (run / "data.json").write_text("[]"),
+    ),
+    export(
+        "a `data.json` with a shape that is none",
+        (
+            "<run>/data.json is damaged (its shape is [1, 0, 8]): delete this file, and the data "
+            "set itself is read"
+        ),
+        EXPORTED,
+        with_data(shape=[1, 0, 8]),
     ),
     export(
         "an unknown sampler",

@@ -198,7 +198,7 @@ def test_runs_without_samples_are_refused(runs, tmp_path, capsys):
     for damaged, sentence in (
         ("model: [", "is damaged"),
         ("", "is not the configuration of a run"),
-        (config.replace("data_hash: ", "data_hash: 0"), "was made with other data"),
+        (config.replace("data_hash: ", "data_hash: 0"), "describes data of the hash"),
         (config.replace("latent_dim: 100", "latent_dim: 9"), "weights do not fit the model"),
     ):
         copy = tmp_path / "copy"
