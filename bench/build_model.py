@@ -14,6 +14,24 @@ def build_model(
 ) -> GenerativeModel:
     """The model with its initial weights, a function of the seed, on the device."""
     torch.manual_seed(seed)  # the same on every rank and device
+    return _built(settings, data, device)
+
+
+def build_apart(
+    settings: ModelSettings, data: DataSpec, device: torch.device, *, seed: int
+) -> GenerativeModel:
+    """As `build_model`, without touching the random state of this process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return _built(settings, data, device)
+
+
+def _built(settings: ModelSettings, data: DataSpec, device: torch.device) -> GenerativeModel:
+    """The model with initial weights that the global random state decides on.
+
+    Raises:
+        ValueError: it cannot be made with these arguments, or is none.
+    """
     with type_errors_name("model.build"), must_fit("model.build"):
         model = instantiate(settings.build, _convert_="all")(data)
     if not isinstance(model, GenerativeModel):

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.utils import instantiate
 from torch import Tensor
 
-from bench.build_model import build_model
+from bench.build_model import build_apart
 from bench.columns import ALL_IMAGES
 from bench.config import Settings, read_settings
 from bench.data.dataset import Dataset
@@ -22,7 +22,7 @@ from bench.runs.constructors import check_targets, parents
 from bench.runs.data_record import DataRecord, read_data
 from bench.runs.directory import RunDirectory, read_status
 from bench.runtime.atomic_files import read_text
-from bench.runtime.device import choose_device, set_threads
+from bench.runtime.device import find_device
 from bench.runtime.distributed import World
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.training import checkpoint
@@ -30,6 +30,9 @@ from models.base import DataIdentity, DataSpec, GenerativeModel
 
 MAX_GENERATIONS = 3
 """Maximum depth of runs whose models contain models of other runs."""
+
+MOST_NAMED = 5
+"""Most runs that a message names."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +63,40 @@ class RecordedRun:
         return self.data.label_frequencies(self.options.class_labels)
 
 
-def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
+def rebuild(
+    run: Path,
+    device: str,
+    data_root: Path | None = None,
+    *,
+    unfinished: str | None = None,
+) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
-    The data set is read only where the model itself asks for samples of it, or where the run is of
-    a version that recorded nothing of the data. The run need not be trusted: files that its
-    configuration names are only read. Missing published data sets are downloaded only to a data
-    folder of the caller, and decoded data is kept in the caller's cache.
+    Nothing of this process changes: its random state, threads, or device. The data set is read only
+    where the model itself asks for samples of it, or where the run is of a version that recorded
+    nothing of the data. The run need not be trusted: files that its configuration names are only
+    read. Missing published data sets are downloaded only to a data folder of the caller, and
+    decoded data is kept in the caller's cache.
 
     Args:
         run: the run directory.
-        device: device of the model, see `choose_device`.
+        device: device of the model, see `find_device`.
         data_root: folder of data sets; None for the recorded one or, if it does not exist,
             $BENCH_DATA or "data".
+        unfinished: how the caller asks for a run that has not finished, for the message that
+            refuses it; None to take it.
 
     Raises:
         FileNotFoundError: it is not a run directory, or a published data set is missing.
         RunInUseError: the run is being trained.
-        ValueError: there is no checkpoint yet, or it does not fit the model or the data.
+        ValueError: it has not finished, there is no checkpoint yet, or it does not fit the model or
+            the data.
     """
+    chosen = find_device(device)
     config = _recorded(run)
     settings = _settings(config, run)
-    set_threads(settings.threads)
+    if unfinished is not None:
+        _check_finished(run, unfinished)
     read = cache(partial(_read_dataset, run, settings, config["data_hash"], data_root))
     data = read_data(run, config["data_hash"])
     if data is None:
@@ -90,10 +105,24 @@ def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRu
         spec = data.spec(partial(_spec_of_missing, run, data.name, read))
     sizes = data.train_size, data.held_out_size
     options = options_for(settings.evaluator, data.name, data.shape, *sizes)
-    model = build_model(settings.model, spec, choose_device(device), seed=settings.seed)
+    model = build_apart(settings.model, spec, chosen, seed=settings.seed)
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
     return RecordedRun(name, data, model, weights, step, options, settings.threads)
+
+
+def _check_finished(run: Path, unfinished: str) -> None:
+    """Raise ValueError unless the run has finished, RunInUseError if it is being trained."""
+    with RunDirectory(run, reading=True):
+        status = read_status(run)
+    if status is None or status.status == "running":
+        raise ValueError(
+            f"{run} has not finished: give its command again to go on with it, or {unfinished} to "
+            "take its last checkpoint"
+        )
+    if status.status == "failed":
+        why = shorten(status.reason, 200, placeholder=" …")
+        raise ValueError(f"{run} failed ({why}): name another run, or {unfinished} to take it")
 
 
 def _read_dataset(run: Path, settings: Settings, data_hash: str, data_root: Path | None) -> Dataset:
@@ -216,8 +245,7 @@ def _read(run: Path) -> dict[str, Any]:
     path = run / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{run} is not a run directory, it has no config.yaml: name one such as "
-            "results/runs/<dataset>/<model>/<variant>/seed=<seed>"
+            f"{run} is not a run directory, it has no config.yaml: name one {_runs_below(run)}"
         )
     remedy = "delete the run and give its command again"
     text = read_text(path, MAX_BYTES)
@@ -232,6 +260,17 @@ def _read(run: Path) -> dict[str, Any]:
     if "build" not in written.get("model", {}):
         raise ValueError(f"{path} is not the configuration of a run: {remedy}")
     return written
+
+
+def _runs_below(folder: Path) -> str:
+    """Which runs lie in a folder of runs, for a message; what they look like if there are none."""
+    for depth in ("*", "*/*", "*/*/*"):
+        found = [path.parent for path in sorted(folder.glob(f"{depth}/config.yaml"))]
+        if found:
+            names = [str(run.relative_to(folder)) for run in found[:MOST_NAMED]]
+            more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+            return f"of those in it, {', '.join(names)}{more}"
+    return "such as results/runs/<dataset>/<model>/<variant>/seed=<seed>"
 
 
 def _check_generations(run: Path, config: Mapping[str, Any]) -> None:
