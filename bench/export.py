@@ -118,10 +118,9 @@ def export(options: argparse.Namespace) -> None:
     sampler = _choose_sampler(model, options.sampler)
     total = options.samples or model.scored
     seed = model.seed if options.seed is None else options.seed
+    batches = model.batches(total, sampler, seed=seed, batch_size=options.batch_size)
     about = _about(model, sampler, seed)
-    batches = _shown(
-        model.batches(total, sampler, seed=seed, batch_size=options.batch_size), sampler, total
-    )
+    batches = _shown(batches, sampler, total)
     if options.rgb and model.shape[-1] == 1:
         batches = (batch.repeat(3, axis=3) for batch in batches)
     write_samples(options.out, batches, total, about)
@@ -132,10 +131,13 @@ def export(options: argparse.Namespace) -> None:
 
 def _choose_sampler(model: "LoadedModel", name: str | None) -> str:
     """The sampler named, or the only one."""
-    names = model.samplers
-    if name is None and len(names) > 1:
-        raise ValueError(f"{model.name} has several samplers: give --sampler {' or '.join(names)}")
-    return name or names[0]
+    if name is not None:
+        return name
+    first, *others = model.samplers
+    if others:
+        names = " or ".join(model.samplers)
+        raise ValueError(f"{model.name} has several samplers: give --sampler {names}")
+    return first
 
 
 def _shown(batches: "Iterator[np.ndarray]", sampler: str, total: int) -> "Iterator[np.ndarray]":

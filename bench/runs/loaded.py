@@ -93,7 +93,7 @@ def load_for(
     Raises:
         ValueError, OSError: as `rebuild` and `trusting` raise them.
     """
-    with trusting(trust, trust_option), torch.inference_mode(mode=False):
+    with trusting(trust, trust_option), as_recorded(torch.device("cpu"), None):
         return LoadedModel(rebuild(run, device, data_root, unfinished=unfinished_option))
 
 
@@ -321,7 +321,10 @@ def _labels(labels: Labels, n: int, num_classes: int, name: str) -> Tensor:
     """
     if not num_classes:
         raise ValueError(f"{name} is not class-conditional: leave out labels")
-    given = np.asarray(labels)
+    try:
+        given = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    except ValueError:  # lists of different lengths
+        given = np.empty(0)
     if given.dtype.kind not in "iu" or given.ndim > 1:
         raise ValueError(f"labels must be a whole number or a list of {n}, got {labels!r:.60}")
     if given.ndim and len(given) != n:

@@ -350,6 +350,16 @@ RESUMED = (
 )
 
 
+def with_status(**values: Any) -> Prepare:
+    """Change the status of the run."""
+
+    def spoil(run: Path) -> None:
+        written = json.loads((run / "status.json").read_text())
+        (run / "status.json").write_text(json.dumps(written | values))
+
+    return spoil
+
+
 def with_data(**values: Any) -> Prepare:
     """Change what a run recorded of its data."""
 
@@ -387,9 +397,35 @@ EXPORT = (
         lambda run: shutil.rmtree(run / "checkpoints"),
     ),
     export(
+        "a run that has not finished",
+        (
+            "<run> has not finished: give its command again to go on with it, or --unfinished to "
+            "take its last checkpoint"
+        ),
+        EXPORTED,
+        with_status(status="running"),
+    ),
+    export(
+        "a run that failed",
+        (
+            "<run> failed (generator: the loss is not finite at step 7): name another run, or "
+            "--unfinished to take it"
+        ),
+        EXPORTED,
+        with_status(status="failed", reason="generator: the loss is not finite at step 7"),
+    ),
+    export(
+        "the folder of the seeds of a run",
+        (
+            "<folder>/results/runs/digits/mlp_gan is not a run directory, it has no config.yaml: "
+            "name one of those in it, …"
+        ),
+        ("{folder}/results/runs/digits/mlp_gan", "--out", "{folder}/out.npz"),
+    ),
+    export(
         "checkpoints that are all damaged",
         "every checkpoint in <run>/checkpoints is damaged: delete the run to repeat it",
-        EXPORTED,
+        (*EXPORTED, "--unfinished"),
         damage_checkpoints,
     ),
     export(
@@ -528,7 +564,7 @@ EXPORT = (
     ),
     export(
         "an unknown sampler",
-        "--sampler must be one of ['generator'], got 'ddim-50'",
+        "'ddim-50' is no sampler of digits/mlp_gan/<variant>/seed=0: there is generator",
         (*EXPORTED, "--sampler", "ddim-50"),
     ),
     export("no samples", "--samples must be at least 1, got 0", (*EXPORTED, "--samples", "0")),

@@ -220,4 +220,5 @@ def test_a_model_that_returns_data_says_that_it_needs_it(runs):
 def test_a_run_of_before_reads_its_data_set(runs, tmp_path):
     config = (runs["mlp_gan"] / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "status.json").write_text('{"status": "finished"}')
     assert sentence(tmp_path) == "digits are not here: bring them back"
