@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help=".npz, .npy, .zip, or a folder to make"
     )
     made.add_argument("--samples", type=int, help="how many (default: as many as were scored)")
-    made.add_argument("--sampler", help="which sampler, if the model has several")
+    made.add_argument("--sampler", help="which sampler: one that was scored, or another")
     made.add_argument("--seed", type=int, help="seed of the samples (default: the evaluator's)")
     made.add_argument(
         "--batch-size", type=int, help="samples generated at a time (default: the evaluator's)"
@@ -159,7 +159,7 @@ def _about(model: "LoadedModel", name: str, seed: int) -> dict[str, str]:
     import bench
     from bench.runs.provenance import commit
 
-    nfe = model.module.samplers[name].nfe
+    nfe = model.nfe(name)
     return {
         "Synthetic": "unknown" if nfe is None else str(nfe > 0).lower(),
         "Run": model.name,

@@ -17,9 +17,8 @@ from bench.errors import nearest_of, one_sentence
 from bench.evaluation.sampling import SampleBatch, SamplesNotFiniteError, batch_sizes, generate
 from bench.runs.reload import RecordedRun, rebuild
 from bench.runs.trust import trusting
-from bench.runtime.isolation import as_recorded, evaluating
+from bench.runtime.isolation import Evaluated, as_recorded
 from models.base import GenerativeModel, Sampler
-from models.layers.prepared import Preparation
 
 Labels = SupportsIndex | Sequence[int] | np.ndarray | Tensor
 """One class for all samples, or the class of every sample."""
@@ -124,11 +123,15 @@ class LoadedModel:
         self.weights = run.weights
         self.step = run.step
         self._run = run
-        self._layers = Preparation(self.module)
+        self._evaluated = Evaluated(self.module)
+        self._frequencies = run.frequencies
 
     @property
     def samplers(self) -> tuple[str, ...]:
-        """Names of the samplers; the first is the default."""
+        """Names of the samplers that were scored; the first is the default.
+
+        Diffusion models and flows take any other name of a sampler as well, such as "ddim-50".
+        """
         return tuple(self.module.samplers)
 
     @property
@@ -151,6 +154,10 @@ class LoadedModel:
     def seed(self) -> int:
         """Seed of the samples that the evaluator scored, the default."""
         return self._run.options.seed
+
+    def nfe(self, sampler: str | None = None) -> int | None:
+        """Network evaluations of a sampler per sample; None if unknown. Args as `sample`."""
+        return self._sampler(sampler)[1].nfe
 
     def __repr__(self) -> str:
         """What it is, in one line."""
@@ -178,7 +185,7 @@ class LoadedModel:
 
         Args:
             n: number of samples, N; None for as many as were scored.
-            sampler: one of `samplers`; None for the first.
+            sampler: one of `samplers`, or another that the model takes; None for the first.
             seed: in [0, 2^63); None for that of the run's evaluator.
             labels: of a class-conditional model: one class for all samples or N classes, in [0, K);
                 None for random ones, as often as in the evaluation.
@@ -232,7 +239,11 @@ class LoadedModel:
         """
         options = self._run.options
         total = self.scored if n is None else _whole("n", n)
-        name, chosen = self._sampler(sampler, total)
+        name, chosen = self._sampler(sampler)
+        if chosen.limit is not None and total > chosen.limit:
+            raise ValueError(
+                f"{name} of {self.name} has {chosen.limit} samples, {total} were asked for"
+            )
         size = options.batch_size if batch_size is None else _whole("batch_size", batch_size)
         given = None if labels is None else _labels(labels, total, chosen.classes, self.name)
         as_scored = (whole or total >= self.scored) and labels is None
@@ -240,7 +251,7 @@ class LoadedModel:
             name,
             chosen,
             batch_sizes(total, self.scored if as_scored else total, size),
-            frequencies=self._run.frequencies,
+            frequencies=self._frequencies,
             labels=given,
             shape=self.data.shape,
             seed=self.seed if seed is None else _seed(seed),
@@ -269,31 +280,32 @@ class LoadedModel:
     def _evaluating(self) -> Iterator[None]:
         """Compute as the run's evaluator does; afterwards everything is what it was."""
         threads = self._run.threads
-        with as_recorded(self.device, threads), evaluating(self.module, self._layers):
+        with as_recorded(self.device, threads), self._evaluated.evaluating():
             yield
 
-    def _sampler(self, name: str | None, total: int) -> tuple[str, Sampler]:
+    def _sampler(self, name: str | None) -> tuple[str, Sampler]:
         """The sampler named, or the first.
 
         Raises:
-            ValueError: there is none of this name, or it holds fewer samples.
+            ValueError: there is none of this name.
         """
         samplers = self.module.samplers
         name = next(iter(samplers)) if name is None else name
-        if name not in samplers:
+        found = samplers.get(name) or self.module.further_sampler(name)
+        if found is None:
             known = list(samplers)
             raise ValueError(f"{name!r} is no sampler of {self.name}: {nearest_of(name, known)}")
-        limit = samplers[name].limit
-        if limit is not None and total > limit:
-            raise ValueError(f"{name} of {self.name} has {limit} samples, {total} were asked for")
-        return name, samplers[name]
+        return name, found
 
 
 def _whole(name: str, value: object, least: int = 1) -> int:
     """A whole number of at least `least`; ValueError naming the argument if it is none."""
-    if not isinstance(value, SupportsIndex) or isinstance(value, bool):
+    try:
+        number = operator.index(value)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
-    number = operator.index(value)
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number

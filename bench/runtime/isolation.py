@@ -1,34 +1,53 @@
 """How every model is evaluated, and what that leaves as it was: modes and the random state."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
-from bench.runtime.winograd import winograd
+from bench.runtime.winograd import in_winograd, qualifies
 from models.base import GenerativeModel
 from models.layers.prepared import Preparation
 
 
+class Evaluated:
+    """A model that is evaluated again and again, with what its layers have prepared.
+
+    Args:
+        model: the model; where its layers are replaced, they are prepared anew.
+    """
+
+    def __init__(self, model: GenerativeModel) -> None:
+        self._model = model
+        self._modules: list[nn.Module] = []
+        self._layers = Preparation(())
+        self._wide: list[nn.Conv2d] = []
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """As the function `evaluating`."""
+        modules = list(self._model.modules())
+        if modules != self._modules:  # by identity
+            self._modules, self._layers = modules, Preparation(modules)
+            self._wide = [module for module in modules if qualifies(module)]
+        with (
+            _eval_mode(self._model, modules),
+            untouched_random_state(self._model.progress.device),
+            in_winograd(self._wide),
+            self._layers.used(),
+            torch.inference_mode(),
+        ):
+            yield
+
+
 @contextmanager
-def evaluating(model: GenerativeModel, layers: Preparation | None = None) -> Iterator[None]:
+def evaluating(model: GenerativeModel) -> Iterator[None]:
     """Eval mode, inference mode, prepared layers and fast convolutions inside, for every model.
 
     Afterwards the global random state and the modes of all modules are what they were.
-
-    Args:
-        model: the model.
-        layers: its layers' prepared forms, if they are to be kept; None for new ones.
     """
-    device, layers = model.progress.device, layers or Preparation(model)
-    with (
-        eval_mode(model),
-        untouched_random_state(device),
-        winograd(model),
-        layers.used(),
-        torch.inference_mode(),
-    ):
+    with Evaluated(model).evaluating():
         yield
 
 
@@ -68,7 +87,14 @@ def as_recorded(device: torch.device, threads: int | None) -> Iterator[None]:
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode again afterwards."""
-    training = [module for module in model.modules() if module.training]
+    with _eval_mode(model, list(model.modules())):
+        yield
+
+
+@contextmanager
+def _eval_mode(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[None]:
+    """As `eval_mode`, of a model whose modules are known."""
+    training = [module for module in modules if module.training]
     if training:
         model.eval()
     try:
@@ -81,6 +107,11 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def untouched_random_state(device: torch.device) -> Iterator[None]:
     """Restore the global random states of the CPU and of the device on leaving."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    state = torch.get_rng_state()
+    try:
         yield
+    finally:
+        torch.set_rng_state(state)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, device)

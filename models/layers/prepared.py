@@ -9,7 +9,7 @@ A layer is prepared for what it is, whichever network it belongs to. With gradie
 devices, for other types, and while operators are counted or traced, layers compute as outside.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -27,13 +27,13 @@ class Preparation:
     """The prepared forms of a model's layers, which several uses of it can share.
 
     Args:
-        model: the model; layers that it gets later are not prepared.
+        layers: all modules of the model; those that it gets later are not prepared.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
         memory = Memory()
         self._forms: list[Form] = []
-        for layer in model.modules():
+        for layer in layers:
             kind = next((kind for kind in KINDS if kind.suits(layer)), None)
             if kind is not None:
                 self._forms.append(kind(layer, memory))
@@ -60,7 +60,7 @@ def prepared(model: nn.Module) -> Iterator[None]:
     Args:
         model: in eval mode.
     """
-    with Preparation(model).used():
+    with Preparation(model.modules()).used():
         yield
 
 

@@ -91,6 +91,17 @@ def test_the_documented_example_runs(place, monkeypatch):
     assert runner.run(example).failed == 0
 
 
+def test_the_example_of_the_readme_runs(place, monkeypatch, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Use the model")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", text.partition("\n## ")[0], re.DOTALL)
+    monkeypatch.chdir(place)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["images"].shape == (64, 8, 8, 1)
+    assert len(names["scored"]) == 60
+    assert "('dpmpp-10',)" in capsys.readouterr().out
+
+
 def test_importing_bench_is_light():
     program = "import sys, bench; sys.exit(bool({'torch', 'hydra', 'numpy'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60).returncode == 0
@@ -127,6 +138,24 @@ def test_seeds_decide_on_the_samples(ddpm):
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
     assert one.flags.writeable
+
+
+def test_samplers_that_were_not_scored_can_be_named(ddpm, place, tmp_path):
+    """Those whose names say what they are."""
+    assert ddpm.nfe() == 10
+    assert ddpm.nfe("ddim-5") == 5
+    samples = ddpm.sample(3, "ddim-5")
+    assert not np.array_equal(samples, ddpm.sample(3))
+    assert ddpm.samplers == ("dpmpp-10",)
+    out = tmp_path / "out.npy"
+    options = ["--device", "cpu", "--sampler", "ddim-2", "--samples", "60"]
+    assert export([str(place / RUN), "--out", str(out), *options]) == 0
+    assert np.array_equal(np.load(out), ddpm.sample(60, "ddim-2"))
+    for name in ("dpmp-10", "ddim-5-cfg2", "ddim-100000"):
+        assert refused(lambda name=name: ddpm.sample(1, name)).startswith(
+            f"{name!r} is no sampler of digits/ddpm_small/default/seed=0: "
+        )
+    assert "did you mean dpmpp-10? There is dpmpp-10" in refused(lambda: ddpm.sample(1, "dpmp-10"))
 
 
 def test_batches_bound_what_is_generated_at_once(monkeypatch):
@@ -349,6 +378,24 @@ def test_the_module_can_be_trained_and_samples_follow(gan):
     assert np.array_equal(again.sample(4), after)
     copied = copy.deepcopy(model)
     assert np.array_equal(copied.sample(4), after)
+
+
+def test_layers_that_are_replaced_are_evaluated_too():
+    model = of_recipe("mlp_gan", (1, 8, 8))
+    before = model.sample(4)
+    calls = model.module.samplers["generator"].calls
+    assert calls
+    ((parent, place, layer), *_) = [
+        (parent, place, layer)
+        for parent in next(iter(calls)).modules()
+        for place, layer in parent.named_children()
+        if isinstance(layer, torch.nn.Linear)
+    ]
+    setattr(parent, place, torch.nn.Sequential(layer, torch.nn.Dropout(0.9)))
+    assert np.array_equal(model.sample(4), before)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    assert not np.array_equal(model.sample(4), before)
 
 
 def failure(run: Path | str, **options: Any) -> str:
