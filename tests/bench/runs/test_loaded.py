@@ -107,6 +107,17 @@ def test_importing_bench_is_light():
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60).returncode == 0
 
 
+def test_loading_imports_nothing_that_only_training_and_scoring_need(gan):
+    heavy = ("scipy", "sklearn", "torchvision", "pandas", "numba", "wandb", "bench.build")
+    program = (
+        "import sys\nfrom bench import load\nload(sys.argv[1], 'cpu')\n"
+        f"print(sorted({set(heavy)} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", program, str(gan)]
+    done = subprocess.run(command, cwd=ROOT, timeout=120, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_what_it_is_can_be_read(ddpm):
     assert repr(ddpm) == (
         "<digits/ddpm_small/default/seed=0: 8x8x1 images, samplers dpmpp-10; ema weights of step "
