@@ -211,6 +211,10 @@ class GenerativeModel(nn.Module, ABC):
     def samplers(self) -> Mapping[str, Sampler]:
         """Samplers by name, such as "generator" or "ddim-50"; a property, as `phases` is."""
 
+    def further_sampler(self, name: str) -> Sampler | None:
+        """The sampler that a name describes, though `samplers` does not list it; None if none."""
+        return None
+
     @property
     def depends_on_seed(self) -> bool:
         """Whether runs of several seeds tell more than one: not for data that is only looked up."""

@@ -1,14 +1,44 @@
 """How every model is evaluated, and what that leaves as it was: modes and the random state."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
-from bench.runtime.winograd import winograd
+from bench.runtime.winograd import in_winograd, qualifies
 from models.base import GenerativeModel
-from models.layers.prepared import prepared
+from models.layers.prepared import Preparation
+
+
+class Evaluated:
+    """A model that is evaluated again and again, with what its layers have prepared.
+
+    Args:
+        model: the model; where its layers are replaced, they are prepared anew.
+    """
+
+    def __init__(self, model: GenerativeModel) -> None:
+        self._model = model
+        self._modules: list[nn.Module] = []
+        self._layers = Preparation(())
+        self._wide: list[nn.Conv2d] = []
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """As the function `evaluating`."""
+        modules = list(self._model.modules())
+        if modules != self._modules:  # by identity
+            self._modules, self._layers = modules, Preparation(modules)
+            self._wide = [module for module in modules if qualifies(module)]
+        with (
+            _eval_mode(self._model, modules),
+            untouched_random_state(self._model.progress.device),
+            in_winograd(self._wide),
+            self._layers.used(),
+            torch.inference_mode(),
+        ):
+            yield
 
 
 @contextmanager
@@ -17,22 +47,56 @@ def evaluating(model: GenerativeModel) -> Iterator[None]:
 
     Afterwards the global random state and the modes of all modules are what they were.
     """
-    device = model.progress.device
-    with (
-        eval_mode(model),
-        untouched_random_state(device),
-        winograd(model),
-        prepared(model),
-        torch.inference_mode(),
-    ):
+    with Evaluated(model).evaluating():
+        yield
+
+
+@contextmanager
+def as_recorded(device: torch.device, threads: int | None) -> Iterator[None]:
+    """Compute as runs do, whatever the caller has set for the process, and restore that.
+
+    Inside there is no autocast or inference mode of the caller, fp32 means fp32, new tensors are
+    float32 on the CPU, and the device is the current one.
+
+    Args:
+        device: of the computation.
+        threads: CPU threads of torch; None for as many as there are.
+    """
+    before, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    with ExitStack() as stack:
+        if threads is not None and threads != before:
+            torch.set_num_threads(threads)
+            stack.callback(torch.set_num_threads, before)
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(mode=False))
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        if device.type == "cuda":
+            stack.enter_context(torch.cuda.device(device))
+            for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+                stack.callback(setattr, backend, "allow_tf32", backend.allow_tf32)
+                setattr(backend, "allow_tf32", False)  # noqa: B010, a module to pyright
         yield
 
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode again afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    with _eval_mode(model, list(model.modules())):
+        yield
+
+
+@contextmanager
+def _eval_mode(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[None]:
+    """As `eval_mode`, of a model whose modules are known."""
+    training = [module for module in modules if module.training]
+    if training:
+        model.eval()
     try:
         yield
     finally:
@@ -43,6 +107,11 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def untouched_random_state(device: torch.device) -> Iterator[None]:
     """Restore the global random states of the CPU and of the device on leaving."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    state = torch.get_rng_state()
+    try:
         yield
+    finally:
+        torch.set_rng_state(state)
+        if cuda is not None:
+            torch.cuda.set_rng_state(cuda, device)

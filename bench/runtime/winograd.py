@@ -6,7 +6,7 @@ at a time, so that they stay in the processor's cache. Relative rounding errors 
 four times those of the direct sum.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeGuard
@@ -64,7 +64,14 @@ def winograd(model: nn.Module) -> Iterator[None]:
     Whichever network it belongs to, and however it makes its weights: they are computed as usual,
     once per call. Outside, and with gradients, every layer is what it was, bit for bit.
     """
-    layers = [m for m in model.modules() if qualifies(m) and "_conv_forward" not in vars(m)]
+    with in_winograd([module for module in model.modules() if qualifies(module)]):
+        yield
+
+
+@contextmanager
+def in_winograd(wide: Sequence[nn.Conv2d]) -> Iterator[None]:
+    """As `winograd`, of layers of which it is known that they qualify."""
+    layers = [layer for layer in wide if "_conv_forward" not in vars(layer)]
     for layer in layers:
         vars(layer)["_conv_forward"] = partial(_forward, layer)
     try:

@@ -149,6 +149,14 @@ class DenoisingModel(GenerativeModel):
             trajectory=partial(self._trajectory, spec),
         )
 
+    def further_sampler(self, name: str) -> Sampler | None:
+        """Any sampler whose name says what it is and that fits the model's noise levels."""
+        try:
+            self.path(name)
+        except ValueError:
+            return None
+        return self.sampler(name)
+
     # What a subclass is
 
     @abstractmethod

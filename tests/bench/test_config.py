@@ -9,14 +9,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from bench.config import (
-    CLOSED,
-    MAX_NAME,
-    EvaluatorSettings,
-    Settings,
-    is_name,
-    read_settings,
-)
+from bench.config import CLOSED, MAX_NAME, EvaluatorSettings, Settings, is_name, read_settings
 from bench.variant import variant, varied
 
 BAD = [

@@ -213,7 +213,7 @@ import sys
 from pathlib import Path
 import hydra
 from omegaconf import OmegaConf
-from bench.config import run_directory
+from bench.variant import run_directory
 from bench.command_line import expand
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
