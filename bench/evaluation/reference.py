@@ -105,6 +105,18 @@ class Reference:
             return Features(self.train(extractor).features[np.flatnonzero(np.isin(seen, few))])
         return self._split(extractor, self.dataset.train, "trained", Part({"trained": few}))
 
+    def labels(self, extractor: Extractor) -> torch.Tensor:
+        """Classes of the training images that samples are compared with, (N,) int64.
+
+        Raises:
+            ValueError: the data has no labels.
+        """
+        split = self.dataset.train
+        if split.labels is None:
+            raise ValueError(f"{self.dataset.name} has no labels")
+        part = self._part(extractor).of(split, "train")
+        return torch.from_numpy(np.asarray(split.labels, np.int64)[part])
+
     def test(self, extractor: Extractor) -> Features:
         """Features of the held-out split, the reference of copying metrics."""
         return self._split(extractor, self.dataset.test, "test")
