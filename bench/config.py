@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 from bench.errors import nearest_of
 from bench.former import ABSENT, FORMER, value_at
+from bench.names import MAX_NAME, NAME_RULE, is_name
 
 Rule = Callable[[str, Any], str | None]
 """Says what is wrong with the value of a setting, given its key; None if nothing is."""
@@ -73,24 +74,6 @@ _EVALUATED = "would evaluate the model as many times, with all its samplers"
 MAX_THREADS = 1024
 """Most CPU threads of a run; far more of them than cores exhaust the system."""
 
-MAX_NAME = 100
-"""Bytes of the longest name, in UTF-8: file systems take 255, and files add their own words."""
-
-NAME_RULE = f"1 to {MAX_NAME} printable characters, without / and \\ and with no dot as the first"
-"""What `is_name` asks of a name, in words."""
-
-
-def is_name(text: object) -> bool:
-    """Whether a text can name a data set, model, variant, seed or sampler: `NAME_RULE`.
-
-    Names become folders of runs and of the cache, and files of the comparison: none leads out of
-    these, hides a file or breaks a line.
-    """
-    if not isinstance(text, str) or not text.isprintable():
-        return False
-    bounded = 0 < len(text.encode()) <= MAX_NAME
-    return bounded and not text.startswith(".") and not {"/", "\\"} & set(text)
-
 
 def _named(key: str, text: str) -> str | None:
     shown = text if len(text) <= MAX_NAME else f"{text[:20]}…"
@@ -101,8 +84,9 @@ def _named_below(key: str, load: Mapping[str, Any]) -> str | None:
     return _wrong(f"{key}.name", load["name"], Name) if "name" in load else None
 
 
-def _paths(key: str, weights: Mapping[str, Any]) -> str | None:
-    wrong = (_wrong(f"{key}.{name}", path, str | None) for name, path in weights.items())
+def _paths(key: str, paths: str | Mapping[str, Any]) -> str | None:
+    given = {} if isinstance(paths, str) else paths
+    wrong = (_wrong(f"{key}.{name}", path, str | None) for name, path in given.items())
     return next(filter(None, wrong), None)
 
 
@@ -275,6 +259,8 @@ class EvaluatorSettings(Section):
         extractor: what sees the samples, one or several; None for what suits the data.
         weights: local paths of extractors' weights; None for shipped or published ones.
         further_reference: training images for extractors after the first; None for all.
+        reference: published statistics that FID is measured to, the path of a file for the
+            extractor that it fits, or paths by extractor; None for the training images.
     """
 
     prefix = "evaluator."
@@ -292,6 +278,7 @@ class EvaluatorSettings(Section):
     extractor: str | Sequence[str] | None = None
     weights: Annotated[Mapping[str, str | None], _paths] = field(default_factory=dict)
     further_reference: Annotated[int | None, at_least(100)] = None
+    reference: Annotated[str | Mapping[str, str | None] | None, _paths] = None
 
 
 @dataclass(frozen=True)

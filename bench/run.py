@@ -34,6 +34,7 @@ from bench.estimate import data_costs, forecast, kind_of
 from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size, samplers_at
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import check_extractors
+from bench.evaluation.published import check_published
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.former import CLASS_LABELS, FORMER, recipe_hash
 from bench.runs.announcements import announce, warn_of_classifier
@@ -50,6 +51,7 @@ from bench.runs.which import (
     place_of,
     precision_of,
     standing_for,
+    with_data,
 )
 from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
@@ -181,6 +183,7 @@ def _checked(
         config = plain(cfg)
         settings = read_settings(config)
         check_extractors(settings.evaluator.extractor, settings.evaluator.weights)
+        check_published(settings.evaluator.reference)
         check_size(settings.evaluator.samples or MIN_SAMPLES, settings.evaluator.resamples)
         device = choose_device(settings.device)
         set_threads(settings.threads)
@@ -421,11 +424,7 @@ class _Job:
                 log.info("  %s", line)
 
     def _with_data(self, dataset: Dataset) -> dict[str, Any]:
-        """The configuration for the record, with what the data is."""
-        of_data: dict[str, object] = {"data_hash": dataset.hash}
-        if dataset.notes:
-            of_data["data_notes"] = list(dataset.notes)
-        return {**self.config, **of_data}
+        return with_data(self.config, self.settings, dataset)
 
     def _names(self) -> tuple[str, str, str]:
         """Data set, model and seed."""

@@ -88,6 +88,9 @@ samples the metrics of an extractor do not tell from real data; empty where that
 and missing from what was written before there was a check."""
 
 
+PUBLISHED = "FID ({extractor}) to statistics of SHA-256 "
+"""How the column reference begins to name published statistics (`bench.evaluation.published`)."""
+
 TIMED = ("train_seconds", "train_images_per_second")
 """Columns that cannot be compared where training did not get its cores, whatever the budget."""
 

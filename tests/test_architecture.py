@@ -86,7 +86,7 @@ FLOORS = (
     ("bench/columns", "bench/former", "models"),
     ("bench/schema",),
     ("bench/runtime",),
-    ("bench/errors",),
+    ("bench/errors", "bench/names"),
     ("bench/config", "bench/command_line", "bench/data", "bench/cost"),
     ("bench/choices", "bench/training", "bench/evaluation"),
     ("bench/build",),

@@ -24,7 +24,7 @@ from bench.evaluation.held_out import (
 from bench.evaluation.metrics.copying import Copying, copying
 from bench.evaluation.metrics.diversity import enough_per_class, fid_by_class, vendi_score
 from bench.evaluation.metrics.features import Features
-from bench.evaluation.metrics.fid import fid_infinity
+from bench.evaluation.metrics.fid import fid_infinity, frechet_distance, statistics
 from bench.evaluation.metrics.memorisation import generalisation, memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD
@@ -303,7 +303,11 @@ class Evaluator:
             scores["fid_infinity"] = fid_infinity(train, fake, reference=reference)
             trained, test = self.reference.trained(extractor), self.reference.test(extractor)
             nearest = self.reference.nearest(extractor)
-            scores |= memorisation(trained, test, fake, nearest=nearest, fid=scores["fid"])
+            fid = scores["fid"]
+            if extractor.name in self.reference.published:  # MiFID is to the training images
+                own = self.reference.train_statistics(extractor)
+                fid = frechet_distance(*own, *statistics(fake.features))
+            scores |= memorisation(trained, test, fake, nearest=nearest, fid=fid)
             scores |= generalisation(trained.features, test.features, fake.features)
             diverse, worst_class = self._diversity(extractor, fake.features, classes)
             scores |= diverse
