@@ -247,7 +247,7 @@ def _published(
         return {}
     names = extractor_names(settings, dataset)
     some = torch.from_numpy(np.array(dataset.train.images[:CHECKED_IMAGES]))
-    sizes = {name: LEARNED_FEATURES[name] for name in names if name not in built}
+    sizes = {name: LEARNED_FEATURES.get(name, 0) for name in names}
     if settings.extractor is None and dataset.own:  # chosen later, see `suited_extractors`
         sizes[PATCHES] = LEARNED_FEATURES[PATCHES]
     for name, extractor in built.items():

@@ -260,7 +260,7 @@ PUBLISHED = (
         NO_DATA,
     ),
     setting(
-        "evaluator.reference must be text or a group of settings or null, got 7: quote it, as in "
+        "evaluator.reference must be text, a group of settings or null, got 7: quote it, as in "
         "'evaluator.reference=\"7\"'",
         "evaluator.reference=7",
     ),
