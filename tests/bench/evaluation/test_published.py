@@ -1,5 +1,6 @@
 """FID to published statistics; every other score stays to the images of the data set."""
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -7,11 +8,15 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from in_process import bench
 from torch import Tensor
 
 from bench.data.dataset import Dataset, Split
+from bench.data.sources import load_digits
+from bench.errors import RunError
 from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
-from bench.evaluation.extractors.base import IdentityExtractor
+from bench.evaluation.extractors.base import IdentityExtractor, extract
+from bench.evaluation.extractors.registry import build_extractor
 from bench.evaluation.metrics.fid import fid_infinity, statistics
 from bench.evaluation.published import (
     Published,
@@ -146,3 +151,28 @@ def test_the_protocol_names_extractor_and_file(data: Dataset) -> None:
     published = {"inception": Published(np.zeros(1), np.eye(1), "ab" * 32)}
     assert to_text(published) == f"; FID (inception) to statistics of SHA-256 {'ab' * 32}"
     assert to_text({}) == ""
+
+
+def test_a_run_records_which_file_it_was_and_goes_on_with_no_other(tmp_path: Path) -> None:
+    digits = load_digits(data_root=tmp_path)
+    extractor = build_extractor("domain", digits, device="cpu", cache_dir=tmp_path)
+    found = extract(extractor, [torch.tensor(digits.train.images)]).features
+    path = saved(tmp_path / "stats.npz", found)
+    places = (f"results_root={tmp_path}/results", f"cache_root={tmp_path}/cache")
+    usual = ("model=real", "dataset=digits", "evaluator.resamples=0", "threads=1", *places)
+    rows = []
+    for arguments in ((), (f"evaluator.reference={path}",)):
+        run = bench(*usual, *arguments)
+        with (run.directory / "eval.csv").open(encoding="utf-8", newline="") as file:
+            rows.append(next(csv.DictReader(file)))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [row["reference"] for row in rows] == [
+        "train",
+        f"train; FID (domain) to statistics of SHA-256 {sha256}",
+    ]
+    plain, to_file = (float(row["fid_domain"]) for row in rows)
+    assert to_file == pytest.approx(plain, rel=1e-6)
+    saved(path, found[:500])
+    (run.directory / "eval.csv").unlink()
+    with pytest.raises(RunError, match=f"reference_hash: .*{sha256}.* delete the directory"):
+        bench(*usual, f"evaluator.reference={path}")
