@@ -25,6 +25,7 @@ from bench.evaluation.evaluator import Evaluator, check_data
 from bench.evaluation.extractors.base import Extractor, check_kept, extract
 from bench.evaluation.extractors.patches import NAME as PATCHES
 from bench.evaluation.extractors.registry import (
+    LEARNED_FEATURES,
     build_extractor,
     check_classes,
     check_used,
@@ -34,6 +35,7 @@ from bench.evaluation.extractors.registry import (
     suited_extractors,
 )
 from bench.evaluation.options import EvaluatorOptions, options_for
+from bench.evaluation.published import Published, choose_published
 from bench.evaluation.reference import Reference, check_finite
 from bench.runtime.distributed import World
 from bench.runtime.memory import check_fits
@@ -221,7 +223,31 @@ def try_extractors(
         some = torch.from_numpy(np.array(dataset.train.images[:CHECKED_IMAGES]))
         check_finite(extractor, dataset, extract(extractor, [some], device))
         built[name] = extractor
+    _published(settings, dataset, built, device)
     return built
+
+
+def _published(
+    settings: EvaluatorSettings,
+    dataset: Dataset,
+    built: Mapping[str, Extractor],
+    device: torch.device,
+) -> dict[str, Published]:
+    """Published statistics by the extractor that they fit; extractors not built are to be learned.
+
+    Raises:
+        ValueError: they fit none, or several.
+    """
+    if settings.reference is None:
+        return {}
+    names = extractor_names(settings, dataset)
+    some = torch.from_numpy(np.array(dataset.train.images[:CHECKED_IMAGES]))
+    sizes = {name: LEARNED_FEATURES.get(name, 0) for name in names}
+    if settings.extractor is None and dataset.own:  # chosen later, see `suited_extractors`
+        sizes[PATCHES] = LEARNED_FEATURES[PATCHES]
+    for name, extractor in built.items():
+        sizes[name] = extract(extractor, [some], device).features.shape[1]
+    return choose_published(settings.reference, sizes, names)
 
 
 def check_judges(model: GenerativeModel, settings: EvaluatorSettings, dataset: Dataset) -> None:
@@ -257,7 +283,9 @@ def build_evaluator(
         built: extractors that exist already, by name.
     """
     extractors = build_extractors(options, dataset, device, cache, built)
-    reference = build_reference(options, dataset, extractors, device, cache)
+    named = {extractor.name: extractor for extractor in extractors}
+    published = _published(options, dataset, named, device)
+    reference = build_reference(options, dataset, extractors, device, cache, published)
     reference.prepare()
     return Evaluator(reference, options)
 
@@ -342,6 +370,7 @@ def build_reference(
     extractors: list[Extractor],
     device: torch.device,
     cache: Path,
+    published: Mapping[str, Published] = MappingProxyType({}),
 ) -> Reference:
     """The real data as these extractors see it; nothing is computed yet."""
     most = settings.further_reference
@@ -352,6 +381,7 @@ def build_reference(
         cache_dir=cache,
         batch_size=settings.batch_size,
         further_images=None if most is None else max(most, settings.samples or 0),
+        published=published,
     )
 
 

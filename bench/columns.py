@@ -16,6 +16,7 @@ Group = Literal[
     "selection",
     "quality",
     "memorisation",
+    "diversity",
     "modes",
     "perfect",
     "held-out",
@@ -107,7 +108,7 @@ class Column:
     @property
     def per_extractor(self) -> bool:
         """Whether eval.csv has it once for every extractor."""
-        return self.group in ("quality", "memorisation")
+        return self.group in ("quality", "memorisation", "diversity")
 
     @property
     def label(self) -> str:
@@ -186,16 +187,16 @@ COLUMNS = (
            short="prec. ↑", interval=True,
            meaning="Share of samples within the third-nearest-neighbour distance of some real "
                    "sample.", perfect="the `real` row", source="Kynkäänniemi et al. 2019"),
-    Column("recall", "quality", "", "", "higher", range=SHARE, tables={"quality": 5},
-           interval=True,
+    Column("recall", "quality", "", "", "higher", range=SHARE,
+           tables={"quality": 5, "diversity": 1}, interval=True,
            meaning="Share of real samples within the third-nearest-neighbour distance of some "
                    "sample.", perfect="the `real` row", source="Kynkäänniemi et al. 2019"),
     Column("density", "quality", "", "", "higher", range=NOT_NEGATIVE, tables={"quality": 6},
            interval=True,
            meaning="Number of real neighbourhoods (k = 5) that contain a sample, divided by k; "
                    "may exceed 1.", perfect="1 on average", source="Naeem et al. 2020"),
-    Column("coverage", "quality", "", "", "higher", range=SHARE, tables={"quality": 7},
-           short="cov. ↑", interval=True,
+    Column("coverage", "quality", "", "", "higher", range=SHARE,
+           tables={"quality": 7, "diversity": 2}, short="cov. ↑", interval=True,
            meaning="Share of real samples whose neighbourhood (k = 5) holds a generated one.",
            perfect="1 - 2⁻⁵ ≈ 0.97 for many samples (their Lemma 2)", source="Naeem et al. 2020"),
     Column("duplicates", "quality", range=SHARE, tables={"bias": 5}, explained=True,
@@ -257,6 +258,26 @@ COLUMNS = (
            held_out=True,
            meaning="Standard error of `nearest_trained` over random splits of the images, for such "
                    "samples."),
+
+    Column("vendi", "diversity", "Vendi score", range=Range(1 - 1e-6), tables={"diversity": 3},
+           explained=True, added=True,
+           meaning="The Vendi score is the effective number of different samples: the exponential "
+                   "of the entropy of the eigenvalues of their cosine similarities, over n. It is "
+                   "at most the number of features, and looks at no real images: compare it with "
+                   "the `real` row.",
+           perfect="the `real` row", source="Friedman & Dieng 2023, Definition 3.1"),
+    Column("fid_by_class", "diversity", "FID by class", "", "lower", ratio=True,
+           range=Range(-0.01), tables={"diversity": 4}, names_extractor=True, explained=True,
+           added=True,
+           meaning="FID by class is the mean over classes of the FID between the samples that were "
+                   "requested of a class and the training images of it, for class-conditional "
+                   "models (intra FID). It is far above FID, because each class has fewer samples: "
+                   "compare it with the `real` row, the held-out images by their own classes.",
+           perfect="the `real` row", source="Miyato & Koyama 2018, Sec. 5"),
+    Column("fid_worst_class", "diversity", "FID of the worst class", "", "lower", ratio=True,
+           range=Range(-0.01), tables={"diversity": 5}, names_extractor=True, added=True,
+           meaning="The highest of the FIDs by class.", perfect="the `real` row",
+           source="this project"),
 
     Column("modes", "modes", "", "", "higher", range=NOT_NEGATIVE,
            tables={"quality": 8, "modes": 1},
@@ -367,6 +388,8 @@ COLUMNS = (
 
     Column("warning", "watch",
            meaning="Signs of collapse, and at the last point of copying, as text."),
+    Column("worst_class", "watch", added=True,
+           meaning="The class of `fid_worst_class`, with the first extractor that has it."),
 
     Column("data_hash", "protocol", "data hash", meaning="Hash of the data."),
     Column("train_images", "protocol", "images trained on", added=True, before=ALL_IMAGES,
@@ -374,7 +397,8 @@ COLUMNS = (
                    "(`dataset.train_images`); all if they see every one."),
     Column("image_shape", "protocol", "shape of a sample", meaning="Its sides, channels first."),
     Column("reference", "protocol", "reference split",
-           meaning="The split that samples are compared with."),
+           meaning="The split that samples are compared with; after it, by extractor, the SHA-256 "
+                   "of published statistics that FID is to instead (`evaluator.reference`)."),
     Column("reference_size", "protocol", "reference samples",
            meaning="Its size; after it, with the names of their extractors, the sizes of the fixed "
                    "parts that extractors after the first are compared with."),

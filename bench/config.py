@@ -84,8 +84,9 @@ def _named_below(key: str, load: Mapping[str, Any]) -> str | None:
     return _wrong(f"{key}.name", load["name"], Name) if "name" in load else None
 
 
-def _paths(key: str, weights: Mapping[str, Any]) -> str | None:
-    wrong = (_wrong(f"{key}.{name}", path, str | None) for name, path in weights.items())
+def _paths(key: str, paths: str | Mapping[str, Any]) -> str | None:
+    given = {} if isinstance(paths, str) else paths
+    wrong = (_wrong(f"{key}.{name}", path, str | None) for name, path in given.items())
     return next(filter(None, wrong), None)
 
 
@@ -285,6 +286,8 @@ class EvaluatorSettings(Section):
         extractor: what sees the samples, one or several; None for what suits the data.
         weights: local paths of extractors' weights; None for shipped or published ones.
         further_reference: training images for extractors after the first; None for all.
+        reference: published statistics that FID is measured to, the path of a file for the
+            extractor that it fits, or paths by extractor; None for the training images.
     """
 
     prefix = "evaluator."
@@ -302,6 +305,7 @@ class EvaluatorSettings(Section):
     extractor: str | Sequence[str] | None = None
     weights: Annotated[Mapping[str, str | None], _paths] = field(default_factory=dict)
     further_reference: Annotated[int | None, at_least(100)] = None
+    reference: Annotated[str | Mapping[str, str | None] | None, _paths] = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from bench.evaluation.evaluator import check_limits, samplers_at
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import check_extractors
 from bench.evaluation.options import EvaluatorOptions, check_size
+from bench.evaluation.published import check_published
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.former import CLASS_LABELS, FORMER, recipe_hash
 from bench.runs.announcements import announce, warn_of_classifier
@@ -53,20 +54,13 @@ from bench.runs.which import (
     place_of,
     precision_of,
     standing_for,
+    with_data,
 )
 from bench.runs.writer import Instruments, Recorder, Scoring
 from bench.runtime.device import choose_device, keep_freed_memory, set_threads
 from bench.runtime.distributed import World, distributed
 from bench.runtime.memory import PeakMemory
-from bench.runtime.outlook import (
-    CONTINUED,
-    ENDED,
-    HALF_DONE,
-    NEW,
-    REPEATED,
-    Outlook,
-    Planned,
-)
+from bench.runtime.outlook import CONTINUED, ENDED, HALF_DONE, NEW, REPEATED, Outlook, Planned
 from bench.runtime.progress import Forecast, TrainingProgress
 from bench.schema import eval_columns
 from bench.training.callbacks import Observer, SilentObserver
@@ -185,6 +179,7 @@ def _checked(
         config = plain(cfg)
         settings = read_settings(config)
         check_extractors(settings.evaluator.extractor, settings.evaluator.weights)
+        check_published(settings.evaluator.reference)
         check_size(settings.evaluator.samples or MIN_SAMPLES, settings.evaluator.resamples)
         device = choose_device(settings.device)
         set_threads(settings.threads)
@@ -427,11 +422,7 @@ class _Job:
                 log.info("  %s", line)
 
     def _with_data(self, dataset: Dataset) -> dict[str, Any]:
-        """The configuration for the record, with what the data is."""
-        of_data: dict[str, object] = {"data_hash": dataset.hash}
-        if dataset.notes:
-            of_data["data_notes"] = list(dataset.notes)
-        return {**self.config, **of_data}
+        return with_data(self.config, self.settings, dataset)
 
     def _names(self) -> tuple[str, str, str]:
         """Data set, model and seed."""

@@ -29,6 +29,13 @@ QUALITY = _group("quality")
 MEMORISATION = _group("memorisation")
 """FID without its sample-size bias, and signs of copying; per extractor, at the last checkpoint."""
 
+DIVERSITY = _group("diversity")
+"""Effective number of different samples, and FID within classes; per extractor, at the last
+checkpoint."""
+
+PER_EXTRACTOR = (*QUALITY, *MEMORISATION, *DIVERSITY)
+"""All metrics that are computed once per extractor."""
+
 INTERVAL_METRICS = tuple(column.name for column in COLUMNS if column.interval)
 """Metrics with a 95 % bootstrap interval over samples, at the last checkpoint: the columns are
 <metric>_low_<extractor> and <metric>_high_<extractor>."""
@@ -85,6 +92,9 @@ samples the metrics of an extractor do not tell from real data; empty where that
 and missing from what was written before there was a check."""
 
 
+PUBLISHED = "FID ({extractor}) to statistics of SHA-256 "
+"""How the column reference begins to name published statistics (`bench.evaluation.published`)."""
+
 TIMED = ("train_seconds", "train_images_per_second")
 """Columns that cannot be compared where training did not get its cores, whatever the budget."""
 
@@ -106,7 +116,7 @@ def column_ranges(extractors: tuple[str, ...]) -> dict[str, Range]:
     metric itself can be; a share by less than 1.
     """
     ranges = {name: column.range for name, column in MEASURED.items()}
-    for metric in (*QUALITY, *MEMORISATION):
+    for metric in PER_EXTRACTOR:
         ends = Range(-1, 2) if MEASURED[metric].range == SHARE else FINITE
         for name in extractors:
             ranges[f"{metric}_{name}"] = MEASURED[metric].range
@@ -117,7 +127,7 @@ def column_ranges(extractors: tuple[str, ...]) -> dict[str, Range]:
 def quality_columns(extractors: tuple[str, ...]) -> tuple[str, ...]:
     """Name the metric columns for these extractors, in order: fid_domain, kid_domain and so on."""
     bounds = tuple(f"{metric}_{side}" for metric in INTERVAL_METRICS for side in ("low", "high"))
-    metrics = (*QUALITY, *MEMORISATION, *bounds)
+    metrics = (*PER_EXTRACTOR, *bounds)
     return tuple(f"{metric}_{name}" for name in extractors for metric in metrics)
 
 

@@ -72,6 +72,8 @@ class DataSpec:
         to_unit: maps samples in the data's own units, (B, *shape), to those of models; None where
             both are the same.
         identity: which data it is; None where that is not known or does not matter.
+        held_out_labels: maps indices of held-out samples, (B,) int64, to their classes, (B,) int64;
+            None for unlabelled data.
     """
 
     shape: tuple[int, ...]
@@ -81,6 +83,7 @@ class DataSpec:
     labelled: Labelled | None = None
     to_unit: Callable[[Tensor], Tensor] | None = None
     identity: DataIdentity | None = None
+    held_out_labels: Callable[[Tensor], Tensor] | None = None
 
     def require_labels(self, what: str) -> None:
         """Raise LabelsError if there are no labels and `what`, named in the message, needs them."""
@@ -159,6 +162,8 @@ class Sampler:
         classes: K if samples have the requested class y; 0 if y has no effect.
         trajectory: like generate, but returns at most ten intermediate states for display; the last
             is the result of generate. None if there are no intermediate states.
+        labels: returns the true classes of all samples that generate has returned so far, (N,)
+            int64, in order; None where nobody knows them, as of a model's own samples.
     """
 
     generate: Callable[[int, Generator, Tensor | None], Tensor]
@@ -167,6 +172,7 @@ class Sampler:
     ordered: bool = False
     classes: int = 0
     trajectory: Trajectory | None = None
+    labels: Callable[[], Tensor] | None = None
 
     @property
     def nfe(self) -> int | None:

@@ -18,11 +18,13 @@ class Stored:
             [-1, 1].
         size: number of samples, N.
         hash: first 16 hex digits of SHA-256 of the content; empty if not computed.
+        labels: maps indices to classes, (B,) int64; None if they are not known.
     """
 
     gather: Callable[[Tensor], Tensor]
     size: int
     hash: str = ""
+    labels: Callable[[Tensor], Tensor] | None = None
 
 
 class StoredPass:
@@ -63,6 +65,16 @@ class StoredPass:
         self._returned += n
         return self._stored.gather(indices).to(self._device)
 
+    @property
+    def labels(self) -> Callable[[], Tensor] | None:
+        """Returns the classes of the samples returned so far, (N,) int64; None if unknown."""
+        labels = self._stored.labels
+        if labels is None:
+            return None
+        return lambda: labels(
+            torch.arange(0) if self._order is None else self._order[: self._returned]
+        )
+
 
 class RealData(GenerativeModel):
     """A model without phases or networks that returns held-out real samples.
@@ -73,7 +85,7 @@ class RealData(GenerativeModel):
 
     def __init__(self, data: DataSpec) -> None:
         super().__init__(data.shape)
-        self.held_out = Stored(data.held_out, data.held_out_size)
+        self.held_out = Stored(data.held_out, data.held_out_size, labels=data.held_out_labels)
 
     @property
     def depends_on_seed(self) -> bool:
@@ -84,7 +96,8 @@ class RealData(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """A new shuffled pass over the held-out split at every access."""
         held_out_pass = StoredPass(self.held_out, self.progress.device, shuffle=True)
-        return {"held-out": Sampler(held_out_pass.generate, {}, limit=self.held_out.size)}
+        size, labels = self.held_out.size, held_out_pass.labels
+        return {"held-out": Sampler(held_out_pass.generate, {}, limit=size, labels=labels)}
 
 
 class StoredSamples(GenerativeModel):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.compare.eval_rows import NO_ROWS, REMEDY, EvalTable, read_eval
-from bench.config import NAME_RULE, is_name
+from bench.names import NAME_RULE, is_name
 from bench.runs.directory import NO_STATUS, Status, read_status
 from bench.runs.looks import read_look
 from bench.schema import CURVE_COLUMNS, QUALITY

@@ -169,11 +169,14 @@ class Dataset:
 
     def spec(self) -> DataSpec:
         """Describe the data to a model; its held-out samples are the test split."""
-        images = self.test.images
+        images, labels = self.test.images, self.test.labels
 
-        # A plain function: deep copies of a model share it instead of copying the memory map.
+        # Plain functions: deep copies of a model share them instead of copying the memory map.
         def held_out(indices: Tensor) -> Tensor:
             return gather(images, indices.detach().cpu().numpy())
+
+        def held_out_labels(indices: Tensor) -> Tensor:
+            return torch.from_numpy(np.asarray(labels, np.int64)[indices.cpu().numpy()])
 
         labelled = None
         if self.num_classes and self.train.labels is not None:
@@ -188,6 +191,7 @@ class Dataset:
             labelled,
             to_unit,
             DataIdentity(self.name, self.hash, seen),
+            None if labels is None else held_out_labels,
         )
 
 

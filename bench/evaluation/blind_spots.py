@@ -29,7 +29,7 @@ ASKED: Mapping[str, tuple[str, ...]] = {
 correctly has high precision, copies of training images correctly have a low FID, and blurred
 images may lie near real ones, so recall need not detect them."""
 
-RESTS_ON = {"fid_infinity": "fid"}
+RESTS_ON = dict.fromkeys(("fid_infinity", "fid_by_class", "fid_worst_class"), "fid")
 """Columns without a check of their own, by the metric whose blind spots they share."""
 
 MOST_KEPT = 0.5

@@ -1,9 +1,11 @@
 """Scoring any model: every sampler × every metric, plus what sampling costs."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from bench.evaluation.held_out import (
     look_inside,
 )
 from bench.evaluation.metrics.copying import Copying, copying
+from bench.evaluation.metrics.diversity import enough_per_class, fid_by_class, vendi_score
 from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import fid_infinity, frechet_distance, statistics
 from bench.evaluation.metrics.memorisation import generalisation, memorisation
@@ -53,6 +56,8 @@ class Evaluation:
             sampler takes none.
         copying: result of the test for copies with the first extractor; None before the last
             evaluation point.
+        worst_class: the class whose samples have the highest FID to the real images of it, with the
+            first extractor for which that is computed; empty if there is none.
     """
 
     sampler: str
@@ -60,6 +65,19 @@ class Evaluation:
     shown: Tensor
     class_labels: str = ""
     copying: Copying | None = None
+    worst_class: str = ""
+
+
+class _Classes(NamedTuple):
+    """The classes of samples.
+
+    Attributes:
+        of_samples: that each was requested to have, or has if it is known, (N,) int64 in [0, K).
+        expected: number of samples of each class, or its mean over seeds if requested, (K,).
+    """
+
+    of_samples: Tensor
+    expected: Tensor
 
 
 def check_data(dataset: Dataset) -> None:
@@ -240,16 +258,18 @@ class Evaluator:
             on_batch(name, sum(map(len, batches)))
         stored = torch.cat(batches)  # (N, C, H, W) uint8, or points or signals, float32
         classes = torch.cat(asked) if asked else None  # (N,)
+        known = self._known_classes(sampler, classes)
         values: dict[str, float | int | None] = {"nfe": sampler.nfe}
-        copied = None
+        copied, worst_class = None, ""
         for k, extractor in enumerate(self.reference.extractors):
             scored = last or k == 0
             if not scored and not extractor.names_classes:
                 continue
             fake = extract(extractor, stored.split(options.batch_size), device)
             if scored:
-                scores = self._scores(extractor, fake, last=last)
+                scores, worst = self._scores(extractor, fake, known, last=last)
                 values |= {f"{metric}_{extractor.name}": score for metric, score in scores.items()}
+                worst_class = worst_class or worst
             values |= self._classes(extractor, fake, classes)
             if last and copied is None:
                 copied = self._copying(extractor, fake)
@@ -263,10 +283,14 @@ class Evaluator:
         shown = SHOWN_POINTS if kind_of(stored.shape[1:]) == "points" else SHOWN_IMAGES
         asked_for = "uniform" if self._frequencies is None else "data"
         class_labels = "" if classes is None else asked_for
-        return Evaluation(name, values, from_stored(stored[:shown]), class_labels, copied)
+        images = from_stored(stored[:shown])
+        return Evaluation(name, values, images, class_labels, copied, worst_class)
 
-    def _scores(self, extractor: Extractor, fake: Features, *, last: bool) -> dict[str, float]:
-        """The metrics of one extractor."""
+    def _scores(
+        self, extractor: Extractor, fake: Features, classes: _Classes | None, *, last: bool
+    ) -> tuple[dict[str, float], str]:
+        """The metrics of one extractor, and the class with the highest FID."""
+        worst_class = ""
         train = self.reference.train(extractor)
         reference = self.reference.statistics(extractor)
         resamples = self.options.resamples if last else 0
@@ -275,9 +299,52 @@ class Evaluator:
             scores["fid_infinity"] = fid_infinity(train, fake, reference=reference)
             trained, test = self.reference.trained(extractor), self.reference.test(extractor)
             nearest = self.reference.nearest(extractor)
-            scores |= memorisation(trained, test, fake, nearest=nearest, fid=scores["fid"])
+            fid = scores["fid"]
+            if extractor.name in self.reference.published:  # MiFID is to the training images
+                own = self.reference.train_statistics(extractor)
+                fid = frechet_distance(*own, *statistics(fake.features))
+            scores |= memorisation(trained, test, fake, nearest=nearest, fid=fid)
             scores |= generalisation(trained.features, test.features, fake.features)
-        return scores
+            diverse, worst_class = self._diversity(extractor, fake.features, classes)
+            scores |= diverse
+        return scores, worst_class
+
+    def _known_classes(self, sampler: Sampler, asked: Tensor | None) -> _Classes | None:
+        """The classes of a sampler's samples; None if it takes none and nobody knows them.
+
+        The class that a classifier sees in a sample does not count: a score by it would not be
+        comparable with one by the class that was requested.
+        """
+        num_classes = self.reference.dataset.num_classes
+        if sampler.labels is not None:
+            known = sampler.labels()
+            return _Classes(known, torch.bincount(known, minlength=num_classes))
+        if asked is None:
+            return None
+        uniform = torch.full((num_classes,), 1 / num_classes, dtype=torch.float64)
+        frequencies = uniform if self._frequencies is None else self._frequencies
+        return _Classes(asked, len(asked) * frequencies)
+
+    def _diversity(
+        self, extractor: Extractor, fake: Tensor, classes: _Classes | None
+    ) -> tuple[dict[str, float], str]:
+        """The scores `bench.schema.DIVERSITY`, and the class with the highest FID.
+
+        Points have no Vendi score: the angle between two of them is no similarity. FID by class is
+        left out where a class has too few images or samples for it.
+        """
+        dataset = self.reference.dataset
+        vendi = math.nan if kind_of(dataset.shape) == "points" else vendi_score(fake)
+        scores = {"vendi": vendi}
+        if classes is None:
+            return scores, ""
+        real, labels = self.reference.train(extractor).features, self.reference.labels(extractor)
+        counts = torch.bincount(labels, minlength=dataset.num_classes)
+        if not enough_per_class(fake.shape[1], counts, classes.expected):
+            return scores, ""
+        found = fid_by_class(real, labels, fake, classes.of_samples, dataset.num_classes)  # (K,)
+        scores |= {"fid_by_class": float(found.mean()), "fid_worst_class": float(found.max())}
+        return scores, dataset.classes[int(found.argmax())]
 
     def _copying(self, extractor: Extractor, fake: Features) -> Copying:
         """Test for copies of training images with the features of one extractor."""

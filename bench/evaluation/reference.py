@@ -1,8 +1,9 @@
 """Features of the real data that samples are compared with, each computed once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from bench.evaluation.metrics.features import Features
 from bench.evaluation.metrics.fid import Array, statistics
 from bench.evaluation.metrics.memorisation import nearest_distances
 from bench.evaluation.metrics.modes import perfect_sampler
+from bench.evaluation.published import Published
 
 
 class Reference:
@@ -43,6 +45,7 @@ class Reference:
         batch_size: images extracted at a time.
         further_images: training images that extractors after the first are compared with, see
             `fixed_part`; None for all.
+        published: statistics that FID is measured to instead of the training images, by extractor.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class Reference:
         cache_dir: Path,
         batch_size: int = 250,
         further_images: int | None = None,
+        published: Mapping[str, Published] = MappingProxyType({}),
     ) -> None:
         self.dataset = dataset
         self.extractors = tuple(extractors)
         self.device = device
         self.cache_dir = cache_dir
         self.batch_size = batch_size
+        self.published = published
         self._parts = dict.fromkeys((e.name for e in self.extractors), WHOLE)
         for extractor in self.extractors[1:]:
             self._parts[extractor.name] = fixed_part(dataset, further_images)
@@ -105,11 +110,30 @@ class Reference:
             return Features(self.train(extractor).features[np.flatnonzero(np.isin(seen, few))])
         return self._split(extractor, self.dataset.train, "trained", Part({"trained": few}))
 
+    def labels(self, extractor: Extractor) -> torch.Tensor:
+        """Classes of the training images that samples are compared with, (N,) int64.
+
+        Raises:
+            ValueError: the data has no labels.
+        """
+        split = self.dataset.train
+        if split.labels is None:
+            raise ValueError(f"{self.dataset.name} has no labels")
+        part = self._part(extractor).of(split, "train")
+        return torch.from_numpy(np.asarray(split.labels, np.int64)[part])
+
     def test(self, extractor: Extractor) -> Features:
         """Features of the held-out split, the reference of copying metrics."""
         return self._split(extractor, self.dataset.test, "test")
 
     def statistics(self, extractor: Extractor) -> tuple[Array, Array]:
+        """Mean (D,) and covariance (D, D) that FID is measured to, float64."""
+        if extractor.name in self.published:
+            published = self.published[extractor.name]
+            return published.mu, published.sigma
+        return self.train_statistics(extractor)
+
+    def train_statistics(self, extractor: Extractor) -> tuple[Array, Array]:
         """Mean (D,) and covariance (D, D) of the training features, float64."""
         if extractor.name not in self._statistics:
             self._statistics[extractor.name] = statistics(self.train(extractor).features)

@@ -10,13 +10,14 @@ import torch
 
 import bench
 from bench.columns import ALL_IMAGES
-from bench.evaluation.blind_spots import to_text
+from bench.evaluation.blind_spots import to_text as blind_text
 from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.held_out import MOST_SAMPLES
 from bench.evaluation.metrics.inception_score import IS_SPLITS
 from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
 from bench.evaluation.metrics.resampling import METRIC_SEED, METRICS_VERSION
+from bench.evaluation.published import to_text
 from bench.evaluation.reference import Reference
 from bench.schema import BLIND
 from bench.training.trainer import Trainer
@@ -34,7 +35,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
         "data_hash": dataset.hash,
         "image_shape": "x".join(map(str, dataset.shape)),
         "train_images": ALL_IMAGES if dataset.few is None else len(dataset.few),
-        "reference": "train",
+        "reference": f"train{to_text(evaluator.reference.published)}",
         "reference_size": reference_size(evaluator.reference),
         "samples": evaluator.options.samples,
         "held_out_samples": min(len(dataset.test), MOST_SAMPLES),
@@ -47,7 +48,7 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
     }
     for extractor in extractors:
         spots = evaluator.reference.blind_spots(extractor)
-        columns[f"{BLIND}{extractor.name}"] = "" if spots is None else to_text(spots)
+        columns[f"{BLIND}{extractor.name}"] = "" if spots is None else blind_text(spots)
     if trainer.phases:
         columns |= {
             "budget": str(trainer.budget),

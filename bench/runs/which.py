@@ -9,6 +9,8 @@ import torch
 from bench.build import build_dataset
 from bench.build_model import build_model
 from bench.config import Settings
+from bench.data.dataset import Dataset
+from bench.evaluation.published import file_hashes
 from bench.evaluation.sampling import label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, overrides_of_before, value_at
 from bench.runs.directory import read_status, recorded_config, was_made_with
@@ -19,8 +21,18 @@ from bench.variant import run_directory
 MAY_DIFFER = ("results_root", "data_root", "cache_root", "logger")
 """Parts of the configuration that may change when a run is resumed."""
 
-BEFORE_DATA = (*MAY_DIFFER, "data_hash", "data_notes")
+BEFORE_DATA = (*MAY_DIFFER, "data_hash", "data_notes", "reference_hash")
 """The same, and what is not known before the data is read."""
+
+
+def with_data(config: Mapping[str, Any], settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """The configuration for the record, with what data and published statistics are."""
+    found: dict[str, object] = {"data_hash": dataset.hash}
+    if dataset.notes:
+        found["data_notes"] = list(dataset.notes)
+    if hashes := file_hashes(settings.evaluator.reference):
+        found["reference_hash"] = hashes
+    return {**config, **found}
 
 
 def place_of(

@@ -290,6 +290,7 @@ class Recorder:
             "train_waiting_seconds": spent.waiting_seconds,
             **evaluation.values,
             "class_labels": evaluation.class_labels,
+            "worst_class": evaluation.worst_class,
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         if last:

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 from bad_case import Case, nothing
-from bad_files import Prepare, file, folder, pngs, trapped_weights
+from bad_files import Prepare, array, file, folder, npz, pngs, trapped_statistics, trapped_weights
 
 import bench
 from bench.runs.directory import RunDirectory, Status
@@ -245,6 +246,155 @@ EXTRACTORS = (
         ),
         ("evaluator.weights.domain={folder}/weights.safetensors",),
         lambda root: shutil.copy(MNIST_CLASSIFIER, root / "weights.safetensors"),
+    ),
+)
+
+STATISTICS = ("evaluator.reference={folder}/stats.npz",)
+EYE = np.eye(64)
+
+PUBLISHED = (
+    setting(
+        "evaluator.reference=x.npz: there is no such file, give an .npz file with mu and sigma, or "
+        "null",
+        "evaluator.reference=x.npz",
+        NO_DATA,
+    ),
+    setting(
+        "evaluator.reference must be text, a group of settings or null, got 7: quote it, as in "
+        "'evaluator.reference=\"7\"'",
+        "evaluator.reference=7",
+    ),
+    Case(
+        "`evaluator.reference={inceptoin:x.npz}`",
+        "evaluator.reference names no extractor by 'inceptoin': did you mean inception? There …",
+        ("evaluator.reference={{inceptoin:x.npz}}", NO_DATA),
+    ),
+    Case(
+        "`evaluator.reference={domain:7}`",
+        (
+            "evaluator.reference.domain must be text or null, got 7: quote it, as in "
+            "'evaluator.reference.domain=\"7\"'"
+        ),
+        ("evaluator.reference={{domain:7}}",),
+    ),
+    Case(
+        "text as published statistics",
+        (
+            "evaluator.reference=<folder>/stats.npz is no whole .npz file of plain arrays (File is "
+            "not a zip file): write its mu and sigma again with numpy.savez"
+        ),
+        (*STATISTICS, NO_DATA),
+        file("stats.npz", b"cat"),
+    ),
+    Case(
+        "published statistics in an .npy file",
+        (
+            "evaluator.reference=<folder>/stats.npz is no whole .npz file of plain arrays (File is "
+            "not a zip file): write its mu and sigma again with numpy.savez"
+        ),
+        (*STATISTICS, NO_DATA),
+        lambda root: (
+            array(EYE, "stats.npy")(root),
+            (root / "stats.npy").rename(root / "stats.npz"),
+        ),
+    ),
+    Case(
+        "published statistics with a pickle in them, which would create a file",
+        (
+            "evaluator.reference=<folder>/stats.npz is no whole .npz file of plain arrays (it "
+            "holds pickled objects, which are not loaded): write its mu and sigma again with "
+            "numpy.savez"
+        ),
+        (*STATISTICS, NO_DATA),
+        trapped_statistics,
+    ),
+    Case(
+        "samples in place of published statistics",
+        (
+            "evaluator.reference=<folder>/stats.npz holds arr_0, but no mu and no sigma: give "
+            "statistics of features, as pytorch-fid --save-stats and EDM's fid.py ref write them"
+        ),
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", arr_0=np.zeros((3, 8, 8, 3), np.uint8)),
+    ),
+    Case(
+        "published statistics without sigma",
+        (
+            "evaluator.reference=<folder>/stats.npz holds mu, but no sigma: give statistics of "
+            "features, as pytorch-fid --save-stats and EDM's fid.py ref write them"
+        ),
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", mu=EYE[0]),
+    ),
+    Case(
+        "published statistics of shapes that do not fit each other",
+        (
+            "evaluator.reference=<folder>/stats.npz holds mu of shape (1, 64) and sigma of shape "
+            "(64, 64): give a mean (D,) and a covariance (D, D)"
+        ),
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", mu=EYE[:1], sigma=EYE),
+    ),
+    Case(
+        "published statistics of whole numbers",
+        "evaluator.reference=<folder>/stats.npz holds mu of int64 values: give float64",
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", mu=EYE[0].astype(np.int64), sigma=EYE),
+    ),
+    Case(
+        "published statistics that are not finite",
+        (
+            "evaluator.reference=<folder>/stats.npz holds a sigma with values that are not finite: "
+            "compute it again"
+        ),
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", mu=EYE[0], sigma=EYE * np.nan),
+    ),
+    Case(
+        "published statistics whose sigma is not symmetric",
+        (
+            "evaluator.reference=<folder>/stats.npz holds a sigma that is not symmetric, so it is "
+            "no covariance: compute it again"
+        ),
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", mu=EYE[0], sigma=EYE + 0.01 * np.eye(64, k=1)),
+    ),
+    Case(
+        "published statistics whose sigma has a negative eigenvalue",
+        (
+            "evaluator.reference=<folder>/stats.npz holds a sigma with negative eigenvalues, so it "
+            "is no covariance: compute it again"
+        ),
+        (*STATISTICS, NO_DATA),
+        npz("stats.npz", mu=EYE[0], sigma=EYE - 0.02 * np.ones((64, 64))),
+    ),
+    Case(
+        "published statistics of inception for the domain extractor",
+        (
+            "evaluator.reference=<folder>/stats.npz is of 2048 features, but domain has 64: name "
+            "the extractor that it was made with as evaluator.extractor, or leave it out"
+        ),
+        STATISTICS,
+        npz("stats.npz", mu=np.zeros(2048), sigma=np.eye(2048)),
+    ),
+    Case(
+        "published statistics that fit two extractors",
+        (
+            "evaluator.reference=<folder>/stats.npz is of 64 features, as domain and patches have: "
+            "name the one that it was made with, as in "
+            "'evaluator.reference={domain:<folder>/stats.npz}'"
+        ),
+        (*STATISTICS, "evaluator.extractor=[domain,patches]"),
+        npz("stats.npz", mu=EYE[0], sigma=EYE),
+    ),
+    Case(
+        "published statistics for an extractor that is not used",
+        (
+            "evaluator.reference.inception=<folder>/stats.npz is for an extractor that "
+            "evaluator.extractor lacks: name it there, or leave its statistics out"
+        ),
+        ("evaluator.reference={{inception:{folder}/stats.npz}}",),
+        npz("stats.npz", mu=EYE[0], sigma=EYE),
     ),
 )
 
@@ -1004,6 +1154,7 @@ AREAS = {
     "Names": NAMES,
     "Few images": FEW_IMAGES,
     "Evaluator": EVALUATOR,
+    "Published statistics": PUBLISHED,
     "Extractors": EXTRACTORS,
     "Model and training": TRAINING,
     "Runs within models": OTHER_RUNS,

@@ -45,3 +45,20 @@ def test_more_than_is_held_out_is_refused(model):
         ValueError, match=r"only 7 samples, 8 were.*set evaluator\.samples to at most 7"
     ):
         sampler.generate(3, torch.Generator().manual_seed(0), None)
+
+
+def test_the_classes_are_those_of_the_samples_that_were_returned():
+    held_out = torch.linspace(-1, 1, 7).reshape(7, 1, 1, 1)  # (N, C, H, W)
+    classes = torch.tensor([4, 0, 3, 1, 2, 0, 5])
+    spec = DataSpec((1, 1, 1), 6, held_out.__getitem__, 7, held_out_labels=classes.__getitem__)
+    sampler = RealData(spec).samplers["held-out"]
+    assert sampler.labels is not None
+    assert sampler.labels().tolist() == []
+    generator = torch.Generator().manual_seed(0)
+    x = torch.cat([sampler.generate(n, generator, None) for n in (3, 2)]).flatten()
+    which = ((x + 1) * 3).round().long()
+    assert sampler.labels().tolist() == classes[which].tolist()
+
+
+def test_of_unlabelled_data_nobody_knows_the_classes(model):
+    assert model.samplers["held-out"].labels is None

@@ -12,7 +12,7 @@ import yaml
 from bench.compare.claims.measurements import KINDS, Kind
 from bench.compare.claims.selection import Selection
 from bench.errors import did_you_mean
-from bench.schema import FORMER, MEASURED, MEMORISATION, QUALITY
+from bench.schema import FORMER, MEASURED, PER_EXTRACTOR
 
 Roles = Mapping[str, list[str]]
 """Models that stand for a role, by size."""
@@ -239,7 +239,7 @@ def _check_column(name: str, value: object) -> None:
     """Refuse what is no measured column, or has the extractor's name or one of before."""
     if value not in list(MEASURED):
         word = FORMER.get(str(value), str(value))
-        metrics = (metric for metric in (*QUALITY, *MEMORISATION) if word.startswith(f"{metric}_"))
+        metrics = (metric for metric in PER_EXTRACTOR if word.startswith(f"{metric}_"))
         remedy = did_you_mean(max(metrics, key=len, default=word), MEASURED)
         remedy = remedy or f"there are {', '.join(MEASURED)}"
         raise ValueError(f"{name} {value!r} is no measured column of eval.csv: {remedy}")

@@ -13,12 +13,11 @@ from bench.columns import ALL_IMAGES
 from bench.compare.comparison import Comparison, model_changes, short
 from bench.compare.read import Run, read_curves
 from bench.compare.topics.outcomes import is_trained
-from bench.schema import INTERVAL_METRICS, MEMORISATION, QUALITY, TIMED
+from bench.schema import INTERVAL_METRICS, PER_EXTRACTOR, TIMED
 
-PER_EXTRACTOR = frozenset(
+WITH_EXTRACTOR = frozenset(
     (
-        *QUALITY,
-        *MEMORISATION,
+        *PER_EXTRACTOR,
         *(f"{m}_{side}" for m in INTERVAL_METRICS for side in ("low", "high")),
     )
 )
@@ -191,7 +190,7 @@ def column(member: Member, name: str) -> np.ndarray:
     table = member.run.table
     if not len(table):
         return np.array([math.nan])
-    full = f"{name}_{member.run.extractors[0]}" if name in PER_EXTRACTOR else name
+    full = f"{name}_{member.run.extractors[0]}" if name in WITH_EXTRACTOR else name
     rows = np.array(table.texts("sampler")) == member.sampler
     order = np.argsort(table.numbers("checkpoint")[rows], kind="stable")
     values = table.numbers(full)[rows][order]

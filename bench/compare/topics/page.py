@@ -11,10 +11,12 @@ from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import interval_measures, measures, with_values
 from bench.compare.topics.disturbed import disturbed_notes
+from bench.compare.topics.diversity import diversity_table, worst_classes
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
 from bench.compare.topics.pictures import Grid
+from bench.compare.topics.published import published_sentences
 from bench.compare.topics.quality import (
     cost_table,
     counts_modes,
@@ -156,7 +158,8 @@ def _explained(comparison: Comparison, table: str, extractor: str | None = None)
     if extractor is None:
         return meanings
     blind = blind_sentences(comparison, extractor, shown_in(table))
-    return meanings + blind + error_sentences(comparison, extractor)
+    errors = error_sentences(comparison, extractor)
+    return meanings + blind + errors + published_sentences(comparison, extractor)
 
 
 def _quality(comparison: Comparison) -> Topic:
@@ -179,9 +182,13 @@ def _without_choice(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _reliability(comparison: Comparison) -> Iterator[Topic]:
-    """Bias, memorisation and sampling intervals, by extractor."""
+    """Diversity, bias, memorisation and sampling intervals, by extractor."""
     for extractor in comparison.extractors:
         which = f" ({extractor})" if len(comparison.extractors) > 1 else ""
+        if table := diversity_table(comparison, extractor):
+            sentences = _explained(comparison, "diversity", extractor)
+            below = listed(sentences + worst_classes(comparison, extractor))
+            yield Topic(f"Diversity{which}", (table, *below), ranked=True)
         if table := table_of(comparison, measures("bias", extractor)):
             blocks = (table, *listed(_explained(comparison, "bias", extractor)))
             yield Topic(f"Bias and memorisation{which}", blocks, ranked=True)

@@ -25,6 +25,7 @@ CENTRES = 15
 many as the domain classifier has."""
 
 QUARTERS = 2
+FEATURES = (CENTRES + 1) * QUARTERS**2
 MIN_SIDE = 8
 NOMINAL_SIDE = 32
 LEARNT_FROM, PATCHES_OF_EACH = 1000, 50

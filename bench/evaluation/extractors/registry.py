@@ -11,6 +11,7 @@ from bench.errors import nearest_of
 from bench.evaluation.blind_spots import NEAR_COPIES, BlindSpot
 from bench.evaluation.extractors import domain, fidelity, imagenet, patches
 from bench.evaluation.extractors.base import Extractor, IdentityExtractor
+from bench.evaluation.extractors.classifier import FEATURES
 from bench.evaluation.extractors.patches import NAME as PATCHES
 
 Builder = Callable[[str, Dataset, torch.device | str, Path, Path | None], Extractor]
@@ -213,6 +214,9 @@ LEARNED: Mapping[str, Callable[[Dataset, Path | None], bool]] = {
 }
 """Extractors that may be learned from the data. Functions of the data and of given weights say
 whether this one would be; a ValueError refuses what cannot be built."""
+
+LEARNED_FEATURES: Mapping[str, int] = {"domain": FEATURES, patches.NAME: patches.FEATURES}
+"""Number of features of extractors that are learned from the data."""
 
 STAND_INS = {"domain": domain.stand_in}
 """What stands for extractors that take long to learn, while their cost is estimated."""

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -486,3 +487,85 @@ def test_the_validation_fid_has_samples_and_real_ones_of_its_own(
     evaluator.evaluate(Noted(digits.spec()), last=False)
     assert seeds[-1] != seeds[0]
     assert not torch.equal(made[0], made[3])
+
+
+def of_each_class(data: Dataset, cache: Path, model: GenerativeModel, samples: int) -> Evaluation:
+    extractor = IdentityExtractor() if data.mixture else Pixels()
+    reference = Reference(data, [extractor], device=torch.device("cpu"), cache_dir=cache)
+    options = EvaluatorOptions(samples, 250, seed=1)
+    return Evaluator(reference, options).evaluate(model, last=True)[0]
+
+
+def score(row: Evaluation, metric: str) -> float:
+    value = row.values[f"{metric}_identity"]
+    assert value is not None
+    return value
+
+
+class Swapped(Oracle):
+    """Held-out images of the other one of two classes."""
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        def generate(n: int, generator: torch.Generator, y: Tensor | None) -> Tensor:
+            return oracle.generate(n, generator, None if y is None else 1 - y)
+
+        oracle = super().samplers["oracle"]
+        return {"oracle": Sampler(generate, {}, classes=2)}
+
+
+def test_fid_by_class_sees_a_model_that_mixes_up_its_classes(tmp_path: Path) -> None:
+    """FID does not: both classes are equally frequent, so the samples as a whole are perfect."""
+    data = rare_class((500, 500))
+    right, wrong, real = (
+        of_each_class(data, tmp_path, model, 1000)
+        for model in (Oracle(data), Swapped(data), RealData(data.spec()))
+    )
+    for row in (right, wrong, real):
+        assert score(row, "fid") < 0.02
+    for row in (right, real):
+        assert score(row, "fid_by_class") < 0.02
+        assert score(row, "fid_worst_class") >= score(row, "fid_by_class")
+    distance = 4 * (150 / 64) ** 2  # of brightness 0 to 100 and 150 to 250, in 4 quarters
+    assert score(wrong, "fid_by_class") == pytest.approx(distance, rel=0.05)
+
+
+def test_the_worst_class_is_named(tmp_path: Path) -> None:
+    """Of bright images only the first is repeated: their variety is lost, that of dark ones not."""
+    data = rare_class((500, 500))
+
+    class Repeating(Oracle):
+        @property
+        def samplers(self) -> dict[str, Sampler]:
+            repeated = Oracle(data)
+            repeated.of_class[1] = repeated.of_class[1][:1]
+            return dict(Oracle.samplers.fget(repeated))  # pyright: ignore
+
+    row = of_each_class(data, tmp_path, Repeating(data), 1000)
+    assert row.worst_class == "bright"
+    assert score(row, "fid_worst_class") == pytest.approx(2 * score(row, "fid_by_class"), rel=0.05)
+
+
+class Unlabelled(RealData):
+    """Images of which nobody says the class, as those of an unconditional model."""
+
+    @property
+    def samplers(self) -> dict[str, Sampler]:
+        return {"plain": replace(super().samplers["held-out"], labels=None)}
+
+
+def test_without_a_class_or_with_too_few_of_one_there_is_no_fid_by_class(tmp_path: Path) -> None:
+    data = rare_class((500, 500))
+    unconditional = of_each_class(data, tmp_path, Unlabelled(data.spec()), 100)
+    few = of_each_class(data, tmp_path, Oracle(data), 50)  # 25 of each, and 30 are needed
+    rare = of_each_class(rare_class((500, 20)), tmp_path / "rare", RealData(data.spec()), 500)
+    for row in (unconditional, few, rare):
+        assert "fid_by_class_identity" not in row.values
+        assert row.worst_class == ""
+        assert score(row, "vendi") >= 1
+
+
+def test_the_vendi_score_of_points_is_empty(tmp_path: Path) -> None:
+    ring = load_ring8(data_root=tmp_path)
+    row = of_each_class(ring, tmp_path, RealData(ring.spec()), 300)
+    assert np.isnan(score(row, "vendi"))

@@ -110,7 +110,8 @@ def test_other_extractors_rest_on_no_classifier_of_the_data(compare):
 
 def test_a_blind_fid_is_bold_in_no_table(compare):
     comparison = compare("fid of Gaussian noise 0.11, of real data 0.1")
-    assert blind_columns(comparison) == {"fid_domain", "fid_infinity_domain"}
+    follow = {"fid_infinity_domain", "fid_by_class_domain", "fid_worst_class_domain"}
+    assert blind_columns(comparison) == {"fid_domain", *follow}
     text = text_of(comparison)
     assert bold(text, "FID") == set()
     for heading in ("Equal sampling cost", "Bias and memorisation"):
