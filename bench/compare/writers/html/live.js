@@ -138,7 +138,7 @@
   }
 
   const age = document.getElementById("age");
-  const cells = [...document.querySelectorAll("#in-progress tbody td:last-child[data-key]")];
+  const cells = [...document.querySelectorAll("#in-progress tbody td:nth-child(3)[data-key]")];
   const elapsed = Date.now() - written;
   const wait = elapsed > 0 && elapsed < every ? every - elapsed + 2_000 : every;
   const due = performance.now() + wait;

@@ -4,7 +4,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.compare.cells import NOTHING, Cell, Table, exact, natural
-from bench.compare.comparison import described
+from bench.compare.comparison import WARNING, described
 from bench.compare.live import Curve, LiveRun
+from bench.compare.topics.page import Notes
 from bench.compare.topics.pictures import Grid
 from bench.compare.writers.html.pictures import Picture, embedded
 from bench.compare.writers.html.plotly import (
@@ -91,7 +92,7 @@ def live_part(runs: Sequence[LiveRun], *, written: float, every: float, note: st
     open_runs = sorted(
         (run for run in runs if not run.ended), key=lambda run: natural(names[run.path])
     )
-    cards = [_card(run, names[run.path]) for run in open_runs[:MOST_CARDS]]
+    cards = _cards(open_runs[:MOST_CARDS], names)
     grids = [card.grid for card in cards if card.grid is not None]
     album = {grid.source: picture for grid in grids if (picture := _picture(grid.source))}
     return render(
@@ -102,6 +103,7 @@ def live_part(runs: Sequence[LiveRun], *, written: float, every: float, note: st
         counts=counts(runs),
         note=note,
         table=_table(runs, names),
+        notes=_notes(runs, names),
         figures=_score_figures(open_runs, names),
         cards=cards,
         left_out=[names[run.path] for run in open_runs[MOST_CARDS:]],
@@ -132,7 +134,9 @@ def labels(runs: Sequence[LiveRun]) -> dict[Path, str]:
         if count[run.model] > 1 and run.variant != "default":
             name = by_words.get((run.model, run.variant), f"{run.model} ({run.variant})")
         where = f" on {run.dataset}" if several else ""
-        found[run.path] = f"{name}{where}, seed {run.seed}" if run.seed else str(run.path)
+        found[run.path] = (
+            f"{name}{where}, seed\N{NO-BREAK SPACE}{run.seed}" if run.seed else str(run.path)
+        )
     return found
 
 
@@ -146,12 +150,11 @@ def _table(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Table:
     headings = (
         "run",
         "state",
-        "signs of collapse",
+        "last change",
         "of the budget",
         "samples seen",
         "training (s)",
         "training left",
-        "whole time",
         "FID ↓",
         "lowest FID ↓",
         "at point",
@@ -159,7 +162,7 @@ def _table(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Table:
     )
     ordered = sorted(runs, key=lambda run: (ORDER.index(run.state), natural(names[run.path])))
     rows = tuple(_row(run, names[run.path]) for run in ordered)
-    return Table(headings, rows, labels=3)
+    return Table(headings, rows, labels=2)
 
 
 def _row(run: LiveRun, name: str) -> tuple[Cell, ...]:
@@ -168,18 +171,28 @@ def _row(run: LiveRun, name: str) -> tuple[Cell, ...]:
     left = seconds_left(run)
     return (
         Cell(name),
-        Cell(run.state),
-        Cell(run.warning or run.reason or NOTHING),
+        Cell(f"{run.state} {WARNING}" if run.warning and not run.ended else run.state),
+        Cell(_clock(run.changed), key=round(run.changed)),
         _number(run.share, f"{run.share:.0%}"),
         _number(run.images or math.nan, f"{run.images:,.0f}"),
         _number(run.seconds or math.nan, f"{run.seconds:,.0f}"),
         _number(left, f"about {duration(left)}" if math.isfinite(left) else ""),
-        _number(run.all_seconds or math.nan, duration(run.all_seconds)),
         _number(fids[-1] if fids else math.nan, exact(fids[-1]) if fids else ""),
         _number(min(fids, default=math.nan), exact(min(fids)) if fids else ""),
         Cell(f"{last.point} of {run.points}", key=last.point) if last else Cell(NOTHING),
-        Cell(_clock(run.changed), key=round(run.changed)),
     )
+
+
+def _notes(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Notes:
+    """Why runs failed or cannot be read, and signs of collapse of unfinished ones."""
+    texts = [
+        f"{names[run.path]}: {text}"
+        for run in runs
+        for text in (run.reason, "" if run.ended else run.warning)
+        if text
+    ]
+    more = len(texts) - MOST_CARDS
+    return Notes((*texts[:MOST_CARDS], *([f"And {more} more."] if more > 0 else [])))
 
 
 def _number(value: float, text: str) -> Cell:
@@ -196,6 +209,16 @@ def seconds_left(run: LiveRun) -> float:
 def _clock(seconds: float) -> str:
     """A time in words, such as "2026-11-30 01:20:05 UTC"."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _cards(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> list[Card]:
+    """The runs one by one, with ids of their own."""
+    cards = [_card(run, names[run.path]) for run in runs]
+    count = Counter(card.id for card in cards)
+    return [
+        replace(card, id=f"{card.id}--{k}") if count[card.id] > 1 else card
+        for k, card in enumerate(cards, start=1)
+    ]
 
 
 def _card(run: LiveRun, name: str) -> Card:
@@ -238,7 +261,7 @@ def _loss_view(label: str, curves: Mapping[str, Curve]) -> View:
     data = [_line(key, *xy, k) for k, (key, xy) in enumerate(lines.items())]
     values = [value for _, y in lines.values() for value in y.tolist()]
     layout = {
-        "xaxis": {"title": {"text": "samples seen"}, "tickformat": "~s"},
+        "xaxis": {"title": {"text": "samples seen"}, "tickformat": "~s", "rangemode": "tozero"},
         "yaxis": axis("loss" if label == "losses" else "value", values),
     }
     return View(label, data, layout)
@@ -297,7 +320,7 @@ def _score_figure(
             series.append(Series(Style(name, color, symbol, own), dots))
         dots = [dot for each in series for dot in each.means]
         layout = {
-            "xaxis": axis(title, [dot.x for dot in dots]),
+            "xaxis": axis(title, [dot.x for dot in dots], ticks="~s"),
             "yaxis": axis(f"FID ({plain(extractor)})", [dot.y for dot in dots]),
         }
         views.append(View(label, traces(series, joined=True), layout))
