@@ -24,9 +24,8 @@ EVERY, SHORTEST, LONGEST = 60, 5, 3600
 QUIET = 10.0
 """Minutes without any change after which no further run is expected."""
 
-MOST_TIME = 0.1
-"""Largest share of the time in which the report is made; with very many runs it is made less often.
-"""
+MOST_CPU = 0.1
+"""Largest share of a core that is used; with very many runs the report is made less often."""
 
 NICENESS = 10
 """By how much the priority is lowered once the first page is written, for training next to it."""
@@ -80,7 +79,7 @@ def watch(
         if report.runs and not report.active and time.monotonic() - changed >= quiet:
             _say(f"no run is going on and nothing has changed for {quiet / 60:.3g} min: the end")
             return
-        start = time.monotonic()
+        start, used = time.monotonic(), time.process_time()
         try:
             if report.update():
                 changed = time.monotonic()
@@ -90,7 +89,8 @@ def watch(
                 failed = str(error)
                 print(f"bench.compare: {printable(failed)}", file=sys.stderr, flush=True)
         took = time.monotonic() - start
-        time.sleep(max(watched.every - took, took / MOST_TIME - took))
+        least = (time.process_time() - used) / MOST_CPU
+        time.sleep(max(watched.every, least) - min(took, watched.every))
 
 
 def _say(text: str) -> None:
@@ -170,6 +170,7 @@ class Watcher:
             return False
         outputs = self._outputs()
         if outputs is None:  # tried again next time
+            self._made_of = None
             return False
         if any(run.ended for run in self.runs):
             write_tables(outputs, self._watched.out)

@@ -46,7 +46,7 @@ def test_a_log_is_read_as_it_grows_in_whole_lines(tmp_path):
         file.write('erator/loss,nan\n2,128,1.0,"odd, key",7\n')
     log.read()
     assert list(log.curves["generator/loss"].images) == [64, 128]
-    assert list(log.curves["generator/loss"].values)[0] == 2.5
+    assert log.curves["generator/loss"].values[0] == 2.5
     assert math.isnan(log.curves["generator/loss"].values[1])
     assert list(log.curves["odd, key"].values) == [7]
 

@@ -134,9 +134,8 @@ def labels(runs: Sequence[LiveRun]) -> dict[Path, str]:
         if count[run.model] > 1 and run.variant != "default":
             name = by_words.get((run.model, run.variant), f"{run.model} ({run.variant})")
         where = f" on {run.dataset}" if several else ""
-        found[run.path] = (
-            f"{name}{where}, seed\N{NO-BREAK SPACE}{run.seed}" if run.seed else str(run.path)
-        )
+        seed = f"seed\N{NO-BREAK SPACE}{run.seed}"
+        found[run.path] = f"{name}{where}, {seed}" if run.seed else str(run.path)
     return found
 
 
