@@ -1,6 +1,7 @@
 """Command line of `python -m bench.compare`."""
 
 import argparse
+import math
 import os
 import re
 import shlex
@@ -11,13 +12,14 @@ from textwrap import fill, indent
 
 from bench.columns import COLUMNS
 from bench.compare.claims.declaration import read_claims
-from bench.compare.claims.verdicts import judge
+from bench.compare.claims.verdicts import Judgement, judge
 from bench.compare.comparison import compare_runs
-from bench.compare.outputs import CLAIMS, REPORT, write_all
+from bench.compare.outputs import CLAIMS, REPORT, Pages, write_all
 from bench.compare.protocols import check_fields, differing, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
+from bench.compare.watch import EVERY, LONGEST, QUIET, SHORTEST, Watch, watch
 from bench.compare.writers.terminal import make_console, show_briefly, show_headline
 from bench.compare.writers.wandb import log_comparison
 from bench.runtime.printing import printable, replace_what_cannot_be_shown, words
@@ -88,6 +90,16 @@ def parser() -> argparse.ArgumentParser:
         "--no-report", action="store_true", help="write the tables without the HTML report"
     )
     made.add_argument(
+        "--watch",
+        metavar="SECONDS",
+        nargs="?",
+        const=str(EVERY),
+        help=f"rewrite the report every {EVERY} seconds (or SECONDS, {SHORTEST} to {LONGEST}) "
+        "while runs go on, with their state, losses, FID so far and newest samples; runs need not "
+        "exist yet; write it after the folders. It goes on until Ctrl-C, or until no run is going "
+        f"on and nothing has changed for {QUIET:.0f} minutes, and then prints the final tables",
+    )
+    made.add_argument(
         "--open", action="store_true", help="open the report in a browser when it is written"
     )
     made.add_argument("--serve", nargs="?", const="", help=argparse.SUPPRESS)  # earlier versions
@@ -136,6 +148,8 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError("--serve was removed: the report is one file, open it with --open")
         if options.open and options.no_report:
             raise ValueError("--open shows the report: leave out --no-report")
+        if options.watch is not None:
+            watch_runs(options, out, command)
         files = compare(
             options.runs,
             out,
@@ -148,12 +162,52 @@ def main(arguments: Sequence[str]) -> int:
             said = log_comparison(options.wandb, files, out)
             with words():
                 print(printable(said))
-        if options.open:
+        if options.open and options.watch is None:
             open_report(out / REPORT)
     except (ValueError, OSError) as error:
         print(f"bench.compare: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
+
+
+def watch_runs(options: argparse.Namespace, out: Path, command: str) -> None:
+    """Rewrite the report until no run is going on; with --open, open the first one.
+
+    Raises:
+        ValueError: other arguments cannot be combined with --watch, or cannot be used.
+        OSError: the report cannot be written.
+    """
+    every = seconds_between(options.watch)
+    for refused, given in (("--no-report", options.no_report), ("--wandb", options.wandb)):
+        if given:
+            raise ValueError(f"--watch rewrites the report again and again: leave out {refused}")
+    check_names(options.allow_mixed, options.page)
+    watched = Watch(
+        tuple(options.runs),
+        out,
+        command,
+        every,
+        lambda: gather(options.runs, mixed=options.allow_mixed, name=options.page),
+    )
+    watch(watched, opened=open_report if options.open else None)
+
+
+def seconds_between(text: str) -> float:
+    """The value of --watch.
+
+    Raises:
+        ValueError: it is no number of seconds, or too small or too large.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not SHORTEST <= seconds <= LONGEST:
+        raise ValueError(
+            f"--watch must be {SHORTEST} to {LONGEST} seconds, got {text!r}: give another number, "
+            f"or none for {EVERY} (folders of runs come before it)"
+        )
+    return seconds
 
 
 def open_report(file: Path) -> None:
@@ -220,9 +274,29 @@ def compare(
     Raises:
         ValueError: there is no run, no run can be read, or runs differ in another protocol field.
     """
+    check_names(mixed, name)
+    pages, judgements = gather(paths, mixed=mixed, name=name)
+    return write_all(pages, judgements, out, command, report=report)
+
+
+def check_names(mixed: Collection[str], name: str | None) -> None:
+    """Check the values of --allow-mixed and --page.
+
+    Raises:
+        ValueError: one cannot be used.
+    """
     check_fields(mixed)
     if name is not None and not PAGE_NAME.fullmatch(name):
         raise ValueError(f"--page {name!r} must be a file name of letters, digits, '-' and '_'")
+
+
+def gather(
+    paths: Sequence[Path], *, mixed: Collection[str], name: str | None
+) -> tuple[Pages, list[Judgement]]:
+    """Read runs and compare them: the comparisons of every page, and verdicts on claims.
+
+    Args and errors are those of `compare`.
+    """
     by_dataset: dict[str, list[Run]] = {}
     for run in read_runs(paths):
         by_dataset.setdefault(run.dataset, []).append(run)
@@ -233,8 +307,7 @@ def compare(
     if CLAIMS in pages:
         raise ValueError(f"{CLAIMS}.md is the page of verdicts: name another one by --page NAME")
     comparisons = [section.comparison for sections in pages.values() for section in sections]
-    judgements = judge(read_claims(), comparisons)
-    return write_all(pages, judgements, out, command, report=report)
+    return pages, judge(read_claims(), comparisons)
 
 
 def show_runs(paths: Sequence[Path]) -> None:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.comparison import Comparison, comparable
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
-from bench.compare.topics.pictures import TRAJECTORY, copy_grids, find_grids
+from bench.compare.topics.pictures import TRAJECTORY, Grid, copy_grids, find_grids
 from bench.compare.topics.recommendation import answer, recommendation
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.compare.writers.csv import frame_csv, joined, table_csv
@@ -34,6 +35,21 @@ Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """All that a comparison writes, made before the first file is written.
+
+    Attributes:
+        pages: for every page its files by path, and its pictures.
+        claims: the files of the verdicts by path; empty if no claim was measured.
+        html: the report; None without one.
+    """
+
+    pages: Sequence[tuple[Mapping[Path, str], Sequence[Grid]]]
+    claims: Mapping[Path, str]
+    html: str | None
+
+
 def write_all(
     pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
 ) -> list[Path]:
@@ -49,24 +65,15 @@ def write_all(
     Returns:
         Paths of the files written, pictures included.
     """
-    without = ("not measured", "not decided by measurement")  # of which runs say nothing
-    measured = any(judgement.verdict not in without for judgement in judgements)
-    texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
-    claims = claims_texts(judgements, command) if measured else {}
-    html = report_text(pages, judgements if measured else (), command) if report else None
-    files, pictures = [], []
-    for title, sections in pages.items():
-        files += _write(texts[title], out)
-        for section in sections:
-            pictures += copy_grids(section.grids, out)
-    files += _write(claims, out)
-    files += _write({} if html is None else {REPORT: html}, out)
+    outputs = build(pages, judgements, command, report=report)
+    files, pictures = write_tables(outputs, out)
+    files += _write({} if outputs.html is None else {REPORT: outputs.html}, out)
     with words():
         console = make_console()
         for sections in pages.values():
             for section in sections:
                 show(console, section.comparison)
-        if claims:
+        if outputs.claims:
             console.print(counted(judgements))
         for sections in pages.values():
             for section in sections:
@@ -74,6 +81,52 @@ def write_all(
         show_files(console, files)
         show_files(console, _few(pictures))
     return [*files, *pictures]
+
+
+def build(
+    pages: Pages,
+    judgements: Sequence[Judgement],
+    command: str,
+    *,
+    report: bool = True,
+    watched: bool = False,
+) -> Outputs:
+    """Everything that is written; arguments are those of `write_all` and of `document`."""
+    without = ("not measured", "not decided by measurement")  # of which runs say nothing
+    measured = any(judgement.verdict not in without for judgement in judgements)
+    texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
+    claims = claims_texts(judgements, command) if measured else {}
+    html = None
+    if report:
+        html = report_text(pages, judgements if measured else (), command, watched=watched)
+    grids = {
+        title: [grid for section in sections for grid in section.grids]
+        for title, sections in pages.items()
+    }
+    return Outputs([(texts[title], grids[title]) for title in pages], claims, html)
+
+
+def write_tables(outputs: Outputs, out: Path) -> tuple[list[Path], list[Path]]:
+    """Write everything but the report: the files, and the pictures.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    files, pictures = [], []
+    for texts, grids in outputs.pages:
+        files += _write(texts, out)
+        pictures += copy_grids(grids, out)
+    return files + _write(outputs.claims, out), pictures
+
+
+def write_report(html: str, out: Path) -> Path:
+    """Replace the report by this one; a reader sees the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    (file,) = _write({REPORT: html}, out)
+    return file
 
 
 def _few(pictures: Sequence[Path]) -> list[Path]:
@@ -103,12 +156,14 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
     }
 
 
-def report_text(pages: Pages, judgements: Sequence[Judgement], command: str) -> str:
-    """The report as HTML."""
+def report_text(
+    pages: Pages, judgements: Sequence[Judgement], command: str, *, watched: bool = False
+) -> str:
+    """The report as HTML; arguments are those of `write_all` and of `document`."""
     sections = [section for of_page in pages.values() for section in of_page]
     answers = [text for section in sections for text in _answers(section.comparison)]
     parts = [_part(section) for section in sections]
-    return document(answers, parts, judgements, command)
+    return document(answers, parts, judgements, command, watched=watched)
 
 
 def _answers(comparison: Comparison) -> list[str]:

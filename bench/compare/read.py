@@ -127,7 +127,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             raise ValueError(f"{path} does not exist: name run directories or folders of runs")
         folder = path if path.is_dir() else path.parent
-        below = {Path(at) for at, files in _walk(folder) if not RUN_FILES.isdisjoint(files)}
+        below = {Path(at) for at, files in walk(folder) if not RUN_FILES.isdisjoint(files)}
         if not below:
             raise ValueError(
                 f"{path} holds no run, there is no status.json or eval.csv below it: name run "
@@ -140,8 +140,10 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return sorted(found)
 
 
-def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
+def walk(top: Path) -> Iterator[tuple[str, list[str]]]:
     """Every folder at and below this one with its files, each once; linked folders come last.
+
+    Folders that are removed meanwhile are left out.
 
     Raises:
         ValueError: a folder cannot be listed, or the name of a run is a dangling link.
@@ -150,7 +152,10 @@ def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
     left = [str(top)]
     while left:
         for at, folders, files in os.walk(left.pop(0), onerror=_refuse):
-            status = os.stat(at)
+            try:
+                status = os.stat(at)
+            except FileNotFoundError:
+                continue
             if (status.st_dev, status.st_ino) in seen:  # reached by another link
                 folders.clear()
                 continue
@@ -173,6 +178,8 @@ def is_utf_8(name: str) -> bool:
 
 def _refuse(error: OSError) -> None:
     """Refuse a folder that cannot be listed: its runs would be left out silently."""
+    if isinstance(error, FileNotFoundError):
+        return
     raise ValueError(
         f"{error.filename} cannot be listed ({os.strerror(error.errno or 0)}): make it readable, "
         "or name other folders"

@@ -6,13 +6,19 @@ from pathlib import Path
 from bench.compare.cells import Cell, Table
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.writers.html.claims import verdicts_of
+from bench.compare.writers.html.live import PLACE
 from bench.compare.writers.html.pictures import album
 from bench.compare.writers.html.section import Part, numbered
 from bench.compare.writers.markdown import introduction, origins
 
 
 def document(
-    headline: Sequence[str], parts: Sequence[Part], judgements: Sequence[Judgement], command: str
+    headline: Sequence[str],
+    parts: Sequence[Part],
+    judgements: Sequence[Judgement],
+    command: str,
+    *,
+    watched: bool = False,
 ) -> str:
     """The page as HTML.
 
@@ -21,10 +27,14 @@ def document(
         parts: the comparisons.
         judgements: verdicts on claims; empty if no claim was measured.
         command: the command line that makes the page.
+        watched: whether it is rewritten while runs go on; it has a place for `live_part` then,
+            which is marked by `PLACE`, and may be without comparisons.
 
     Raises:
         ValueError: plotly is not installed.
     """
+    from markupsafe import Markup  # slow to import
+
     from bench.compare.writers.html.templates import render  # slow to import
 
     parts = numbered(parts)
@@ -45,11 +55,14 @@ def document(
         commands=[*commands, command],
         runs=_run_table(states),
         run_ids=list(run_ids.values()),
+        place=Markup(PLACE) if watched else None,
     )
 
 
 def _subtitle(parts: Sequence[Part], runs: int) -> str:
     """Numbers of runs, data sets and protocols."""
+    if not parts:
+        return "No run has a result yet"
     names = list(dict.fromkeys(part.comparison.dataset for part in parts))
     if len(names) == len(parts):
         under = "one protocol" if len(names) == 1 else "one protocol for each data set"

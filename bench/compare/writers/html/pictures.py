@@ -57,9 +57,19 @@ def album(wanted: Sequence[Sequence[Grid]]) -> dict[Path, Picture]:
         room -= len(data)
         if room < 0:
             break  # do not read the rest
-        text = base64.b64encode(data).decode("ascii")
-        made[grid.source] = Picture(f"data:image/{kind};base64,{text}", width, height)
+        made[grid.source] = _as_uri(data, kind, width, height)
     return made
+
+
+def embedded(file: Path) -> Picture | None:
+    """One picture; None if it is not a PNG."""
+    read = compressed(file)
+    return None if read is None else _as_uri(*read)
+
+
+def _as_uri(data: bytes, kind: str, width: int, height: int) -> Picture:
+    text = base64.b64encode(data).decode("ascii")
+    return Picture(f"data:image/{kind};base64,{text}", width, height)
 
 
 def compressed(file: Path) -> tuple[bytes, str, int, int] | None:

@@ -1,0 +1,156 @@
+"""A watched page in the reader's browser: reloaded in the same place, and with its age."""
+
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic_runs import costs, scores, write_run
+
+from bench.compare.cli import gather
+from bench.compare.watch import Watch, Watcher
+from bench.runs.directory import Status
+
+DESKTOP, PHONE = {"width": 1280, "height": 700}, {"width": 375, "height": 700}
+HEADER = "step,images,train_seconds,key,value\n"
+NAME = "<b onclick='x'>m</b>"
+
+
+def run(folder: Path, model: str, seed: int, state: str = "running") -> None:
+    status = Status(state, command="python -m bench")  # type: ignore[arg-type]
+    spent = {"images": 640, "train_seconds": 2.5, "step": 10}
+    rows = {"generator": scores(20.0 + seed) | costs(1, 0.5) | spent | {"warning": NAME}}
+    ends = 4 if state == "running" else 1
+    path = write_run(folder, model, seed, rows, status=status, checkpoints=ends)
+    lines = [f"{k},{64 * k},{k / 4},{NAME}/loss,{k % 5}\n" for k in range(1, 40)]
+    (path / "train.csv").write_text(HEADER + "".join(lines))
+    (path / "samples").mkdir(exist_ok=True)
+    pixels = np.full((64, 64), 9 * seed, dtype=np.uint8)
+    Image.fromarray(pixels).save(path / "samples" / "checkpoint=1_generator.png")
+
+
+@pytest.fixture
+def watcher(tmp_path) -> Watcher:
+    """What watches six runs that go on and six that have ended; its page is written."""
+    for seed in range(6):
+        run(tmp_path, "mlp_gan", seed)
+    for seed in range(3):
+        run(tmp_path, "dcgan_small", seed, "finished")
+        run(tmp_path, "ddpm_small", seed, "finished")
+    paths = [tmp_path / "runs"]
+    watched = Watch(paths, tmp_path / "out", "x", 60, lambda: gather(paths, mixed=(), name=None))
+    made = Watcher(watched)
+    made.update()
+    return made
+
+
+@pytest.fixture
+def page(request, browser, watcher):
+    """The page, opened; an error of its scripts fails the test."""
+    context = browser.new_context(viewport=getattr(request, "param", DESKTOP), offline=True)
+    opened, errors = context.new_page(), []
+    opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else 0)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(watcher.file.as_uri())
+    yield opened
+    context.close()
+    assert errors == []
+
+
+on_both = pytest.mark.parametrize("page", [DESKTOP, PHONE], ids=["desktop", "phone"], indirect=True)
+
+
+def begin_a_run(watcher: Watcher) -> None:
+    """Another run, above all others in the page, so that everything else moves down."""
+    run(watcher.file.parents[2], "a_gan", 0)
+    assert watcher.update()
+
+
+@on_both
+def test_a_reload_keeps_the_readers_place_in_a_page_that_has_grown(page, watcher):
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    heading = page.locator("section#data-digits h2")
+    heading.scroll_into_view_if_needed()
+    page.evaluate("scrollBy({ top: 250, behavior: 'instant' })")
+    fold = page.locator("details.topic:not([open])").first
+    name = fold.locator("summary").inner_text()
+    fold.evaluate("fold => (fold.open = true)")
+    page.locator(".table input").nth(1).fill("dcgan")
+    page.locator("#theme").click(force=True) if page.viewport_size == DESKTOP else None
+    page.evaluate("document.querySelector('section#data-digits h2').scrollIntoView()")
+    page.wait_for_function("scrollY > 500")
+    page.wait_for_timeout(600)  # until smooth scrolling has ended
+    before = heading.bounding_box()
+    theme = page.evaluate("document.documentElement.dataset.theme")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    begin_a_run(watcher)
+    page.reload()
+    assert page.locator("article.live").count() == 7
+    assert page.evaluate("document.documentElement.scrollHeight") > height + 200
+    assert heading.bounding_box()["y"] == pytest.approx(before["y"], abs=3)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    opened = page.locator("details.topic[open] summary").all_inner_texts()
+    assert name in opened
+    assert page.locator(".table input").nth(1).input_value() == "dcgan"
+
+
+def test_a_page_that_is_opened_anew_begins_at_its_top(page, watcher):
+    page.evaluate("scrollTo({ top: 900, behavior: 'instant' })")
+    page.goto("about:blank")
+    page.goto(watcher.file.as_uri())
+    assert page.evaluate("scrollY") == 0
+
+
+def test_it_reloads_by_itself_and_not_while_it_is_paused(page, watcher):
+    page.clock.install(time=time.time())
+    page.reload()
+    begin_a_run(watcher)
+    page.locator("#pause").click()
+    page.clock.run_for(130_000)
+    assert page.locator("article.live").count() == 6
+    assert "(paused)" in page.locator("#age").inner_text()
+    page.locator("#pause").click()
+    with page.expect_navigation():
+        page.clock.run_for(10_000)
+    assert page.locator("article.live").count() == 7
+
+
+def test_an_enlarged_picture_is_not_closed_by_a_reload(page, watcher):
+    page.clock.install(time=time.time())
+    page.reload()
+    begin_a_run(watcher)
+    page.locator(".zoom").first.click()
+    page.clock.run_for(130_000)
+    assert page.locator("dialog#enlarged").is_visible()
+    assert "while a picture is enlarged" in page.locator("#age").inner_text()
+    page.keyboard.press("Escape")
+    with page.expect_navigation():
+        page.clock.run_for(10_000)
+
+
+def test_it_says_its_age_and_that_it_is_stale(page):
+    age = page.locator("#age")
+    assert re.fullmatch(r"Written \d+ s ago", age.inner_text())
+    page.locator("#pause").click()
+    page.clock.install(time=time.time() + 200)
+    page.clock.run_for(2_000)
+    page.wait_for_function("document.getElementById('age').textContent.includes('min ago')")
+    assert "the command that watches has stopped" in age.inner_text()
+
+
+@on_both
+def test_figures_and_samples_of_unfinished_runs_are_drawn(page):
+    part = page.locator("#in-progress")
+    charts = part.locator(".chart")
+    assert charts.count() == 7  # FID so far, and the losses of six runs
+    for chart in charts.all():
+        chart.scroll_into_view_if_needed()
+        chart.locator(".plot.drawn .main-svg").first.wait_for()
+        assert chart.locator("path.js-line").count() > 0
+    assert part.locator("article.live img").count() == 6
+    assert page.locator("b[onclick]").count() == 0
+    assert NAME in part.inner_text()
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(set(ids)) == len(ids)
