@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 from bench.data.pixels import to_uint8
-from bench.data.sample_files import MANIFEST, check_target, write_samples
+from bench.data.sample_files import check_target, write_samples
+from bench.runtime.exported import MANIFEST
 from bench.data.samples import read_samples
 
 ABOUT = {"Synthetic": "true", "Run": "digits/gan/default/seed=0", "Sampler": "Ümläut 日本"}

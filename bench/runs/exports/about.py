@@ -1,0 +1,81 @@
+"""What an exported model says of itself, and what all of its formats need of their user."""
+
+import json
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import bench
+from bench.runs.directory import RunDirectory
+from bench.runs.provenance import commit
+from bench.runs.reload import RecordedRun
+from bench.runtime.extras import install
+
+CLOSE = 1e-4
+"""Largest difference from our own results, relative to their size where that is above 1."""
+
+SYNTHETIC = "Samples are synthetic: they are not recordings of anything."
+
+
+def require_packages(option: str, names: Sequence[str]) -> None:
+    """Refuse an export whose packages are not installed.
+
+    Args:
+        option: that asked for it.
+        names: of the packages.
+
+    Raises:
+        ValueError: naming the missing packages and the installation command.
+    """
+    if missing := [name for name in names if find_spec(name) is None]:
+        plural = "s" if len(missing) > 1 else ""
+        raise ValueError(
+            f"{option} needs the optional package{plural} {', '.join(missing)}: {install('export')}"
+        )
+
+
+def about(run: RecordedRun) -> dict[str, str]:
+    """What every exported model says of its origin, by key."""
+    return {
+        "Run": run.name,
+        "Weights": run.weights,
+        "Step": str(run.step),
+        "Samples": SYNTHETIC,
+        "Software": f"gan-vs-diffusion {bench.__version__} {commit()}".strip(),
+    }
+
+
+def scored(directory: Path, step: int) -> list[dict[str, Any]]:
+    """Rows of a run's eval.csv at a training step, one for each sampler; empty if there are none.
+
+    Args:
+        directory: of the run.
+        step: of the weights that are exported.
+    """
+    with RunDirectory(directory, reading=True) as records:
+        rows = records.eval_rows()
+    return [row for row in rows if row.get("step") == str(step)]
+
+
+def close(ours: Tensor, theirs: Tensor) -> float:
+    """How many times `CLOSE` two results differ at most, of equal shapes; infinite if not."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    scale = ours.abs().max().clamp(min=1.0)
+    difference = ((ours - theirs).abs().max() / scale / CLOSE).item()
+    return difference if math.isfinite(difference) else math.inf
+
+
+def numbers(values: Sequence[float]) -> str:
+    """Numbers as JSON, exactly."""
+    return json.dumps([float(value) for value in values])
+
+
+def moderately(seed: int = 0) -> torch.Generator:
+    """Random numbers of checks."""
+    return torch.Generator().manual_seed(seed)
