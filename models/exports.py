@@ -63,7 +63,7 @@ class DiffusersPipeline:
     scheduler: Mapping[str, Any]
 
 
-def normal(name: str, shape: Sequence[int], meaning: str) -> Input:
+def normal_input(name: str, shape: Sequence[int], meaning: str) -> Input:
     """An input of standard normal numbers, or of about their size.
 
     Args:
@@ -74,17 +74,17 @@ def normal(name: str, shape: Sequence[int], meaning: str) -> Input:
     return Input(name, meaning, lambda n, g: torch.randn((n, *shape), generator=g))
 
 
-def uniform(name: str, low: float, high: float, meaning: str) -> Input:
-    """An input of one number for each sample, between two bounds; see `normal`."""
+def uniform_input(name: str, low: float, high: float, meaning: str) -> Input:
+    """An input of one number for each sample, between two bounds; see `normal_input`."""
     return Input(name, meaning, lambda n, g: low + (high - low) * torch.rand(n, generator=g))
 
 
-def labels(name: str, count: int, meaning: str) -> Input:
-    """An input of one whole number in {0, …, count - 1} for each sample, int64; see `normal`."""
+def label_input(name: str, count: int, meaning: str) -> Input:
+    """An input of one whole number in {0, …, count - 1} for each sample; see `normal_input`."""
     return Input(name, meaning, lambda n, g: torch.randint(count, (n,), generator=g))
 
 
-def log_uniform(name: str, low: float, high: float, meaning: str) -> Input:
-    """An input of one positive number for each sample, uniform in its logarithm; see `normal`."""
+def log_uniform_input(name: str, low: float, high: float, meaning: str) -> Input:
+    """An input of one number for each sample, uniform in its logarithm; see `normal_input`."""
     ratio = high / low
     return Input(name, meaning, lambda n, g: low * ratio ** torch.rand(n, generator=g))

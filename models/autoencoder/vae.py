@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.autoencoder.networks import Encoder
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
-from models.exports import NetworkCall, normal
+from models.exports import NetworkCall, normal_input
 
 
 class VAE(GenerativeModel):
@@ -75,7 +75,7 @@ class VAE(GenerativeModel):
     @property
     def network_calls(self) -> Mapping[str, NetworkCall]:
         """One, the decoder."""
-        latents = normal("z", self.latent_shape, "latents from N(0, I)")
+        latents = normal_input("z", self.latent_shape, "latents from N(0, I)")
         outputs = {"sample": "samples in [-1, 1]"}
         return {"decoder": NetworkCall(lambda z: (self.decoder(z).float(),), (latents,), outputs)}
 

@@ -19,7 +19,7 @@ from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.denoising import OnState, built, shown_states
 from models.diffusion.edm import TIME_SCALE
-from models.exports import NetworkCall, log_uniform, normal
+from models.exports import NetworkCall, log_uniform_input, normal_input
 
 HUBER = 0.00054
 """The pseudo-Huber loss's constant for samples of one number (iCT, Table 1)."""
@@ -118,8 +118,8 @@ class ConsistencyFunction(GenerativeModel):
         """One, f."""
         low, high, _ = self.levels
         inputs = (
-            normal("x_t", self.data_shape, "noisy samples x_0 + sigma * eps"),
-            log_uniform("sigma", low, high, f"noise levels in [{low:g}, {high:g}]"),
+            normal_input("x_t", self.data_shape, "noisy samples x_0 + sigma * eps"),
+            log_uniform_input("sigma", low, high, f"noise levels in [{low:g}, {high:g}]"),
         )
         outputs = {"x_0": "predicted clean samples, not clipped"}
         constants = {"sigma_min": [low], "sigma_max": [high], "between": self.between}

@@ -20,7 +20,7 @@ from models.diffusion.schedules import (
     posterior_mean_coefficients,
     posterior_variances,
 )
-from models.exports import NetworkCall, normal, uniform
+from models.exports import NetworkCall, normal_input, uniform_input
 from models.gan.augmentation import Augmentation, alike
 from models.gan.networks.dcgan import halvings
 from models.gan.objectives import Objective
@@ -122,9 +122,11 @@ class DDGAN(GenerativeModel):
         """One, the generator of clean images."""
         last = self.num_timesteps - 1
         inputs = (
-            normal("x_t", self.data_shape, "noisy samples at timestep t; pure noise at the last"),
-            uniform("t", 0, last, f"timesteps, whole numbers in [0, {last}]"),
-            normal("z", (self.latent_dim,), "latents from N(0, I), new ones at every step"),
+            normal_input(
+                "x_t", self.data_shape, "noisy samples at timestep t; pure noise at the last"
+            ),
+            uniform_input("t", 0, last, f"timesteps, whole numbers in [0, {last}]"),
+            normal_input("z", (self.latent_dim,), "latents from N(0, I), new ones at every step"),
         )
         outputs = {"x_0": "clean samples that x_t may come from, in [-1, 1]"}
         constants = {"betas": self.betas.tolist()}

@@ -14,7 +14,7 @@ from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.noise_path import Denoiser, Path, Prediction
 from models.diffusion.sampler_names import SamplerSpec, parse
 from models.diffusion.samplers import ANYWHERE, Churning, Variance
-from models.exports import Input, labels, normal
+from models.exports import Input, label_input, normal_input
 
 LABEL_DROPOUT = 0.1
 """Share of labels hidden in training, for guidance (Ho & Salimans 2022, Sec. 4)."""
@@ -248,12 +248,12 @@ class DenoisingModel(GenerativeModel):
             noisy: what the noisy samples are, as a formula.
             times: inputs that say their noise level.
         """
-        x_t = normal("x_t", self.data_shape, f"noisy samples {noisy}")
+        x_t = normal_input("x_t", self.data_shape, f"noisy samples {noisy}")
         if not self.num_classes:
             return x_t, *times
         last = self.num_classes - 1
         classes = f"classes in {{0, …, {last}}}, or {self.num_classes} for no class"
-        return x_t, *times, labels("y", self.num_classes + 1, classes)
+        return x_t, *times, label_input("y", self.num_classes + 1, classes)
 
     # Sampling
 

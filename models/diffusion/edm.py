@@ -12,7 +12,7 @@ from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
 from models.diffusion.noise_path import Path, Prediction, karras_path
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import ANYWHERE, Churning
-from models.exports import NetworkCall, log_uniform
+from models.exports import NetworkCall, log_uniform_input
 
 TIME_SCALE = 250.0
 """c_noise is ln(sigma) / 4 in the paper, and here 1000 times that: our U-Net's sinusoids, like
@@ -120,7 +120,7 @@ class EDM(DenoisingModel):
     def network_calls(self) -> Mapping[str, NetworkCall]:
         """One, D."""
         low, high, rho = self.levels
-        sigma = log_uniform("sigma", low, high, f"noise levels in [{low:g}, {high:g}]")
+        sigma = log_uniform_input("sigma", low, high, f"noise levels in [{low:g}, {high:g}]")
 
         def compute(x_t: Tensor, sigma: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
             return (self.predict(x_t, sigma, y).x_0,)

@@ -31,8 +31,7 @@ from models.diffusion.parameterisations import (
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import VARIANCES, Variance
 from models.diffusion.schedules import ForwardProcess, Timesteps
-from models.exports import DiffusersPipeline, NetworkCall, NoCounterpartError, uniform
-
+from models.exports import DiffusersPipeline, NetworkCall, NoCounterpartError, uniform_input
 
 OUTPUTS = {
     "eps": "predicted noise eps",
@@ -171,7 +170,7 @@ class GaussianDiffusion(DenoisingModel):
         """One, the denoiser; the schedule is among its constants."""
         last = self.process.num_timesteps - 1
         levels = "alpha * x_0 + sigma * eps, alpha^2 = alpha_bar[t] and sigma^2 = 1 - alpha_bar[t]"
-        inputs = self._inputs(levels, uniform("t", 0, last, f"timesteps in [0, {last}]"))
+        inputs = self._inputs(levels, uniform_input("t", 0, last, f"timesteps in [0, {last}]"))
         outputs = {self.predicts: OUTPUTS[self.predicts]}
         if self.variance == "learned":
             outputs["fraction"] = (

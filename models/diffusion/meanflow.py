@@ -22,7 +22,7 @@ from models.diffusion.noise_path import Path, Prediction
 from models.diffusion.rectified_flow import STRAIGHT, RectifiedFlow, like, noised
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import AVERAGES
-from models.exports import NetworkCall, uniform
+from models.exports import NetworkCall, uniform_input
 
 SMALL = 1e-3
 """c of the adaptive weight (Sec. 4.3, App. B.2)."""
@@ -157,8 +157,8 @@ class MeanFlow(RectifiedFlow):
         def compute(x_t: Tensor, r: Tensor, t: Tensor) -> tuple[Tensor, ...]:
             return (self.average_velocity(x_t, r, t),)
 
-        times = uniform("r", 0, 0.5, "starts of the intervals, in [0, t]")
-        ends = uniform("t", 0.5, 1, "ends of the intervals, in [0, 1], 1 for pure noise")
+        times = uniform_input("r", 0, 0.5, "starts of the intervals, in [0, t]")
+        ends = uniform_input("t", 0.5, 1, "ends of the intervals, in [0, 1], 1 for pure noise")
         outputs = {"velocity": "average velocity of the flow in [r, t]: x_r = x_t - (t - r) * it"}
         inputs = self._inputs(STRAIGHT, times, ends)
         return {"average_velocity": NetworkCall(compute, inputs, outputs)}

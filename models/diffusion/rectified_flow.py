@@ -16,7 +16,7 @@ from models.diffusion.flow_times import Times, uniform
 from models.diffusion.likelihood import bits_per_dim
 from models.diffusion.noise_path import Path, Prediction, straight_path
 from models.diffusion.sampler_names import SamplerSpec
-from models.exports import NetworkCall, uniform
+from models.exports import NetworkCall, uniform_input
 
 STRAIGHT = "(1 - t) * x_0 + t * eps"
 """What a noisy sample is."""
@@ -135,7 +135,9 @@ class RectifiedFlow(DenoisingModel):
         def compute(x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
             return (self.velocity(x_t, t, y),)
 
-        inputs = self._inputs(STRAIGHT, uniform("t", 0, 1, "times in [0, 1], 1 for pure noise"))
+        inputs = self._inputs(
+            STRAIGHT, uniform_input("t", 0, 1, "times in [0, 1], 1 for pure noise")
+        )
         outputs = {"velocity": "predicted eps - x_0, dx/dt of the flow"}
         return {"velocity": NetworkCall(compute, inputs, outputs)}
 

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.drifting.features import FeatureNetwork
 from models.drifting.field import Features, drifting_loss
-from models.exports import NetworkCall, normal
+from models.exports import NetworkCall, normal_input
 
 
 class Drifting(GenerativeModel):
@@ -80,7 +80,7 @@ class Drifting(GenerativeModel):
     @property
     def network_calls(self) -> Mapping[str, NetworkCall]:
         """One, the generator."""
-        latents = normal("z", (self.latent_dim,), "latents from N(0, I)")
+        latents = normal_input("z", (self.latent_dim,), "latents from N(0, I)")
 
         def compute(z: Tensor) -> tuple[Tensor, ...]:
             return (self.generator(z).float().clamp(-1.0, 1.0),)

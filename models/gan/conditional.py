@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import DataSpec, Sampler
-from models.exports import Input, labels
+from models.exports import Input, label_input
 from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.objectives import Objective
@@ -72,7 +72,7 @@ class ConditionalGAN(GAN):
     @property
     def further_inputs(self) -> tuple[Input, ...]:
         """Classes."""
-        return (labels("y", self.num_classes, f"classes in {{0, …, {self.num_classes - 1}}}"),)
+        return (label_input("y", self.num_classes, f"classes in {{0, …, {self.num_classes - 1}}}"),)
 
     def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples of classes y, (n,), or of uniform classes."""

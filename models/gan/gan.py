@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
-from models.exports import Input, NetworkCall, normal
+from models.exports import Input, NetworkCall, normal_input
 from models.gan.augmentation import Augmentation
 from models.gan.objectives import Objective
 from models.gan.regularisers import Regulariser
@@ -111,7 +111,7 @@ class GAN(GenerativeModel):
     @property
     def network_calls(self) -> Mapping[str, NetworkCall]:
         """One, the generator, which gives what `generate` does for given random numbers."""
-        latents = normal("z", (self.latent_dim,), "latents from N(0, I)")
+        latents = normal_input("z", (self.latent_dim,), "latents from N(0, I)")
 
         def compute(z: Tensor, further: Tensor | None = None) -> tuple[Tensor, ...]:
             return (self.sampled(z, further),)

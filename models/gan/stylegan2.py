@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec, Phase
-from models.exports import Input, normal
+from models.exports import Input, normal_input
 from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.networks.stylegan2 import Generator
@@ -203,4 +203,6 @@ class StyleGAN2(GAN):
     @property
     def further_inputs(self) -> tuple[Input, ...]:
         """Noise."""
-        return (normal("noise", (self.network.noise_size,), "noise of all layers, from N(0, I)"),)
+        return (
+            normal_input("noise", (self.network.noise_size,), "noise of all layers, from N(0, I)"),
+        )

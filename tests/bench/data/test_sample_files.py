@@ -20,8 +20,8 @@ from PIL import Image
 
 from bench.data.pixels import to_uint8
 from bench.data.sample_files import check_target, write_samples
-from bench.runtime.exported import MANIFEST
 from bench.data.samples import read_samples
+from bench.runtime.exported import MANIFEST
 
 ABOUT = {"Synthetic": "true", "Run": "digits/gan/default/seed=0", "Sampler": "Ümläut 日本"}
 N = 7
