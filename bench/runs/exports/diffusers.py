@@ -63,7 +63,7 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
     except NoCounterpartError as error:
         other = "onnx or samples" if run.model.network_calls else "samples"
         raise ValueError(
-            f"{run.name} cannot be exported by --format diffusers, since {error}: choose --format "
+            f"{directory} cannot be exported by --format diffusers, since {error}: choose --format "
             f"{other}"
         ) from error
     import diffusers  # seconds

@@ -2,8 +2,9 @@
 
 import json
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bench.runs.exports.about import CLOSE, about, difference, require_packages,
 from bench.runs.reload import RecordedRun
 from bench.runtime.exported import Kind, check_out, make_whole
 from bench.runtime.isolation import eval_mode
+from models.base import GenerativeModel
 from models.exports import NetworkCall
 
 TRACED, CHECKED = 2, (1, 3)
@@ -61,7 +63,7 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
 
     Args:
         run: the run, on the CPU.
-        directory: its directory; not used.
+        directory: its directory.
         out: the file to write.
         part: name of the call; None for the only one.
 
@@ -69,29 +71,41 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
         What was written, in words.
 
     Raises:
-        ValueError: the model has no such call, torch cannot export it, or onnxruntime computes
+        ValueError: the model has no such call, torch cannot translate it, or onnxruntime computes
             something else.
     """
-    name, call = _choose(run, part)
-    with eval_mode(run.model), torch.no_grad():
-        model = _exported(run, name, call)
-        _describe(model, {**about(run), **_meanings(run, name, call)})
-        content = model.SerializeToString()
-        _check(run, name, call, content)
-    make_whole(out, KIND, lambda path: path.write_bytes(content) and None)
+    name, call = _choose(run, directory, part)
+    refused = f"{directory} cannot be exported by --format onnx, since"
+    try:
+        model = translated(run.model, call, {**about(run), **_meanings(run, name, call)})
+    except torch.onnx.OnnxExporterError as error:
+        why = [*str(error.__cause__ or error).splitlines(), type(error).__name__][0]
+        raise ValueError(
+            f"{refused} torch cannot translate its {name} ({why}): choose --format samples"
+        ) from error
+    if not (apart := _largest_difference(run.model, call, model)) <= CLOSE:
+        raise ValueError(
+            f"{refused} onnxruntime's results of its {name} differ from torch's by {apart:.2g}, "
+            f"more than {CLOSE:g}: choose --format samples"
+        )
+
+    def write_file(path: Path) -> None:
+        path.write_bytes(model)
+
+    make_whole(out, KIND, write_file)
     return f"{name} of {run.name}, {run.weights} weights"
 
 
-def _choose(run: RecordedRun, part: str | None) -> tuple[str, NetworkCall]:
+def _choose(run: RecordedRun, directory: Path, part: str | None) -> tuple[str, NetworkCall]:
     """The call named, or the only one."""
     calls = run.model.network_calls
     if not calls:
         raise ValueError(
-            f"{run.name} cannot be exported by --format onnx, since {type(run.model).__name__} "
+            f"{directory} cannot be exported by --format onnx, since {type(run.model).__name__} "
             "names no network call: choose --format samples"
         )
     if part is None and len(calls) > 1:
-        raise ValueError(f"{run.name} has several networks: give --part {' or '.join(calls)}")
+        raise ValueError(f"{directory} has several networks: give --part {' or '.join(calls)}")
     if part is not None and part not in calls:
         raise ValueError(f"--part must be one of {list(calls)}, got {part!r}")
     name = part or next(iter(calls))
@@ -99,7 +113,7 @@ def _choose(run: RecordedRun, part: str | None) -> tuple[str, NetworkCall]:
 
 
 class _Computed(nn.Module):
-    """A call as a module, which is what torch exports."""
+    """A call as a module, which is what torch translates."""
 
     def __init__(self, model: nn.Module, call: NetworkCall) -> None:
         super().__init__()
@@ -111,29 +125,33 @@ class _Computed(nn.Module):
         return self.call.compute(*inputs)
 
 
-def _exported(run: RecordedRun, name: str, call: NetworkCall) -> Any:
-    """The call as an ONNX model of any batch size."""
+def translated(model: GenerativeModel, call: NetworkCall, texts: Mapping[str, str]) -> bytes:
+    """An ONNX file of a call in eval mode, for any number of samples.
+
+    Args:
+        model: on the CPU.
+        call: one of its `network_calls`.
+        texts: metadata, by key.
+
+    Raises:
+        OnnxExporterError: torch cannot translate the network.
+    """
     examples = tuple(given.examples(TRACED, seeded()) for given in call.inputs)
     axes = tuple({0: torch.export.Dim.DYNAMIC} for _ in examples)
-    try:
-        with _quiet():
-            program = torch.onnx.export(
-                _Computed(run.model, call).eval(),
-                examples,
-                dynamo=True,
-                input_names=[given.name for given in call.inputs],
-                output_names=list(call.outputs),
-                dynamic_shapes=[axes],  # of *inputs
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        why = str(error.__cause__ or error).splitlines()
-        raise ValueError(
-            f"{run.name} cannot be exported by --format onnx, since torch cannot translate its "
-            f"{name} ({why[0] if why else type(error).__name__}): choose --format samples"
-        ) from error
+    with eval_mode(model), torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            _Computed(model, call).eval(),
+            examples,
+            dynamo=True,
+            input_names=[given.name for given in call.inputs],
+            output_names=list(call.outputs),
+            dynamic_shapes=[axes],  # of *inputs
+            verbose=False,
+        )
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    _describe(proto, texts)
+    return proto.SerializeToString()
 
 
 @contextmanager
@@ -149,7 +167,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _describe(model: Any, texts: dict[str, str]) -> None:
+def _describe(model: Any, texts: Mapping[str, str]) -> None:
     """Give an ONNX model its metadata, and take away what the exporter notes of this machine."""
     import onnx
 
@@ -162,7 +180,7 @@ def _describe(model: Any, texts: dict[str, str]) -> None:
         del value.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.helper.set_model_props(model, texts)
+    onnx.helper.set_model_props(model, dict(texts))
     onnx.checker.check_model(model)
 
 
@@ -178,21 +196,24 @@ def _meanings(run: RecordedRun, name: str, call: NetworkCall) -> dict[str, str]:
     return texts | {f"Constant {key}": value for key, value in constants.items()}
 
 
-def _check(run: RecordedRun, name: str, call: NetworkCall, content: bytes) -> None:
-    """Raise ValueError unless onnxruntime computes what torch does, at other batch sizes."""
+def session_of(model: bytes) -> Any:
+    """An `InferenceSession` of an ONNX file on the CPU, with as many threads as torch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _largest_difference(model: GenerativeModel, call: NetworkCall, content: bytes) -> float:
+    """How much onnxruntime's outputs differ from torch's at `CHECKED` numbers of samples."""
+    session, apart = session_of(content), []
     for size in CHECKED:
         given = {each.name: each.examples(size, seeded(size)) for each in call.inputs}
         theirs = session.run(None, {key: value.numpy() for key, value in given.items()})
-        for ours, found in zip(call.compute(*given.values()), theirs, strict=True):
-            if not (apart := difference(ours, torch.from_numpy(found))) <= CLOSE:
-                raise ValueError(
-                    f"{run.name} cannot be exported by --format onnx, since onnxruntime's results "
-                    f"of its {name} differ from torch's by {apart:.2g}, more than {CLOSE:g}: "
-                    "choose --format samples"
-                )
+        with eval_mode(model), torch.no_grad():
+            ours = call.compute(*given.values())
+        pairs = zip(ours, map(torch.from_numpy, theirs), strict=True)
+        apart += [difference(*pair) for pair in pairs]
+    return max(apart) if all(map(math.isfinite, apart)) else math.inf
