@@ -4,7 +4,7 @@ Eager is the network as the evaluation calls it, in fp32, with its prepared laye
 what `bench.export --format onnx` writes. Both run in one process with random weights. Prints, for
 every shape, medians and the ratio of the medians.
 
-Command: OMP_NUM_THREADS=1 python scripts/benchmarks/onnx.py --threads 1 --clock cpu
+Command: OMP_NUM_THREADS=1 python scripts/benchmarks/onnx_latency.py --threads 1 --clock cpu
 """
 
 import argparse
