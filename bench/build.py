@@ -14,13 +14,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationKeyError
 
+from bench.build_model import build_model
 from bench.config import MIN_SAMPLES, EvaluatorSettings, ModelSettings, Settings, setting_keys
 from bench.data.batches import BatchStream
 from bench.data.cache_root import announce, default_cache_root, note_name
 from bench.data.dataset import Dataset, class_frequencies, few_images
 from bench.errors import did_you_mean, type_errors_name
 from bench.evaluation.blind_spots import BlindSpot
-from bench.evaluation.evaluator import Evaluator, EvaluatorOptions, check_data, check_size
+from bench.evaluation.evaluator import Evaluator, check_data
 from bench.evaluation.extractors.base import Extractor, check_kept, extract
 from bench.evaluation.extractors.patches import NAME as PATCHES
 from bench.evaluation.extractors.registry import (
@@ -32,9 +33,10 @@ from bench.evaluation.extractors.registry import (
     stand_in,
     suited_extractors,
 )
+from bench.evaluation.options import EvaluatorOptions, options_for
 from bench.evaluation.reference import Reference, check_finite
 from bench.runtime.distributed import World
-from bench.runtime.memory import check_fits, must_fit
+from bench.runtime.memory import check_fits
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
 from models.base import DataSpec, GenerativeModel, LabelsError, ShapeError
@@ -129,25 +131,11 @@ def _try(settings: ModelSettings, spec: DataSpec, refusal: type[ValueError]) -> 
             return
 
 
-def build_model(
-    settings: ModelSettings, dataset: Dataset, device: torch.device, *, seed: int
-) -> GenerativeModel:
-    """The model with its initial weights, a function of the seed, on the device."""
-    torch.manual_seed(seed)  # the same on every rank and device
-    with type_errors_name("model.build"), must_fit("model.build"):
-        model = instantiate(settings.build, _convert_="all")(dataset.spec())
-    if not isinstance(model, GenerativeModel):
-        raise ValueError(f"model.build of {settings.name} must make a models.base.GenerativeModel")
-    with must_fit("model.build"):
-        model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return model
-
-
 def build_trainer(
     settings: Settings, dataset: Dataset, device: torch.device, world: World, checkpoints: Path
 ) -> Trainer:
     """The model with its initial weights, its recipe and its batches, ready to train."""
-    model = build_model(settings.model, dataset, device, seed=settings.seed)
+    model = build_model(settings.model, dataset.spec(), device, seed=settings.seed)
     with type_errors_name("model.training"):
         recipe = instantiate(settings.model.training, _convert_="all")
     if not isinstance(recipe, Recipe):
@@ -176,21 +164,8 @@ def build_trainer(
 def build_options(settings: EvaluatorSettings, dataset: Dataset) -> EvaluatorOptions:
     """How to evaluate on this data set: as many samples as are held out, unless settings say."""
     check_data(dataset)
-    samples = settings.samples
-    if samples is None and len(dataset.test) < MIN_SAMPLES:
-        raise ValueError(
-            f"{dataset.name} holds out {len(dataset.test)} images and as many samples would be "
-            f"scored: add images, or set evaluator.samples to at least {MIN_SAMPLES}"
-        )
-    samples = min(len(dataset.test), 10_000) if samples is None else samples
-    check_size(samples, settings.resamples, math.prod(dataset.shape) * _item_bytes(dataset))
-    at_once = min(settings.batch_size, max(samples, len(dataset.train), len(dataset.test)))
-    check_fits("evaluator.batch_size", at_once, _float_bytes(dataset), "one sample as float32")
-    return EvaluatorOptions(**{**vars(settings), "samples": samples})
-
-
-def _item_bytes(dataset: Dataset) -> int:
-    return dataset.train.images.dtype.itemsize
+    sizes = len(dataset.train), len(dataset.test)
+    return options_for(settings, dataset.name, dataset.shape, *sizes)
 
 
 def _float_bytes(dataset: Dataset) -> int:

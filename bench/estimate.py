@@ -21,10 +21,10 @@ from bench.cost.measure import Stopwatch, synchronize
 from bench.cost.training_flops import count_step
 from bench.data.batches import BatchStream
 from bench.data.dataset import Dataset
-from bench.evaluation.evaluator import EvaluatorOptions
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.held_out import MOST_CURVED, MOST_SAMPLES, held_out_batch
 from bench.evaluation.metrics.features import Features
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.reference import check_finite
 from bench.runtime.device import autocast
 from bench.runtime.distributed import World

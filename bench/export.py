@@ -13,7 +13,7 @@ from bench.runtime.printing import printable, replace_what_cannot_be_shown, word
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.runs.reload import RecordedRun
+    from bench.runs.loaded import LoadedModel
 
 EPILOG = """\
 Samples are those that the run's evaluator scored: same seed, batches, weights and precision; on the
@@ -81,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="PACKAGE",
         help="a package of your own whose code RUN may call; may be given several times",
     )
+    made.add_argument(
+        "--unfinished",
+        action="store_true",
+        help="take a run that has not finished, or failed, as it is in its last checkpoint",
+    )
     made.add_argument("--force", action="store_true", help="replace samples exported to --out")
     return made
 
@@ -118,26 +123,29 @@ def export(options: argparse.Namespace) -> None:
     from bench.data.sample_files import check_target, write_samples
 
     check_target(options.out, replace=options.force)
-    from bench.runs.trust import trusting
+    from bench.runs.loaded import load_for  # imports torch
 
-    with trusting(options.trust, "--trust {}"):
-        from bench.runs.reload import rebuild  # imports torch
-
-        run = rebuild(options.run, options.device, options.data_root)
-    from bench.data.dataset import kind_of
-
-    check_target(options.out, run.shape, replace=options.force)
-    if options.rgb and len(run.shape) != 3:
-        raise ValueError(f"--rgb is for images, {run.name} generates {kind_of(run.shape)}")
-    sampler = _choose_sampler(run, options.sampler)
-    total = options.samples or run.options.samples
-    seed = run.options.seed if options.seed is None else options.seed
-    about = _about(run, sampler, seed)
-    batches = _generate(run, sampler, total, seed, options.batch_size or run.options.batch_size)
-    if options.rgb and run.shape[0] == 1:
+    model = load_for(
+        options.run,
+        options.device,
+        options.data_root,
+        trust=options.trust,
+        trust_option="--trust {}",
+        unfinished_option=None if options.unfinished else "--unfinished",
+    )
+    check_target(options.out, model.data.shape, replace=options.force)
+    if options.rgb and model.kind != "images":
+        raise ValueError(f"--rgb is for images, {model.name} generates {model.kind}")
+    sampler = _choose_sampler(model, options.sampler)
+    total = options.samples or model.scored
+    seed = model.seed if options.seed is None else options.seed
+    batches = model.batches(total, sampler, seed=seed, batch_size=options.batch_size)
+    about = _about(model, sampler, seed)
+    batches = _shown(batches, sampler, total)
+    if options.rgb and model.shape[-1] == 1:
         batches = (batch.repeat(3, axis=3) for batch in batches)
     write_samples(options.out, batches, total, about)
-    said = f"{options.out}: {total:,} samples of {run.name}, {sampler}, {run.weights} weights"
+    said = f"{options.out}: {total:,} samples of {model.name}, {sampler}, {model.weights} weights"
     with words():
         print(printable(said))
 
@@ -156,73 +164,45 @@ def export_model(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--device={options.device} is for --format samples: models are exported from the CPU"
         )
-    from bench.runs.trust import trusting
+    from bench.runs.loaded import load_for  # imports torch
 
-    form = import_module(f"bench.runs.exports.{options.format}")  # imports torch
+    form = import_module(f"bench.runs.exports.{options.format}")
     form.check(options.out, replace=options.force)
-    with trusting(options.trust, "--trust {}"):
-        from bench.runs.reload import rebuild
-
-        run = rebuild(options.run, "cpu", options.data_root)
-    written = form.write(run, options.run, options.out, options.part)
+    model = load_for(
+        options.run,
+        "cpu",
+        options.data_root,
+        trust=options.trust,
+        trust_option="--trust {}",
+        unfinished_option=None if options.unfinished else "--unfinished",
+    )
+    written = form.write(model, options.run, options.out, options.part)
     with words():
         print(printable(f"{options.out}: {written}"))
 
 
-def _choose_sampler(run: "RecordedRun", name: str | None) -> str:
+def _choose_sampler(model: "LoadedModel", name: str | None) -> str:
     """The sampler named, or the only one."""
-    names = list(run.model.samplers)
-    if name is None and len(names) == 1:
-        return names[0]
-    if name is None:
-        raise ValueError(f"{run.name} has several samplers: give --sampler {' or '.join(names)}")
-    if name not in names:
-        raise ValueError(f"--sampler must be one of {names}, got {name!r}")
-    return name
+    if name is not None:
+        return name
+    first, *others = model.samplers
+    if others:
+        names = " or ".join(model.samplers)
+        raise ValueError(f"{model.name} has several samplers: give --sampler {names}")
+    return first
 
 
-def _generate(
-    run: "RecordedRun", name: str, total: int, seed: int, batch_size: int
-) -> Iterator["np.ndarray"]:
-    """Yield batches, `total` samples in all.
-
-    Images are (B, H, W, C) uint8, points (B, D) float32, signals (B, C, L) float64 in own units.
-
-    Raises:
-        ValueError: the sampler holds fewer samples, or they are not finite.
-    """
-    from bench.evaluation.sampling import SamplesNotFiniteError, batch_sizes, generate
-    from bench.runtime.isolation import evaluating
+def _shown(batches: "Iterator[np.ndarray]", sampler: str, total: int) -> "Iterator[np.ndarray]":
+    """The batches, with a progress line."""
     from bench.runtime.progress import shown_progress
 
-    sampler = run.model.samplers[name]
-    if sampler.limit is not None and total > sampler.limit:
-        raise ValueError(f"--samples={total}, but {name} has only {sampler.limit}")
-    batches = generate(
-        name,
-        sampler,
-        batch_sizes(total, run.options.samples, batch_size),
-        frequencies=run.frequencies,
-        shape=run.shape,
-        seed=seed,
-        precision=run.options.precision,
-        device=run.model.progress.device,
-    )
-    missing = total
-    progress = shown_progress(f"generating {name}", total)
-    with progress as advance, evaluating(run.model):
-        try:
-            for batch in batches:
-                kept = batch.stored[:missing].numpy()
-                missing -= len(kept)
-                advance(len(kept))
-                kept = kept if run.scale is None else run.scale.to_own(kept)
-                yield kept.transpose(0, 2, 3, 1) if kept.ndim == 4 else kept
-        except SamplesNotFiniteError as error:
-            raise ValueError(f"{run.name}: {error}") from error
+    with shown_progress(f"generating {sampler}", total) as advance:
+        for batch in batches:
+            advance(len(batch))
+            yield batch
 
 
-def _about(run: "RecordedRun", name: str, seed: int) -> dict[str, str]:
+def _about(model: "LoadedModel", name: str, seed: int) -> dict[str, str]:
     """What every file says of its samples.
 
     Whether they are synthetic follows from the network calls that a sample cost: no call, no
@@ -231,13 +211,13 @@ def _about(run: "RecordedRun", name: str, seed: int) -> dict[str, str]:
     import bench
     from bench.runs.provenance import commit
 
-    nfe = run.model.samplers[name].nfe
+    nfe = model.module.samplers[name].nfe
     return {
         "Synthetic": "unknown" if nfe is None else str(nfe > 0).lower(),
-        "Run": run.name,
+        "Run": model.name,
         "Sampler": name,
-        "Weights": run.weights,
-        "Step": str(run.step),
+        "Weights": model.weights,
+        "Step": str(model.step),
         "Sampling seed": str(seed),
         "Software": f"gan-vs-diffusion {bench.__version__} {commit()}".strip(),
     }

@@ -31,12 +31,14 @@ from bench.config import MIN_SAMPLES, Origin, Settings, read_settings, varied
 from bench.data.dataset import Dataset
 from bench.errors import RunError, bugs_are_shown, one_sentence
 from bench.estimate import data_costs, forecast, kind_of
-from bench.evaluation.evaluator import EvaluatorOptions, check_limits, check_size, samplers_at
+from bench.evaluation.evaluator import check_limits, samplers_at
 from bench.evaluation.extractors.base import Extractor
 from bench.evaluation.extractors.registry import check_extractors
+from bench.evaluation.options import EvaluatorOptions, check_size
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.former import CLASS_LABELS, FORMER, recipe_hash
 from bench.runs.announcements import announce, warn_of_classifier
+from bench.runs.data_record import write_data
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.looks import Call
 from bench.runs.provenance import provenance
@@ -379,6 +381,7 @@ class _Job:
         with memory.excluding():
             built = try_extractors(options, dataset, self.device, root)
         records.write_config(self._with_data(dataset), (*MAY_DIFFER, "data_notes"))
+        write_data(records.path, dataset)
 
         @cache
         def scoring() -> Scoring:

@@ -89,6 +89,7 @@ FLOORS = (
     ("bench/errors",),
     ("bench/config", "bench/command_line", "bench/data", "bench/cost"),
     ("bench/choices", "bench/training", "bench/evaluation"),
+    ("bench/build_model",),
     ("bench/build",),
     ("bench/estimate",),
     ("bench/runs",),
@@ -164,7 +165,7 @@ def test_metrics_are_functions_of_features():
 
 
 def test_only_the_entry_and_the_run_see_hydra():
-    names = ("build", "choices", "cli", "command_line", "errors", "planning", "run")
+    names = ("build", "build_model", "choices", "cli", "command_line", "errors", "planning", "run")
     below = ("runs/constructors", "runs/reload", "runtime/joblib_processes")
     entries = tuple(f"bench/{name}.py" for name in (*names, *below))
     assert offenders("bench", "hydra", "omegaconf", but=entries) == {}

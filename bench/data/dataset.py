@@ -111,6 +111,10 @@ class Scale:
         low, high = self.low[:, None], self.high[:, None]
         return low + (signals.astype(np.float64) + 1) / 2 * (high - low)
 
+    def tensor_to_unit(self, signals: Tensor) -> Tensor:
+        """`to_unit` of a tensor on the CPU."""
+        return torch.from_numpy(self.to_unit(signals.numpy()))
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -174,7 +178,7 @@ class Dataset:
         labelled = None
         if self.num_classes and self.train.labels is not None:
             labelled = partial(_labelled, self.train, self.trained_on, self.num_classes)
-        to_unit = None if self.scale is None else partial(_to_unit, self.scale)
+        to_unit = None if self.scale is None else self.scale.tensor_to_unit
         seen = None if self.few is None else len(self.few)
         return DataSpec(
             self.shape,
@@ -185,10 +189,6 @@ class Dataset:
             to_unit,
             DataIdentity(self.name, self.hash, seen),
         )
-
-
-def _to_unit(scale: Scale, signals: Tensor) -> Tensor:
-    return torch.from_numpy(scale.to_unit(signals.numpy()))
 
 
 def few_images(dataset: Dataset, train_images: int | None) -> Dataset:

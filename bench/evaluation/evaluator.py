@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.config import MIN_SAMPLES, EvaluatorSettings
+from bench.config import MIN_SAMPLES
 from bench.cost.measure import sampling_cost
 from bench.data.dataset import Dataset, from_stored, kind_of
 from bench.evaluation.extractors.base import Extractor, extract
@@ -26,16 +26,14 @@ from bench.evaluation.metrics.memorisation import generalisation, memorisation
 from bench.evaluation.metrics.modes import class_histogram, conditional_accuracy, mixture_modes
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD
 from bench.evaluation.metrics.quality import quality
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SampleBatch, batch_sizes, generate, label_frequencies
 from bench.runtime.device import autocast
 from bench.runtime.isolation import evaluating
-from bench.runtime.memory import check_fits
 from models.base import GenerativeModel, Sampler
 
 SHOWN_IMAGES, SHOWN_POINTS = 64, 5000
-SCORED_BYTES, RESAMPLED_BYTES = 1024, 16
-"""Fewest bytes of memory for scoring one sample, and more for each resample: see `quality`."""
 MIN_HELD_OUT = 2
 """Fewest held-out samples that signs of copying are defined for: they are split in two."""
 
@@ -60,30 +58,6 @@ class Evaluation:
     shown: Tensor
     class_labels: str = ""
     copying: Copying | None = None
-
-
-@dataclass(frozen=True)
-class EvaluatorOptions(EvaluatorSettings):
-    """The settings for one data set, with the number of samples filled in."""
-
-    samples: int = MIN_SAMPLES
-
-
-def check_size(samples: int, resamples: int, sample_bytes: int = 0) -> None:
-    """Refuse an evaluation that cannot fit into memory.
-
-    Args:
-        samples: number of samples scored.
-        resamples: number of bootstrap replicates.
-        sample_bytes: size of one stored sample; 0 if not known yet.
-
-    Raises:
-        ValueError: it does not fit; the message names both sizes.
-    """
-    resampled = RESAMPLED_BYTES * samples
-    check_fits("evaluator.resamples", resamples, resampled, f"one over {samples} samples")
-    each = sample_bytes + SCORED_BYTES + RESAMPLED_BYTES * resamples
-    check_fits("evaluator.samples", samples, each, "one with its scores")
 
 
 def check_data(dataset: Dataset) -> None:

@@ -95,12 +95,15 @@ def generate(
     sizes: Iterable[int],
     *,
     frequencies: Tensor | None = None,
+    labels: Tensor | None = None,
     shape: tuple[int, ...],
     seed: int,
     precision: str,
     device: torch.device,
 ) -> Iterator[SampleBatch]:
-    """Yield batches of samples in stored form; class-conditional samplers get random labels.
+    """Yield batches of samples in stored form.
+
+    Class-conditional samplers get random labels unless labels are given.
 
     Call it in eval mode and without gradients.
 
@@ -110,6 +113,7 @@ def generate(
         sizes: batch sizes, B.
         frequencies: probabilities of the class labels, (K,), see `label_frequencies`; None for
             equal ones.
+        labels: the class of every sample, (N,) int64, for N samples in all; None for random ones.
         shape: shape of one sample.
         seed: seed of the generator that all batches share.
         precision: "fp32" or "bf16".
@@ -120,9 +124,12 @@ def generate(
         ValueError: it returned the wrong shape.
     """
     generator = Generator(device).manual_seed(seed)
+    start = 0
     for n in sizes:
         y = None
-        if sampler.classes:
+        if labels is not None:
+            y = labels[start : (start := start + n)].to(device)
+        elif sampler.classes:
             y = sample_labels(n, sampler.classes, frequencies, generator)
         with autocast(device, precision):
             x = sampler.generate(n, generator, y)  # (n, *shape)

@@ -3,26 +3,26 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from bench.build import build_dataset, build_model, build_options, plain
+from bench.build_model import build_apart
 from bench.columns import ALL_IMAGES
 from bench.config import Settings, read_settings
-from bench.data.dataset import Scale
+from bench.data.dataset import Dataset
 from bench.errors import RunInUseError, type_errors_name
-from bench.evaluation.evaluator import EvaluatorOptions
-from bench.evaluation.sampling import label_frequencies
-from bench.former import with_present_targets
+from bench.evaluation.options import EvaluatorOptions, options_for
+from bench.former import value_at, with_present_targets
 from bench.runs.constructors import check_targets, parents
+from bench.runs.data_record import DataRecord, read_data
 from bench.runs.directory import RunDirectory, read_status
 from bench.runtime.atomic_files import read_text
-from bench.runtime.device import choose_device, set_threads
+from bench.runtime.device import find_device
 from bench.runtime.distributed import World
 from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.training import checkpoint
@@ -31,6 +31,9 @@ from models.base import DataIdentity, DataSpec, GenerativeModel
 MAX_GENERATIONS = 3
 """Maximum depth of runs whose models contain models of other runs."""
 
+MOST_NAMED = 5
+"""Most runs that a message names."""
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -38,64 +41,119 @@ class RecordedRun:
 
     Attributes:
         name: <dataset>/<model>/<variant>/seed=<seed>.
-        shape: shape of one sample.
+        data: what is known of its data.
         model: the model with the weights that its evaluator scored.
         weights: "ema" or "raw".
         step: training step of the weights.
         options: settings of the evaluator.
-        frequencies: probabilities of the class labels for a class-conditional model, (K,); None if
-            they are equal.
-        scale: the map from signals to their own units; None for other data.
+        threads: CPU threads that the run was given; None for those that there were.
     """
 
     name: str
-    shape: tuple[int, ...]
+    data: DataRecord
     model: GenerativeModel
     weights: str
     step: int
     options: EvaluatorOptions
-    frequencies: Tensor | None
-    scale: Scale | None = None
+    threads: int | None = None
+
+    @property
+    def frequencies(self) -> Tensor | None:
+        """Probabilities of the class labels that were scored, (K,); None if they are equal."""
+        return self.data.label_frequencies(self.options.class_labels)
 
 
-def rebuild(run: Path, device: str, data_root: Path | None = None) -> RecordedRun:
+def rebuild(
+    run: Path,
+    device: str,
+    data_root: Path | None = None,
+    *,
+    unfinished: str | None = None,
+) -> RecordedRun:
     """Build the model of a recorded run with the weights of its newest checkpoint.
 
-    The run need not be trusted: files that its configuration names are only read. Missing published
-    data sets are downloaded only to a data folder of the caller, and decoded data is kept in the
-    caller's cache.
+    Nothing of this process changes: its random state, threads, or device. The data set is read only
+    where the model itself asks for samples of it, or where the run is of a version that recorded
+    nothing of the data. The run need not be trusted: files that its configuration names are only
+    read. Missing published data sets are downloaded only to a data folder of the caller, and
+    decoded data is kept in the caller's cache.
 
     Args:
         run: the run directory.
-        device: device of the model, see `choose_device`.
+        device: device of the model, see `find_device`.
         data_root: folder of data sets; None for the recorded one or, if it does not exist,
             $BENCH_DATA or "data".
+        unfinished: how the caller asks for a run that has not finished, for the message that
+            refuses it; None to take it.
 
     Raises:
         FileNotFoundError: it is not a run directory, or a published data set is missing.
         RunInUseError: the run is being trained.
-        ValueError: there is no checkpoint yet, or it does not fit the model or the data.
+        ValueError: it has not finished, there is no checkpoint yet, or it does not fit the model or
+            the data.
     """
-    config = plain(_recorded(run))
+    chosen = find_device(device)
+    config = _recorded(run)
     settings = _settings(config, run)
-    root = _data_root(settings) if data_root is None else data_root
-    settings = replace(settings, cache_root=None, data_root=root)
-    set_threads(settings.threads)
-    ours = data_root is not None or root.resolve() == _own_root().resolve()
-    dataset = build_dataset(settings, World(), download=ours)
-    if dataset.hash != config["data_hash"]:
-        raise ValueError(
-            f"{run} was made with other data: the hash of {dataset.name} was "
-            f"{config['data_hash']} and is {dataset.hash}, name a folder of the former with "
-            "--data-root"
-        )
-    model = build_model(settings.model, dataset, choose_device(device), seed=settings.seed)
+    if unfinished is not None:
+        _check_finished(run, unfinished)
+    read = cache(partial(_read_dataset, run, settings, config["data_hash"], data_root))
+    data = read_data(run, config["data_hash"])
+    if data is None:
+        data, spec = DataRecord.of(read()), read().spec()
+    else:
+        spec = data.spec(partial(_spec_of_missing, run, data.name, read))
+    sizes = data.train_size, data.held_out_size
+    options = options_for(settings.evaluator, data.name, data.shape, *sizes)
+    model = build_apart(settings.model, spec, chosen, seed=settings.seed)
     weights, step = _load_evaluated(model, run)
     name = "/".join(run.resolve().parts[-4:])
-    options = build_options(settings.evaluator, dataset)
-    frequencies = label_frequencies(dataset, options.class_labels)
-    shape, scale = dataset.shape, dataset.scale
-    return RecordedRun(name, shape, model, weights, step, options, frequencies, scale)
+    return RecordedRun(name, data, model, weights, step, options, settings.threads)
+
+
+def _check_finished(run: Path, unfinished: str) -> None:
+    """Raise ValueError unless the run has finished, RunInUseError if it is being trained."""
+    with RunDirectory(run, reading=True):
+        status = read_status(run)
+    if status is None or status.status == "running":
+        raise ValueError(
+            f"{run} has not finished: give its command again to go on with it, or {unfinished} to "
+            "take its last checkpoint"
+        )
+    if status.status == "failed":
+        why = shorten(status.reason, 200, placeholder=" …")
+        raise ValueError(f"{run} failed ({why}): name another run, or {unfinished} to take it")
+
+
+def _read_dataset(run: Path, settings: Settings, data_hash: str, data_root: Path | None) -> Dataset:
+    """The data set of a run; arguments and errors are those of `rebuild`."""
+    from bench.build import build_dataset  # imports much, for nothing where the data is not read
+
+    root = _data_root(settings) if data_root is None else data_root
+    settings = replace(settings, cache_root=None, data_root=root)
+    ours = data_root is not None or root.resolve() == _own_root().resolve()
+    dataset = build_dataset(settings, World(), download=ours)
+    if dataset.hash != data_hash:
+        raise ValueError(
+            f"{run} was made with other data: the hash of {dataset.name} was "
+            f"{data_hash} and is {dataset.hash}, name a folder of the former with "
+            "--data-root"
+        )
+    return dataset
+
+
+def _spec_of_missing(run: Path, name: str, read: Callable[[], Dataset]) -> DataSpec:
+    """Describe the data set to a model that asks for samples of it.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return read().spec()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{run}: its model needs samples of its data set, {name}, which cannot be read: {error}"
+        ) from error
 
 
 def trained_or(
@@ -116,11 +174,11 @@ def trained_or(
         return build
 
     def load(data: DataSpec) -> GenerativeModel:
-        cfg = _recorded(Path(run))
+        config = _recorded(Path(run))
         try:
-            _check_part(Path(run), cfg, data)
+            _check_part(Path(run), config, data)
             with type_errors_name(f"{run}: model.build"):
-                model = instantiate(cfg.model.build, _convert_="all")(data)
+                model = instantiate(config["model"]["build"], _convert_="all")(data)
             _load_evaluated(model, Path(run))
         except RunInUseError as error:  # the run in use is not the one that is started
             raise ValueError(
@@ -133,7 +191,7 @@ def trained_or(
     return load
 
 
-def _check_part(run: Path, cfg: DictConfig, data: DataSpec) -> None:
+def _check_part(run: Path, config: Mapping[str, Any], data: DataSpec) -> None:
     """Raise ValueError unless the run has finished and was trained on this data."""
     with RunDirectory(run, reading=True) as records:
         status, rows = read_status(run), records.eval_rows()
@@ -145,19 +203,23 @@ def _check_part(run: Path, cfg: DictConfig, data: DataSpec) -> None:
             f"{run} was made with data of shape {min(others)}, not {wanted}: name one on this data"
         )
     if data.identity is not None:
-        _check_identity(run, cfg, rows, data.identity)
+        _check_identity(run, config, rows, data.identity)
 
 
 def _check_identity(
-    run: Path, cfg: DictConfig, rows: Sequence[Mapping[str, str]], data: DataIdentity
+    run: Path,
+    config: Mapping[str, Any],
+    rows: Sequence[Mapping[str, str]],
+    data: DataIdentity,
 ) -> None:
     """Raise ValueError unless the run was trained on these images of this data."""
-    if str(cfg.data_hash) != data.hash:
-        theirs = OmegaConf.select(cfg, "dataset.name") or "data"
+    if str(config["data_hash"]) != data.hash:
+        named = value_at(config, "dataset.name")
+        theirs = named if isinstance(named, str) else "data"
         raise ValueError(
             f"{run} was trained on other data: its dataset.name={theirs} had the hash "
-            f"{cfg.data_hash}, and dataset.name={data.name} has the hash {data.hash}: name a run "
-            "on this data, or choose the data of that run"
+            f"{config['data_hash']}, and dataset.name={data.name} has the hash {data.hash}: name a "
+            "run on this data, or choose the data of that run"
         )
     recorded = {row.get("train_images") or ALL_IMAGES for row in rows}
     ours = ALL_IMAGES if data.train_images is None else str(data.train_images)
@@ -171,11 +233,11 @@ def _check_identity(
         )
 
 
-def _recorded(run: Path) -> DictConfig:
+def _recorded(run: Path) -> dict[str, Any]:
     """The recorded configuration of a run, checked because it need not be trusted."""
     written = _read(run)
     _check_generations(run, written)
-    return OmegaConf.create(written)
+    return written
 
 
 def _read(run: Path) -> dict[str, Any]:
@@ -183,8 +245,7 @@ def _read(run: Path) -> dict[str, Any]:
     path = run / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{run} is not a run directory, it has no config.yaml: name one such as "
-            "results/runs/<dataset>/<model>/<variant>/seed=<seed>"
+            f"{run} is not a run directory, it has no config.yaml: name one {_runs_below(run)}"
         )
     remedy = "delete the run and give its command again"
     text = read_text(path, MAX_BYTES)
@@ -199,6 +260,17 @@ def _read(run: Path) -> dict[str, Any]:
     if "build" not in written.get("model", {}):
         raise ValueError(f"{path} is not the configuration of a run: {remedy}")
     return written
+
+
+def _runs_below(folder: Path) -> str:
+    """Which runs lie in a folder of runs, for a message; what they look like if there are none."""
+    for depth in ("*", "*/*", "*/*/*"):
+        found = [path.parent for path in sorted(folder.glob(f"{depth}/config.yaml"))]
+        if found:
+            names = [str(run.relative_to(folder)) for run in found[:MOST_NAMED]]
+            more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+            return f"of those in it, {', '.join(names)}{more}"
+    return "such as results/runs/<dataset>/<model>/<variant>/seed=<seed>"
 
 
 def _check_generations(run: Path, config: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from bench.build import build_dataset, build_model
+from bench.build import build_dataset
+from bench.build_model import build_model
 from bench.config import Settings, run_directory
 from bench.evaluation.sampling import label_frequencies
 from bench.former import ABSENT, CLASS_LABELS, overrides_of_before, value_at
@@ -64,7 +65,8 @@ def classes_make_no_difference(settings: Settings, config: Mapping[str, Any], pa
     dataset = build_dataset(settings, World())
     if label_frequencies(dataset, settings.evaluator.class_labels) is None:
         return True
-    model = build_model(settings.model, dataset, torch.device("cpu"), seed=settings.seed)
+    cpu = torch.device("cpu")
+    model = build_model(settings.model, dataset.spec(), cpu, seed=settings.seed)
     return not any(sampler.classes for sampler in model.samplers.values())
 
 
@@ -95,7 +97,8 @@ def standing_for(
     if not siblings or siblings[0] == path:
         return None
     dataset = build_dataset(settings, World())
-    model = build_model(settings.model, dataset, torch.device("cpu"), seed=settings.seed)
+    cpu = torch.device("cpu")
+    model = build_model(settings.model, dataset.spec(), cpu, seed=settings.seed)
     return None if model.depends_on_seed else siblings[0]
 
 

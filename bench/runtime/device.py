@@ -15,7 +15,24 @@ from bench.runtime.jobs import GPU
 
 
 def choose_device(name: str) -> torch.device:
-    """The device to run on; GPUs are assigned to ranks of torchrun and to parallel jobs.
+    """The device that this process runs on, set up for it: `find_device`.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    device = find_device(name)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; for speed there is bf16
+        torch.backends.cudnn.allow_tf32 = False
+        torch.cuda.set_device(device)
+    return device
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; GPUs are assigned to ranks of torchrun and to parallel jobs.
+
+    Args:
+        name: auto, cpu, cuda or cuda:N.
 
     Raises:
         ValueError: there is no such device.
@@ -28,20 +45,17 @@ def choose_device(name: str) -> torch.device:
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError(f"device={name}, but torch sees no CUDA device: use device=cpu")
-        given = int(os.environ.get(GPU, local_rank()))
-        index = given if device.index is None else device.index
-        if index >= torch.cuda.device_count():
-            raise ValueError(f"device={name}, but torch sees {torch.cuda.device_count()} GPUs")
-        if device.index is not None and "LOCAL_RANK" in os.environ:
-            raise ValueError(f"device={name} under torchrun: use device=cuda, one GPU per process")
-        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means fp32; for speed there is bf16
-        torch.backends.cudnn.allow_tf32 = False
-        device = torch.device("cuda", index)
-        torch.cuda.set_device(device)
-    return device
+    if device.type == "cpu":
+        return device
+    if not torch.cuda.is_available():
+        raise ValueError(f"device={name}, but torch sees no CUDA device: use device=cpu")
+    given = int(os.environ.get(GPU, local_rank()))
+    index = given if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        raise ValueError(f"device={name}, but torch sees {torch.cuda.device_count()} GPUs")
+    if device.index is not None and "LOCAL_RANK" in os.environ:
+        raise ValueError(f"device={name} under torchrun: use device=cuda, one GPU per process")
+    return torch.device("cuda", index)
 
 
 def set_threads(threads: int | None) -> None:

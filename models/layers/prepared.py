@@ -23,6 +23,34 @@ KINDS: tuple[type[Form], ...] = (Convolution, Transposed, Upsampling, Linear, No
 """All forms; the first that suits a layer is used."""
 
 
+class Preparation:
+    """The prepared forms of a model's layers, which several uses of it can share.
+
+    Args:
+        model: the model; layers that it gets later are not prepared.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        memory = Memory()
+        self._forms: list[Form] = []
+        for layer in model.modules():
+            kind = next((kind for kind in KINDS if kind.suits(layer)), None)
+            if kind is not None:
+                self._forms.append(kind(layer, memory))
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let the layers compute in their prepared forms, which keep what they prepare."""
+        placed = [form for form in self._forms if form.method not in vars(form.layer)]
+        for form in placed:
+            vars(form.layer)[form.method] = form
+        try:
+            yield
+        finally:
+            for form in placed:
+                del vars(form.layer)[form.method]
+
+
 @contextmanager
 def prepared(model: nn.Module) -> Iterator[None]:
     """Let every layer of the model that can be prepared compute in its prepared form.
@@ -32,17 +60,8 @@ def prepared(model: nn.Module) -> Iterator[None]:
     Args:
         model: in eval mode.
     """
-    memory, forms = Memory(), []
-    for layer in model.modules():
-        kind = next((kind for kind in KINDS if kind.suits(layer)), None)
-        if kind is not None and kind.method not in vars(layer):
-            vars(layer)[kind.method] = kind(layer, memory)
-            forms.append((layer, kind.method))
-    try:
+    with Preparation(model).used():
         yield
-    finally:
-        for layer, method in forms:
-            del vars(layer)[method]
 
 
 def compile_forms(precision: str) -> None:

@@ -1,6 +1,7 @@
 """The table of all bad inputs, and the page generated from it."""
 
 import bad_data
+import bad_loading
 import bad_questions
 import bad_records
 import bad_samples
@@ -12,6 +13,7 @@ AREAS = (
     | bad_data.AREAS
     | bad_samples.AREAS
     | bad_records.AREAS
+    | bad_loading.AREAS
     | bad_questions.AREAS
 )
 CASES = {f"{area}: {case.given}": case for area, cases in AREAS.items() for case in cases}
@@ -24,10 +26,11 @@ Messages for invalid, damaged or unsuitable input. Every line is a test
 input, the message is compared word for word, and nothing may have been trained, evaluated,
 unpickled or written. The exit code is 2, for Hydra's own messages 1.
 
-`<folder>` stands for the folder of the input, `<run>` for a run directory, `<runs>` for a folder of
-runs, `<hash>` for the hash of samples, and … for the rest of a message. Unless stated otherwise,
-`python -m bench` is run with `dataset=digits` and `model=mlp_gan`; `bench.export` and
-`bench.compare` use small runs of these.
+`<folder>` stands for the folder of the input, `<run>` for a run directory, `<variant>` for its
+variant, `<runs>` for a folder of runs, `<hash>` for the hash of samples, and … for the rest of a
+message. Unless stated otherwise, `python -m bench` is run with `dataset=digits` and
+`model=mlp_gan`; `bench.export`, `bench.compare` and `bench.load` use small runs of these. In Python
+the message is that of an exception.
 """
 
 

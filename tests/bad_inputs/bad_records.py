@@ -350,6 +350,26 @@ RESUMED = (
 )
 
 
+def with_status(**values: Any) -> Prepare:
+    """Change the status of the run."""
+
+    def spoil(run: Path) -> None:
+        written = json.loads((run / "status.json").read_text())
+        (run / "status.json").write_text(json.dumps(written | values))
+
+    return spoil
+
+
+def with_data(**values: Any) -> Prepare:
+    """Change what a run recorded of its data."""
+
+    def spoil(run: Path) -> None:
+        written = json.loads((run / "data.json").read_text())
+        (run / "data.json").write_text(json.dumps(written | values))
+
+    return spoil
+
+
 def export(
     given: str,
     said: str,
@@ -377,9 +397,35 @@ EXPORT = (
         lambda run: shutil.rmtree(run / "checkpoints"),
     ),
     export(
+        "a run that has not finished",
+        (
+            "<run> has not finished: give its command again to go on with it, or --unfinished to "
+            "take its last checkpoint"
+        ),
+        EXPORTED,
+        with_status(status="running"),
+    ),
+    export(
+        "a run that failed",
+        (
+            "<run> failed (generator: the loss is not finite at step 7): name another run, or "
+            "--unfinished to take it"
+        ),
+        EXPORTED,
+        with_status(status="failed", reason="generator: the loss is not finite at step 7"),
+    ),
+    export(
+        "the folder of the seeds of a run",
+        (
+            "<folder>/results/runs/digits/mlp_gan is not a run directory, it has no config.yaml: "
+            "name one of those in it, …"
+        ),
+        ("{folder}/results/runs/digits/mlp_gan", "--out", "{folder}/out.npz"),
+    ),
+    export(
         "checkpoints that are all damaged",
         "every checkpoint in <run>/checkpoints is damaged: delete the run to repeat it",
-        EXPORTED,
+        (*EXPORTED, "--unfinished"),
         damage_checkpoints,
     ),
     export(
@@ -477,17 +523,48 @@ EXPORT = (
         with_config("name: digits", "name: ../../x"),
     ),
     export(
-        "a run made with other data",
+        "a run made with other data, of a version that recorded nothing of it",
         (
             "<run> was made with other data: the hash of digits was 047cf09e6d70eaea3 and "
             "is 47cf09e6d70eaea3, name a folder of the former with --data-root"
         ),
         EXPORTED,
+        lambda run: (
+            with_config("data_hash: ", "data_hash: 0")(run),
+            (run / "data.json").unlink(),
+        ),
+    ),
+    export(
+        "a `data.json` of other data",
+        (
+            "<run>/data.json describes data of the hash 47cf09e6d70eaea3, and config.yaml names "
+            "047cf09e6d70eaea3: delete this file, and the data set itself is read"
+        ),
+        EXPORTED,
         with_config("data_hash: ", "data_hash: 0"),
     ),
     export(
+        "a damaged `data.json`",
+        (
+            "<run>/data.json is damaged (it must have name, hash, shape, classes, frequencies, "
+            "signal_low, signal_high, train_images, train_size, held_out_size and nothing else): "
+            "delete this file, and the data set itself is read"
+        ),
+        EXPORTED,
+        lambda run: (run / "data.json").write_text("[]"),
+    ),
+    export(
+        "a `data.json` with a shape that is none",
+        (
+            "<run>/data.json is damaged (its shape is [1, 0, 8]): delete this file, and the data "
+            "set itself is read"
+        ),
+        EXPORTED,
+        with_data(shape=[1, 0, 8]),
+    ),
+    export(
         "an unknown sampler",
-        "--sampler must be one of ['generator'], got 'ddim-50'",
+        "'ddim-50' is no sampler of digits/mlp_gan/<variant>/seed=0: there is generator",
         (*EXPORTED, "--sampler", "ddim-50"),
     ),
     export("no samples", "--samples must be at least 1, got 0", (*EXPORTED, "--samples", "0")),

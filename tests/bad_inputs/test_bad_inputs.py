@@ -13,13 +13,14 @@ from unittest import mock
 import hydra
 import pytest
 import torch
+import yaml
 from bad_case import Case
 from bad_files import SPRUNG
 from bad_page import AREAS, CASES, page
 from bad_records import RUNS
 from in_process import bench
 
-from bench import cache, cli, export
+from bench import cache, cli, export, load
 from bench.compare import cli as compare
 from bench.config import run_directory
 from bench.decide import cli as deciding
@@ -135,6 +136,7 @@ def with_placeholders(said: str, root: Path, directory: Path) -> str:
     places = {directory: "<run>", root / RUNS: "<runs>", root: "<folder>"}
     for path, placeholder in places.items():
         said = said.replace(str(path), placeholder)
+    said = re.sub(r"mlp_gan/[0-9a-f]{8}/seed", "mlp_gan/<variant>/seed", said)
     return re.sub(r"stored-[0-9a-f]{8}", "stored-<hash>", said)
 
 
@@ -176,7 +178,20 @@ def decide(arguments: list[str]) -> int:
         return deciding.main(arguments)
 
 
+def load_and_sample(arguments: list[str]) -> int:
+    """`bench.load` of the first argument and `sample`, with keyword arguments in YAML."""
+    run, loading, sampling = (*arguments, "", "")[:3]
+    try:
+        model = load(run, **{"device": "cpu"} | (yaml.safe_load(loading) or {}))
+        model.sample(**yaml.safe_load(sampling) or {})
+    except (RunError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 MAINS = {
+    "bench.load": load_and_sample,
     "bench.cache": cache.main,
     "bench.cli": command_line,
     "bench.compare": compare.main,

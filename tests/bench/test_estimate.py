@@ -21,8 +21,8 @@ from bench.estimate import (
     sampling_seconds,
     training_seconds,
 )
-from bench.evaluation.evaluator import EvaluatorOptions
 from bench.evaluation.extractors.base import IdentityExtractor
+from bench.evaluation.options import EvaluatorOptions
 from bench.training.trainer import Trainer
 from models.base import Batch, Phase, Sampler
 

@@ -171,7 +171,7 @@ def test_the_averaged_weights_are_those_drawn_from(runs, tmp_path):
     [
         ("gan", ["--batch-size", "-1"], "--batch-size must be at least 1, got -1"),
         ("ddpm", [], "has several samplers: give --sampler ddim-2 or ddim-3"),
-        ("real", ["--samples", "701"], "--samples=701, but held-out has only 700"),
+        ("real", ["--samples", "701"], "has 700 samples, 701 were asked for"),
     ],
 )
 def test_bad_arguments_are_named(runs, tmp_path, capsys, name, arguments, sentence):
@@ -193,12 +193,14 @@ def test_runs_without_samples_are_refused(runs, tmp_path, capsys):
     untrained = tmp_path / "untrained"
     untrained.mkdir()
     shutil.copy(runs["gan"] / "config.yaml", untrained)
-    refused([str(untrained), *out], "has no checkpoint: run its command again", capsys)
+    refused([str(untrained), *out], "has not finished: give its command again", capsys)
+    unfinished = [str(untrained), *out, "--unfinished"]
+    refused(unfinished, "has no checkpoint: run its command again", capsys)
     config = (runs["gan"] / "config.yaml").read_text()
     for damaged, sentence in (
         ("model: [", "is damaged"),
         ("", "is not the configuration of a run"),
-        (config.replace("data_hash: ", "data_hash: 0"), "was made with other data"),
+        (config.replace("data_hash: ", "data_hash: 0"), "describes data of the hash"),
         (config.replace("latent_dim: 100", "latent_dim: 9"), "weights do not fit the model"),
     ):
         copy = tmp_path / "copy"

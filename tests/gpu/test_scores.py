@@ -12,12 +12,13 @@ from torch import Tensor
 from bench.data.dataset import Dataset, Split, content_hash
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
-from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
+from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.extractors.base import extract
 from bench.evaluation.extractors.imagenet import installed
 from bench.evaluation.extractors.registry import build_extractor
 from bench.evaluation.metrics.copying import held_out_closeness
 from bench.evaluation.metrics.memorisation import nearest_distances
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.reference import Reference
 from models.stored import RealData
 

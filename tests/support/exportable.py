@@ -5,8 +5,10 @@ from typing import Any, cast
 
 import torch
 
-from bench.evaluation.evaluator import EvaluatorOptions
+from bench.evaluation.options import EvaluatorOptions
+from bench.runs.data_record import DataRecord
 from bench.runs.directory import RunDirectory
+from bench.runs.loaded import LoadedModel
 from bench.runs.reload import RecordedRun
 from bench.schema import eval_columns
 from models.base import GenerativeModel
@@ -25,10 +27,14 @@ def moved(model: GenerativeModel) -> GenerativeModel:
     return model.eval()
 
 
-def recorded(model: GenerativeModel) -> RecordedRun:
+def loaded(model: GenerativeModel, **data: Any) -> LoadedModel:
+    """The model as one of a recorded run, with its weights moved; low and high are its scale's."""
+    shape, num_classes = model.data_shape, getattr(model, "num_classes", 0)
+    classes = tuple(f"class {label}" for label in range(num_classes))
+    low, high = data.get("low"), data.get("high")
+    record = DataRecord("digits", "0123", shape, classes, None, low, high, None, 100, 100)
     options = cast(EvaluatorOptions, None)  # exports of models do not read it
-    more = cast(Any, {"frequencies": None})
-    return RecordedRun(NAME, model.data_shape, moved(model), "ema", STEP, options, **more)
+    return LoadedModel(RecordedRun(NAME, record, moved(model), "ema", STEP, options))
 
 
 def directory(root: Path, *samplers: str) -> Path:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 import bench
 from bench.runs.directory import RunDirectory
+from bench.runs.loaded import LoadedModel
 from bench.runs.provenance import commit
-from bench.runs.reload import RecordedRun
 from bench.runtime.extras import install
 
 CLOSE = 1e-4
@@ -38,12 +38,12 @@ def require_packages(option: str, names: Sequence[str]) -> None:
         )
 
 
-def about(run: RecordedRun) -> dict[str, str]:
+def about(loaded: LoadedModel) -> dict[str, str]:
     """What every exported model says of its origin, by key."""
     return {
-        "Run": run.name,
-        "Weights": run.weights,
-        "Step": str(run.step),
+        "Run": loaded.name,
+        "Weights": loaded.weights,
+        "Step": str(loaded.step),
         "Samples": SYNTHETIC,
         "Software": f"gan-vs-diffusion {bench.__version__} {commit()}".strip(),
     }

@@ -14,7 +14,7 @@ from bench.runs.exports.about import (
     scored,
     seeded,
 )
-from bench.runs.reload import RecordedRun
+from bench.runs.loaded import LoadedModel
 from bench.runtime.exported import Kind, check_out, make_whole, write_manifest
 from models.exports import DiffusersPipeline, NoCounterpartError
 
@@ -41,11 +41,11 @@ def check(out: Path, *, replace: bool) -> None:
     check_out(out, KIND, replace=replace)
 
 
-def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str:
+def write(loaded: LoadedModel, directory: Path, out: Path, part: str | None) -> str:
     """Write the pipeline of a run.
 
     Args:
-        run: the run, on the CPU.
+        loaded: the model, on the CPU.
         directory: its directory.
         out: the folder to write.
         part: must be None.
@@ -59,9 +59,9 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
     if part is not None:
         raise ValueError(f"--part={part} is for --format onnx: leave it out")
     try:
-        pipeline = run.model.for_diffusers()
+        pipeline = loaded.module.for_diffusers()
     except NoCounterpartError as error:
-        other = "onnx or samples" if run.model.network_calls else "samples"
+        other = "onnx or samples" if loaded.module.network_calls else "samples"
         raise ValueError(
             f"{directory} cannot be exported by --format diffusers, since {error}: choose --format "
             f"{other}"
@@ -70,26 +70,26 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
 
     network = diffusers.UNet2DModel(**pipeline.unet)
     network.load_state_dict(pipeline.weights)
-    _check_network(run, network.eval())
+    _check_network(loaded, network.eval())
     scheduler = diffusers.DDPMScheduler(**pipeline.scheduler)
     made = diffusers.DDPMPipeline(unet=network, scheduler=scheduler)
 
     def write_folder(folder: Path) -> None:
         made.save_pretrained(folder, safe_serialization=True)
         readme = folder / "README.md"
-        readme.write_text(card(run, directory, pipeline), encoding="utf-8")
+        readme.write_text(card(loaded, directory, pipeline), encoding="utf-8")
         for weights in folder.rglob("*.safetensors"):
             weights.chmod(readme.stat().st_mode)  # safetensors lets nobody else read them
         write_manifest(folder)
 
     make_whole(out, KIND, write_folder)
-    return f"DDPMPipeline of {run.name}, {run.weights} weights"
+    return f"DDPMPipeline of {loaded.name}, {loaded.weights} weights"
 
 
 @torch.no_grad()
-def _check_network(run: RecordedRun, network: torch.nn.Module) -> None:
+def _check_network(loaded: LoadedModel, network: torch.nn.Module) -> None:
     """Raise ValueError unless diffusers' network computes what the run's does."""
-    (call,) = run.model.network_calls.values()
+    (call,) = loaded.module.network_calls.values()
     x_t, t = (given.examples(2, seeded()) for given in call.inputs)
     ours = torch.cat(call.compute(x_t, t), dim=1)
     theirs = network(x_t, t).sample
@@ -98,20 +98,20 @@ def _check_network(run: RecordedRun, network: torch.nn.Module) -> None:
         theirs = torch.cat([mean, (variance + 1) / 2], dim=1)
     if not (apart := difference(ours, theirs)) <= CLOSE:
         raise ValueError(
-            f"diffusers' UNet2DModel differs from the network of {run.name} by {apart:.2g}, more "
-            f"than {CLOSE:g}: install diffusers 0.31 or later, or choose --format onnx"
+            f"diffusers' UNet2DModel differs from the network of {loaded.name} by {apart:.2g}, "
+            f"more than {CLOSE:g}: install diffusers 0.31 or later, or choose --format onnx"
         )
 
 
-def card(run: RecordedRun, directory: Path, pipeline: DiffusersPipeline) -> str:
+def card(loaded: LoadedModel, directory: Path, pipeline: DiffusersPipeline) -> str:
     """The model card, in Markdown, with a program that samples from the folder that it is in.
 
     Args:
-        run: the exported run.
+        loaded: the exported model.
         directory: its directory.
         pipeline: what was exported.
     """
-    facts = "".join(f"| {key} | {value} |\n" for key, value in _facts(run, directory))
+    facts = "".join(f"| {key} | {value} |\n" for key, value in _facts(loaded, directory))
     return f"""\
 ---
 library_name: diffusers
@@ -119,22 +119,22 @@ pipeline_tag: unconditional-image-generation
 tags: [diffusers, ddpm, synthetic]
 ---
 
-# {run.name}
+# {loaded.name}
 
 {SYNTHETIC} They follow the distribution of the training images, and some may resemble one of them.
 
 | | |
 |---|---|
 {facts}
-{_scores(scored(directory, run.step))}
+{_scores(scored(directory, loaded.step))}
 {_programs(pipeline)}"""
 
 
-def _facts(run: RecordedRun, directory: Path) -> Iterable[tuple[str, str]]:
-    yield from about(run).items()
-    yield "Data set", run.name.split("/")[0]
-    yield "Images", "x".join(map(str, run.shape))
-    for row in scored(directory, run.step)[:1]:
+def _facts(loaded: LoadedModel, directory: Path) -> Iterable[tuple[str, str]]:
+    yield from about(loaded).items()
+    yield "Data set", loaded.data.name
+    yield "Images", "x".join(map(str, loaded.data.shape))
+    for row in scored(directory, loaded.step)[:1]:
         protocol = {
             "Hash of the data": "data_hash",
             "Budget": "budget",

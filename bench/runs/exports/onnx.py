@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.runs.exports.about import CLOSE, about, difference, require_packages, seeded
-from bench.runs.reload import RecordedRun
+from bench.runs.loaded import LoadedModel
 from bench.runtime.exported import Kind, check_out, make_whole
 from bench.runtime.isolation import eval_mode
 from models.base import GenerativeModel
@@ -58,11 +58,11 @@ def check(out: Path, *, replace: bool) -> None:
     check_out(out, KIND, replace=replace)
 
 
-def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str:
+def write(loaded: LoadedModel, directory: Path, out: Path, part: str | None) -> str:
     """Write a network call of a run.
 
     Args:
-        run: the run, on the CPU.
+        loaded: the model, on the CPU.
         directory: its directory.
         out: the file to write.
         part: name of the call; None for the only one.
@@ -74,16 +74,16 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
         ValueError: the model has no such call, torch cannot translate it, or onnxruntime computes
             something else.
     """
-    name, call = _choose(run, directory, part)
+    name, call = _choose(loaded, directory, part)
     refused = f"{directory} cannot be exported by --format onnx, since"
     try:
-        model = translated(run.model, call, {**about(run), **_meanings(run, name, call)})
+        model = translated(loaded.module, call, {**about(loaded), **_meanings(loaded, name, call)})
     except torch.onnx.OnnxExporterError as error:
         why = [*str(error.__cause__ or error).splitlines(), type(error).__name__][0]
         raise ValueError(
             f"{refused} torch cannot translate its {name} ({why}): choose --format samples"
         ) from error
-    if not (apart := _largest_difference(run.model, call, model)) <= CLOSE:
+    if not (apart := _largest_difference(loaded.module, call, model)) <= CLOSE:
         raise ValueError(
             f"{refused} onnxruntime's results of its {name} differ from torch's by {apart:.2g}, "
             f"more than {CLOSE:g}: choose --format samples"
@@ -93,16 +93,17 @@ def write(run: RecordedRun, directory: Path, out: Path, part: str | None) -> str
         path.write_bytes(model)
 
     make_whole(out, KIND, write_file)
-    return f"{name} of {run.name}, {run.weights} weights"
+    return f"{name} of {loaded.name}, {loaded.weights} weights"
 
 
-def _choose(run: RecordedRun, directory: Path, part: str | None) -> tuple[str, NetworkCall]:
+def _choose(loaded: LoadedModel, directory: Path, part: str | None) -> tuple[str, NetworkCall]:
     """The call named, or the only one."""
-    calls = run.model.network_calls
+    calls = loaded.module.network_calls
     if not calls:
+        kind = type(loaded.module).__name__
         raise ValueError(
-            f"{directory} cannot be exported by --format onnx, since {type(run.model).__name__} "
-            "names no network call: choose --format samples"
+            f"{directory} cannot be exported by --format onnx, since {kind} names no network call: "
+            "choose --format samples"
         )
     if part is None and len(calls) > 1:
         raise ValueError(f"{directory} has several networks: give --part {' or '.join(calls)}")
@@ -184,12 +185,17 @@ def _describe(model: Any, texts: Mapping[str, str]) -> None:
     onnx.checker.check_model(model)
 
 
-def _meanings(run: RecordedRun, name: str, call: NetworkCall) -> dict[str, str]:
+def _meanings(loaded: LoadedModel, name: str, call: NetworkCall) -> dict[str, str]:
     """What the file is, its inputs and outputs, and the constants of samplers, by key."""
-    texts = {"Call": name, "Data": f"{'x'.join(map(str, run.shape))}, float32 in [-1, 1]"}
-    if run.scale is not None:
-        low, high = (json.dumps(values.tolist()) for values in (run.scale.low, run.scale.high))
+    texts = {"Call": name, "Data": f"{'x'.join(map(str, loaded.data.shape))}, float32 in [-1, 1]"}
+    if loaded.data.scale is not None:
+        low, high = (
+            json.dumps(values.tolist())
+            for values in (loaded.data.scale.low, loaded.data.scale.high)
+        )
         texts["Units"] = f"-1 stands for {low} and 1 for {high} of the channels"
+    if loaded.classes:
+        texts["Classes"] = json.dumps(loaded.classes)
     texts |= {f"Input {given.name}": given.meaning for given in call.inputs}
     texts |= {f"Output {output}": meaning for output, meaning in call.outputs.items()}
     constants = {key: json.dumps([*map(float, v)]) for key, v in call.constants.items()}

@@ -16,12 +16,13 @@ from bench.data.dataset import Dataset, Split, content_hash, gather
 from bench.data.mixtures import load_ring8
 from bench.data.sources import load_digits
 from bench.evaluation import reference as reference_module
-from bench.evaluation.evaluator import Evaluation, Evaluator, EvaluatorOptions
+from bench.evaluation.evaluator import Evaluation, Evaluator
 from bench.evaluation.extractors.base import IdentityExtractor
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor
 from bench.evaluation.metrics import fid
 from bench.evaluation.metrics import quality as quality_module
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.reference import Reference
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.runs.directory import RunDirectory

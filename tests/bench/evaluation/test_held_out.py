@@ -11,9 +11,10 @@ from torch import Generator, Tensor
 
 from bench.data.dataset import Dataset, Split, few_images
 from bench.evaluation import held_out
-from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
+from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.extractors.base import IdentityExtractor
 from bench.evaluation.held_out import discriminator_gap, held_out_scores
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
 from bench.schema import HELD_OUT, eval_columns

@@ -11,10 +11,11 @@ from bench.compare.read import read_curves
 from bench.config import Budget, LoggerSettings
 from bench.data.batches import BatchStream
 from bench.data.sources import load_digits
-from bench.evaluation.evaluator import Evaluator, EvaluatorOptions
+from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.extractors.classifier import DomainClassifier
 from bench.evaluation.extractors.domain import DomainExtractor
 from bench.evaluation.held_out import SHOWN, look_inside
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.reference import Reference
 from bench.runs.directory import RunDirectory
 from bench.runs.looks import Call

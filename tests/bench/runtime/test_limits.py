@@ -7,7 +7,7 @@ import pytest
 from bench.build import build_options
 from bench.config import MAX_CHECKPOINTS, Budget, EvaluatorSettings
 from bench.data.sources import load_digits
-from bench.evaluation.evaluator import EvaluatorOptions, check_size
+from bench.evaluation.options import EvaluatorOptions, check_size
 from bench.runtime import memory
 from bench.runtime.memory import GIB, check_fits, machine_memory
 

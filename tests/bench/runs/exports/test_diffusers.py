@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exportable import directory, recorded
+from exportable import directory, loaded
 from known_diffusion import BETAS, NETWORK, SHORT, spec
 from PIL import Image
 
@@ -41,7 +41,7 @@ def gaussian(shape=(1, 8, 8), network=NETWORK, betas=SHORT, **options) -> Gaussi
 def exported(model: GaussianDiffusion, root: Path) -> Path:
     out = root / "pipeline"
     exports.check(out, replace=False)
-    exports.write(recorded(model), directory(root, "ddpm-20", "ddim-10"), out, None)
+    exports.write(loaded(model), directory(root, "ddpm-20", "ddim-10"), out, None)
     return out
 
 
@@ -161,7 +161,7 @@ def test_what_has_no_counterpart_is_refused_by_name(model, said, tmp_path):
 
 def test_a_model_without_a_network_has_samples_only(tmp_path):
     with pytest.raises(ValueError, match=r"no pipeline for RealData: choose --format samples$"):
-        exports.write(recorded(RealData(spec(1, 8, 8))), tmp_path, tmp_path / "out", None)
+        exports.write(loaded(RealData(spec(1, 8, 8))), tmp_path, tmp_path / "out", None)
 
 
 def test_a_network_that_computes_something_else_is_refused(tmp_path, monkeypatch):
@@ -195,7 +195,7 @@ def test_force_replaces_a_pipeline_and_nothing_else(tmp_path):
     with pytest.raises(FileExistsError, match="give --force to replace it"):
         exports.check(folder, replace=False)
     exports.check(folder, replace=True)
-    exports.write(recorded(gaussian(predicts="v")), tmp_path, folder, None)
+    exports.write(loaded(gaussian(predicts="v")), tmp_path, folder, None)
     assert "v_prediction" in (folder / "scheduler/scheduler_config.json").read_text()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     (folder / "unet/mine.txt").write_text("mine")

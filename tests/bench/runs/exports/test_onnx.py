@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exportable import recorded
+from exportable import loaded
 from known_diffusion import BETAS, NETWORK, SHORT, spec
 from small_models import built
 from torch import nn
 
-from bench.data.dataset import Scale
 from bench.runs.exports import onnx as exports
 from models.base import DataSpec, GenerativeModel
 from models.diffusion.edm import EDM
@@ -38,10 +37,10 @@ SIZES = (1, 2, 7)
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "export.md"
 
 
-def written(model: GenerativeModel, root: Path, part: str | None = None, run=None) -> Path:
+def written(model: GenerativeModel, root: Path, part: str | None = None, given=None) -> Path:
     out = root / "model.onnx"
     exports.check(out, replace=False)
-    exports.write(run or recorded(model), root / "run", out, part)
+    exports.write(given or loaded(model), root / "run", out, part)
     return out
 
 
@@ -168,10 +167,8 @@ def test_the_file_says_what_it_is_and_nothing_of_this_machine(tmp_path):
 
 
 def test_signals_say_their_units(tmp_path):
-    scale = Scale(np.array([0.0, -2.0]), np.array([1.0, 2.0]))
-    run = recorded(points())
-    object.__setattr__(run, "scale", scale)
-    model = onnx.load(written(run.model, tmp_path, run=run))
+    given = loaded(points(), low=(0.0, -2.0), high=(1.0, 2.0))
+    model = onnx.load(written(given.module, tmp_path, given=given))
     said = {each.key: each.value for each in model.metadata_props}
     assert said["Units"] == "-1 stands for [0.0, -2.0] and 1 for [1.0, 2.0] of the channels"
 
