@@ -116,7 +116,7 @@ def export(options: argparse.Namespace) -> None:
         ValueError, OSError: an argument is out of range, or the run has no such samples.
     """
     if options.part is not None or options.out.suffix.lower() == ".onnx":
-        raise ValueError("--part and an --out that ends in .onnx are for --format onnx: give it")
+        raise ValueError("--part, and an --out that ends in .onnx, are for --format onnx: add that")
     for name in ("samples", "batch_size"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")

@@ -66,13 +66,17 @@ def write(loaded: LoadedModel, directory: Path, out: Path, part: str | None) -> 
             f"{directory} cannot be exported by --format diffusers, since {error}: choose --format "
             f"{other}"
         ) from error
-    import diffusers  # seconds
+    from diffusers import (  # type: ignore[attr-defined]  # seconds
+        DDPMPipeline,
+        DDPMScheduler,
+        UNet2DModel,
+    )
 
-    network = diffusers.UNet2DModel(**pipeline.unet)
+    network = UNet2DModel(**pipeline.unet)
     network.load_state_dict(pipeline.weights)
     _check_network(loaded, network.eval())
-    scheduler = diffusers.DDPMScheduler(**pipeline.scheduler)
-    made = diffusers.DDPMPipeline(unet=network, scheduler=scheduler)
+    scheduler = DDPMScheduler(**pipeline.scheduler)
+    made = DDPMPipeline(unet=network, scheduler=scheduler)
 
     def write_folder(folder: Path) -> None:
         made.save_pretrained(folder, safe_serialization=True)
