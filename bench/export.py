@@ -1,8 +1,9 @@
-"""`python -m bench.export`: a recorded run's samples in files that other tools read."""
+"""`python -m bench.export`: a recorded run's samples, or its model, in files for other tools."""
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,24 +29,42 @@ examples (RUN is results/runs/<dataset>/<model>/<variant>/seed=<seed>):
 
   python -m bench.export RUN --out samples --trust my_models   a model of your own package
 
-Every PNG and .npz says that it is synthetic and which run made it. Of the code that RUN's
-configuration names, only what conf/constructors.yaml lists is called, and the classes and functions
-of the packages that you trust.
+  python -m bench.export RUN --format diffusers --out folder   for DDPMPipeline.from_pretrained
+  python -m bench.export RUN --format onnx --out model.onnx    a network call, for onnxruntime
+  python -m bench.export RUN --format onnx --out decoder.onnx --part decoder   one of several
+
+Every file says that samples are synthetic and which run made it. What the formats of models hold,
+and how to load them: docs/export.md. Of the code that RUN's configuration names, only what
+conf/constructors.yaml lists is called, and the classes and functions of packages that you trust.
 """
+
+
+FORMATS = ("diffusers", "onnx")
+"""Formats of models, each a module of `bench.runs.exports`."""
+
+OF_SAMPLES = ("samples", "sampler", "seed", "batch_size", "rgb")
+"""Options of --format samples only."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of `python -m bench.export`."""
     made = argparse.ArgumentParser(
         prog="python -m bench.export",
-        description="Draw samples from a recorded run and write them as PNGs, .npz or .npy.",
+        description="Write samples of a recorded run, or its model, for other tools.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("run", type=Path, help="the run directory")
     made.add_argument(
-        "--out", type=Path, required=True, help=".npz, .npy, .zip, or a folder to make"
+        "--out", type=Path, required=True, help=".npz, .npy, .zip, .onnx, or a folder to make"
     )
+    made.add_argument(
+        "--format",
+        choices=("samples", *FORMATS),
+        default="samples",
+        help="what to write (default: samples)",
+    )
+    made.add_argument("--part", help="onnx: which network call, if the model has several")
     made.add_argument("--samples", type=int, help="how many (default: as many as were scored)")
     made.add_argument("--sampler", help="which sampler: one that was scored, or another")
     made.add_argument("--seed", type=int, help="seed of the samples (default: the evaluator's)")
@@ -72,10 +91,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Export samples.
+    """Export samples or a model.
 
     Returns:
-        The exit code: 2, after one sentence on standard error, if the samples cannot be had.
+        The exit code: 2, after one sentence on standard error, if they cannot be had.
     """
     options = parser().parse_args(arguments)
     replace_what_cannot_be_shown()
@@ -83,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         with one_sentence():
-            export(options)
+            (export if options.format == "samples" else export_model)(options)
     except RunError as error:
         print(f"bench.export: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -96,6 +115,8 @@ def export(options: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError: an argument is out of range, or the run has no such samples.
     """
+    if options.part is not None or options.out.suffix.lower() == ".onnx":
+        raise ValueError("--part, and an --out that ends in .onnx, are for --format onnx: add that")
     for name in ("samples", "batch_size"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
@@ -127,6 +148,37 @@ def export(options: argparse.Namespace) -> None:
     said = f"{options.out}: {total:,} samples of {model.name}, {sampler}, {model.weights} weights"
     with words():
         print(printable(said))
+
+
+def export_model(options: argparse.Namespace) -> None:
+    """Write a model in the format that the arguments of `parser` ask for.
+
+    Raises:
+        ValueError, OSError: an argument is of samples, or the model has no counterpart.
+    """
+    for name in OF_SAMPLES:
+        if getattr(options, name) not in (None, False):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is for --format samples, not {options.format}")
+    if options.device not in ("auto", "cpu"):
+        raise ValueError(
+            f"--device={options.device} is for --format samples: models are exported from the CPU"
+        )
+    from bench.runs.loaded import load_for  # imports torch
+
+    form = import_module(f"bench.runs.exports.{options.format}")
+    form.check(options.out, replace=options.force)
+    model = load_for(
+        options.run,
+        "cpu",
+        options.data_root,
+        trust=options.trust,
+        trust_option="--trust {}",
+        unfinished_option=None if options.unfinished else "--unfinished",
+    )
+    written = form.write(model, options.run, options.out, options.part)
+    with words():
+        print(printable(f"{options.out}: {written}"))
 
 
 def _choose_sampler(model: "LoadedModel", name: str | None) -> str:

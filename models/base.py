@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from models.exports import DiffusersPipeline, NetworkCall, NoCounterpartError
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -269,6 +271,24 @@ class GenerativeModel(nn.Module, ABC):
             Logits, (B,); None for a model without a discriminator of data.
         """
         return None
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """What other software can compute of it, by name, such as "generator" or "denoiser".
+
+        These are the calls that its samplers make, in eval mode; empty for a model that has none,
+        or does not say.
+        """
+        return {}
+
+    def for_diffusers(self) -> DiffusersPipeline:
+        """The pipeline of diffusers that samples as it does.
+
+        Raises:
+            NoCounterpartError: there is none; the message says what differs, as the end of a
+                sentence.
+        """
+        raise NoCounterpartError(f"diffusers has no pipeline for {type(self).__name__}")
 
     def held_out_curves(
         self, batch: Batch, generator: Generator

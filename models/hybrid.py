@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.diffusion.denoising import DenoisingModel, OnState, shown_states
 from models.diffusion.sampler_names import parse
+from models.exports import NetworkCall
 
 Loss = Callable[[Batch], dict[str, Tensor]]
 
@@ -104,6 +105,16 @@ class Hybrid(GenerativeModel):
                 trajectory=partial(self._trajectory, draft, steps),
             )
         return {**samplers, self.sampler: self.refine.sampler(self.sampler)}
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """Those of both models, "draft-" or "refine-" before their names."""
+        parents = {"draft": self.draft, "refine": self.refine}
+        return {
+            f"{role}-{name}": call
+            for role, parent in parents.items()
+            for name, call in parent.network_calls.items()
+        }
 
     @property
     def stage(self) -> int:

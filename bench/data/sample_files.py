@@ -1,10 +1,6 @@
 """Export of samples to files for other tools, with metadata; written atomically."""
 
-import hashlib
 import io
-import json
-import logging
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,18 +12,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from bench.data.dataset import kind_of
-from bench.runtime.atomic_files import building, remove, room_for, sweep, sync
-
-_LOGGER = logging.getLogger(__name__)
+from bench.runtime.exported import Kind, check_out, digest, make_whole, write_manifest
 
 ADM_KEY = "arr_0"
 """Name of the array of images in an .npz of ADM (Dhariwal & Nichol 2021)."""
-
-MANIFEST = ".export.json"
-"""File in a folder of samples that lists the others: name → first 16 hex digits of the SHA-256.
-
-Hidden, so that tools that read folders of images ignore it.
-"""
 
 _EXPORTED = (("uint8", 4), ("float32", 2), ("float64", 3), ("float32", 3))
 """Types and ranks of exported arrays; earlier versions wrote signals as float32."""
@@ -42,19 +30,13 @@ def check_target(path: Path, shape: tuple[int, ...] | None = None, *, replace: b
     Args:
         path: where samples are to be written.
         shape: of one sample, once it is known.
-        replace: whether earlier samples at path may be replaced. A folder is replaced only if it
-            contains nothing but unchanged files of its manifest; a file only if it looks like an
-            export (`_is_export`).
+        replace: whether earlier samples at path may be replaced, see `exported.check_out`.
 
     Raises:
         FileExistsError: something else exists there.
         ValueError: samples of this shape have no such file.
     """
-    if path.resolve() == Path.cwd():
-        raise ValueError(f"--out={path} is the folder that you are in: choose another")
-    if path.exists() and not replace and (path.is_file() or any(path.iterdir())):
-        raise FileExistsError(f"{path} exists: choose another --out, or give --force to replace it")
-    _check_owned(path)
+    check_out(path, SAMPLES, replace=replace)
     if shape is None or path.suffix.lower() in (".npz", ".npy"):
         return
     if len(shape) != 3:
@@ -82,36 +64,7 @@ def write_samples(path: Path, batches: Batches, total: int, about: Mapping[str, 
         about: metadata on the origin of the samples, by key.
     """
     write = _WRITERS.get(path.suffix.lower(), _write_folder)
-    path = path.resolve()  # replace the target of a link, not the link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent)
-    former = path.with_name(f".{path.name}.bench-former")
-    with room_for(path), building(path) as temporary:
-        if former.exists():  # killed between the moves below, or before the last line
-            _remove_owned(former) if path.exists() else os.replace(former, path)
-        write(temporary, batches, total, about)
-        _check_owned(path)  # again: sampling takes time
-        if path.exists() and (path.is_dir() or temporary.is_dir()):  # only files replace files
-            os.replace(path, former)
-        try:
-            os.replace(temporary, path)
-        except BaseException:
-            if former.exists():
-                os.replace(former, path)
-            raise
-        sync(path.parent)
-        _remove_owned(former)
-
-
-def _check_owned(path: Path) -> None:
-    """Raise FileExistsError on a file that is no export, or a folder with anything else."""
-    if path.is_dir():
-        _check_folder_owned(path)
-    elif path.exists() and not _is_export(path):
-        raise FileExistsError(
-            f"{path} is not an exported file of samples: choose another --out, or delete "
-            "it yourself, since --force replaces only what was exported"
-        )
+    make_whole(path, SAMPLES, lambda temporary: write(temporary, batches, total, about))
 
 
 def _is_export(path: Path) -> bool:
@@ -134,51 +87,8 @@ def _is_export(path: Path) -> bool:
         return False
 
 
-def _check_folder_owned(folder: Path) -> None:
-    listed = _manifest(folder)
-    for entry in sorted(folder.iterdir()):
-        if entry.name == MANIFEST and listed:
-            continue
-        if entry.is_symlink() or not entry.is_file() or entry.name not in listed:
-            why = "" if listed else f", and no {MANIFEST} that lists what an export made"
-            raise FileExistsError(
-                f"{folder} holds {entry.name}, which is not part of an export{why}: choose another "
-                "--out, or delete the folder yourself, since --force replaces only what was "
-                "exported"
-            )
-        if _digest(entry.read_bytes()) != listed[entry.name]:
-            raise FileExistsError(
-                f"{folder} holds {entry.name}, which was changed since it was exported: choose "
-                "another --out, or delete the folder yourself"
-            )
-
-
-def _manifest(folder: Path) -> dict[str, str]:
-    """Manifest of an exported folder; empty if it is missing or unreadable."""
-    try:
-        listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return {str(name): str(digest) for name, digest in listed.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def _remove_owned(path: Path) -> None:
-    """Delete replaced samples: the files of the manifest, and the folder if it is then empty."""
-    if not path.is_dir():
-        remove(path)
-        return
-    owned = {*_manifest(path), MANIFEST}
-    for entry in path.iterdir():  # not by names of the manifest, which could point elsewhere
-        if entry.name in owned:
-            entry.unlink()
-    try:
-        path.rmdir()
-    except OSError:
-        _LOGGER.warning("%s holds files that are not part of an export: they are kept", path)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+SAMPLES = Kind("file of samples", _is_export)
+"""What is exported here."""
 
 
 def _write_npz(path: Path, batches: Batches, total: int, about: Mapping[str, str]) -> None:
@@ -218,9 +128,8 @@ def _write_folder(path: Path, batches: Batches, total: int, about: Mapping[str, 
     written = {}
     for name, data in _pngs(batches, total, about):
         (path / name).write_bytes(data)
-        written[name] = _digest(data)
-    manifest = {"about": "written by bench.export, which replaces these files only"}
-    (path / MANIFEST).write_text(json.dumps({**manifest, "files": written}), encoding="utf-8")
+        written[name] = digest(data)
+    write_manifest(path, written)
 
 
 def _pngs(batches: Batches, total: int, about: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:

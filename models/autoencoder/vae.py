@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.autoencoder.networks import Encoder
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.exports import NetworkCall, normal_input
 
 
 class VAE(GenerativeModel):
@@ -70,6 +71,13 @@ class VAE(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """The decoder, applied to latents from the prior, N(0, I)."""
         return {"decoder": Sampler(self.generate, {self.decoder: 1})}
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, the decoder."""
+        latents = normal_input("z", self.latent_shape, "latents from N(0, I)")
+        outputs = {"sample": "samples in [-1, 1]"}
+        return {"decoder": NetworkCall(lambda z: (self.decoder(z).float(),), (latents,), outputs)}
 
     def autoencoder_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The negative bound per dimension of the data, with one latent per image (Eq. 10).

@@ -8,7 +8,7 @@ without gradient and without an average of its own.
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -19,6 +19,7 @@ from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.denoising import OnState, built, shown_states
 from models.diffusion.edm import TIME_SCALE
+from models.exports import NetworkCall, log_uniform_input, normal_input
 
 HUBER = 0.00054
 """The pseudo-Huber loss's constant for samples of one number (iCT, Table 1)."""
@@ -111,6 +112,21 @@ class ConsistencyFunction(GenerativeModel):
             )
             for name, steps in self.named.items()
         }
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, f."""
+        low, high, _ = self.levels
+        inputs = (
+            normal_input("x_t", self.data_shape, "noisy samples x_0 + sigma * eps"),
+            log_uniform_input("sigma", low, high, f"noise levels in [{low:g}, {high:g}]"),
+        )
+        outputs = {"x_0": "predicted clean samples, not clipped"}
+        constants = {"sigma_min": [low], "sigma_max": [high], "between": self.between}
+        compute = NetworkCall(
+            lambda x, sigma: (self.predict(x, sigma),), inputs, outputs, constants
+        )
+        return {"consistency": compute}
 
     def consistency_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted pseudo-Huber distance between f at two neighbouring levels (iCT, Table 1).

@@ -20,6 +20,7 @@ from models.diffusion.schedules import (
     posterior_mean_coefficients,
     posterior_variances,
 )
+from models.exports import NetworkCall, normal_input, uniform_input
 from models.gan.augmentation import Augmentation, alike
 from models.gan.networks.dcgan import halvings
 from models.gan.objectives import Objective
@@ -115,6 +116,22 @@ class DDGAN(GenerativeModel):
         steps = self.num_timesteps
         calls = {self.generator: steps}
         return {f"ddgan-{steps}": Sampler(self.generate, calls, trajectory=self.trajectory)}
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, the generator of clean images."""
+        last = self.num_timesteps - 1
+        inputs = (
+            normal_input(
+                "x_t", self.data_shape, "noisy samples at timestep t; pure noise at the last"
+            ),
+            uniform_input("t", 0, last, f"timesteps, whole numbers in [0, {last}]"),
+            normal_input("z", (self.latent_dim,), "latents from N(0, I), new ones at every step"),
+        )
+        outputs = {"x_0": "clean samples that x_t may come from, in [-1, 1]"}
+        constants = {"betas": self.betas.tolist()}
+        call = NetworkCall(lambda x, t, z: (self.predict(x, t, z),), inputs, outputs, constants)
+        return {"generator": call}
 
     def discriminator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Loss of telling diffused from generated x_{t-1}, given x_t (Xiao et al. 2022, Eq. 5).

@@ -14,6 +14,7 @@ from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.noise_path import Denoiser, Path, Prediction
 from models.diffusion.sampler_names import SamplerSpec, parse
 from models.diffusion.samplers import ANYWHERE, Churning, Variance
+from models.exports import Input, label_input, normal_input
 
 LABEL_DROPOUT = 0.1
 """Share of labels hidden in training, for guidance (Ho & Salimans 2022, Sec. 4)."""
@@ -247,6 +248,20 @@ class DenoisingModel(GenerativeModel):
             return output, None
         output, beyond = output.split([channels, output.shape[1] - channels], dim=1)
         return output, beyond
+
+    def _inputs(self, noisy: str, *times: Input) -> tuple[Input, ...]:
+        """Inputs of the denoiser as other software calls it.
+
+        Args:
+            noisy: what the noisy samples are, as a formula.
+            times: inputs that say their noise level.
+        """
+        x_t = normal_input("x_t", self.data_shape, f"noisy samples {noisy}")
+        if not self.num_classes:
+            return x_t, *times
+        last = self.num_classes - 1
+        classes = f"classes in {{0, …, {last}}}, or {self.num_classes} for no class"
+        return x_t, *times, label_input("y", self.num_classes + 1, classes)
 
     # Sampling
 

@@ -1,7 +1,7 @@
 """EDM (Karras et al. 2022): diffusion over continuous noise levels, a preconditioned network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
 from models.diffusion.noise_path import Path, Prediction, karras_path
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import ANYWHERE, Churning
+from models.exports import NetworkCall, log_uniform_input
 
 TIME_SCALE = 250.0
 """c_noise is ln(sigma) / 4 in the paper, and here 1000 times that: our U-Net's sinusoids, like
@@ -114,6 +115,20 @@ class EDM(DenoisingModel):
         low, high, _ = self.levels
         sigmas = [low * (high / low) ** share for share in SHARES]
         return [NoiseLevel(q, 1.0, s, s) for q, s in zip(SHARES, sigmas, strict=True)]
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, D."""
+        low, high, rho = self.levels
+        sigma = log_uniform_input("sigma", low, high, f"noise levels in [{low:g}, {high:g}]")
+
+        def compute(x_t: Tensor, sigma: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
+            return (self.predict(x_t, sigma, y).x_0,)
+
+        inputs = self._inputs("x_0 + sigma * eps", sigma)
+        outputs = {"x_0": "predicted clean samples, not clipped"}
+        constants = {"sigma_min": [low], "sigma_max": [high], "rho": [rho]}
+        return {"denoiser": NetworkCall(compute, inputs, outputs, constants)}
 
     def _path(self, spec: SamplerSpec) -> Path:
         spec.refuse_spacing("EDM")

@@ -1,7 +1,7 @@
 """Discrete-time Gaussian diffusion: one network, what it predicts and how it is trained."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -10,7 +10,7 @@ from models.base import Batch, DataSpec
 from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.bound import estimate, terms
 from models.diffusion.denoising import SHARES, DenoisingModel, NoiseLevel
-from models.diffusion.networks.diffusers_weights import load_diffusers
+from models.diffusion.networks.diffusers_weights import load_diffusers, to_diffusers
 from models.diffusion.noise_path import (
     Denoiser,
     Path,
@@ -31,6 +31,17 @@ from models.diffusion.parameterisations import (
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import VARIANCES, Variance
 from models.diffusion.schedules import ForwardProcess, Timesteps
+from models.exports import DiffusersPipeline, NetworkCall, NoCounterpartError, uniform_input
+
+OUTPUTS = {
+    "eps": "predicted noise eps",
+    "x_0": "predicted clean samples, not clipped",
+    "v": "predicted alpha * eps - sigma * x_0",
+}
+"""What the network's output is, for users of other software."""
+
+DIFFUSERS = {"eps": "epsilon", "x_0": "sample", "v": "v_prediction"}
+"""Its name in diffusers."""
 
 
 class GaussianDiffusion(DenoisingModel):
@@ -153,6 +164,43 @@ class GaussianDiffusion(DenoisingModel):
             return {}
         denoise = self.denoiser(batch.y if self.num_classes else None)
         return estimate(self.process, denoise, batch.x, self.variance, generator)
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, the denoiser; the schedule is among its constants."""
+        last = self.process.num_timesteps - 1
+        levels = "alpha * x_0 + sigma * eps, alpha^2 = alpha_bar[t] and sigma^2 = 1 - alpha_bar[t]"
+        inputs = self._inputs(levels, uniform_input("t", 0, last, f"timesteps in [0, {last}]"))
+        outputs = {self.predicts: OUTPUTS[self.predicts]}
+        if self.variance == "learned":
+            outputs["fraction"] = (
+                "place of the logarithm of the reverse step's variance between that of the "
+                "posterior, 0, and that of beta_t, 1"
+            )
+
+        def compute(x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
+            output, fraction = self._output(x_t, t, y)
+            return (output,) if fraction is None else (output, fraction)
+
+        constants = {"alpha_bar": self.process.alpha_bar.tolist()}
+        return {"denoiser": NetworkCall(compute, inputs, outputs, constants)}
+
+    def for_diffusers(self) -> DiffusersPipeline:
+        """`DDPMPipeline`, if the network is a U-Net that diffusers has, too."""
+        if self.num_classes:
+            raise NoCounterpartError("it is class-conditional, and DDPMPipeline gives no classes")
+        unet, weights = to_diffusers(self.network, self.data_shape)
+        alpha_bar = self.process.alpha_bar
+        before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
+        scheduler = {
+            "num_train_timesteps": self.process.num_timesteps,
+            "trained_betas": (1.0 - alpha_bar / before).tolist(),
+            "prediction_type": DIFFUSERS[self.predicts],
+            "variance_type": "learned_range" if self.variance == "learned" else self.variance,
+            "clip_sample": self.clip,
+            "timestep_spacing": "trailing",
+        }
+        return DiffusersPipeline(unet, weights, scheduler)
 
     def _path(self, spec: SamplerSpec) -> Path:
         if not spec.method.spacing:

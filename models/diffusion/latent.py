@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from models.autoencoder.vae import VAE, reparameterise
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler, Trajectory
+from models.exports import NetworkCall, normal_input
 
 Loss = Callable[[Batch], dict[str, Tensor]]
 
@@ -82,6 +83,16 @@ class LatentDiffusion(GenerativeModel):
             )
             for name, sampler in self.diffusion.samplers.items()
         }
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """Those of the model of latents, and the decoder of its samples."""
+        latents = normal_input(
+            "z", self.autoencoder.latent_shape, "latents, samples of the other call"
+        )
+        outputs = {"sample": "samples in [-1, 1]"}
+        decoder = NetworkCall(lambda z: (self.decode(z),), (latents,), outputs)
+        return {**self.diffusion.network_calls, "decoder": decoder}
 
     @property
     def stage(self) -> int:

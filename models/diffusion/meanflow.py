@@ -8,7 +8,7 @@ dropout, the two passes drop different units.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -19,9 +19,10 @@ from models.base import Batch, DataSpec
 from models.diffusion.augmentation import GeometricAugmentation
 from models.diffusion.flow_times import Times
 from models.diffusion.noise_path import Path, Prediction
-from models.diffusion.rectified_flow import RectifiedFlow, like, noised
+from models.diffusion.rectified_flow import STRAIGHT, RectifiedFlow, like, noised
 from models.diffusion.sampler_names import SamplerSpec
 from models.diffusion.samplers import AVERAGES
+from models.exports import NetworkCall, uniform_input
 
 SMALL = 1e-3
 """c of the adaptive weight (Sec. 4.3, App. B.2)."""
@@ -148,6 +149,19 @@ class MeanFlow(RectifiedFlow):
         totals = errors.sum(dim=1)  # (B,)
         weights = (totals.detach() + SMALL) ** -self.power
         return {"loss": (weights * totals).mean(), "error": errors.detach().mean()}
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, u."""
+
+        def compute(x_t: Tensor, r: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+            return (self.average_velocity(x_t, r, t),)
+
+        times = uniform_input("r", 0, 0.5, "starts of the intervals, in [0, t]")
+        ends = uniform_input("t", 0.5, 1, "ends of the intervals, in [0, 1], 1 for pure noise")
+        outputs = {"velocity": "average velocity of the flow in [r, t]: x_r = x_t - (t - r) * it"}
+        inputs = self._inputs(STRAIGHT, times, ends)
+        return {"average_velocity": NetworkCall(compute, inputs, outputs)}
 
     def _kept(self, batch_size: int) -> int:
         """How many samples of a batch, its first ones, have an r that differs from t."""

@@ -4,7 +4,7 @@ The path is that of flow matching with optimal-transport conditional paths (Lipm
 Sec. 4.1), with time reversed as in Esser et al. 2024: x_t = (1 - t) x_0 + t eps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,6 +16,10 @@ from models.diffusion.flow_times import Times, uniform
 from models.diffusion.likelihood import bits_per_dim
 from models.diffusion.noise_path import Path, Prediction, straight_path
 from models.diffusion.sampler_names import SamplerSpec
+from models.exports import NetworkCall, uniform_input
+
+STRAIGHT = "(1 - t) * x_0 + t * eps"
+"""What a noisy sample is."""
 
 LEAST_TIME = 0.001
 """The least noise at which errors are measured; without any, the prediction is the input."""
@@ -123,6 +127,19 @@ class RectifiedFlow(DenoisingModel):
             y = batch.y.clone() if self.num_classes and batch.y is not None else None
             bits = bits_per_dim(lambda x, t: self.velocity(x, t, y), x, generator)
         return {"bits_per_dim": bits}
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, the velocity."""
+
+        def compute(x_t: Tensor, t: Tensor, y: Tensor | None = None) -> tuple[Tensor, ...]:
+            return (self.velocity(x_t, t, y),)
+
+        inputs = self._inputs(
+            STRAIGHT, uniform_input("t", 0, 1, "times in [0, 1], 1 for pure noise")
+        )
+        outputs = {"velocity": "predicted eps - x_0, dx/dt of the flow"}
+        return {"velocity": NetworkCall(compute, inputs, outputs)}
 
     def _path(self, spec: SamplerSpec) -> Path:
         spec.refuse_spacing("a flow")

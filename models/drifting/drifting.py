@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
 from models.drifting.features import FeatureNetwork
 from models.drifting.field import Features, drifting_loss
+from models.exports import NetworkCall, normal_input
 
 
 class Drifting(GenerativeModel):
@@ -75,6 +76,16 @@ class Drifting(GenerativeModel):
     def samplers(self) -> Mapping[str, Sampler]:
         """One pass through the generator."""
         return {"generator": Sampler(self.generate, {self.generator: 1})}
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, the generator."""
+        latents = normal_input("z", (self.latent_dim,), "latents from N(0, I)")
+
+        def compute(z: Tensor) -> tuple[Tensor, ...]:
+            return (self.generator(z).float().clamp(-1.0, 1.0),)
+
+        return {"generator": NetworkCall(compute, (latents,), {"sample": "samples in [-1, 1]"})}
 
     def generator_loss(self, batch: Batch) -> dict[str, Tensor]:
         """The drifting loss of as many samples as there are real ones, in all features (Eq. 13).

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import DataSpec, Sampler
+from models.exports import Input, label_input
 from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.objectives import Objective
@@ -67,6 +68,11 @@ class ConditionalGAN(GAN):
     def samplers(self) -> Mapping[str, Sampler]:
         """One: the class-conditional generator."""
         return {"generator": Sampler(self.generate, {self.generator: 1}, classes=self.num_classes)}
+
+    @property
+    def further_inputs(self) -> tuple[Input, ...]:
+        """Classes."""
+        return (label_input("y", self.num_classes, f"classes in {{0, …, {self.num_classes - 1}}}"),)
 
     def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples of classes y, (n,), or of uniform classes."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.base import Batch, DataSpec, GenerativeModel, Phase, Sampler
+from models.exports import Input, NetworkCall, normal_input
 from models.gan.augmentation import Augmentation
 from models.gan.objectives import Objective
 from models.gan.regularisers import Regulariser
@@ -107,6 +108,22 @@ class GAN(GenerativeModel):
         """One pass through the generator."""
         return {"generator": Sampler(self.generate, {self.generator: 1})}
 
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """One, the generator, which gives what `generate` does for given random numbers."""
+        latents = normal_input("z", (self.latent_dim,), "latents from N(0, I)")
+
+        def compute(z: Tensor, further: Tensor | None = None) -> tuple[Tensor, ...]:
+            return (self.sampled(z, further),)
+
+        inputs = (latents, *self.further_inputs)
+        return {"generator": NetworkCall(compute, inputs, {"sample": "samples in [-1, 1]"})}
+
+    @property
+    def further_inputs(self) -> tuple[Input, ...]:
+        """What `sampled` takes after the latents, one at most."""
+        return ()
+
     def fake(self, z: Tensor, y: Tensor | None) -> Tensor:
         """Generated samples, (B, *data_shape), of latents (B, latent_dim); y is ignored here."""
         return self.generator(z)
@@ -199,7 +216,16 @@ class GAN(GenerativeModel):
         model's device.
         """
         z = torch.randn(n, self.latent_dim, generator=generator, device=self.progress.device)
-        return self.fake(z, y).float().clamp(-1.0, 1.0)  # (n, *data_shape)
+        return self.sampled(z, y)
+
+    def sampled(self, z: Tensor, further: Tensor | None = None) -> Tensor:
+        """Samples in [-1, 1], (B, *data_shape) float32, as `generate` returns them.
+
+        Args:
+            z: latents, (B, latent_dim).
+            further: classes, (B,), of a class-conditional model; ignored here.
+        """
+        return self.fake(z, further).float().clamp(-1.0, 1.0)
 
     def latents(self, x: Tensor) -> Tensor:
         """As many latents as there are samples in x, from torch's global generator."""

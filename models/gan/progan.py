@@ -1,7 +1,7 @@
 """Progressive growing: a GAN trained on small images first, then on larger ones."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec
+from models.exports import NetworkCall
 from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.networks.progressive import LAST_LENGTH, Generator, Place, place_at
@@ -117,5 +118,14 @@ class ProGAN(GAN):
     def generate(self, n: int, generator: torch.Generator, y: Tensor | None = None) -> Tensor:
         """Generate n samples, (n, C, H, W) float32 in [-1, 1], enlarged before the last level."""
         self._place = self.place()
-        x = super().generate(n, generator, y)
-        return F.interpolate(x, self.data_shape[1:])  # nearest neighbour
+        return super().generate(n, generator, y)
+
+    def sampled(self, z: Tensor, further: Tensor | None = None) -> Tensor:
+        """As of `GAN`, enlarged before the last level."""
+        return F.interpolate(super().sampled(z, further), self.data_shape[1:])  # nearest neighbour
+
+    @property
+    def network_calls(self) -> Mapping[str, NetworkCall]:
+        """As of `GAN`, at the present level."""
+        self._place = self.place()
+        return super().network_calls

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Batch, DataSpec, Phase
+from models.exports import Input, normal_input
 from models.gan.augmentation import Augmentation
 from models.gan.gan import GAN
 from models.gan.networks.stylegan2 import Generator
@@ -193,4 +194,15 @@ class StyleGAN2(GAN):
         device = self.progress.device
         z = torch.randn(n, self.latent_dim, generator=generator, device=device)
         noise = torch.randn(n, self.network.noise_size, generator=generator, device=device)
-        return self.generator(z, noise).float().clamp(-1.0, 1.0)
+        return self.sampled(z, noise)
+
+    def sampled(self, z: Tensor, further: Tensor | None = None) -> Tensor:
+        """Samples in [-1, 1] of latents, (B, latent_dim), and noise, (B, P)."""
+        return self.generator(z, further).float().clamp(-1.0, 1.0)
+
+    @property
+    def further_inputs(self) -> tuple[Input, ...]:
+        """Noise."""
+        return (
+            normal_input("noise", (self.network.noise_size,), "noise of all layers, from N(0, I)"),
+        )

@@ -21,6 +21,7 @@ RUNS = "runs/digits/mlp_gan/default"
 TABLES = ("--out", "{folder}/tables")
 COMPARED = ("{folder}/runs", *TABLES)
 EXPORTED = ("{run}", "--device", "cpu", "--out", "{folder}/out.npz")
+ONNX = ("{run}", "--format", "onnx", "--out", "{folder}/out.onnx")
 AGAIN = "delete this file and give the run's command again, which goes on from the last checkpoint"
 COLUMNS = eval_columns(("domain",))
 PROTOCOL = {"budget": "images=64", "device": "cpu: Example CPU", "precision": "fp32"}
@@ -572,6 +573,68 @@ EXPORT = (
         "a device that is none",
         "device must be auto, cpu, cuda or cuda:N, got 'abacus'",
         ("{run}", "--device", "abacus", "--out", "{folder}/out.npz"),
+    ),
+    export(
+        "`--format diffusers` of a model that diffusers has not",
+        (
+            "<run> cannot be exported by --format diffusers, since diffusers has no pipeline for "
+            "GAN: choose --format onnx or samples"
+        ),
+        ("{run}", "--format", "diffusers", "--out", "{folder}/pipeline"),
+    ),
+    export(
+        "`--format diffusers` into a file",
+        "--out=<folder>/out.zip: a pipeline of diffusers is a folder, give a name of one",
+        ("{run}", "--format", "diffusers", "--out", "{folder}/out.zip"),
+    ),
+    export(
+        "`--format onnx` into a file of samples",
+        "--out=<folder>/out.npz: give a name that ends in .onnx for --format onnx",
+        ("{run}", "--format", "onnx", "--out", "{folder}/out.npz"),
+    ),
+    export(
+        "samples into an ONNX file",
+        "--part, and an --out that ends in .onnx, are for --format onnx: add that",
+        ("{run}", "--out", "{folder}/out.onnx"),
+    ),
+    export(
+        "a network that the model has not",
+        "--part must be one of ['generator'], got 'denoiser'",
+        (*ONNX, "--part", "denoiser"),
+    ),
+    export(
+        "`--format diffusers` of a part",
+        "--part=generator is for --format onnx: leave it out",
+        ("{run}", "--format", "diffusers", "--out", "{folder}/pipeline", "--part", "generator"),
+    ),
+    export(
+        "a sampler for a format of models",
+        "--sampler is for --format samples, not onnx",
+        (*ONNX, "--sampler", "generator"),
+    ),
+    export(
+        "a GPU for a format of models",
+        "--device=cuda is for --format samples: models are exported from the CPU",
+        (*ONNX, "--device", "cuda"),
+    ),
+    export(
+        "an ONNX file that no export wrote, by force",
+        (
+            "<folder>/out.onnx is not an exported ONNX file: choose another --out, or delete it "
+            "yourself, since --force replaces only what was exported"
+        ),
+        (*ONNX, "--force"),
+        prepare=file("out.onnx", b"mine"),
+    ),
+    export(
+        "a folder with other files for a pipeline, by force",
+        (
+            "<folder>/mine holds unet, which is not part of an export, and no .export.json that "
+            "lists what an export made: choose another --out, or delete the folder yourself, since "
+            "--force replaces only what was exported"
+        ),
+        ("{run}", "--format", "diffusers", "--out", "{folder}/mine", "--force"),
+        prepare=folder("mine", {"unet/config.json": b"mine"}),
     ),
     export(
         "a file that exists",

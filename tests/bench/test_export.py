@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch_fidelity import fidelity
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from bench import load
 from bench.export import main
 from bench.run import run
 from bench.schema import COST, QUALITY
@@ -222,6 +224,40 @@ def test_existing_files_are_kept_unless_forced(runs, tmp_path, capsys):
     export(runs["gan"], out, "--force")
     with np.load(out) as archive:
         assert archive["arr_0"].shape == (100, 8, 8, 1)
+
+
+def test_models_are_exported_with_the_weights_that_were_scored(runs, tmp_path, capsys):
+    pytest.importorskip("diffusers")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pipeline = export(runs["ddpm"], tmp_path / "pipeline", "--format", "diffusers")
+    theirs = load_file(pipeline / "unet/diffusion_pytorch_model.safetensors")
+    ours = load(runs["ddpm"], "cpu").module.network
+    assert torch.equal(theirs["conv_in.weight"], ours.conv_in.weight)
+    assert "| Weights | ema |" in (pipeline / "README.md").read_text()
+    file = export(runs["gan"], tmp_path / "generator.onnx", "--format", "onnx")
+    assert "generator.onnx: generator of digits/mlp_gan/" in capsys.readouterr().out
+    z = torch.randn(5, 100)
+    (found,) = onnxruntime.InferenceSession(file).run(["sample"], {"z": z.numpy()})
+    expected = load(runs["gan"], "cpu").module.generator(z)
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["generator.onnx", "pipeline"]
+
+
+@pytest.mark.parametrize(
+    ("form", "missing", "out"),
+    [("diffusers", "diffusers", "out"), ("onnx", "onnx, onnxscript, onnxruntime", "out.onnx")],
+)
+def test_packages_that_are_missing_are_named(
+    runs, tmp_path, capsys, monkeypatch, form, missing, out
+):
+    monkeypatch.setattr("bench.runs.exports.about.find_spec", lambda name: None)
+    arguments = [str(runs["gan"]), "--format", form, "--out", str(tmp_path / out)]
+    plural = "s" if "," in missing else ""
+    said = (
+        f"--format {form} needs the optional package{plural} {missing}: pip install -e '.[export]'"
+    )
+    refused(arguments, said, capsys)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_line_starts_without_torch():

@@ -333,6 +333,29 @@ def test_a_copy_binds_to_its_own_modules(model, batch):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.usefixtures("of_any_size")
+def test_other_software_can_make_the_calls_of_samplers(model, case):
+    """They are functions of tensors, of each sample alone, and together they call every network."""
+    model.eval()
+    networks = {network for s in model.samplers.values() for network in s.calls or {}}
+    called = set()
+    for network in networks:
+        network.register_forward_pre_hook(lambda module, _: called.add(module))
+    generator, state = torch.Generator().manual_seed(1), torch.get_rng_state()
+    for call in model.network_calls.values():
+        given = [each.examples(3, generator) for each in call.inputs]
+        with torch.no_grad():
+            together, alone = call.compute(*given), call.compute(*(x[1:2] for x in given))
+        assert len(together) == len(alone) == len(call.outputs)
+        for every, one in zip(together, alone, strict=True):
+            assert every.dtype == torch.float32
+            assert torch.isfinite(every).all()
+            torch.testing.assert_close(every[1:2], one, rtol=1e-4, atol=1e-4)
+    assert torch.equal(torch.get_rng_state(), state)
+    if case[0].parents[1] == OURS or model.network_calls:
+        assert called == networks
+
+
 def test_each_phase_has_its_optimizer(file):
     model = build(file, FIRST)
     optimizers = load(file).training.get("optimizers", {})

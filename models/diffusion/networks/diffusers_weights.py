@@ -1,16 +1,18 @@
-"""Weights of diffusers' `UNet2DModel` in DDPM's setting, read into our U-Net from a directory."""
+"""Weights of diffusers' `UNet2DModel` in DDPM's setting: read into our U-Net, or made of one."""
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.diffusion.networks.unet import Stage, UNet
+from models.diffusion.networks.unet import Downsample, Stage, UNet
+from models.exports import NoCounterpartError
 
 FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 
@@ -76,25 +78,109 @@ def load_diffusers(network: nn.Module, directory: str | Path) -> None:
             f"{folder} has norm_num_groups={groups}, but groups={network.norm_out.num_groups}"
         )
     left = set(tensors)
+    levels = len(config.get("block_out_channels", (224, 448, 672, 896)))
+    blocks = config.get("layers_per_block", 2)
     with torch.no_grad():
-        for ours, names in _pairs(network, config, tensors):
+        for ours, names in _pairs(network, levels, blocks, tensors):
             _copy(ours, names, tensors, folder)
             left -= set(names)
     if left:
         raise ValueError(f"{folder} has weights that the network lacks, such as {min(left)}")
 
 
+def to_diffusers(
+    network: nn.Module, data_shape: tuple[int, ...]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A `UNet2DModel` that computes what a U-Net does, without an augmentation's parameters.
+
+    Args:
+        network: our U-Net.
+        data_shape: of its samples.
+
+    Returns:
+        The arguments of `UNet2DModel`, and its state dict.
+
+    Raises:
+        NoCounterpartError: there is none.
+    """
+    if not isinstance(network, UNet):
+        raise NoCounterpartError(f"diffusers has no pipeline for its {type(network).__name__}")
+    levels = 1 + sum(isinstance(module, Downsample) for module in network.down)
+    stages = [module for module in network.down if isinstance(module, Stage)]
+    blocks = len(stages) // levels
+    last = stages[blocks - 1 :: blocks]  # of every level
+    widths = [stage.block.conv1.out_channels for stage in last]
+    _require_counterpart(network, data_shape, widths)
+    attention = ["Attn" if stage.attention is not None else "" for stage in last]
+    height, breadth = data_shape[1:]
+    config = {
+        **SETTING,
+        "sample_size": height if height == breadth else [height, breadth],
+        "in_channels": data_shape[0],
+        "out_channels": network.conv_out.out_channels,
+        "block_out_channels": widths,
+        "layers_per_block": blocks,
+        "down_block_types": [f"{kind}DownBlock2D" for kind in attention],
+        "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(attention)],
+        "dropout": stages[0].block.dropout.p,
+        "norm_num_groups": network.norm_out.num_groups,
+    }
+    weights = {}
+    for ours, names in _pairs(network, levels, blocks, {}):
+        weights |= dict(zip(names, _parts(network, ours.detach(), len(names)), strict=True))
+    return config, {name: part.contiguous() for name, part in weights.items()}
+
+
+def _parts(network: UNet, ours: Tensor, count: int) -> Sequence[Tensor]:
+    """A parameter as the tensors that it stands for, which lie one below the other in it."""
+    if count == len(network.block_widths):  # more blocks than an attention has matrices
+        return ours.split(network.block_widths)
+    return ours.chunk(count)
+
+
+def _require_counterpart(network: UNet, data_shape: tuple[int, ...], widths: list[int]) -> None:
+    """Raise NoCounterpartError on what our U-Net has and `UNet2DModel` has not."""
+    if len(data_shape) != 3:
+        raise NoCounterpartError("its samples are signals, and diffusers' UNet2DModel takes images")
+    if network.patch_size > 1:
+        raise NoCounterpartError(
+            f"its U-Net has patch_size={network.patch_size}, and diffusers' UNet2DModel takes "
+            "single pixels only"
+        )
+    if network.classes is not None or network.latent_mlp is not None:
+        raise NoCounterpartError(
+            "its U-Net has an input of classes or latents, which diffusers' UNet2DModel adds "
+            "elsewhere or not at all"
+        )
+    inputs, channels = network.time_mlp[0].in_features, network.conv_in.out_channels  # pyright: ignore
+    if inputs != channels or channels != widths[0]:
+        raise NoCounterpartError(
+            "its U-Net has several times or a first level that is wider than its first "
+            "convolution, and diffusers' UNet2DModel has neither"
+        )
+    if any(side % 2 ** (len(widths) - 1) for side in data_shape[1:]):
+        raise NoCounterpartError(
+            f"its images of {data_shape[1]}x{data_shape[2]} have an odd side at one of the "
+            f"{len(widths)} levels of its U-Net, which diffusers' UNet2DModel halves in another way"
+        )
+
+
 def _pairs(
-    network: UNet, config: dict, tensors: dict[str, Tensor]
+    network: UNet, levels: int, blocks: int, tensors: Mapping[str, Tensor]
 ) -> Iterator[tuple[Tensor, list[str]]]:
-    """Our parameters, each with the names of the tensors that make it, one below the other."""
+    """Our parameters, each with the names of the tensors that make it, one below the other.
+
+    Args:
+        network: our U-Net.
+        levels: of theirs.
+        blocks: residual blocks of a level on their way down.
+        tensors: theirs, if they have former names.
+    """
 
     def layer(ours: nn.Module, *names: str) -> Iterator[tuple[Tensor, list[str]]]:
         for kind, parameter in ours.named_parameters():
             yield parameter, [f"{name}.{kind}" for name in names]
 
-    levels = len(config.get("block_out_channels", (224, 448, 672, 896)))
-    blocks = config.get("layers_per_block", 2)
     down = [f"down_blocks.{level}" for level in range(levels)]
     up = [f"up_blocks.{level}" for level in range(levels)]
     resnets = [f"{level}.resnets.{k}" for level in down for k in range(blocks)]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ import torch
 from PIL import Image
 
 from bench.data.pixels import to_uint8
-from bench.data.sample_files import MANIFEST, check_target, write_samples
+from bench.data.sample_files import check_target, write_samples
 from bench.data.samples import read_samples
+from bench.runtime.exported import MANIFEST
 
 ABOUT = {"Synthetic": "true", "Run": "digits/gan/default/seed=0", "Sampler": "Ümläut 日本"}
 N = 7
@@ -131,6 +133,23 @@ def test_a_folder_and_a_file_replace_each_other(tmp_path):
     folder.touch()
     write_samples(folder, batches(images()), N, ABOUT)
     assert len(files(folder)) == N
+
+
+@pytest.mark.parametrize("out", ["samples.npz", "samples.npy", "samples.zip", "samples"])
+def test_one_batch_is_in_memory_at_a_time(tmp_path, out):
+    """When a batch is asked for, the one before is the only other one that is left."""
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def batches():
+        for k in range(20):
+            batch = np.full((5, 4, 4, 1), k, np.uint8)
+            made.append(weakref.ref(batch))
+            yield batch
+            del batch
+            assert sum(reference() is not None for reference in made) <= 1
+
+    write_samples(tmp_path / out, batches(), 100, ABOUT)
+    assert len(made) == 20
 
 
 def test_what_no_manifest_lists_is_never_deleted(tmp_path):

@@ -1,0 +1,1 @@
+"""Recorded models in formats of other software: one module for each."""
