@@ -230,7 +230,8 @@ def in_sigma(denoiser: Denoiser, alpha_bar: Tensor) -> Denoiser:
 
     def denoise(x: Tensor, sigma: Tensor) -> Prediction:
         log_sigma = sigma.to(table.dtype).log()  # (B,)
-        above = torch.searchsorted(table, log_sigma).clamp(1, len(table) - 1)  # (B,)
+        above = (table < log_sigma[:, None]).sum(1)  # (B,), as ONNX has no `searchsorted`
+        above = above.clamp(1, len(table) - 1)
         low, high = table[above - 1], table[above]
         t = above - 1 + ((log_sigma - low) / (high - low)).clamp(0.0, 1.0)  # (B,)
         scale = (1.0 + sigma.square()).rsqrt().view(-1, *(1,) * (x.dim() - 1))

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -79,7 +80,8 @@ def write(loaded: LoadedModel, directory: Path, out: Path, part: str | None) -> 
     try:
         model = translated(loaded.module, call, {**about(loaded), **_meanings(loaded, name, call)})
     except torch.onnx.OnnxExporterError as error:
-        why = [*str(error.__cause__ or error).splitlines(), type(error).__name__][0]
+        first = [*str(error.__cause__ or error).splitlines(), type(error).__name__][0]
+        why = shorten(first, 200, placeholder=" …")
         raise ValueError(
             f"{refused} torch cannot translate its {name} ({why}): choose --format samples"
         ) from error
