@@ -39,6 +39,7 @@ examples:
   python -m bench.compare results/runs/{ring8,grid25} --page modes
                                                                two data sets on modes.md
   python -m bench.compare --open                               and open the report in a browser
+  python -m bench.compare --watch                              rewrite it while a sweep goes on
   WANDB_MODE=offline python -m bench.compare --wandb my-project
 """
 

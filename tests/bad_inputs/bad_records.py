@@ -965,6 +965,49 @@ COMPARE = (
         (*COMPARED, "--page", "../modes"),
     ),
     compared(
+        "a report rewritten all the time, `--watch 0`",
+        (
+            "--watch must be 5 to 3600 seconds, got '0': give another number, or none for 60 "
+            "(folders of runs come before it)"
+        ),
+        two_budgets,
+        (*COMPARED, "--watch", "0"),
+    ),
+    compared(
+        "folders of runs after `--watch`",
+        (
+            "--watch must be 5 to 3600 seconds, got '<folder>/runs': give another number, or none "
+            "for 60 (folders of runs come before it)"
+        ),
+        two_budgets,
+        (*TABLES, "--watch", "{folder}/runs"),
+    ),
+    compared(
+        "a watched report that is not wanted",
+        "--watch rewrites the report again and again: leave out --no-report",
+        two_budgets,
+        (*COMPARED, "--watch", "--no-report"),
+    ),
+    compared(
+        "a watched report to be uploaded",
+        "--watch rewrites the report again and again: leave out --wandb",
+        two_budgets,
+        (*COMPARED, "--watch", "--wandb", "cats"),
+    ),
+    compared(
+        "the explanation of columns, watched",
+        "--columns compares no runs: leave out all other arguments",
+        two_budgets,
+        ("--columns", "--watch"),
+    ),
+    compared(
+        "a watched report in a folder that is a file",
+        "<folder>/report/report/index.html cannot be written (Not a directory): name another "
+        "folder with --out",
+        file("report", b"mine"),
+        ("{folder}/runs", "--watch", "--out", "{folder}/report"),
+    ),
+    compared(
         "a server for the report, `--serve`",
         "--serve was removed: the report is one file, open it with --open",
         two_budgets,
