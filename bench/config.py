@@ -258,7 +258,7 @@ class TrainerSettings(Section):
         compile: whether losses go through torch.compile.
         accumulate: into how many equal parts each batch is divided, whose gradients are averaged.
         keep: "best" also keeps, and evaluates at the end, the weights of the evaluation point with
-            the lowest FID on held-out data (`bench.training.kept`); "last" does not.
+            the lowest FID on held-out data (`bench.runs.best`); "last" does not.
     """
 
     prefix = "trainer."

@@ -104,7 +104,8 @@ class Phase:
         name: "discriminator", "generator", "denoiser", …: the key of its optimizer.
         module: the only parameters it updates; the trainer freezes all others.
         loss: maps a batch to named scalars; "loss" is minimised, every key is logged as
-            <phase>/<key>. Random numbers come from torch's global generator.
+            <phase>/<key>. Random numbers come from torch's global generator. Batches can be divided
+            (`trainer.accumulate`) if "loss" is a mean over samples.
         repeats: updates per step, each on a fresh batch (critic steps).
         span: (start, end), the part of the budget, in [0, 1], during which it is trained: a phase
             that depends on the result of another starts where that one ends; (0, 0) for never.
