@@ -72,6 +72,7 @@ def watch(
     with suppress(OSError):
         os.nice(NICENESS)
     told, changed, failed = "", time.monotonic(), ""
+    wait = watched.every
     while True:
         if report.counts != told:
             told = report.counts
@@ -79,6 +80,7 @@ def watch(
         if report.runs and not report.active and time.monotonic() - changed >= quiet:
             _say(f"no run is going on and nothing has changed for {quiet / 60:.3g} min: the end")
             return
+        time.sleep(wait)
         start, used = time.monotonic(), time.process_time()
         try:
             if report.update():
@@ -90,7 +92,7 @@ def watch(
                 print(f"bench.compare: {printable(failed)}", file=sys.stderr, flush=True)
         took = time.monotonic() - start
         least = (time.process_time() - used) / MOST_CPU
-        time.sleep(max(watched.every, least) - min(took, watched.every))
+        wait = max(watched.every, least) - min(took, watched.every)
 
 
 def _say(text: str) -> None:
