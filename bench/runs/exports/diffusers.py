@@ -66,11 +66,9 @@ def write(loaded: LoadedModel, directory: Path, out: Path, part: str | None) -> 
             f"{directory} cannot be exported by --format diffusers, since {error}: choose --format "
             f"{other}"
         ) from error
-    from diffusers import (  # type: ignore[attr-defined]  # seconds
-        DDPMPipeline,
-        DDPMScheduler,
-        UNet2DModel,
-    )
+    from diffusers.models.unets.unet_2d import UNet2DModel  # seconds
+    from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
     network = UNet2DModel(**pipeline.unet)
     network.load_state_dict(pipeline.weights)
