@@ -66,11 +66,7 @@ def write(loaded: LoadedModel, directory: Path, out: Path, part: str | None) -> 
             f"{directory} cannot be exported by --format diffusers, since {error}: choose --format "
             f"{other}"
         ) from error
-<<<<<<< HEAD
     from diffusers.models.unets.unet_2d import UNet2DModel  # takes seconds
-=======
-    from diffusers.models.unets.unet_2d import UNet2DModel  # seconds
->>>>>>> h18b
     from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
