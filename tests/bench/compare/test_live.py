@@ -126,7 +126,9 @@ def test_states(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("owner", "alive"), [(MINE, True), (GONE, False), ("", True), ("9" * 40 + " on x", True)]
+    ("owner", "alive"),
+    [(MINE, True), (GONE, False), ("", True), ("9" * 40 + " on x", True)],
+    ids=["mine", "gone", "nobody", "no number"],  # the number of a process differs between workers
 )
 def test_a_process_is_gone_only_if_that_is_known(owner, alive):
     assert is_alive(owner) is alive
