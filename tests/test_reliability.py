@@ -48,7 +48,7 @@ def disk(tmp_path_factory):
 
 def test_a_full_disk_is_said_in_one_sentence_and_nothing_is_lost(disk, tmp_path):
     in_process.bench(*RUN, f"results_root={tmp_path}")
-    for free_kib, file in ((8, "status.json"), (1000, "pt")):
+    for free_kib, file in ((8, "data.json"), (1000, "pt")):
         row, good = trial(disk, tmp_path, free_kib, None)
         assert good, row
         assert row.split(" | ")[1].endswith(file)

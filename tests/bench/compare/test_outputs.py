@@ -74,7 +74,7 @@ def test_the_page_of_verdicts_keeps_its_name(runs, capsys):
 
 
 def test_nothing_is_written_where_the_report_cannot_be_made(runs, monkeypatch, capsys):
-    def broken(*_):
+    def broken(*_, **__):
         raise ValueError("curves.csv is damaged")
 
     monkeypatch.setattr(outputs, "document", broken)
