@@ -163,6 +163,7 @@ def cache_elsewhere(run: Path, mark: Path, work: Path) -> list[str]:
         "name": "digits",
     }
     file.write_text(yaml.safe_dump(config))
+    (run / "data.json").unlink()  # else the data set is not read
     return exported(run, work)
 
 
