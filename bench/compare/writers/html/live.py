@@ -65,6 +65,7 @@ class Card:
         title: which run it is.
         facts: short sentences on what it is doing.
         warning: signs of collapse; empty if there are none.
+        resume: the command that resumes it if it was stopped; empty otherwise.
         losses: figure of its losses; None before the first ones.
         grid: its newest picture of samples; None before the first one.
     """
@@ -73,6 +74,7 @@ class Card:
     title: str
     facts: Sequence[str]
     warning: str
+    resume: str
     losses: Figure | None
     grid: Grid | None
 
@@ -101,6 +103,7 @@ def live_part(runs: Sequence[LiveRun], *, written: float, every: float, note: st
         clock=_clock(written),
         every=every,
         counts=counts(runs),
+        ended=any(run.ended for run in runs),
         note=note,
         table=_table(runs, names),
         notes=_notes(runs, names),
@@ -157,7 +160,6 @@ def _table(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Table:
         "FID ↓",
         "lowest FID ↓",
         "at point",
-        "last change",
     )
     ordered = sorted(runs, key=lambda run: (ORDER.index(run.state), natural(names[run.path])))
     rows = tuple(_row(run, names[run.path]) for run in ordered)
@@ -237,7 +239,8 @@ def _card(run: LiveRun, name: str) -> Card:
     if run.picture is not None:
         grid = Grid(f"Samples at evaluation point {run.picture_point}", run.picture, "")
     code = identifier("now", run.dataset, run.model, run.variant, run.seed)
-    return Card(code, name, facts, run.warning, loss_figure(run), grid)
+    resume = run.command if run.state == "stopped" else ""
+    return Card(code, name, facts, run.warning, resume, loss_figure(run), grid)
 
 
 def loss_figure(run: LiveRun) -> Figure | None:
