@@ -1,7 +1,7 @@
 """Recorded runs of models that were not trained, to be exported."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -33,8 +33,7 @@ def loaded(model: GenerativeModel, **data: Any) -> LoadedModel:
     classes = tuple(f"class {label}" for label in range(num_classes))
     low, high = data.get("low"), data.get("high")
     record = DataRecord("digits", "0123", shape, classes, None, low, high, None, 100, 100)
-    options = cast(EvaluatorOptions, None)  # exports of models do not read it
-    return LoadedModel(RecordedRun(NAME, record, moved(model), "ema", STEP, options))
+    return LoadedModel(RecordedRun(NAME, record, moved(model), "ema", STEP, EvaluatorOptions()))
 
 
 def directory(root: Path, *samplers: str) -> Path:
