@@ -268,3 +268,15 @@ def test_without_a_run_that_has_ended_the_page_promises_no_tables_below(tmp_path
     write_run(tmp_path, "mlp_gan", 3, {"generator": scores(3.0)})
     assert "No run has ended yet" not in part(tmp_path)
     assert "below are of runs that have ended" in part(tmp_path)
+
+
+def test_a_trained_run_that_is_being_scored_says_so(tmp_path):
+    path = running(tmp_path)
+    (path / "train.csv").write_text(HEADER + "8,80,6.0,generator/loss,2.5\n")
+    text = part(tmp_path)
+    assert "about 1.5 s" in text
+    assert "scoring" not in text
+    (path / "train.csv").write_text(HEADER + "10,100,7.5,generator/loss,2.5\n")
+    text = part(tmp_path)
+    assert ">scoring<" in text
+    assert "training has ended, scoring goes on" in text

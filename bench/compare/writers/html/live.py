@@ -177,11 +177,18 @@ def _row(run: LiveRun, name: str) -> tuple[Cell, ...]:
         _number(run.share, f"{run.share:.0%}"),
         _number(run.images or math.nan, f"{run.images:,.0f}"),
         _number(run.seconds or math.nan, f"{run.seconds:,.0f}"),
-        _number(left, f"about {duration(left)}" if math.isfinite(left) else ""),
+        _number(left, _left_text(left)),
         _number(fids[-1] if fids else math.nan, exact(fids[-1]) if fids else ""),
         _number(min(fids, default=math.nan), exact(min(fids)) if fids else ""),
         Cell(f"{last.point} of {run.points}", key=last.point) if last else Cell(NOTHING),
     )
+
+
+def _left_text(left: float) -> str:
+    """Seconds of training that are left, in words; a trained run that is active is scored."""
+    if not math.isfinite(left):
+        return ""
+    return f"about {duration(left)}" if left > 0 else "scoring"
 
 
 def _notes(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Notes:
@@ -226,6 +233,8 @@ def _card(run: LiveRun, name: str) -> Card:
     facts = [run.state]
     if math.isfinite(run.share):
         facts.append(f"{run.share:.0%} of the budget")
+    if run.active and run.share >= 1:
+        facts.append("training has ended, scoring goes on")
     if run.step:
         facts.append(f"step {run.step:,}")
     if run.scores:
