@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take a run that has not finished, or failed, as it is in its last checkpoint",
     )
-    made.add_argument("--force", action="store_true", help="replace samples exported to --out")
+    made.add_argument("--force", action="store_true", help="replace what was exported to --out")
     return made
 
 
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Draw and write what the arguments of `parser` ask for.
+    """Generate and write the samples that the arguments of `parser` ask for.
 
     Raises:
         ValueError, OSError: an argument is out of range, or the run has no such samples.

@@ -49,10 +49,10 @@ INTERVAL_SENTENCE = (
 
 
 SELECTED_SENTENCE = (
-    "Weights of the evaluation point with the lowest FID of other samples against the held-out "
-    "split (`trainer.keep=best`). The scores here use neither these samples nor this split, and "
-    "their training is that of the whole run. No row is marked best, and no other table, verdict "
-    "or recommendation uses these rows."
+    "Weights of the evaluation point at which other samples had the lowest FID to the held-out "
+    "split (`trainer.keep=best`). The scores here use neither those samples nor that split; costs "
+    "of training count the whole run. No value is marked best, and no other table, verdict or "
+    "recommendation uses these rows."
 )
 
 FEW_NOTES = 8
@@ -178,7 +178,7 @@ def _without_choice(comparison: Comparison) -> tuple[str, ...]:
         for entry in comparison.entries
         if entry.finished and entry.trained and entry.key not in chosen
     )
-    return (f"Without this choice: {', '.join(others)}.",) if others else ()
+    return (f"Models without a selected checkpoint: {', '.join(others)}.",) if others else ()
 
 
 def _reliability(comparison: Comparison) -> Iterator[Topic]:

@@ -16,6 +16,7 @@ from bench.runs.exports.about import (
 )
 from bench.runs.loaded import LoadedModel
 from bench.runtime.exported import Kind, check_out, make_whole, write_manifest
+from bench.schema import MEASURED
 from models.exports import DiffusersPipeline, NoCounterpartError
 
 KIND = Kind("pipeline", lambda path: False)
@@ -23,6 +24,12 @@ KIND = Kind("pipeline", lambda path: False)
 
 SHOWN = ("fid", "kid")
 """Scores on the model card."""
+
+COMPARABLE = (
+    "Lower is better. In parentheses: the extractor of the features. Scores of different "
+    "extractors cannot be compared; those in papers are mostly of `inception`."
+)
+"""How the scores on the model card compare with others."""
 
 
 def check(out: Path, *, replace: bool) -> None:
@@ -128,19 +135,19 @@ tags: [diffusers, ddpm, synthetic]
 | | |
 |---|---|
 {facts}
-{_scores(scored(directory, loaded.step))}
+{score_table(scored(directory, loaded.step))}
 {_programs(pipeline)}"""
 
 
 def _facts(loaded: LoadedModel, directory: Path) -> Iterable[tuple[str, str]]:
-    yield from about(loaded).items()
+    yield from ((key, value) for key, value in about(loaded).items() if value != SYNTHETIC)
     yield "Data set", loaded.data.name
-    yield "Images", "x".join(map(str, loaded.data.shape))
+    yield "Shape (channels, height, width)", "x".join(map(str, loaded.data.shape))
     for row in scored(directory, loaded.step)[:1]:
         protocol = {
             "Hash of the data": "data_hash",
             "Budget": "budget",
-            "Training images": "images",
+            "Images seen in training": "images",
             "Reference": "reference",
             "Extractors": "extractors",
             "Preprocessing": "preprocessing",
@@ -149,16 +156,29 @@ def _facts(loaded: LoadedModel, directory: Path) -> Iterable[tuple[str, str]]:
         yield from ((key, row[name]) for key, name in protocol.items() if row.get(name))
 
 
-def _scores(rows: Sequence[Mapping[str, str]]) -> str:
-    """Scores of the samplers, from their rows of the run's own table."""
+def score_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Scores of the samplers as a Markdown table.
+
+    Args:
+        rows: one for each sampler, as in the run's eval.csv.
+    """
     extractors = [word.partition(":")[0] for word in rows[0]["extractors"].split()] if rows else []
-    names = [f"{metric}_{extractor}" for metric in SHOWN for extractor in extractors]
-    shown = [name for name in names if any(row.get(name) for row in rows)]
+    found = [(MEASURED[metric], extractor) for metric in SHOWN for extractor in extractors]
+    shown = [
+        (column, f"{column.name}_{extractor}", f"{column.label} ({extractor}) {column.unit}")
+        for column, extractor in found
+        if any(row.get(f"{column.name}_{extractor}") for row in rows)
+    ]
     if not shown:
         return "This run has no scores of these weights.\n"
-    lines = [("sampler", *shown), ("---",) * (1 + len(shown))]
-    lines += [(row["sampler"], *(row[name] for name in shown)) for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    lines = [("sampler", *(heading.rstrip() for _, _, heading in shown))]
+    lines.append(("---",) * (1 + len(shown)))
+    for row in rows:
+        values = ((column.factor, row.get(name)) for column, name, _ in shown)
+        texts = (f"{factor * float(value):.4g}" if value else "–" for factor, value in values)
+        lines.append((row["sampler"], *texts))
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{table}\n{COMPARABLE}\n"
 
 
 def _programs(pipeline: DiffusersPipeline) -> str:
@@ -175,7 +195,6 @@ from diffusers import DDPMPipeline
 pipeline = DDPMPipeline.from_pretrained(".")
 images = pipeline(batch_size=4, num_inference_steps={steps}).images
 ```
-
 """
     if pipeline.scheduler["variance_type"] != "fixed_small":
         text += (
@@ -183,7 +202,7 @@ images = pipeline(batch_size=4, num_inference_steps={steps}).images
             "the images.\n"
         )
     if pipeline.unet["out_channels"] != pipeline.unet["in_channels"]:
-        return text + "diffusers' other pipelines do not take a network that learns the variance.\n"
+        return f"{text}\ndiffusers' other pipelines take no network that learns the variance.\n"
     clipping = (
         ", thresholding=True, sample_max_value=1.0" if pipeline.scheduler["clip_sample"] else ""
     )

@@ -12,7 +12,14 @@ import pytest
 from synthetic_runs import scores, write_run
 
 from bench.compare.live import LiveRuns, LossLog, is_alive
-from bench.compare.writers.html.live import counts, labels, loss_figure, seconds_left, thinned
+from bench.compare.writers.html.live import (
+    counts,
+    labels,
+    live_part,
+    loss_figure,
+    seconds_left,
+    thinned,
+)
 from bench.runs.directory import RunDirectory, Status
 from bench.runtime.atomic_files import TRAIN_COLUMNS
 
@@ -231,3 +238,45 @@ def test_the_share_of_every_kind_of_budget(tmp_path, budget, share):
     (path / "train.csv").write_text(HEADER + "8,80,6.0,generator/loss,2.5\n")
     (run,) = read(tmp_path)
     assert run.share == pytest.approx(share, nan_ok=True)
+
+
+def part(tmp_path):
+    """The part of the page on the runs as they are."""
+    return live_part(read(tmp_path), written=1e9, every=60, note="")
+
+
+def test_every_value_of_the_table_stands_below_its_own_heading(tmp_path):
+    running(tmp_path, rows={"generator": scores(30.0)})
+    table = part(tmp_path).split("<table")[1].split("</table>")[0]
+    head, body = table.split("<tbody")
+    assert head.count("<th") - head.count("<thead") == body.count("<td") + body.count("<th") == 10
+    assert head.count("last change") == 1
+
+
+def test_a_stopped_run_names_the_command_that_resumes_it(tmp_path):
+    running(tmp_path)
+    assert "To resume it" not in part(tmp_path)
+    running(tmp_path, "ddpm_small", lock=GONE)
+    text = part(tmp_path)
+    assert text.count("To resume it") == 1
+    assert "<code>python -m bench model=ddpm_small</code>" in text
+
+
+def test_without_a_run_that_has_ended_the_page_promises_no_tables_below(tmp_path):
+    running(tmp_path)
+    assert "No run has ended yet" in part(tmp_path)
+    write_run(tmp_path, "mlp_gan", 3, {"generator": scores(3.0)})
+    assert "No run has ended yet" not in part(tmp_path)
+    assert "below are of runs that have ended" in part(tmp_path)
+
+
+def test_a_trained_run_that_is_being_scored_says_so(tmp_path):
+    path = running(tmp_path)
+    (path / "train.csv").write_text(HEADER + "8,80,6.0,generator/loss,2.5\n")
+    text = part(tmp_path)
+    assert "about 1.5 s" in text
+    assert "scoring" not in text
+    (path / "train.csv").write_text(HEADER + "10,100,7.5,generator/loss,2.5\n")
+    text = part(tmp_path)
+    assert ">scoring<" in text
+    assert "training has ended, scoring goes on" in text

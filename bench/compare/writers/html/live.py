@@ -65,6 +65,7 @@ class Card:
         title: which run it is.
         facts: short sentences on what it is doing.
         warning: signs of collapse; empty if there are none.
+        resume: the command that resumes it if it was stopped; empty otherwise.
         losses: figure of its losses; None before the first ones.
         grid: its newest picture of samples; None before the first one.
     """
@@ -73,6 +74,7 @@ class Card:
     title: str
     facts: Sequence[str]
     warning: str
+    resume: str
     losses: Figure | None
     grid: Grid | None
 
@@ -101,6 +103,7 @@ def live_part(runs: Sequence[LiveRun], *, written: float, every: float, note: st
         clock=_clock(written),
         every=every,
         counts=counts(runs),
+        ended=any(run.ended for run in runs),
         note=note,
         table=_table(runs, names),
         notes=_notes(runs, names),
@@ -157,7 +160,6 @@ def _table(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Table:
         "FID ↓",
         "lowest FID ↓",
         "at point",
-        "last change",
     )
     ordered = sorted(runs, key=lambda run: (ORDER.index(run.state), natural(names[run.path])))
     rows = tuple(_row(run, names[run.path]) for run in ordered)
@@ -175,11 +177,18 @@ def _row(run: LiveRun, name: str) -> tuple[Cell, ...]:
         _number(run.share, f"{run.share:.0%}"),
         _number(run.images or math.nan, f"{run.images:,.0f}"),
         _number(run.seconds or math.nan, f"{run.seconds:,.0f}"),
-        _number(left, f"about {duration(left)}" if math.isfinite(left) else ""),
+        _number(left, _left_text(left)),
         _number(fids[-1] if fids else math.nan, exact(fids[-1]) if fids else ""),
         _number(min(fids, default=math.nan), exact(min(fids)) if fids else ""),
         Cell(f"{last.point} of {run.points}", key=last.point) if last else Cell(NOTHING),
     )
+
+
+def _left_text(left: float) -> str:
+    """Seconds of training that are left, in words; a trained run that is active is scored."""
+    if not math.isfinite(left):
+        return ""
+    return f"about {duration(left)}" if left > 0 else "scoring"
 
 
 def _notes(runs: Sequence[LiveRun], names: Mapping[Path, str]) -> Notes:
@@ -224,6 +233,8 @@ def _card(run: LiveRun, name: str) -> Card:
     facts = [run.state]
     if math.isfinite(run.share):
         facts.append(f"{run.share:.0%} of the budget")
+    if run.active and run.share >= 1:
+        facts.append("training has ended, scoring goes on")
     if run.step:
         facts.append(f"step {run.step:,}")
     if run.scores:
@@ -237,7 +248,8 @@ def _card(run: LiveRun, name: str) -> Card:
     if run.picture is not None:
         grid = Grid(f"Samples at evaluation point {run.picture_point}", run.picture, "")
     code = identifier("now", run.dataset, run.model, run.variant, run.seed)
-    return Card(code, name, facts, run.warning, loss_figure(run), grid)
+    resume = run.command if run.state == "stopped" else ""
+    return Card(code, name, facts, run.warning, resume, loss_figure(run), grid)
 
 
 def loss_figure(run: LiveRun) -> Figure | None:

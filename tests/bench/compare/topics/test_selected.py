@@ -69,7 +69,7 @@ def test_their_table_marks_nothing_and_names_who_had_no_such_choice(comparison: 
     assert texts["weights"] == LABEL
     assert texts["points selected"] == "1, 2, 1"
     text = page("digits", [Section(comparison)], "bench.compare")
-    assert "- Without this choice: ddpm.\n" in text
+    assert "- Models without a selected checkpoint: ddpm.\n" in text
     assert LABEL not in text.split("## Selected checkpoints")[0]
 
 

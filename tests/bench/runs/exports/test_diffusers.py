@@ -123,11 +123,29 @@ def test_the_card_says_what_it_is_of(tmp_path):
         "| Data set | digits |",
         "| Extractors | domain:0123 |",
         "| Evaluated samples | 100 |",
-        "| sampler | fid_domain |\n| --- | --- |\n| ddpm-20 | 3.25 |\n| ddim-10 | 3.25 |\n",
+        "| sampler | FID (domain) |\n| --- | --- |\n| ddpm-20 | 3.25 |\n| ddim-10 | 3.25 |\n",
+        "cannot be compared",
         "Do not take fewer steps",
     ):
         assert words in text
+    assert text.count("Samples are synthetic") == 1
+    assert "\n\n\n" not in text
     assert (tmp_path / "pipeline/unet/diffusion_pytorch_model.safetensors").stat().st_mode & 0o044
+
+
+def test_scores_on_the_card_are_rounded_and_named_as_in_tables():
+    row = {"extractors": "domain:01 inception:02", "kid_domain": "0.4939223626147471"}
+    rows = [
+        row | {"sampler": "ddim-10", "fid_domain": "20.559379868548177"},
+        {"sampler": "ddim-50", "fid_domain": ""},
+    ]
+    assert exports.score_table(rows).splitlines()[:4] == [
+        "| sampler | FID (domain) | KID (domain) ×10³ |",
+        "| --- | --- | --- |",
+        "| ddim-10 | 20.56 | 493.9 |",
+        "| ddim-50 | – | – |",
+    ]
+    assert exports.score_table([]) == "This run has no scores of these weights.\n"
 
 
 SIGNALS = partial(UNet, channels=16, channel_mult=(1, 2), num_res_blocks=1, groups=8)

@@ -15,7 +15,7 @@ from bench.compare.cli import main
 from bench.compare.comparison import Comparison, compare_runs
 from bench.compare.protocols import split_runs
 from bench.compare.read import read_runs
-from bench.compare.topics.page import Topic
+from bench.compare.topics.page import Notes, Topic
 from bench.compare.topics.pictures import Grid
 from bench.compare.topics.quality import main_table
 from bench.compare.writers.html import pictures
@@ -182,3 +182,9 @@ def test_only_small_pictures_keep_sharp_pixels(tmp_path, size, sharp):
     Image.new("L", (size, size)).save(file)
     grid = Grid("p", file, "p.png")
     assert ('class="pixels"' in macro("tables", "gallery", [grid], album([[grid]]))) == sharp
+
+
+@pytest.mark.parametrize("block", ["Kept by `trainer.keep`.", Notes(("Kept by `trainer.keep`.",))])
+def test_settings_in_sentences_are_shown_as_code(block):
+    made = macro("tables", "block", block, "name", {}, ())
+    assert ">Kept by <code>trainer.keep</code>.<" in made
