@@ -90,6 +90,8 @@ def small(words: list[str]) -> list[str]:
         added.append(PATCHES if "dataset=folder" in words else "evaluator.extractor=domain")
     if "evaluator.samples" not in keys:
         added.append(SMALL["evaluator.samples"])
+    if "bench.decide" in words:
+        added.append("seeds=2")
     if "experiment=families" in words:
         added.append("sweep=real")  # one job
     return [*made, *added]
