@@ -1,5 +1,6 @@
 """docs/recipes_for_users.md, followed: its commands and programs are run in order, in a folder."""
 
+import csv
 import glob
 import os
 import re
@@ -39,7 +40,7 @@ PATCHES = "evaluator.extractor=patches"  # quicker than the choice among extract
 OTHER = {
     "dataset=cifar10": "dataset=digits",  # a download
     "evaluator.extractor=inception": "evaluator.extractor=domain",  # a download
-    "model=ddpm": "model=ddpm_small",  # hours on a CPU
+    "model=ddpm": "model=mlp_gan",  # hours on a CPU
     "results_root=/shared/results": "results_root=shared",
 }
 """Words of the page that cannot be run here, and what is run instead."""
@@ -199,12 +200,36 @@ def test_every_command_and_program_of_the_page_works(home, process, environment)
             assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
     print("\n".join(f"{seconds:5.1f} s  {shlex.join(words)[:120]}" for seconds, words in ran))
     assert len(ran) >= 20
+    check_results(home)
+
+
+def check_results(home: Path) -> None:
+    """What the recipes promise is there."""
     page = (home / "results" / "comparison" / "my_images.md").read_text()
     for name in ("gan_r1_ema_small", "v_diffusion_small", "my_gan", "samples", "real", "best of 2"):
         assert name in page
     assert len(list((home / "winner").glob("*.png"))) == 64
     assert Image.open(home / "from_diffusers.png").size == (8, 8)
     assert r"\toprule" in (home / "paper" / "my_images.tex").read_text()
+    assert (home / "slurm.log").exists()
+    assert list((home / "shared" / "runs" / "digits" / "real").glob("*/seed=0/eval.csv"))
+    rows = [
+        row
+        for file in (home / "results" / "runs" / "digits" / "mlp_gan").rglob("eval.csv")
+        for row in csv.DictReader(file.open())
+    ]
+    assert {row["processes"] for row in rows} == {"1", "2"}
+    assert any("FID (domain) to statistics of SHA-256" in row["reference"] for row in rows)
+
+
+def test_a_command_and_a_program_that_fail_are_seen(process) -> None:
+    done = process.command(["bench", "model=no_such_model"])
+    assert done.returncode == 2
+    assert "no_such_model" in done.stderr
+    done = process.program("from bench import load\nload('nowhere')")
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr.splitlines()[-1]
+    assert process.program("print(2)") == (0, "2\n", "")
 
 
 def test_exceptions_are_of_commands_on_the_page() -> None:

@@ -16,7 +16,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 
 class Done(NamedTuple):
@@ -57,7 +57,7 @@ class OneProcess:
         """End the process."""
         self._process.communicate(timeout=60)
 
-    def _ask(self, request: dict[str, object]) -> Done:
+    def _ask(self, request: dict[str, Any]) -> Done:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -77,14 +77,14 @@ def _written_to(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
         sys.stderr.flush()
 
 
-def _do(request: dict[str, object]) -> int:
+def _do(request: dict[str, Any]) -> int:
     """Carry out a request; the exit code."""
     importlib.invalidate_caches()
     try:
         if "text" in request:
             exec(compile(str(request["text"]), "program", "exec"), {"__name__": "__main__"})
         else:
-            module, *arguments = request["words"]  # pyright: ignore[reportGeneralTypeIssues]
+            module, *arguments = request["words"]
             sys.argv = [module, *arguments]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as error:
