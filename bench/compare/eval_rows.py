@@ -89,6 +89,13 @@ class EvalTable:
         """The table reduced to some of its rows, given as indices or as a boolean mask, (R,)."""
         return replace(self, values=self.values[:, rows], words=self.words[:, rows])
 
+    def split_selected(self) -> tuple["EvalTable", "EvalTable"]:
+        """The rows of the trained weights, and those of selected ones (`trainer.keep=best`)."""
+        selected = ~np.isnan(self.numbers("kept_point"))
+        if not selected.any():
+            return self, NO_ROWS
+        return self.take(~selected), self.take(selected)
+
 
 NO_ROWS = EvalTable(
     Layout((), {}, {}, (), np.empty((2, 0, 1))), np.empty((0, 0)), np.empty((0, 0), dtype=object)

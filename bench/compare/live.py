@@ -252,7 +252,7 @@ class _Follower:
         """The run now; None for a directory in which no run has begun."""
         self._fault = ""
         status = self._value("status.json", lambda: read_status(self.path), None)
-        table = self._value("eval.csv", lambda: read_eval(self.path / "eval.csv"), NO_ROWS)
+        table = self._value("eval.csv", self._table, NO_ROWS)
         budget = self._value("config.yaml", lambda: _budget(self.path), None)
         owner = self._value(".lock", lambda: (self.path / ".lock").read_text("utf-8"), "")
         picture, at = self._value("samples", lambda: _newest(self.path, table), (None, 0))
@@ -328,6 +328,11 @@ class _Follower:
             return missing if known is None else known[1]
         self._known[name] = (signature, value)
         return value
+
+    def _table(self) -> EvalTable:
+        """The rows of eval.csv without those of selected weights, as in the tables."""
+        table, _ = read_eval(self.path / "eval.csv").split_selected()
+        return table
 
     def _signature(self, name: str) -> Signature:
         try:

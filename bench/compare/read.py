@@ -239,10 +239,7 @@ def read_run(path: Path) -> Run:
     status = read_status(path)
     _check_look(status, path / "status.json")
     table = read_eval(file) if file.exists() or file.is_symlink() else NO_ROWS
-    selected = ~np.isnan(table.numbers("kept_point"))
-    table, best = (
-        (table.take(~selected), table.take(selected)) if any(selected) else (table, NO_ROWS)
-    )
+    table, best = table.split_selected()
     if status is None:  # eval.csv without status.json: its rows show whether it is finished
         spent = table.numbers("checkpoint") == table.numbers("checkpoints")
         status = Status("finished" if spent.any() else "running")

@@ -52,13 +52,16 @@ def about(loaded: LoadedModel) -> dict[str, str]:
 def scored(directory: Path, step: int) -> list[dict[str, Any]]:
     """Rows of a run's eval.csv at a training step, one for each sampler; empty if there are none.
 
+    Rows of weights that were selected (`trainer.keep=best`), which are not exported, are left out.
+
     Args:
         directory: of the run.
         step: of the weights that are exported.
     """
     with RunDirectory(directory, reading=True) as records:
         rows = records.eval_rows()
-    return [row for row in rows if row.get("step") == str(step)]
+    own = (row for row in rows if not row.get("kept_point"))
+    return [row for row in own if row.get("step") == str(step)]
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:

@@ -107,6 +107,19 @@ def test_a_running_run_tells_how_far_it_is(tmp_path):
     )
 
 
+def test_selected_weights_are_no_evaluation_point(tmp_path):
+    """Rows of `trainer.keep=best` are at the last point too, and here they have another FID."""
+    for checkpoint, fid in ((1, 20.0), (2, 30.0)):
+        rows = {"g": scores(fid)}
+        path = write_run(tmp_path, "mlp_gan", 0, rows, checkpoint=checkpoint, checkpoints=2)
+    best = {"weights": "best of 2 (ema)", "kept_point": 1, "validation_fid": 9.0, "warning": "sign"}
+    write_run(tmp_path, "mlp_gan", 0, {"g": scores(90.0) | best}, checkpoint=2, checkpoints=2)
+    (path / ".lock").write_text(MINE)
+    (run,) = read(tmp_path)
+    assert [(score.point, score.fid) for score in run.scores] == [(1, 20.0), (2, 30.0)]
+    assert run.warning == ""
+
+
 def test_states(tmp_path):
     running(tmp_path, seed=0)
     running(tmp_path, seed=1, lock=GONE)

@@ -12,7 +12,9 @@ from known_diffusion import BETAS, NETWORK, SHORT, spec
 from PIL import Image
 
 from bench.data.pixels import to_uint8
+from bench.runs.directory import RunDirectory
 from bench.runs.exports import diffusers as exports
+from bench.schema import eval_columns
 from models.diffusion.edm import EDM
 from models.diffusion.gaussian import GaussianDiffusion
 from models.diffusion.networks.diffusers_weights import load_diffusers
@@ -146,6 +148,17 @@ def test_scores_on_the_card_are_rounded_and_named_as_in_tables():
         "| ddim-50 | – | – |",
     ]
     assert exports.score_table([]) == "This run has no scores of these weights.\n"
+
+
+def test_the_card_has_the_scores_of_the_exported_weights_only(tmp_path):
+    run = directory(tmp_path, "ddpm-20")
+    selected = {"weights": "best of 3 (ema)", "kept_point": 2, "fid_domain": 1.5}
+    with RunDirectory(run) as records:
+        rows = [{**records.eval_rows()[0], **selected}]
+        records.append_eval(rows, eval_columns(("domain",)))
+    exports.write(loaded(gaussian()), run, tmp_path / "pipeline", None)
+    table = (tmp_path / "pipeline/README.md").read_text().partition("| sampler |")[2]
+    assert table.startswith(" FID (domain) |\n| --- | --- |\n| ddpm-20 | 3.25 |\n\n")
 
 
 SIGNALS = partial(UNet, channels=16, channel_mult=(1, 2), num_res_blocks=1, groups=8)
