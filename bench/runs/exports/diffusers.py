@@ -171,12 +171,12 @@ def score_table(rows: Sequence[Mapping[str, str]]) -> str:
     ]
     if not shown:
         return "This run has no scores of these weights.\n"
-    lines = [("sampler", *(heading.rstrip() for _, _, heading in shown))]
-    lines.append(("---",) * (1 + len(shown)))
+    lines = [["sampler", *(heading.rstrip() for _, _, heading in shown)]]
+    lines.append(["---"] * len(lines[0]))
     for row in rows:
         values = ((column.factor, row.get(name)) for column, name, _ in shown)
         texts = (f"{factor * float(value):.4g}" if value else "–" for factor, value in values)
-        lines.append((row["sampler"], *texts))
+        lines.append([row["sampler"], *texts])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return f"{table}\n{COMPARABLE}\n"
 
