@@ -221,7 +221,11 @@ class GenerativeModel(nn.Module, ABC):
         """Samplers by name, such as "generator" or "ddim-50"; a property, as `phases` is."""
 
     def further_sampler(self, name: str) -> Sampler | None:
-        """The sampler that a name describes, though `samplers` does not list it; None if none."""
+        """The sampler that a name describes, though `samplers` does not list it; None if none.
+
+        Raises:
+            ValueError: the model does not have what this sampler needs.
+        """
         return None
 
     @property

@@ -291,10 +291,17 @@ class LoadedModel:
         """
         samplers = self.module.samplers
         name = next(iter(samplers)) if name is None else name
-        found = samplers.get(name) or self.module.further_sampler(name)
+        if not isinstance(name, str):
+            raise ValueError(
+                f"sampler must be a name, such as {next(iter(samplers))}, got {name!r}"
+            )
+        refused = f"{name!r} is no sampler of {self.name}:"
+        try:
+            found = samplers.get(name) or self.module.further_sampler(name)
+        except ValueError as error:
+            raise ValueError(f"{refused} {str(error).removeprefix('samplers: ')}") from error
         if found is None:
-            known = list(samplers)
-            raise ValueError(f"{name!r} is no sampler of {self.name}: {nearest_of(name, known)}")
+            raise ValueError(f"{refused} {nearest_of(name, list(samplers))}")
         return name, found
 
 

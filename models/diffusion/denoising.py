@@ -151,11 +151,16 @@ class DenoisingModel(GenerativeModel):
         )
 
     def further_sampler(self, name: str) -> Sampler | None:
-        """Any sampler whose name says what it is and that fits the model's noise levels."""
+        """Any sampler whose name says what it is.
+
+        Raises:
+            ValueError: the model does not have what it needs, such as as many timesteps.
+        """
         try:
-            self.path(name)
+            parse(name)
         except ValueError:
             return None
+        self.path(name)
         return self.sampler(name)
 
     # What a subclass is

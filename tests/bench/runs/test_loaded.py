@@ -171,6 +171,8 @@ def test_samplers_that_were_not_scored_can_be_named(ddpm, place, tmp_path):
             f"{name!r} is no sampler of digits/ddpm_small/default/seed=0: "
         )
     assert "did you mean dpmpp-10? There is dpmpp-10" in refused(lambda: ddpm.sample(1, "dpmp-10"))
+    assert refused(lambda: ddpm.sample(1, "ddim-100000")).endswith(": take at most 1000 steps")
+    assert "leave out -cfg" in refused(lambda: ddpm.sample(1, "ddim-5-cfg2"))
 
 
 def test_batches_bound_what_is_generated_at_once(monkeypatch):
@@ -270,6 +272,7 @@ UNCONDITIONAL = "data/mlp_gan/default/seed=0"
             "generator",
         ),
         ({"sampler": "ddim-50"}, f"'ddim-50' is no sampler of {UNCONDITIONAL}: there is generator"),
+        ({"sampler": 5}, "sampler must be a name, such as generator, got 5"),
         ({"labels": 1}, f"{UNCONDITIONAL} is not class-conditional: leave out labels"),
     ],
     ids=str,
