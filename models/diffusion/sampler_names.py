@@ -27,9 +27,12 @@ from models.diffusion.samplers import (
     Variance,
 )
 
+MOST_STEPS = 100_000
+"""Largest number of steps: more would take days for a sample, and the memory of a path."""
+
 _NUMBER = r"\d+(?:\.\d+)?"
 _NAME = re.compile(
-    rf"(?P<method>{'|'.join(METHODS)})-(?P<steps>[1-9]\d*)(?:-(?P<spacing>uniform|quadratic))?"
+    rf"(?P<method>{'|'.join(METHODS)})-(?P<steps>[1-9]\d{{0,9}})(?:-(?P<spacing>uniform|quadratic))?"
     rf"(?:-eta(?P<eta>{_NUMBER}))?(?:-churn(?P<churn>{_NUMBER}))?(?:-cfg(?P<guidance>{_NUMBER}))?"
 )
 
@@ -154,6 +157,8 @@ def parse(name: str) -> SamplerSpec:
             raise ValueError(
                 f"samplers: {name!r} sets {option}, which must be in [{least:g}, {most:g}]"
             )
+    if spec.steps > MOST_STEPS:
+        raise ValueError(f"samplers: {name!r} takes more than {MOST_STEPS:,} steps: ask for fewer")
     if name != spec.name:
         raise ValueError(f"samplers: {name!r} must be spelled {spec.name!r}, its only name")
     return spec

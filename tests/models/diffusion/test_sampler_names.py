@@ -115,6 +115,7 @@ def test_what_is_no_name_is_refused_with_the_forms(name):
         ("euler-5-uniform", "spacing of timesteps, which euler has not"),
         ("euler-5-eta0.5", "eta, which only ddim has"),
         ("meanflow-2-churn1", "churn, which only heun has"),
+        ("heun-100001", "more than 100,000 steps: ask for fewer"),
     ],
 )
 def test_options_of_other_methods_are_refused(name, sentence):
