@@ -8,6 +8,8 @@ import math
 import os
 import re
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +43,26 @@ BROKEN_ARRAY = (
     MemoryError,  # a damaged header can ask for any size
 )
 """Exceptions that NumPy raises for a damaged .npy file."""
+
+BROKEN_NPZ = (
+    *BROKEN_ARRAY,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,  # zipfile: unknown compression
+    RuntimeError,  # zipfile: encrypted
+)
+"""Exceptions raised by reading a damaged .npz file, or one that was not written by NumPy."""
+
+
+def what_is_broken(error: BaseException, *, pickled: str) -> str:
+    """Why an array or .npz file cannot be read, for a sentence.
+
+    Args:
+        error: one of `BROKEN_NPZ`.
+        pickled: the reason in words if the file holds Python objects.
+    """
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return pickled if "allow_pickle" in reason else reason
 
 
 class _DamagedError(ValueError):

@@ -13,7 +13,7 @@ from PIL.JpegImagePlugin import get_sampling
 from torch import Tensor
 
 from bench.data.archive import UNREADABLE, Tree, open_tree
-from bench.data.cache import BROKEN_ARRAY
+from bench.data.cache import BROKEN_NPZ
 from bench.data.dataset import Split, content_hash, gather, kind_of
 from bench.data.decode import decode_into
 from bench.data.layout import image_names
@@ -35,7 +35,7 @@ _LUMINANCE = (
 )
 """The luminance quantisation table of quality 50 (ITU-T T.81, Table K.1)."""
 
-_DAMAGE = (*UNREADABLE, *BROKEN_ARRAY)
+_DAMAGE = (*UNREADABLE, *BROKEN_NPZ)
 _MIB = 1 << 20
 
 

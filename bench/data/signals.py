@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.cache import BROKEN_ARRAY
+from bench.data.cache import BROKEN_NPZ, what_is_broken
 from bench.data.dataset import Dataset, Scale, Split, content_hash, hold_out
 from bench.runtime.memory import available_bytes
 
@@ -262,10 +262,9 @@ def _read_npz(path: Path, where: str) -> dict[str, np.ndarray]:
             found = sorted(archive.files)
     except _TooLargeError:
         raise
-    except (*BROKEN_ARRAY, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if "allow_pickle" in reason:
-            reason = "it holds Python objects, as signals of unequal length become"
+    except BROKEN_NPZ as error:
+        unequal = "it holds Python objects, as signals of unequal length become"
+        reason = what_is_broken(error, pickled=unequal)
         raise ValueError(
             f"{where} is not a whole file of plain arrays ({reason}): give signals equal lengths, "
             "and write them again with numpy.savez"

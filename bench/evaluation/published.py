@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.cache import BROKEN_ARRAY
+from bench.data.cache import BROKEN_NPZ, what_is_broken
 from bench.errors import nearest_of
 from bench.evaluation.extractors.registry import IMAGE_BUILDERS, POINT_BUILDERS
 from bench.evaluation.metrics.fid import Array
@@ -87,10 +87,8 @@ def _arrays(path: str, where: str) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in ("mu", "sigma")}
     except _OtherContentError:
         raise
-    except (*BROKEN_ARRAY, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if "allow_pickle" in reason:
-            reason = "it holds pickled objects, which are not loaded"
+    except BROKEN_NPZ as error:
+        reason = what_is_broken(error, pickled="it holds pickled objects, which are not loaded")
         raise ValueError(
             f"{where} is no whole .npz file of plain arrays ({reason}): write its mu and sigma "
             "again with numpy.savez"
