@@ -36,7 +36,7 @@ class NetworkCall:
 
     Attributes:
         compute: maps the inputs, in their order, to one tensor for each output, (B, …) float32. It
-            draws no random numbers, and treats every sample of a batch alone.
+            takes no random numbers, and treats every sample of a batch alone.
         inputs: of any number of samples B, the same for all of them.
         outputs: what each output means, by its name.
         constants: numbers that a sampler needs beside the call, such as the noise schedule.
