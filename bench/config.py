@@ -283,6 +283,8 @@ class EvaluatorSettings(Section):
         cost_seconds: most seconds spent on timing one sampler; 0 leaves the costs out.
         resamples: bootstrap replicates of the intervals; 0 for none. The most fix ends to 0.3 %.
         class_labels: classes asked of class-conditional models, as in the "data" or "uniform".
+        every_sampler: whether all samplers are scored at every evaluation point, and not only the
+            first one before the last point.
         extractor: what sees the samples, one or several; None for what suits the data.
         weights: local paths of extractors' weights; None for shipped or published ones.
         further_reference: training images for extractors after the first; None for all.
@@ -302,6 +304,7 @@ class EvaluatorSettings(Section):
         int, NOT_NEGATIVE, _at_most("100000", "would take hours and make no interval better")
     ] = 0
     class_labels: Literal["data", "uniform"] = "data"
+    every_sampler: bool = False
     extractor: str | Sequence[str] | None = None
     weights: Annotated[Mapping[str, str | None], _paths] = field(default_factory=dict)
     further_reference: Annotated[int | None, at_least(100)] = None

@@ -380,7 +380,8 @@ def forecast(
             compile_forms(options.precision)
         samplers = list(model.samplers.values())
         sampling = [sampling_seconds(sampler, options, device) for sampler in samplers]
-        point = sampling[0]  # see `samplers_at`
+        followed = len(samplers) if options.every_sampler else 1  # see `samplers_at`
+        point = sum(sampling[:followed])
         last = sum(sampling)
         for sampler, seconds in zip(samplers, sampling, strict=True):
             last += measuring_seconds(sampler, seconds / options.samples, options.cost_seconds)
@@ -389,7 +390,7 @@ def forecast(
         for k, each in enumerate(extractions):
             scored, more = scoring_seconds(each.features, options, dataset, device)
             scored += each.seconds * options.samples
-            point += scored if k == 0 else 0.0
+            point += followed * scored if k == 0 else 0.0
             validation += each.seconds * options.samples if k == 0 else 0.0
             last += len(samplers) * (scored + more)
     if trainer.phases and trainer.settings.keep == "best":

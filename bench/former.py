@@ -22,6 +22,7 @@ FORMER: Mapping[str, Any] = {
     "dataset.train_images": None,
     CLASS_LABELS: "uniform",
     FURTHER_REFERENCE: None,
+    "evaluator.every_sampler": False,
     "evaluator.reference": None,
     "model.build.label_classes": "uniform",
     "model.build.take": None,

@@ -308,7 +308,7 @@ class _Job:
             trainer.spent.step,
             trainer.spent.point,
             columns,
-            samplers_at(trainer.model, last=False),
+            samplers_at(trainer.model, last=False, every=options.every_sampler),
         )
         built = try_extractors(options, dataset, self.device, cache_root(self.settings))
         planned = replace(planned, state=HALF_DONE if trainer.spent.step else NEW)
@@ -397,7 +397,8 @@ class _Job:
         spent = trainer.spent
         progress.resumed(trainer.progress, spent.images, spent.seconds, spent.point)
         instruments = Instruments(self._wandb(), progress, memory)
-        return Recorder(records, trainer, scoring, instruments, call)
+        every = self.settings.evaluator.every_sampler
+        return Recorder(records, trainer, scoring, instruments, call, every_sampler=every)
 
     def _say_what_is_to_come(
         self,

@@ -130,15 +130,17 @@ def check_limits(model: GenerativeModel, samples: int) -> None:
         raise ValueError(f"evaluator.samples={samples}, but {name} holds {limit}: {advice}")
 
 
-def samplers_at(model: GenerativeModel, *, last: bool) -> dict[str, Sampler]:
-    """The samplers that are scored at an evaluation point: all at the last, the first before it.
+def samplers_at(model: GenerativeModel, *, last: bool, every: bool) -> dict[str, Sampler]:
+    """The samplers that are scored at an evaluation point.
 
     Args:
         model: any model.
-        last: whether it is the last point.
+        last: whether it is the last point, at which all are scored.
+        every: whether all are scored before it, too (`evaluator.every_sampler`), and not only the
+            first.
     """
     samplers = dict(model.samplers)
-    return samplers if last else dict(islice(samplers.items(), 1))
+    return samplers if last or every else dict(islice(samplers.items(), 1))
 
 
 class Evaluator:
@@ -168,8 +170,8 @@ class Evaluator:
         """Generate and score samples.
 
         The last point is complete. Earlier ones have what learning curves and the detection of
-        collapse need: the first sampler, all metrics of the extractor that ranks models, and the
-        classes of the samples.
+        collapse need: the first sampler (or all: `evaluator.every_sampler`), all metrics of the
+        extractor that ranks models, and the classes of the samples.
 
         Args:
             model: any model, trained or not.
@@ -185,10 +187,11 @@ class Evaluator:
             SamplesNotFiniteError: a sampler returned NaN or infinity.
             ValueError: a sampler returned samples of the wrong shape.
         """
+        samplers = samplers_at(model, last=last, every=self.options.every_sampler)
         with evaluating(model):
             evaluations = [
                 self._evaluate_sampler(model, name, sampler, last=last, on_batch=on_batch)
-                for name, sampler in samplers_at(model, last=last).items()
+                for name, sampler in samplers.items()
             ]
             held_out = self._held_out_scores(model) if last else {}
         for evaluation in evaluations:

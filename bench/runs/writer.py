@@ -77,6 +77,7 @@ class Recorder:
             point, so that training comes first.
         instruments: progress display, W&B mirror and memory meter.
         call: this call of the run, for status.json.
+        every_sampler: whether all samplers are scored before the last evaluation point.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Recorder:
         scoring: Callable[[], Scoring],
         instruments: Instruments,
         call: Call,
+        *,
+        every_sampler: bool = False,
     ) -> None:
         self.records = records
         self.trainer = trainer
@@ -95,12 +98,14 @@ class Recorder:
         self.memory = instruments.memory
         self.call = call
         self._points = trainer.points
+        self._every_sampler = every_sampler
         self._train_memory_mib: float | None = None
         self.score = ""  # the best of the last evaluation, in words
         if records.eval_rows():  # scored before: what that takes is in the cache
             records.truncate_eval(trainer.spent.point, self.scoring.columns)
         self.best = Best(records, trainer) if trainer.settings.keep == "best" else None
-        records.check_points(trainer.spent.point, samplers_at(trainer.model, last=False))
+        followed = samplers_at(trainer.model, last=False, every=every_sampler)
+        records.check_points(trainer.spent.point, followed)
         redone = None if self._is_evaluated(records.eval_rows()) else PREFIX
         records.train.truncate_after(trainer.spent.step, redone=redone)
         records.write_status(call.status("running", step=trainer.spent.step))
@@ -227,7 +232,7 @@ class Recorder:
         weights = [self.trainer.weights]
         if last and self.best is not None:
             weights.append(self.best.label)
-        samplers = samplers_at(self.trainer.model, last=last)
+        samplers = samplers_at(self.trainer.model, last=last, every=self._every_sampler)
         return there >= {(sampler, each) for sampler in samplers for each in weights}
 
     def _collapse(self, row: Mapping[str, Any], earlier: Sequence[Mapping[str, str]]) -> list[Sign]:

@@ -175,3 +175,15 @@ def test_what_cannot_be_prepared_at_the_first_point_is_one_sentence(tmp_path, mo
         started(tmp_path)
     monkeypatch.undo()
     assert started(tmp_path).status == "finished"  # what was trained is kept
+
+
+def test_every_sampler_is_scored_before_the_last_point_only_if_asked(tmp_path):
+    """Without it the dear samplers of a model have no learning curve; a repeated call redoes none."""
+    few = ("model=meanflow_small", "dataset=digits", "budget.checkpoints=2", "evaluator.samples=64")
+    for every, rows in ((False, 4), (True, 6)):
+        words = (*few, f"evaluator.every_sampler={str(every).lower()}")
+        for _ in range(2):
+            assert started(tmp_path, *words).status == "finished"
+        (file,) = (tmp_path / "results").glob("runs/digits/meanflow_small/*/seed=0/eval.csv")
+        assert len(file.read_text().splitlines()) == 1 + rows
+        (tmp_path / "results").rename(tmp_path / f"results-{rows}")
