@@ -1,0 +1,5 @@
+"""The map: which family is ahead, by budget, number of training images, size and price of a sample.
+
+Chain: contenders (who stands for a family, and its FID at every evaluation point) → verdicts (who is
+ahead in a cell, and how sure that is) → grid (panels, rows, columns) → crossings, sentences.
+"""

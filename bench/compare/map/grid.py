@@ -1,0 +1,272 @@
+"""The map: panels of one size each, rows by number of training images, columns by budget."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from bench.compare.cells import exact, natural
+from bench.compare.comparison import Comparison, comparable
+from bench.compare.map.contenders import AXES, TOLERANCE, Contender, Group, contenders, prices
+from bench.compare.map.verdicts import Cell, make_cell, settle
+from bench.compare.topics.curves import Axis
+from bench.compare.topics.settled import is_sequential, margin_of
+from bench.runtime.printing import duration
+from bench.schema import FIELDS
+
+ANY = math.inf
+"""The price of a sample that admits every sampler."""
+
+PRICES = (ANY, 10.0, 1.0)
+"""The prices of a sample, in ms, that the map is shown for."""
+
+SEVERAL = "{place}: not on the map, its budget limits no seconds, images or operations."
+WITHOUT = "{place}: not on the map, no model of a family has a result."
+ONE = "{place}: only one family has a result ({family})."
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one number of training images.
+
+    Attributes:
+        images: number of images as the protocol names it, such as "250" or "all".
+        limit: the budget of its runs.
+        comparison: the runs.
+        more: other settings that tell it apart from rows of as many images; often empty.
+    """
+
+    images: str
+    limit: float
+    comparison: Comparison
+    more: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        words = "all images" if self.images == "all" else f"{int(self.images):,} images"
+        return f"{words} ({self.more})" if self.more else words
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One size of one data set.
+
+    Attributes:
+        dataset: name of the data set.
+        shape: shape of a sample, as the protocol names it.
+        axis: what budgets count.
+        columns: budgets, ascending.
+        rows: by number of images, ascending.
+    """
+
+    dataset: str
+    shape: str
+    axis: Axis
+    columns: tuple[float, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """Its heading, such as "fashion_mnist, 28×28"."""
+        channels, _, sides = self.shape.partition("x")
+        if not sides:
+            return self.dataset
+        colour = " in colour" if channels == "3" else ""
+        return f"{self.dataset}, {sides.replace('x', '×')}{colour}"
+
+    def budget(self, column: float) -> str:
+        """A budget in words, such as "2 min" or "30k images"."""
+        return budget_words(column, self.axis)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Who is ahead where.
+
+    Attributes:
+        panels: one for each data set and size.
+        group: which models stand for families.
+        skipped: sentences on runs that are not on it, or have no rival.
+    """
+
+    panels: tuple[Panel, ...]
+    group: Group
+    skipped: tuple[str, ...] = ()
+    _cells: dict[float, Mapping[tuple[int, int, int], Cell]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def cells(self, price: float) -> Mapping[tuple[int, int, int], Cell]:
+        """The cells at a price of a sample, by panel, row and column; corrected together.
+
+        A cell beyond the budget of its row's runs is empty.
+        """
+        if price not in self._cells:
+            found: dict[tuple[int, int, int], Cell] = {}
+            for i, panel in enumerate(self.panels):
+                for j, row in enumerate(panel.rows):
+                    for k, cell in enumerate(self._row(panel, row, price)):
+                        found[i, j, k] = cell
+            settled = settle(list(found.values()))
+            self._cells[price] = dict(zip(found, settled, strict=True))
+        return self._cells[price]
+
+    def _row(self, panel: Panel, row: Row, price: float) -> Iterable[Cell]:
+        """The cells of a row, before the correction."""
+        fair = comparable(row.comparison)
+        entered = self.contenders(panel, row, price)
+        known = {each.family for each in entered}
+        absent = [
+            each.family
+            for each in self.contenders(panel, row, ANY)
+            if each.family not in known
+        ]
+        for k, budget in enumerate(panel.columns):
+            before = panel.columns[k - 1] if k else None
+            cell = make_cell(
+                entered,
+                budget,
+                before,
+                sequential=is_sequential(fair),
+                margin=margin_of(fair),
+            )
+            yield replace(cell, missing=(*cell.missing, *absent)) if cell.scores else cell
+
+    def contenders(self, panel: Panel, row: Row, price: float) -> tuple[Contender, ...]:
+        """What stands for each family in a row."""
+        return contenders(row.comparison, panel.axis, price, self.group)
+
+    @cached_property
+    def prices(self) -> tuple[float, ...]:
+        """The latencies of all samplers, in ms, ascending: only there cells can change."""
+        found = {p for panel in self.panels for row in panel.rows for p in prices(row.comparison)}
+        return tuple(sorted(found))
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families with a result anywhere, in the order of conf/families.yaml."""
+        found: dict[str, None] = {}
+        for panel in self.panels:
+            for row in panel.rows:
+                found |= dict.fromkeys(c.family for c in self.contenders(panel, row, ANY))
+        return tuple(found)
+
+
+def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> Map | None:
+    """The map of some comparisons; None if no cell has two families.
+
+    Args:
+        comparisons: of any data sets and protocols.
+        group: which models stand for families.
+    """
+    rows: dict[tuple[str, str, Axis], list[Row]] = {}
+    skipped = []
+    for comparison in comparisons:
+        protocol = _protocol(comparison)
+        axis, limit = _limit(protocol.get("budget", ""))
+        if not protocol.get("budget") and not any(e.trained for e in comparison.entries):
+            continue  # nothing was trained
+        if axis is None:
+            skipped.append(SEVERAL.format(place=comparison.title))
+            continue
+        found = contenders(comparison, axis, ANY, group)
+        if not found:
+            skipped.append(WITHOUT.format(place=comparison.title))
+            continue
+        if len(found) == 1:
+            skipped.append(ONE.format(place=comparison.title, family=found[0].family))
+        images = protocol.get("train_images", "") or "all"
+        key = comparison.dataset, protocol.get("image_shape", ""), axis
+        rows.setdefault(key, []).append(Row(images, limit, comparison))
+    panels = tuple(
+        _panel(*key, of_panel, group)
+        for key, of_panel in sorted(rows.items(), key=lambda item: _panel_key(item[0]))
+    )
+    made = Map(panels, group, tuple(skipped))
+    compared = any(len(cell.scores) > 1 for cell in made.cells(ANY).values())
+    return made if compared else None
+
+
+def _protocol(comparison: Comparison) -> Mapping[str, str]:
+    """The protocol of the trained entries; empty without one."""
+    return next((e.protocol for e in comparison.entries if e.finished and e.trained), {})
+
+
+def _limit(budget: str) -> tuple[Axis | None, float]:
+    """What the first limit of a budget such as "seconds=120" counts, and its size."""
+    for limit in budget.split(","):
+        name, _, amount = limit.strip().partition("=")
+        if name in AXES:
+            try:
+                return AXES[name], float(amount)
+            except ValueError:
+                continue
+    return None, math.nan
+
+
+def _panel_key(key: tuple[str, str, Axis]) -> tuple[object, ...]:
+    """Panels stand by data set and, within families of names such as x_8 and x_16, by size."""
+    dataset, shape, axis = key
+    size = math.prod(int(n) for n in shape.split("x") if n.isdecimal())
+    base = dataset.rstrip("0123456789").rstrip("_")
+    return base, size, natural(dataset), axis
+
+
+def _panel(
+    dataset: str, shape: str, axis: Axis, rows: Sequence[Row], group: Group
+) -> Panel:
+    """A panel with its rows in order, and the budgets of all of them."""
+    ordered = sorted(rows, key=lambda row: (_images(row.images), row.limit))
+    counts = [row.images for row in ordered]
+    told = [
+        replace(row, more=_more(row, axis)) if counts.count(row.images) > 1 else row
+        for row in ordered
+    ]
+    return Panel(dataset, shape, axis, _columns(told, axis, group), tuple(told))
+
+
+def _images(text: str) -> float:
+    return math.inf if text == "all" or not text.isdecimal() else float(text)
+
+
+def _more(row: Row, axis: Axis) -> str:
+    """What tells a row apart from others of as many images: its budget and other protocol."""
+    words = [f"runs of {budget_words(row.limit, axis)}"]
+    for name, value in row.comparison.values.items():
+        if name not in ("budget", "train_images", "image_shape"):
+            words.append(f"{FIELDS[name].label} {value}")
+    return ", ".join(words)
+
+
+def _columns(rows: Sequence[Row], axis: Axis, group: Group) -> tuple[float, ...]:
+    """The budgets at which models of the rows were scored, ascending.
+
+    Evaluation points lie up to a training step behind the budget, which is the smallest of those
+    that lie within half of `TOLERANCE`.
+    """
+    spent = sorted(
+        point
+        for row in rows
+        for contender in contenders(row.comparison, axis, ANY, group)
+        for along in contender.points.values()
+        for point, _ in along
+    )
+    columns: list[float] = []
+    for point in spent:
+        if not columns or point > columns[-1] * (1 + TOLERANCE / 2):
+            columns.append(point)
+    return tuple(_floored(column) for column in columns)
+
+
+def _floored(value: float) -> float:
+    """A positive number cut to three significant digits."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}")
+
+
+def budget_words(amount: float, axis: Axis) -> str:
+    """A budget in words, such as "2 min", "30k images" or "1.5e+13 FLOPs"."""
+    if axis == "train_seconds":
+        return duration(amount)
+    return f"{exact(amount)} images" if axis == "images" else f"{amount:.2g} FLOPs"

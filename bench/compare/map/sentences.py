@@ -1,0 +1,177 @@
+"""The map in words: the sentence of a cell, of a crossover, and the headline of a map."""
+
+import math
+from collections.abc import Sequence
+
+from bench.compare.cells import exact
+from bench.compare.map.contenders import Contender
+from bench.compare.map.crossings import Crossover
+from bench.compare.map.grid import ANY, Map, Panel, Row
+from bench.compare.map.verdicts import Cell, Score
+from bench.compare.topics.settled import margin_of, within
+
+FAULTS = {
+    "collapsed": "the samples of {names} collapsed or are copies",
+    "far": "no sample of {names} is near real images yet",
+}
+"""Why families cannot be ahead, by fault."""
+
+NOBODY = "no family can be recommended"
+EMPTY = "no model has a result"
+
+
+def sentence(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> str:
+    """What a cell says, with how sure it is, in a few sentences.
+
+    Args:
+        panel: its panel.
+        row: its row.
+        column: place of its budget.
+        price: most milliseconds for one sample.
+        cell: the cell.
+    """
+    start = (
+        f"With {panel.budget(panel.columns[column])} of training and "
+        f"{row.title.partition(' (')[0]}{price_words(price)}"
+    )
+    leader = cell.leader
+    if leader is None:
+        said = [f"{start}, {NOBODY if cell.scores else EMPTY}."]
+        return " ".join([*said, *_faults(cell)])
+    if cell.state == "alone":
+        said = [
+            f"{start}, the {leader.contender.family} ({named(leader)}) stands alone: "
+            f"FID {exact(leader.fid)}."
+        ]
+        return " ".join([*said, *_faults(cell), *_missing(cell)])
+    rival = cell.able[1]
+    said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}"]
+    said += _prices(leader, rival)
+    said += [_sure(cell)]
+    said += _falling(cell)
+    return " ".join([*said, *_faults(cell), *_missing(cell)])
+
+
+def price_words(price: float) -> str:
+    """The price of a sample as part of a sentence; empty for any price."""
+    return "" if math.isinf(price) else f", at up to {exact(price)} ms per sample"
+
+
+def named(score: Score) -> str:
+    """A family's model and sampler, such as "v_diffusion_small, dpmpp-10"."""
+    sampler = score.contender.sampler
+    shown = sampler and sampler != "generator"
+    return f"{score.contender.label}, {sampler}" if shown else score.contender.label
+
+
+def _ahead(cell: Cell, leader: Score, rival: Score, margin: float) -> str:
+    first, second = leader.contender.family, rival.contender.family
+    words = {
+        "settled": f"the {first} is ahead of the {second}",
+        "equal": f"the {first} and the {second} are {within(margin)}",
+    }.get(cell.state, f"the {first} leads, and is not shown to be ahead of the {second}")
+    return (
+        f"{words}: FID {exact(leader.fid)} ({named(leader)}) against {exact(rival.fid)} "
+        f"({named(rival)}), a factor of {exact(cell.lead)}."
+    )
+
+
+def _prices(leader: Score, rival: Score) -> list[str]:
+    """What one sample of both costs."""
+    known = [(s.contender.latency, s.contender.family) for s in (leader, rival)]
+    if any(math.isnan(latency) for latency, _ in known):
+        return []
+    (low, cheap), (high, dear) = sorted(known)
+    if high < 1.05 * low:
+        return [f"One sample takes {exact(low)} ms with both."]
+    return [
+        f"One sample takes {exact(low)} ms with the {cheap}, and {exact(high)} ms with the {dear}, "
+        f"{exact(high / low)} times as long."
+    ]
+
+
+def _sure(cell: Cell) -> str:
+    """How sure the leader is."""
+    seeds = f"{cell.seeds} seed{'s' * (cell.seeds != 1)}"
+    if cell.state == "settled":
+        return f"Settled over {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
+    if cell.state == "equal":
+        return f"Shown over {seeds}."
+    if math.isnan(cell.p):
+        return f"With {seeds} nothing can be said of chance: that takes at least three."
+    return f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map): more would tell."
+
+
+def _p(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def _falling(cell: Cell) -> list[str]:
+    """The families whose FID still fell steeply: more budget may change the order."""
+    names = [score.contender.family for score in cell.able if score.falling]
+    if not names:
+        return []
+    return [f"The FID of the {_and(names)} still fell steeply here: more budget may change this."]
+
+
+def _faults(cell: Cell) -> list[str]:
+    """Why families cannot be ahead."""
+    said = []
+    for fault, words in FAULTS.items():
+        names = [f"the {s.contender.family}" for s in cell.scores if s.fault == fault]
+        if names:
+            text = words.format(names=_and(names))
+            said.append(f"{text[0].upper()}{text[1:]}.")
+    failed = [s.contender for s in cell.scores if s.contender.failed]
+    said += [f"{_failures(contender)}." for contender in failed]
+    return said
+
+
+def _failures(contender: Contender) -> str:
+    runs = f"{contender.failed} run{'s' * (contender.failed != 1)}"
+    return f"{runs} of the {contender.family} failed"
+
+
+def _missing(cell: Cell) -> list[str]:
+    """Families of the row that have no result here."""
+    if not cell.missing:
+        return []
+    return [f"Without a result here: {_and(cell.missing)}."]
+
+
+def _and(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def crossover_words(crossover: Crossover, panel: Panel) -> str:
+    """When one family overtakes another, in words."""
+    first, second = crossover.first.family, crossover.second.family
+    ends = f"[{_end(crossover.low, panel)}, {_end(crossover.high, panel)}]"
+    if math.isinf(crossover.budget):
+        return (
+            f"the {first} is ahead throughout: the {second} never overtakes it within "
+            f"{panel.budget(crossover.limit)} {ends}"
+        )
+    return f"the {second} overtakes the {first} after {panel.budget(crossover.budget)} {ends}"
+
+
+def _end(budget: float, panel: Panel) -> str:
+    if math.isinf(budget):
+        return "never"
+    return panel.budget(budget) if budget else "from the beginning"
+
+
+def headline(made: Map) -> str:
+    """The answer of a map in one or two sentences: its largest budget and size, at any price.
+
+    The cell with the largest budget of the panel with the largest size and of the row with the most
+    images in which two families can be compared.
+    """
+    cells = made.cells(ANY)
+    able = [key for key, cell in cells.items() if len(cell.able) > 1]
+    if not able:
+        return ""
+    i, j, k = max(able)
+    panel = made.panels[i]
+    return f"On {panel.title}: {sentence(panel, panel.rows[j], k, ANY, cells[i, j, k])}"
