@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.comparison import Comparison, comparable
+from bench.compare.map.grid import make_map
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, Grid, copy_grids, find_grids
@@ -163,7 +164,11 @@ def report_text(
     sections = [section for of_page in pages.values() for section in of_page]
     answers = [text for section in sections for text in _answers(section.comparison)]
     parts = [_part(section) for section in sections]
-    return document(answers, parts, judgements, command, watched=watched)
+    comparisons = [section.comparison for section in sections]
+    maps = [
+        made for made in (make_map(comparisons), make_map(comparisons, "plain")) if made is not None
+    ]
+    return document(answers, parts, judgements, command, watched=watched, maps=maps)
 
 
 def _answers(comparison: Comparison) -> list[str]:

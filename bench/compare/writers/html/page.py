@@ -5,8 +5,10 @@ from pathlib import Path
 
 from bench.compare.cells import Cell, Table
 from bench.compare.claims.verdicts import Judgement
+from bench.compare.map.grid import Map
 from bench.compare.writers.html.claims import verdicts_of
 from bench.compare.writers.html.live import PLACE
+from bench.compare.writers.html.map import atlas
 from bench.compare.writers.html.pictures import album
 from bench.compare.writers.html.section import Part, numbered
 from bench.compare.writers.markdown import introduction, origins
@@ -19,6 +21,8 @@ def document(
     command: str,
     *,
     watched: bool = False,
+    maps: Sequence[Map] = (),
+    map_commands: Sequence[str] = (),
 ) -> str:
     """The page as HTML.
 
@@ -29,6 +33,8 @@ def document(
         command: the command line that makes the page.
         watched: whether it is rewritten while runs go on; it has a place for `live_part` then,
             which is marked by `PLACE`, and may be without comparisons.
+        maps: who is ahead where, one for each group of models; empty without a map.
+        map_commands: command lines that make a cell of the map again.
 
     Raises:
         ValueError: plotly is not installed.
@@ -55,6 +61,7 @@ def document(
         commands=[*commands, command],
         runs=_run_table(states),
         run_ids=list(run_ids.values()),
+        atlas=atlas(maps, map_commands),
         place=Markup(PLACE) if watched else None,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 from PIL import Image
-from synthetic_runs import costs, scores, write_run
+from synthetic_runs import PROTOCOL, costs, scores, write_run
 
 from bench.compare.cli import main
 from bench.compare.writers.html.plotly import Figure, View
@@ -31,42 +31,67 @@ ALLOWED = {
     "article": {"class", "data-verdict", "id"},
     "b": set(),
     "body": set(),
-    "button": {"aria-pressed", "class", "data-verdict", "id", "style", "title", "type"},
+    "button": {
+        "aria-label",
+        "aria-pressed",
+        "class",
+        "data-place",
+        "data-said",
+        "data-verdict",
+        "id",
+        "style",
+        "tabindex",
+        "title",
+        "type",
+    },
     "code": set(),
     "details": {"class", "id", "open"},
     "dialog": {"aria-label", "id"},
-    "div": {"aria-label", "class", "role", "style", "tabindex"},
+    "div": {
+        "aria-atomic",
+        "aria-label",
+        "aria-live",
+        "class",
+        "data-choice",
+        "hidden",
+        "role",
+        "style",
+        "tabindex",
+    },
     "figcaption": set(),
     "figure": {"class", "id"},
     "h1": set(),
     "h2": set(),
     "h3": set(),
+    "h4": set(),
     "head": set(),
     "header": {"class"},
     "html": {"lang"},
     "img": {"alt", "class", "decoding", "height", "src", "width"},
-    "input": {"aria-label", "placeholder", "type"},
-    "li": set(),
+    "input": {"aria-label", "id", "min", "placeholder", "step", "type"},
+    "label": {"class", "for"},
+    "li": {"class"},
     "main": {"id"},
     "meta": {"charset", "content", "http-equiv", "name"},
     "nav": set(),
-    "output": set(),
-    "p": {"class"},
+    "output": {"for"},
+    "p": {"aria-live", "class"},
     "pre": {"tabindex"},
     "script": {"id", "type"},
     "section": {"id"},
+    "select": {"autocomplete"},
     "span": {"class", "hidden"},
     "strong": set(),
     "style": set(),
     "summary": set(),
-    "table": set(),
+    "table": {"class", "role", "style"},
     "tbody": set(),
     "td": {"class", "data-key"},
     "th": {"aria-sort", "class", "data-first", "data-key", "scope"},
     "thead": set(),
     "title": set(),
     "tr": {"id"},
-    "ul": {"class"},
+    "ul": {"aria-label", "class"},
     "wbr": set(),
 }
 """Attributes of the page's elements; any other is foreign."""
@@ -121,7 +146,7 @@ class Page(HTMLParser):
 
 def hostile_runs(folder: Path) -> Path:
     """Runs of two data sets, called as badly as names can be, and a failed one."""
-    make_run = partial(write_run, folder)
+    make_run = partial(write_run, folder, protocol=PROTOCOL | {"budget": f"seconds=120,{TEXT}"})
     for dataset in (f"my_{NAME}", f"my-{NAME}", "plain"):
         for seed in range(3):
             for checkpoint, variant in product((1, 2), (NAME, f"{NAME}2")):
@@ -188,19 +213,35 @@ def test_ids_are_unique_and_links_lead_to_them(page):
 
 
 def test_no_name_is_in_a_script_that_runs(page):
-    assert len(page.scripts[""]) == 4
+    assert len(page.scripts[""]) == 5
     assert not any("alert(1)" in text for text in page.scripts[""])
     assert set(page.scripts) == {"", "text/plain", "application/json"}
 
 
 def test_plotly_is_given_no_markup_of_a_runs_text(page):
-    specs = [json.loads(text) for text in page.scripts["application/json"]]
+    specs = [spec for spec in json_of(page) if "views" in spec]
     texts = [text for spec in specs for text in strings(spec)]
     titles = {v["layout"]["yaxis"].get("title", {}).get("text") for s in specs for v in s["views"]}
     assert any(title and "alert(1)" in title for title in titles)  # that of the curve
     assert {tag for text in texts for tag in re.findall(r"</?\w+[^>]*>", text)} <= {
         "<b>", "</b>", "<br>", "<extra>", "</extra>",
     }  # fmt: skip
+
+
+def test_the_map_says_names_as_they_are_and_ends_no_script(page):
+    (data,) = (found for found in json_of(page) if "groups" in found)
+    assert any(f"(dcgan_small, {NAME})" in text for text in data["said"])
+    titles = {panel["title"] for panels in data["groups"] for panel in panels}
+    assert any(title.startswith(f"my_{NAME}") for title in titles)
+    assert len(titles) == 3
+    assert len(data["groups"]) == 2
+    in_page = next(text for text in page.scripts["application/json"] if '"groups"' in text)
+    assert not set(in_page) & set("<>&")
+
+
+def json_of(page) -> list[dict]:
+    """The data of figures, and of the map."""
+    return [json.loads(text) for text in page.scripts["application/json"]]
 
 
 def strings(value) -> list[str]:

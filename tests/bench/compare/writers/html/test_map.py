@@ -1,0 +1,232 @@
+"""The map of the report without a browser: tables, legend, and what sliders look up."""
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+from map_runs import power, write_map
+
+from bench.compare.comparison import Comparison, compare_runs
+from bench.compare.map.grid import ANY, Map, make_map
+from bench.compare.map.sentences import sentence
+from bench.compare.protocols import split_runs
+from bench.compare.read import read_runs
+from bench.compare.writers.html.map import Atlas, atlas
+from bench.compare.writers.html.map_cells import look
+from bench.compare.writers.html.map_lookup import stops, thresholds
+from bench.compare.writers.html.page import document
+from bench.compare.writers.html.templates import environment
+
+GAN, DIFFUSION, FLOW = "gan_r1_ema_small", "v_diffusion_small", "rectified_flow_small"
+FAR_APART = {GAN: power(3, 0.2), DIFFUSION: power(9, 0.5), FLOW: power(12, 0.5)}
+"""The GAN is ahead everywhere, the diffusion model second."""
+
+
+def compared(folder: Path) -> list[Comparison]:
+    runs = read_runs([folder])
+    return [compare_runs(group, values) for values, group in split_runs(runs, ["train_images"])]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Map:
+    """Rows of 250 and of all images; the run of 250 images end at a minute."""
+    folder = tmp_path_factory.mktemp("map")
+    write_map(folder, FAR_APART, images="250", budgets=(15.0, 30.0, 60.0))
+    found = make_map(compared_with_budgets(write_map(folder, FAR_APART)))
+    assert found is not None
+    return found
+
+
+def compared_with_budgets(folder: Path) -> list[Comparison]:
+    runs, allowed = read_runs([folder]), ["train_images", "budget"]
+    return [compare_runs(group, values) for values, group in split_runs(runs, allowed)]
+
+
+@pytest.fixture(scope="module")
+def shown(made) -> Atlas:
+    found = atlas([made], ["python -m bench <cell>"])
+    assert found is not None
+    return found
+
+
+def section(shown: Atlas) -> str:
+    return str(environment().get_template("map.html.jinja").module.map(shown))  # type: ignore[attr-defined]
+
+
+def row_of(shown: Atlas, place: int) -> dict:
+    return shown.data["groups"][0][0]["rows"][place]
+
+
+def text_of(shown: Atlas, places: list[int]) -> str:
+    return " ".join(shown.data["said"][place] for place in places)
+
+
+def test_every_cell_has_a_word_and_its_sentence(made, shown):
+    (block,) = shown.views[0].blocks
+    assert [title for title, _ in block.grids[0]] == ["250 images", "all images"]
+    for grid in block.grids:
+        for _, row in grid:
+            assert len(row) == len(block.columns) == 4
+            assert all(square.look.name and square.label for square in row)
+    panel, cells = made.panels[0], made.cells(ANY)
+    for j, (_, row) in enumerate(block.grids[0]):
+        for k, square in enumerate(row):
+            said = text_of(shown, [int(place) for place in square.said.split()])
+            assert said.startswith(sentence(panel, panel.rows[j], k, ANY, cells[0, j, k]))
+    leader = block.grids[0][1][1][0].look
+    assert (leader.name, leader.kind) == ("GAN", "settled family-0")
+    assert re.fullmatch(r"×\d\.\d+", leader.lead)
+
+
+def test_a_cell_behind_the_end_of_its_runs_says_so(shown):
+    (block,) = shown.views[0].blocks
+    beyond = block.grids[0][0][1][3]
+    assert (beyond.look.kind, beyond.look.name) == ("empty", "–")
+    assert beyond.label == "runs with 250 images end at 60 s"
+    text = text_of(shown, [int(place) for place in beyond.said.split()])
+    assert text.endswith("no model has a result. Runs with 250 images end at 60 s.")
+
+
+def test_a_price_leaves_the_families_that_can_pay_it(shown):
+    (block,) = shown.views[0].blocks
+    names = {
+        price: grid[1][1][3].look for price, grid in zip(shown.prices, block.grids, strict=True)
+    }
+    assert list(names) == ["any price", "≤ 10 ms", "≤ 1 ms"]
+    assert names["any price"].kind == names["≤ 10 ms"].kind == "settled family-0"
+    assert (names["≤ 1 ms"].kind, names["≤ 1 ms"].lead) == ("alone family-0", "alone")
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "label"),
+    [
+        ("settled", "GAN", "GAN ×{lead:.3g}, settled"),
+        ("open", "GAN", "GAN ×{lead:.3g}, not settled"),
+        ("equal", "GAN = diffusion model", "GAN = diffusion model, practically equal"),
+        ("alone", "GAN", "GAN alone"),
+    ],
+)
+def test_states_differ_in_words_too(made, state, name, label):
+    cell = replace(made.cells(ANY)[0, 1, 0], state=state)
+    found = look(cell)
+    assert found.name == name
+    assert found.label == label.format(lead=cell.lead)
+    assert found.kind == f"{state} family-0"
+
+
+def test_cells_without_a_leader_are_not_blank(made):
+    cell = made.cells(ANY)[0, 1, 0]
+    ruined = tuple(replace(score, fault="collapsed") for score in cell.scores)
+    assert look(replace(cell, scores=ruined, state="nobody")).name == "nobody yet"
+
+
+def test_sentences_at_each_price_are_those_of_python(made, shown):
+    row = row_of(shown, 1)
+    panel = made.panels[0]
+    assert row["prices"] == [0.3, 8.0, 30.0, 40.0]
+    for column in row["columns"]:
+        for price, said in zip([*row["prices"], ANY], column["said"], strict=True):
+            cell = made.cells(price)[0, 1, column["place"]]
+            expected = sentence(panel, panel.rows[1], column["place"], price, cell)
+            assert text_of(shown, said) == expected
+
+
+def test_only_measured_cells_can_be_the_nearest(shown):
+    assert [column["title"] for column in row_of(shown, 0)["columns"]] == ["15 s", "30 s", "60 s"]
+    assert row_of(shown, 0)["span"] == "15 s to 60 s"
+    assert len(row_of(shown, 1)["columns"]) == 4
+
+
+def test_stops_reach_beyond_what_was_measured(shown):
+    (panel,) = shown.data["groups"][0]
+    budgets = [value for value, _ in panel["budgets"]]
+    measured = {column["budget"] for row in panel["rows"] for column in row["columns"]}
+    assert measured <= set(budgets)
+    assert budgets[0] == min(measured) / 2
+    assert budgets[-1] == pytest.approx(2 * max(measured), rel=0.1)
+    assert budgets == sorted(budgets)
+    counts = [value for value, _ in panel["images"]]
+    assert counts[0] == 120  # half of 250, to two digits
+    assert {250, 1437} <= set(counts)  # that of the whole training set is in reference_size
+    assert counts[-1] == pytest.approx(2 * 1437, rel=0.1)
+    prices = [value for value, _ in panel["prices"]]
+    assert (prices[0], prices[-1]) == (0.15, None)
+    assert {0.3, 8.0, 30.0, 40.0} <= set(prices)
+
+
+def test_without_the_number_of_all_images_the_last_stop_is_all(tmp_path):
+    unknown = {"reference_size": ""}
+    more = dict.fromkeys(FAR_APART, unknown)
+    for images in ("250", "all"):
+        write_map(tmp_path, FAR_APART, images=images, more=more)
+    found = make_map(compared(tmp_path / "runs"))
+    assert found is not None
+    shown = atlas([found], [])
+    assert shown is not None
+    (panel,) = shown.data["groups"][0]
+    assert panel["images"][-1] == (None, "all")
+    assert (panel["smallest"], panel["largest"]) == (250, None)
+    assert row_of(shown, 1)["images"] is None
+
+
+@pytest.mark.parametrize("measured", [[15.0, 30.1, 120.0], [0.3], [7.0, 7.1]])
+def test_stops_hold_what_was_measured_in_order(measured):
+    found = stops(measured, measured[0] / 2, 2 * measured[-1])
+    assert found == sorted(found)
+    assert found[0] == measured[0] / 2
+    assert found[-1] >= 2 * measured[-1]
+    assert measured[-1] in found
+
+
+def test_close_latencies_are_one_threshold():
+    assert thresholds([1.0, 1.1, 1.19, 1.25, 8.0]) == [1.19, 1.25, 8.0]
+    assert thresholds([]) == []
+
+
+def test_parts_of_sentences_are_kept_once(shown):
+    said = shown.data["said"]
+    assert len(set(said)) == len(said)
+    columns = [column for row in (0, 1) for column in row_of(shown, row)["columns"]]
+    parts = [places for column in columns for places in column["said"]]
+    assert sum(map(len, parts)) > len(parts)
+    assert len(said) < sum(map(len, parts))
+
+
+def test_the_section_stands_between_the_answer_and_the_rest(made):
+    text = document(["Take it."], [], [], "python", maps=[made], map_commands=["a <command>"])
+    assert text.index('id="answer"') < text.index('<section id="map">')
+    assert '<a href="#map">Who is ahead where</a>' in text
+    assert "a &lt;command&gt;" in text
+    without = document(["Take it."], [], [], "python")
+    assert 'id="map' not in without
+    assert "--family-0" not in without
+
+
+def test_the_section_explains_itself(shown):
+    text = unescape(section(shown))
+    assert text.count('class="squares"') == 3
+    assert "false discovery rate 5 %" in text
+    assert "The diffusion model overtakes" not in text
+    assert "The GAN is ahead throughout: the diffusion model never overtakes it" in text
+    assert "python -m bench <cell>" in text
+    assert json.loads(re.findall(r'id="map-data">(.*?)</script>', section(shown))[0])
+    assert "<pre" not in section(replace(shown, commands=()))
+
+
+def test_what_is_not_on_the_map_is_listed(tmp_path):
+    write_map(tmp_path, {GAN: power(3, 0.2)}, images="250")
+    found = make_map(compared(write_map(tmp_path, FAR_APART)))
+    assert found is not None
+    shown = atlas([found], [])
+    assert shown is not None
+    (alone,) = shown.views[0].skipped
+    assert "only one family has a result (GAN)" in alone
+    assert alone in unescape(section(shown))
+    assert shown.views[0].blocks[0].grids[0][0][1][0].look.lead == "alone"
+
+
+def test_no_map_has_no_section():
+    assert atlas([], ["python -m bench"]) is None
