@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.comparison import Comparison, comparable
+from bench.compare.map.grid import Map, make_map
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, Grid, copy_grids, find_grids
@@ -17,6 +18,8 @@ from bench.compare.writers.html.charts import figures
 from bench.compare.writers.html.page import document
 from bench.compare.writers.html.section import Part
 from bench.compare.writers.latex import NamedTable, latex_page, named_tables
+from bench.compare.writers.map import NAME as MAP
+from bench.compare.writers.map import map_csv, map_page, map_svg
 from bench.compare.writers.markdown import page
 from bench.compare.writers.terminal import make_console, show, show_files, show_headline
 from bench.runtime.atomic_files import write_atomically
@@ -42,11 +45,13 @@ class Outputs:
     Attributes:
         pages: for every page its files by path, and its pictures.
         claims: the files of the verdicts by path; empty if no claim was measured.
+        map: the files of the map by path; empty without one, or if it has a single row.
         html: the report; None without one.
     """
 
     pages: Sequence[tuple[Mapping[Path, str], Sequence[Grid]]]
     claims: Mapping[Path, str]
+    map: Mapping[Path, str]
     html: str | None
 
 
@@ -103,7 +108,8 @@ def build(
         title: [grid for section in sections for grid in section.grids]
         for title, sections in pages.items()
     }
-    return Outputs([(texts[title], grids[title]) for title in pages], claims, html)
+    mapped = map_texts(pages, command)
+    return Outputs([(texts[title], grids[title]) for title in pages], claims, mapped, html)
 
 
 def write_tables(outputs: Outputs, out: Path) -> tuple[list[Path], list[Path]]:
@@ -116,7 +122,7 @@ def write_tables(outputs: Outputs, out: Path) -> tuple[list[Path], list[Path]]:
     for texts, grids in outputs.pages:
         files += _write(texts, out)
         pictures += copy_grids(grids, out)
-    return files + _write(outputs.claims, out), pictures
+    return files + _write(outputs.map, out) + _write(outputs.claims, out), pictures
 
 
 def write_report(html: str, out: Path) -> Path:
@@ -153,6 +159,24 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
         Path(f"{CLAIMS}.md"): claims_page(judgements, command),
         Path(f"{CLAIMS}.csv"): table_csv(table),
         Path(f"{CLAIMS}.tex"): latex_page([NamedTable(table, "Claims", CLAIMS)], command),
+    }
+
+
+def maps(pages: Pages) -> tuple[Map | None, Map | None]:
+    """The map of all comparisons, and that of the documents' plain models; None without one."""
+    comparisons = [section.comparison for sections in pages.values() for section in sections]
+    return make_map(comparisons), make_map(comparisons, "plain")
+
+
+def map_texts(pages: Pages, command: str) -> dict[Path, str]:
+    """The files of the map, by path: Markdown, picture and CSV; empty unless it has two rows."""
+    made, plain = maps(pages)
+    if made is None or sum(len(panel.rows) for panel in made.panels) < 2:
+        return {}
+    return {
+        Path(f"{MAP}.md"): map_page(made, plain, command),
+        Path(f"{MAP}.svg"): map_svg(made),
+        Path(f"{MAP}.csv"): frame_csv(map_csv(made, plain)),
     }
 
 
