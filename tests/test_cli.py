@@ -52,9 +52,9 @@ def test_a_reader_of_the_help_may_leave_early(tmp_path: Path) -> None:
 
 
 def test_a_run_ends_with_the_command_that_makes_its_table(tmp_path: Path) -> None:
-    line = ("model=mlp_gan", "dataset=digits", "budget.images=256", *TINY, "results_root=my results")
+    run = ("model=mlp_gan", "dataset=digits", "budget.images=256", *TINY)
     for _ in range(2):  # made, and skipped
-        done = bench(*line, cwd=tmp_path)
+        done = bench(*run, "results_root=my results", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         table = "python -m bench.compare 'my results/runs/digits'"
         assert done.stdout.splitlines()[-1] == f"Table and report: {table}"

@@ -161,7 +161,7 @@ class Recorder:
             self._evaluate(spent, earlier)
 
     def _show_life(self) -> None:
-        """Set the time of the lock file, by which `bench.compare --watch` sees that work goes on."""
+        """Set the time of the lock file, by which `bench.compare --watch` sees that all is well."""
         with suppress(OSError):  # a run does not end for this
             os.utime(self.records.path / ".lock")
 

@@ -1,4 +1,4 @@
-"""Write docs/evidence/recipes/time_to_quality.csv: FID along the runs of experiment=time_to_quality.
+"""Write docs/evidence/recipes/time_to_quality.csv: FID along runs of experiment=time_to_quality.
 
 Command: python scripts/recipes/time_to_quality.py results/runs/fashion_mnist
 """

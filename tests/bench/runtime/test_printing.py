@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import subprocess
 import sys
 
@@ -70,9 +71,9 @@ def test_a_reader_who_left_is_no_error(body, said, code):
         f"    {body}\n"
         "print('still here', file=sys.stderr)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    buffered = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    line = [sys.executable, "-c", program]
+    process = subprocess.Popen(line, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
