@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from bench.command_line import (
     first_folder,
     is_multirun,
     key,
+    only_prints,
     values,
     with_jobs,
 )
@@ -42,7 +43,7 @@ from bench.runtime.cores import cores
 from bench.runtime.extras import check_launcher
 from bench.runtime.interrupts import end_if_interrupted
 from bench.runtime.jobs import Outcome
-from bench.runtime.printing import PrintableFormatter, StderrHandler, duration, printable
+from bench.runtime.printing import PrintableFormatter, StderrHandler, duration, printable, words
 
 if TYPE_CHECKING:
     from bench.run import RunResult
@@ -101,13 +102,17 @@ def _job(cfg: DictConfig) -> None:
         return
     finally:
         gc.enable()
-    words = "" if result.status in ("finished", "repeated") else result.reason
-    told = Outcome(words, overrides=tuple(overrides), run=str(result.directory), rest=result.rest)
+    failure = "" if result.status in ("finished", "repeated") else result.reason
+    told = Outcome(failure, overrides=tuple(overrides), run=str(result.directory), rest=result.rest)
     if swept and _is_main():
         jobs.tell(told)
     _say_result(result, shown.label if swept else str(result.directory))
-    if words and not swept:
+    if swept:
+        return
+    if failure:
         sys.exit(1)
+    if _is_main():
+        _say_what_makes_its_table(result.directory)
 
 
 def _say_result(result: "RunResult", label: str) -> None:
@@ -120,6 +125,13 @@ def _say_result(result: "RunResult", label: str) -> None:
         trained = f"{duration(result.training)} + " if result.training else ""
         seconds = f"{trained}{duration(result.rest)}"
         log.info("✓ %s", " · ".join(filter(None, (label, result.score, seconds))))
+
+
+def _say_what_makes_its_table(run: Path) -> None:
+    """The command that compares a run with the others of its data set."""
+    command = shlex.join(["python", "-m", "bench.compare", str(run.parents[2])])
+    with words():
+        print(printable(f"Table and report: {command}"))
 
 
 @dataclass(frozen=True)
@@ -284,7 +296,8 @@ def main() -> None:
         sys.exit(dry_run(lines, at_once=at_once(arguments)) if _is_main() else 0)
     if sweep is None:
         (sys.argv[1:],) = lines
-        _job()
+        with words() if only_prints(arguments) else nullcontext():
+            _job()
         _part()
         return
     with sweep, _planned(arguments, lines, sweep):

@@ -99,6 +99,17 @@ def is_multirun(arguments: Sequence[str]) -> bool:
         return False
 
 
+def only_prints(arguments: Sequence[str]) -> bool:
+    """Whether Hydra is asked to print something, such as its help, in place of running jobs.
+
+    Raises:
+        SystemExit: Hydra does not take the flags, and has said so.
+    """
+    flags, _ = get_args_parser().parse_known_args(list(arguments))
+    asked = (flags.help, flags.hydra_help, flags.info, flags.cfg, flags.shell_completion)
+    return any(asked)
+
+
 def key(argument: str) -> str:
     """What an override is of; the argument itself where it is none."""
     return argument.lstrip("+~").partition("=")[0]

@@ -25,7 +25,7 @@ from bench.compare.sequential import (
 from bench.compare.stats import CONFIDENCE, MIN_SEEDS, SIGNIFICANCE, power
 from scripts.error_rates import MODELS, NOISES, Noise, percent, row
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+EVIDENCE = Path(__file__).resolve().parents[1] / "docs" / "evidence"
 PAIRS = MODELS * (MODELS - 1) // 2
 MARGIN = math.log(1.1)
 LONGEST = 60
@@ -187,13 +187,13 @@ def race(means: np.ndarray, spreads: np.ndarray, rng: np.random.Generator) -> Ra
 
 
 def recorded(skip: int, models: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Means and spreads of the logarithm of FID of trained models in results/digits.csv.
+    """Means and spreads of the logarithm of FID of trained models in docs/evidence/digits.csv.
 
     Args:
         skip: number of best models to leave out.
         models: number of models, those of the lowest mean FID with five seeds or more.
     """
-    with (RESULTS / "digits.csv").open(encoding="utf-8", newline="") as file:
+    with (EVIDENCE / "digits.csv").open(encoding="utf-8", newline="") as file:
         rows = [r for r in csv.DictReader(file) if r["trained"] == "True" and int(r["n"]) >= 5]
     best = {}
     for r in sorted(rows, key=lambda r: float(r["fid_domain_mean"])):

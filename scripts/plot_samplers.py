@@ -5,7 +5,7 @@ Right: each curve divided by its own value at 100 evaluations, so that its shape
 with that of Song et al. 2021, Table 1 (CIFAR-10, Inception's features, 50,000 samples). FIDs of two
 extractors have no common scale; their relative decrease with the steps may be compared, with care.
 
-Command: python scripts/plot_samplers.py results/samplers.csv results/samplers/fid_against_nfe.png
+Command: python scripts/plot_samplers.py TABLE.csv PICTURE.png, as in docs/evidence/commands_zoo.sh.
 """
 
 import argparse

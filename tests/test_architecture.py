@@ -109,7 +109,7 @@ COMPARE_FLOORS = (
     ("live", "protocols"),
     ("comparison",),
     ("topics",),
-    ("claims",),
+    ("claims", "map"),
     ("writers",),
     ("outputs",),
     ("watch",),

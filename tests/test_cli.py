@@ -40,6 +40,26 @@ def only(folder: Path, pattern: str) -> Path:
     return found[0]
 
 
+def test_a_reader_of_the_help_may_leave_early(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("--help"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=100)
+    assert said.decode() == ""
+    assert process.returncode == 0
+
+
+def test_a_run_ends_with_the_command_that_makes_its_table(tmp_path: Path) -> None:
+    run = ("model=mlp_gan", "dataset=digits", "budget.images=256", *TINY)
+    for _ in range(2):  # made, and skipped
+        done = bench(*run, "results_root=my results", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        table = "python -m bench.compare 'my results/runs/digits'"
+        assert done.stdout.splitlines()[-1] == f"Table and report: {table}"
+
+
 def test_help_lists_models_data_and_overrides(tmp_path: Path) -> None:
     done = bench("--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""docs/recipes.md says what results/recipes records, and the YAML files are what it chose."""
+"""docs/recipes.md says what docs/evidence/recipes records, and the YAML files are what it chose."""
 
 import yaml
 from hydra import compose, initialize_config_module

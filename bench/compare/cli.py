@@ -14,7 +14,7 @@ from bench.columns import COLUMNS
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import Judgement, judge
 from bench.compare.comparison import compare_runs
-from bench.compare.outputs import CLAIMS, REPORT, Pages, write_all
+from bench.compare.outputs import CLAIMS, MAP, REPORT, Pages, write_all
 from bench.compare.protocols import check_fields, differing, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
@@ -36,12 +36,17 @@ examples:
   python -m bench.compare results/runs/digits                  one data set
   python -m bench.compare results/runs/digits/dcgan/*/seed=0 … exactly these runs
   python -m bench.compare --allow-mixed budget                 one table for each budget
+  python -m bench.compare --map                                who is ahead where, by size, images
+                                                               and budget
   python -m bench.compare results/runs/{ring8,grid25} --page modes
                                                                two data sets on modes.md
   python -m bench.compare --open                               and open the report in a browser
   python -m bench.compare --watch                              rewrite it while a sweep goes on
   WANDB_MODE=offline python -m bench.compare --wandb my-project
 """
+
+AXES = ("image_shape", "train_images", "budget")
+"""Protocol fields that --map allows to differ: the axes of the map."""
 
 PAGE_NAME = re.compile(r"[\w-]+")
 """Valid values of --page: a file name without folder and suffix."""
@@ -81,6 +86,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="if runs differ in this protocol field, make one table for each of its values "
         "instead of stopping; may be repeated",
+    )
+    made.add_argument(
+        "--map",
+        action="store_true",
+        help="compare runs of several sizes, numbers of training images and budgets, one table for "
+        f"each ({', '.join(f'--allow-mixed {field}' for field in AXES)}), and write map.md, "
+        "map.svg and map.csv: which family is ahead where",
     )
     made.add_argument(
         "--page",
@@ -144,6 +156,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if not is_utf_8(command):
             raise ValueError(f"{command} has a name that is not UTF-8: rename the file or folder")
+        if options.map:
+            options.allow_mixed += [name for name in AXES if name not in options.allow_mixed]
         out = options.out or output_folder(options.runs)
         if options.serve is not None:
             raise ValueError("--serve was removed: the report is one file, open it with --open")
@@ -305,8 +319,9 @@ def gather(
     for dataset, runs in sorted(by_dataset.items()):
         sections = make_sections(runs, mixed, folder=name or dataset, one_data_set=name is None)
         pages.setdefault(name or dataset, []).extend(sections)
-    if CLAIMS in pages:
-        raise ValueError(f"{CLAIMS}.md is the page of verdicts: name another one by --page NAME")
+    for reserved, what in ((CLAIMS, "verdicts"), (MAP, "the map")):
+        if reserved in pages:
+            raise ValueError(f"{reserved}.md is the page of {what}: name another by --page NAME")
     comparisons = [section.comparison for sections in pages.values() for section in sections]
     return pages, judge(read_claims(), comparisons)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.comparison import Comparison, comparable
-from bench.compare.map.grid import make_map
+from bench.compare.map.again import runs_again
+from bench.compare.map.grid import Map, make_map
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, Grid, copy_grids, find_grids
@@ -18,6 +19,8 @@ from bench.compare.writers.html.charts import figures
 from bench.compare.writers.html.page import document
 from bench.compare.writers.html.section import Part
 from bench.compare.writers.latex import NamedTable, latex_page, named_tables
+from bench.compare.writers.map import NAME as MAP
+from bench.compare.writers.map import map_csv, map_page, map_svg
 from bench.compare.writers.markdown import page
 from bench.compare.writers.terminal import make_console, show, show_files, show_headline
 from bench.runtime.atomic_files import write_atomically
@@ -35,6 +38,9 @@ FEW_PICTURES = 8
 Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
 
+Maps = tuple[Map | None, Map | None]
+"""The map of the families' flagships, and that of the documents' plain models."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -43,11 +49,13 @@ class Outputs:
     Attributes:
         pages: for every page its files by path, and its pictures.
         claims: the files of the verdicts by path; empty if no claim was measured.
+        map: the files of the map by path; empty without one, or if it has a single row.
         html: the report; None without one.
     """
 
     pages: Sequence[tuple[Mapping[Path, str], Sequence[Grid]]]
     claims: Mapping[Path, str]
+    map: Mapping[Path, str]
     html: str | None
 
 
@@ -97,14 +105,17 @@ def build(
     measured = any(judgement.verdict not in without for judgement in judgements)
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
     claims = claims_texts(judgements, command) if measured else {}
+    mapped = maps(pages)
     html = None
     if report:
-        html = report_text(pages, judgements if measured else (), command, watched=watched)
+        shown = judgements if measured else ()
+        html = report_text(pages, shown, command, mapped, watched=watched)
     grids = {
         title: [grid for section in sections for grid in section.grids]
         for title, sections in pages.items()
     }
-    return Outputs([(texts[title], grids[title]) for title in pages], claims, html)
+    of_pages = [(texts[title], grids[title]) for title in pages]
+    return Outputs(of_pages, claims, map_texts(mapped, command), html)
 
 
 def write_tables(outputs: Outputs, out: Path) -> tuple[list[Path], list[Path]]:
@@ -117,7 +128,7 @@ def write_tables(outputs: Outputs, out: Path) -> tuple[list[Path], list[Path]]:
     for texts, grids in outputs.pages:
         files += _write(texts, out)
         pictures += copy_grids(grids, out)
-    return files + _write(outputs.claims, out), pictures
+    return files + _write(outputs.map, out) + _write(outputs.claims, out), pictures
 
 
 def write_report(html: str, out: Path) -> Path:
@@ -157,18 +168,41 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
     }
 
 
+def maps(pages: Pages) -> Maps:
+    """The map of all comparisons, and that of the documents' plain models; None without one."""
+    comparisons = [section.comparison for sections in pages.values() for section in sections]
+    return make_map(comparisons), make_map(comparisons, "plain")
+
+
+def map_texts(mapped: Maps, command: str) -> dict[Path, str]:
+    """The files of the map, by path: Markdown, picture and CSV; empty unless it has two rows."""
+    made, plain = mapped
+    if made is None or sum(len(panel.rows) for panel in made.panels) < 2:
+        return {}
+    return {
+        Path(f"{MAP}.md"): map_page(made, plain, command),
+        Path(f"{MAP}.svg"): map_svg(made),
+        Path(f"{MAP}.csv"): frame_csv(map_csv(made, plain)),
+    }
+
+
 def report_text(
-    pages: Pages, judgements: Sequence[Judgement], command: str, *, watched: bool = False
+    pages: Pages,
+    judgements: Sequence[Judgement],
+    command: str,
+    mapped: Maps = (None, None),
+    *,
+    watched: bool = False,
 ) -> str:
-    """The report as HTML; arguments are those of `write_all` and of `document`."""
+    """The report as HTML; arguments are those of `write_all`, `map_texts` and `document`."""
     sections = [section for of_page in pages.values() for section in of_page]
     answers = [text for section in sections for text in _answers(section.comparison)]
     parts = [_part(section) for section in sections]
-    comparisons = [section.comparison for section in sections]
-    maps = [
-        made for made in (make_map(comparisons), make_map(comparisons, "plain")) if made is not None
-    ]
-    return document(answers, parts, judgements, command, watched=watched, maps=maps)
+    made = [each for each in mapped if each is not None]
+    again = [each.command for each in runs_again(made[0])] if made else []
+    return document(
+        answers, parts, judgements, command, watched=watched, maps=made, map_commands=again
+    )
 
 
 def _answers(comparison: Comparison) -> list[str]:

@@ -315,7 +315,13 @@ def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
         state = checkpoint.load_latest(records.checkpoints, model.progress.device)
     if state is None:
         if model.phases:
-            raise ValueError(f"{run} has no checkpoint: run its command again to train it")
+            status = read_status(run)
+            if status is None or status.status != "finished":
+                raise ValueError(f"{run} has no checkpoint: run its command again to train it")
+            raise ValueError(  # such as one of docs/evidence, without its weights
+                f"{run} has no checkpoint any more: run its command again with another "
+                "results_root to train it"
+            )
         return "raw", 0
     averaged = state["ema"]
     try:

@@ -1,7 +1,9 @@
 """Recording of a run: log rows, evaluation rows, pictures, and the W&B mirror."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,11 +22,15 @@ from bench.runs.wandb_mirror import WandbLogger
 from bench.runtime.atomic_files import csv_text, write_atomically
 from bench.runtime.memory import PeakMemory
 from bench.runtime.progress import TrainingProgress
+from bench.runtime.repeated import repeated
 from bench.schema import CURVE_COLUMNS, eval_columns, of_held_out
 from bench.training.budget import Spent
 from bench.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+SIGN_OF_LIFE = 10.0
+"""Seconds between two signs of life during an evaluation, which writes nothing until its end."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,13 @@ class Recorder:
             now = [row for row in earlier if int(row["checkpoint"]) == spent.point]
             self._show_score([row for row in now if row["weights"] == self.trainer.weights])
             return
-        with self.progress.evaluating(spent.point):
+        with self.progress.evaluating(spent.point), repeated(self._show_life, SIGN_OF_LIFE):
             self._evaluate(spent, earlier)
+
+    def _show_life(self) -> None:
+        """Set the time of the lock file, by which `bench.compare --watch` sees that all is well."""
+        with suppress(OSError):  # a run does not end for this
+            os.utime(self.records.path / ".lock")
 
     def _evaluate(self, spent: Spent, earlier: Sequence[Mapping[str, str]]) -> None:
         """Evaluate at a point; `earlier` are the rows of the points before."""

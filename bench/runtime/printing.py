@@ -95,6 +95,17 @@ def words() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # otherwise the flush at exit would fail again
-        os.close(nowhere)
+        _print_nowhere()
+    except SystemExit:  # as Hydra ends after its help
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _print_nowhere()
+        raise
+
+
+def _print_nowhere() -> None:
+    """Discard what is printed from now on; otherwise the flush at exit would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Write docs/recipes.md from page.md and the records in results/recipes/*.csv.
+"""Write docs/recipes.md from page.md and the records in docs/evidence/recipes/*.csv.
 
 Command: python scripts/recipes/page.py
 """
@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RECORDS = ROOT / "results" / "recipes"
+RECORDS = ROOT / "docs" / "evidence" / "recipes"
 TEMPLATE = Path(__file__).with_suffix(".md")
 PAGE = ROOT / "docs" / "recipes.md"
 TARGETS = {

@@ -6,7 +6,7 @@ numbers of steps are compared, since the machine may be shared; the CPU time of 
 apart, in alternation (step_times.py). Every finished candidate is appended to --out at once, and
 skipped if it is there already.
 
-Command: python scripts/recipes/search.py diffusion --data-root data --out results/recipes
+Command: python scripts/recipes/search.py diffusion --data-root data --out docs/evidence/recipes
 """
 
 import argparse
@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("family", choices=("gan", "diffusion"))
     parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--out", type=Path, default=Path("results/recipes"))
+    parser.add_argument("--out", type=Path, default=Path("docs/evidence/recipes"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)

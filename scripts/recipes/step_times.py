@@ -3,7 +3,7 @@
 Steps of all candidates are taken in alternation, and medians of ratios to a step of ddpm_small in
 another checkout (--former, of commit 19b336e) taken, which a busy machine disturbs less than times.
 
-Command: python scripts/recipes/step_times.py --former ../former --out results/recipes
+Command: python scripts/recipes/step_times.py --former ../former --out docs/evidence/recipes
 """
 
 import argparse
@@ -114,7 +114,7 @@ def main() -> None:
         return serve([words[k : k + 2] for k in range(0, len(words), 2)])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--former", type=Path, required=True, help="checkout of 19b336e")
-    parser.add_argument("--out", type=Path, default=Path("results/recipes"))
+    parser.add_argument("--out", type=Path, default=Path("docs/evidence/recipes"))
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
     families = yaml.safe_load(CANDIDATES.read_text())

@@ -1,4 +1,4 @@
-"""Write results/recipes/time_to_quality.csv: the FID along the runs of experiment=time_to_quality.
+"""Write docs/evidence/recipes/time_to_quality.csv: FID along runs of experiment=time_to_quality.
 
 Command: python scripts/recipes/time_to_quality.py results/runs/fashion_mnist
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.compare.read import read_runs
 
-RECORD = Path(__file__).parents[2] / "results" / "recipes" / "time_to_quality.csv"
+RECORD = Path(__file__).parents[2] / "docs" / "evidence" / "recipes" / "time_to_quality.csv"
 COLUMNS = (
     "model", "sampler", "weights", "seed", "train_seconds", "train_waiting_seconds", "images",
     "samples", "fid_domain", "device", "precision", "threads", "commit",

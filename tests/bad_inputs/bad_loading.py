@@ -69,7 +69,10 @@ LOADED = (
     ),
     loading(
         "a finished run whose checkpoints are gone",
-        "<run> has no checkpoint: run its command again to train it",
+        (
+            "<run> has no checkpoint any more: run its command again with another results_root to "
+            "train it"
+        ),
         spoil=lambda run: shutil.rmtree(run / "checkpoints"),
     ),
     loading(

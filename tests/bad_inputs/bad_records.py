@@ -392,8 +392,11 @@ EXPORT = (
         None,
     ),
     export(
-        "a run that has trained nothing yet",
-        "<run> has no checkpoint: run its command again to train it",
+        "a finished run whose checkpoints are gone",
+        (
+            "<run> has no checkpoint any more: run its command again with another results_root to "
+            "train it"
+        ),
         EXPORTED,
         lambda run: shutil.rmtree(run / "checkpoints"),
     ),

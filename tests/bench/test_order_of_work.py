@@ -1,6 +1,7 @@
 """Training comes first; what evaluations need comes with the first of them, once."""
 
 import os
+import time
 from pathlib import Path
 
 import hydra
@@ -9,10 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.compare.live import LiveRuns
 from bench.errors import RunError
 from bench.evaluation import reference
+from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.extractors import domain, imagenet
 from bench.run import run
+from bench.runs import writer
 from bench.runs.writer import Recorder
 from bench.training.trainer import Trainer
 from models.gan.gan import GAN
@@ -82,6 +86,24 @@ def test_a_classifier_of_own_images_is_trained_after_the_model(tmp_path, events,
     for later in ("train_and_save", "cached_features", "score_known_bad"):
         assert events.index("on_step") < events.index(later), later
     assert events.count("train_and_save") == 1
+
+
+def test_a_run_that_is_being_scored_shows_signs_of_life(tmp_path, monkeypatch):
+    """By which a watched report is written again, although nothing is until the scores are."""
+    live, evaluate, seen = LiveRuns([tmp_path / "results"]), Evaluator.evaluate, []
+
+    def long(*arguments, **options):
+        (before,) = live.read()
+        end = time.monotonic() + 60
+        while live.read()[0].signature == before.signature:
+            assert time.monotonic() < end
+        seen.append((live.read()[0].state, live.read()[0].changed > before.changed))
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(Evaluator, "evaluate", long)
+    monkeypatch.setattr(writer, "SIGN_OF_LIFE", 0.01)
+    assert started(tmp_path).status == "finished"
+    assert seen == [("running", True)]
 
 
 class TrainedError(AssertionError):
@@ -178,7 +200,7 @@ def test_what_cannot_be_prepared_at_the_first_point_is_one_sentence(tmp_path, mo
 
 
 def test_every_sampler_is_scored_before_the_last_point_only_if_asked(tmp_path):
-    """Without it the dear samplers of a model have no learning curve; a repeated call redoes none."""
+    """Without it dear samplers have no learning curve; a repeated call redoes nothing."""
     few = ("model=meanflow_small", "dataset=digits", "budget.checkpoints=2", "evaluator.samples=64")
     for every, rows in ((False, 4), (True, 6)):
         words = (*few, f"evaluator.every_sampler={str(every).lower()}")

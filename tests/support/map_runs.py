@@ -80,12 +80,20 @@ def write_map(
                     for name, (nfe, latency, factor) in SAMPLERS[model].items()
                 }
                 status = Status(
-                    "finished", step=100, command=f"python -m bench model={model}",
-                    sequential=sequential, seconds=seconds,
+                    "finished",
+                    step=100,
+                    command=f"python -m bench model={model} dataset={dataset} seed={seed}",
+                    sequential=sequential,
+                    seconds=seconds,
                 )
                 made(
-                    model, seed, rows, protocol=protocol, status=status,
-                    checkpoint=k, checkpoints=len(budgets),
+                    model,
+                    seed,
+                    rows,
+                    protocol=protocol,
+                    status=status,
+                    checkpoint=k,
+                    checkpoints=len(budgets),
                 )
     floor = scores(0.085) | {"nfe": 0, "images": 0, "train_seconds": 0.0}
     untrained = {name: "" for name, value in FLOOR.items() if value == ""}

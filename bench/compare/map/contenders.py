@@ -75,7 +75,10 @@ class Contender:
 
 @cache
 def representatives(group: Group) -> Mapping[str, tuple[str, ...]]:
-    """The models that stand for each family, the first one that was trained (conf/families.yaml)."""
+    """The models that stand for each family, of which the first that was trained does.
+
+    They are those of conf/families.yaml.
+    """
     text = (files("conf") / "families.yaml").read_text(encoding="utf-8")
     return {family: tuple(models) for family, models in yaml.safe_load(text)[group].items()}
 
@@ -200,9 +203,7 @@ def _best_of(
     )
 
 
-def _at(
-    along: Mapping[str, Sequence[tuple[float, Point]]], budget: float
-) -> dict[str, Point]:
+def _at(along: Mapping[str, Sequence[tuple[float, Point]]], budget: float) -> dict[str, Point]:
     return Contender("", "", "", along, math.nan, 0).at(budget)
 
 

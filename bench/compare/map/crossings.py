@@ -109,7 +109,7 @@ def stays_ahead(budgets: np.ndarray, differences: np.ndarray) -> np.ndarray:
 def _differences(
     a: Contender, b: Contender, columns: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Common budgets, (C,), and log FID a - log FID b of the seeds that have all of them, (S, C)."""
+    """Common budgets, (C,), and log FID a - log FID b of seeds that have all of them, (S, C)."""
     at = [(budget, a.at(budget), b.at(budget)) for budget in columns]
     at = [(budget, x, y) for budget, x, y in at if x.keys() & y.keys()]
     seeds = set.intersection(*({*x} & {*y} for _, x, y in at)) if at else set()

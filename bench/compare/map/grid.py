@@ -118,9 +118,7 @@ class Map:
         entered = self.contenders(panel, row, price)
         known = {each.family for each in entered}
         absent = [
-            each.family
-            for each in self.contenders(panel, row, ANY)
-            if each.family not in known
+            each.family for each in self.contenders(panel, row, ANY) if each.family not in known
         ]
         for k, budget in enumerate(panel.columns):
             before = panel.columns[k - 1] if k else None
@@ -213,9 +211,7 @@ def _panel_key(key: tuple[str, str, Axis]) -> tuple[object, ...]:
     return base, size, natural(dataset), axis
 
 
-def _panel(
-    dataset: str, shape: str, axis: Axis, rows: Sequence[Row], group: Group
-) -> Panel:
+def _panel(dataset: str, shape: str, axis: Axis, rows: Sequence[Row], group: Group) -> Panel:
     """A panel with its rows in order, and the budgets of all of them."""
     ordered = sorted(rows, key=lambda row: (_images(row.images), row.limit))
     counts = [row.images for row in ordered]
@@ -260,9 +256,13 @@ def _columns(rows: Sequence[Row], axis: Axis, group: Group) -> tuple[float, ...]
 
 
 def _floored(value: float) -> float:
-    """A positive number cut to three significant digits."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return float(f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}")
+    """A positive number cut to two significant digits if that changes little, else to three."""
+    for digits in (2, 3):
+        unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+        cut = float(f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}")
+        if cut >= (1 - TOLERANCE / 5) * value:
+            break
+    return cut
 
 
 def budget_words(amount: float, axis: Axis) -> str:

@@ -16,6 +16,9 @@ FAULTS = {
 }
 """Why families cannot be ahead, by fault."""
 
+MINUTES = 600
+"""Seconds from which moments are given in minutes."""
+
 NOBODY = "no family can be recommended"
 EMPTY = "no model has a result"
 
@@ -45,7 +48,7 @@ def sentence(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> s
         ]
         return " ".join([*said, *_faults(cell), *_missing(cell)])
     rival = cell.able[1]
-    said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}"]
+    said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}{_real(row)}."]
     said += _prices(leader, rival)
     said += [_sure(cell)]
     said += _falling(cell)
@@ -72,8 +75,16 @@ def _ahead(cell: Cell, leader: Score, rival: Score, margin: float) -> str:
     }.get(cell.state, f"the {first} leads, and is not shown to be ahead of the {second}")
     return (
         f"{words}: FID {exact(leader.fid)} ({named(leader)}) against {exact(rival.fid)} "
-        f"({named(rival)}), a factor of {exact(cell.lead)}."
+        f"({named(rival)}), a factor of {exact(cell.lead)}"
     )
+
+
+def _real(row: Row) -> str:
+    """The FID of the real-data baseline, as the end of a sentence; empty if it was not scored."""
+    comparison = row.comparison
+    real = [e for e in comparison.entries if e.finished and e.mean.get("nfe") == 0]
+    found = [e.mean[comparison.fid] for e in real if e.values(comparison.fid)]
+    return f"; held-out real images have {exact(found[0])}" if found else ""
 
 
 def _prices(leader: Score, rival: Score) -> list[str]:
@@ -99,7 +110,9 @@ def _sure(cell: Cell) -> str:
         return f"Shown over {seeds}."
     if math.isnan(cell.p):
         return f"With {seeds} nothing can be said of chance: that takes at least three."
-    return f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map): more would tell."
+    return (
+        f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map): more would tell."
+    )
 
 
 def _p(p: float) -> str:
@@ -153,13 +166,21 @@ def crossover_words(crossover: Crossover, panel: Panel) -> str:
             f"the {first} is ahead throughout: the {second} never overtakes it within "
             f"{panel.budget(crossover.limit)} {ends}"
         )
-    return f"the {second} overtakes the {first} after {panel.budget(crossover.budget)} {ends}"
+    return f"the {second} overtakes the {first} after {_moment(crossover.budget, panel)} {ends}"
 
 
 def _end(budget: float, panel: Panel) -> str:
+    """An end of an interval of budgets."""
     if math.isinf(budget):
         return "never"
-    return panel.budget(budget) if budget else "from the beginning"
+    return _moment(budget, panel) if budget else "from the beginning"
+
+
+def _moment(budget: float, panel: Panel) -> str:
+    """A budget between those of columns, with more digits than these."""
+    if panel.axis == "train_seconds" and budget < MINUTES:
+        return f"{budget:.0f} s"
+    return panel.budget(budget)
 
 
 def headline(made: Map) -> str:
@@ -174,4 +195,5 @@ def headline(made: Map) -> str:
         return ""
     i, j, k = max(able)
     panel = made.panels[i]
-    return f"On {panel.title}: {sentence(panel, panel.rows[j], k, ANY, cells[i, j, k])}"
+    said = sentence(panel, panel.rows[j], k, ANY, cells[i, j, k])
+    return f"On {panel.title}, {said[0].lower()}{said[1:]}"

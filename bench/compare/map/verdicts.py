@@ -120,9 +120,11 @@ def make_cell(
 ) -> Cell:
     """Compare all families at one budget.
 
-    The leader is tested against every other family that can be ahead, and the largest p counts,
-    times the number of these families: the leader was chosen by its FID. Sequential runs are tested
-    by evidence at any number of seeds, others by Student's t.
+    The leader is tested against every other family that can be ahead, and the largest two-sided p
+    counts. That the leader was chosen by its FID needs no further correction: chance puts a family
+    ahead of all others most often if only two are equal, and then the two-sided test is exact (Hung
+    & Fithian 2019, Rank verification for exponential families; simulated in docs/statistics.md).
+    Sequential runs are tested by evidence at any number of seeds, others by Student's t.
 
     Args:
         contenders: one for each family.
@@ -153,7 +155,7 @@ def make_cell(
     return replace(
         cell,
         state="open",
-        p=min(1.0, others * p) if cell.seeds >= MIN_SEEDS else math.nan,
+        p=p if cell.seeds >= MIN_SEEDS else math.nan,
         anytime=sequential,
         equal_p=min(1.0, others * equal) if cell.seeds >= MIN_SEEDS else math.nan,
     )
@@ -179,7 +181,7 @@ def settle(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _p(leader: Score, rival: Score, *, sequential: bool) -> float:
-    """p that the leader is not ahead of a rival, two-sided; 1 if its common seeds say otherwise."""
+    """P that the leader is not ahead of a rival, two-sided; 1 if its common seeds say otherwise."""
     a, b = leader.fids, rival.fids
     common = [seed for seed in a if seed in b]
     if sequential:
@@ -197,7 +199,7 @@ def _p(leader: Score, rival: Score, *, sequential: bool) -> float:
 
 
 def _equal_p(leader: Score, rival: Score, margin: float) -> float:
-    """p that two families are not equal within the margin: 1 / e, over their common seeds."""
+    """P that two families are not equal within the margin: 1 / e, over their common seeds."""
     common = [seed for seed in leader.fids if seed in rival.fids]
     d = _differences(leader.fids, rival.fids, common)
     if not len(d):
@@ -220,7 +222,7 @@ def _size(a: Mapping[str, float], b: Mapping[str, float], seeds: Sequence[str]) 
 
 
 def _slope(contender: Contender, fids: Mapping[str, float], before: float, budget: float) -> float:
-    """p of FID ~ budget^-p between two columns, median over common seeds; NaN without one."""
+    """P of FID ~ budget^-p between two columns, median over common seeds; NaN without one."""
     earlier = contender.at(before)
     found = [
         math.log(earlier[seed].fid / fid) / math.log(budget / before)

@@ -1,4 +1,4 @@
-"""Verdicts as a Markdown page: results/claims.md."""
+"""Verdicts as a Markdown page, claims.md."""
 
 from collections.abc import Sequence
 

@@ -189,6 +189,17 @@ def test_what_changed_is_seen_and_what_did_not_is_not(tmp_path):
     assert fourth.compared != third.compared
 
 
+def test_a_sign_of_life_is_a_change_of_the_run_and_of_no_table(tmp_path):
+    path = running(tmp_path)
+    runs = LiveRuns([tmp_path / "runs"])
+    (first,) = runs.read()
+    os.utime(path / ".lock", (first.changed + 100, first.changed + 100))
+    (second,) = runs.read()
+    assert second.changed == pytest.approx(first.changed + 100)
+    assert second.signature != first.signature
+    assert second.compared == first.compared
+
+
 def test_runs_that_are_removed_or_damaged_are_no_error(tmp_path):
     runs = LiveRuns([tmp_path / "runs"])
     assert runs.read() == []

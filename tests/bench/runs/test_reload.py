@@ -203,7 +203,10 @@ def test_a_run_that_has_not_finished_is_refused(tmp_path):
 @pytest.mark.parametrize("build", [GAN, DDPM], ids=["gan", "ddpm"])
 def test_a_run_whose_checkpoints_are_gone_is_refused(tmp_path, build):
     finish(configured(tmp_path, build))
-    assert refusal(tmp_path) == f"{tmp_path} has no checkpoint: run its command again to train it"
+    assert refusal(tmp_path) == (
+        f"{tmp_path} has no checkpoint any more: run its command again with another "
+        "results_root to train it"
+    )
 
 
 def test_a_run_in_training_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import subprocess
 import sys
 
@@ -53,21 +54,29 @@ def test_a_full_disk_is_not_a_reader_who_left():
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_reader_who_left_is_no_error():
+@pytest.mark.parametrize(
+    ("body", "said", "code"),
+    [
+        ("print('x' * 1_000_000); print('y' * 1_000_000)", "still here\n", 0),
+        ("print('x')", "still here\n", 0),
+        ("print('x'); sys.exit(0)", "", 0),
+        ("print('x'); sys.exit(3)", "", 3),
+    ],
+)
+def test_a_reader_who_left_is_no_error(body, said, code):
     program = (
         "from bench.runtime.printing import words\n"
         "import sys\n"
         "with words():\n"
-        "    print('x' * 1_000_000)\n"
-        "    print('y' * 1_000_000)\n"
+        f"    {body}\n"
         "print('still here', file=sys.stderr)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    buffered = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    line = [sys.executable, "-c", program]
+    process = subprocess.Popen(line, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read().decode() == "still here\n"
-    assert process.wait(timeout=60) == 0
+    assert process.stderr.read().decode() == said
+    assert process.wait(timeout=60) == code
     process.stderr.close()

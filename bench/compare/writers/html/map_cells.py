@@ -45,7 +45,7 @@ def look(cell: Cell) -> Look:
     if cell.state == "equal":
         name, lead = f"{family} = {cell.able[1].contender.family}", ""
     else:
-        name, lead = family, f"×{cell.lead:.3g}" if cell.lead < 1000 else f"×{exact(cell.lead)}"
+        name, lead = family, f"×{cell.lead:.2f}" if cell.lead < 10 else f"×{exact(cell.lead)}"
     return Look(kind, name, lead, f"{name} {lead}".strip() + f", {KNOWN[cell.state]}")
 
 

@@ -16,7 +16,9 @@ BUDGETS = (15.0, 30.0, 60.0, 120.0, 240.0)
 def contender(family: str, curves: np.ndarray, budgets=BUDGETS) -> Contender:
     """FIDs by seed and budget, (S, C)."""
     points = {
-        str(seed): [(b, Point(float(fid), False, False)) for b, fid in zip(budgets, row, strict=True)]
+        str(seed): [
+            (b, Point(float(fid), False, False)) for b, fid in zip(budgets, row, strict=True)
+        ]
         for seed, row in enumerate(curves)
     }
     return Contender(family, family, "", points, math.nan, 0)
@@ -32,7 +34,8 @@ def test_power_laws_cross_where_they_are_equal():
     found = compare(contender("GAN", gan), contender("diffusion", diffusion), BUDGETS)
     assert (found.first.family, found.second.family) == ("GAN", "diffusion")
     assert found.budget == pytest.approx(60 * 1.4**2)
-    assert found.low == pytest.approx(found.budget) and found.high == pytest.approx(found.budget)
+    assert found.low == pytest.approx(found.budget)
+    assert found.high == pytest.approx(found.budget)
     turned = compare(contender("diffusion", diffusion), contender("GAN", gan), BUDGETS)
     assert (turned.first.family, turned.budget) == ("GAN", pytest.approx(found.budget))
 
@@ -86,4 +89,5 @@ def test_a_crossing_near_the_limit_may_never_come():
     shift = np.exp(0.2 * rng.normal(size=(2, 6, 1)))
     gan, diffusion = power(10, 0.2) * shift[0], power(18, 0.7) * shift[1]
     found = compare(contender("GAN", gan), contender("diffusion", diffusion), BUDGETS)
-    assert found.low < 60 * 1.8**2 and math.isinf(found.high)
+    assert found.low < 60 * 1.8**2
+    assert math.isinf(found.high)

@@ -52,7 +52,8 @@ def test_the_leader_changes_along_the_budget_and_clear_leads_are_settled(tmp_pat
 def test_few_seeds_settle_nothing_and_one_says_so(tmp_path):
     found = mapped(write_map(tmp_path, CROSSING, seeds=[0]))
     cell = found.cells(ANY)[0, 0, 0]
-    assert cell.state == "open" and math.isnan(cell.p)
+    assert cell.state == "open"
+    assert math.isnan(cell.p)
     text = sentence(found.panels[0], found.panels[0].rows[0], 0, ANY, cell)
     assert "the GAN leads, and is not shown to be ahead" in text
     assert "With 1 seed nothing can be said of chance" in text
@@ -66,9 +67,7 @@ def test_a_price_admits_the_sampler_with_most_steps_that_is_within_it(tmp_path):
         price: {c.family: c.sampler for c in found.contenders(panel, panel.rows[0], price)}
         for price in (ANY, 10.0, 1.0)
     }
-    assert by_price[ANY] == {
-        "GAN": "generator", "diffusion model": "dpmpp-10", "flow": "heun-5"
-    }
+    assert by_price[ANY] == {"GAN": "generator", "diffusion model": "dpmpp-10", "flow": "heun-5"}
     assert by_price[10.0] == {"GAN": "generator", "diffusion model": "dpmpp-2"}
     assert by_price[1.0] == {"GAN": "generator"}
     dear, cheap = found.cells(ANY)[0, 0, 3], found.cells(10.0)[0, 0, 3]
@@ -87,8 +86,15 @@ def test_rows_by_number_of_images_and_panels_by_size(tmp_path):
         for images in ("all", "1000", "250"):
             write_map(tmp_path, CROSSING, dataset=dataset, shape=shape, images=images, seeds=[0])
     found = mapped(tmp_path / "runs")
-    assert [panel.title for panel in found.panels] == ["fashion_mnist_8, 8×8", "fashion_mnist, 28×28"]
-    assert [row.title for row in found.panels[0].rows] == ["250 images", "1,000 images", "all images"]
+    assert [panel.title for panel in found.panels] == [
+        "fashion_mnist_8, 8×8",
+        "fashion_mnist, 28×28",
+    ]
+    assert [row.title for row in found.panels[0].rows] == [
+        "250 images",
+        "1,000 images",
+        "all images",
+    ]
 
 
 def test_rows_of_longer_runs_reach_further(tmp_path):
@@ -118,8 +124,10 @@ def test_without_any_sample_near_real_data_nobody_is_recommended(tmp_path):
     assert cell.state == "nobody"
     text = sentence(found.panels[0], found.panels[0].rows[0], 0, ANY, cell)
     assert "no family can be recommended" in text
-    assert "No sample of the GAN, the diffusion model and the flow is near real images" in text \
+    assert (
+        "No sample of the GAN, the diffusion model and the flow is near real images" in text
         or "No sample of" in text
+    )
 
 
 def test_failed_seeds_and_a_single_family_are_said(tmp_path, make_run):
@@ -128,8 +136,14 @@ def test_failed_seeds_and_a_single_family_are_said(tmp_path, make_run):
     runs = write_map(tmp_path, {"gan_r1_ema_small": power(10, 0.2)})
     assert mapped(runs) is None
     write_map(tmp_path, {"v_diffusion_small": power(12, 0.7)})
-    make_run("v_diffusion_small", 9, {}, dataset="fashion_mnist_16", variant="all",
-             status=Status("failed", "a loss was not finite", step=7))
+    make_run(
+        "v_diffusion_small",
+        9,
+        {},
+        dataset="fashion_mnist_16",
+        variant="all",
+        status=Status("failed", "a loss was not finite", step=7),
+    )
     found = mapped(runs)
     assert "1 run of the diffusion model failed." in headline(found)
 
@@ -139,20 +153,29 @@ def test_the_best_of_several_models_is_chosen_on_other_seeds(make_run, tmp_path)
     fids = {"dcgan_sn_small": [4, 10, 10], "wgan_gp_small": [10, 10, 4]}
     for model, values in fids.items():
         for seed, fid in enumerate(values):
-            make_run(model, seed, {"g": scores(fid) | costs(1, 0.3) | {"train_seconds": 120.1}},
-                     protocol=PROTOCOL | {"budget": "seconds=120"})
+            make_run(
+                model,
+                seed,
+                {"g": scores(fid) | costs(1, 0.3) | {"train_seconds": 120.1}},
+                protocol=PROTOCOL | {"budget": "seconds=120"},
+            )
     comparison = compare_runs(read_runs([tmp_path / "runs"]))
     (gan,) = contenders(comparison, "train_seconds", ANY, "flagships")
     assert gan.label == "the best of 2 on other seeds"
     chosen = {seed: point.fid for seed, point in gan.at(120).items()}
     # without seed 0 the second model is better, which has 10 there; without seed 2 the first
-    assert chosen["0"] == 10 and chosen["2"] == 10
+    assert chosen["0"] == 10
+    assert chosen["2"] == 10
 
 
 def test_a_flagship_stands_for_its_family_whatever_others_scored(make_run, tmp_path):
     for model, fid in {"gan_r1_ema_small": 9.0, "wgan_gp_small": 5.0}.items():
-        make_run(model, 0, {"g": scores(fid) | costs(1, 0.3) | {"train_seconds": 120.1}},
-                 protocol=PROTOCOL | {"budget": "seconds=120"})
+        make_run(
+            model,
+            0,
+            {"g": scores(fid) | costs(1, 0.3) | {"train_seconds": 120.1}},
+            protocol=PROTOCOL | {"budget": "seconds=120"},
+        )
     comparison = compare_runs(read_runs([tmp_path / "runs"]))
     (gan,) = contenders(comparison, "train_seconds", ANY, "flagships")
     assert (gan.label, gan.at(120)["0"].fid) == ("gan_r1_ema_small", 9.0)
@@ -171,15 +194,27 @@ def test_crossovers_in_words(tmp_path):
     (panel,) = found.panels
     said = [crossover_words(c, panel) for c in crossovers(found, panel, panel.rows[0])]
     assert said[0].startswith("the diffusion model overtakes the GAN after 86 s [")
-    assert said[1].startswith("the GAN is ahead throughout: the flow never overtakes it within 2 min")
+    assert said[1].startswith(
+        "the GAN is ahead throughout: the flow never overtakes it within 2 min"
+    )
 
 
 def test_runs_without_a_budget_or_families_are_named(make_run, tmp_path):
     runs = write_map(tmp_path, CROSSING)
-    make_run("dcgan_small", 0, {"g": scores(9.0) | costs(1, 0.3)}, dataset="other",
-             protocol=PROTOCOL | {"budget": "120 s"})
-    make_run("vae_small", 0, {"g": scores(9.0) | costs(1, 0.3)}, dataset="third",
-             protocol=PROTOCOL | {"budget": "seconds=120"})
+    make_run(
+        "dcgan_small",
+        0,
+        {"g": scores(9.0) | costs(1, 0.3)},
+        dataset="other",
+        protocol=PROTOCOL | {"budget": "120 s"},
+    )
+    make_run(
+        "vae_small",
+        0,
+        {"g": scores(9.0) | costs(1, 0.3)},
+        dataset="third",
+        protocol=PROTOCOL | {"budget": "seconds=120"},
+    )
     found = mapped(runs)
     assert found.skipped == (
         "other: not on the map, its budget limits no seconds, images or operations.",

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,15 @@ from bench.evaluation.extractors.classifier_training import (
     train_classifier,
 )
 from bench.evaluation.extractors.domain import SHIPPED
+from scripts.train_classifiers import LOADERS, REQUIRED_ACCURACY
 
 REQUIRED = {
     "digits": 0.97,
     "mnist_5k": 0.98,
     "mnist": 0.99,
     "fashion_mnist": 0.92,
+    "fashion_mnist_8": 0.87,
+    "fashion_mnist_16": 0.90,
     "cifar10": 0.85,
 }
 RECIPE = ClassifierRecipe(epochs=3, batch_size=16, peak_lr=0.05, width=4, flip=True, shift=1)
@@ -137,6 +141,20 @@ def test_shipped_weights(name):
     assert {"data_hash", "seed", "recipe", "shape", "torch_version"} <= metadata.keys()
 
 
+@pytest.mark.parametrize(("name", "side"), [("fashion_mnist_8", 8), ("fashion_mnist_16", 16)])
+def test_shipped_weights_of_smaller_images_are_those_that_first_use_would_train(name, side):
+    _, metadata = load_classifier(SHIPPED / f"{name}.safetensors", unsigned=False)
+    recipe = default_recipe((1, side, side), 60_000, flip=False)
+    assert json.loads(metadata["recipe"]) == asdict(recipe)
+    assert (metadata["shape"], metadata["seed"]) == (f"1,{side},{side}", "0")
+
+
+def test_the_script_has_every_shipped_classifier():
+    shipped = {path.stem for path in SHIPPED.glob("*.safetensors")}
+    assert shipped == set(LOADERS) == set(REQUIRED)
+    assert REQUIRED_ACCURACY == REQUIRED
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist_5k"])
 def test_shipped_accuracy_of_embedded_data(name):
     data = getattr(sources, f"load_{name}")(data_root=Path())
@@ -149,7 +167,14 @@ def test_shipped_accuracy_of_embedded_data(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [("mnist", None), ("fashion_mnist", None), ("cifar10", "cifar10-jpeg.zip")]
+    ("name", "path"),
+    [
+        ("mnist", None),
+        ("fashion_mnist", None),
+        ("fashion_mnist_8", None),
+        ("fashion_mnist_16", None),
+        ("cifar10", "cifar10-jpeg.zip"),
+    ],
 )
 def test_shipped_accuracy(name, path):
     root = os.environ.get("BENCH_DATA")
@@ -158,9 +183,10 @@ def test_shipped_accuracy(name, path):
     local = Path(root) / path if path else None
     if local is not None and not local.is_file():
         pytest.skip(f"no {local}")
-    load = getattr(sources, f"load_{name}")
-    data = load(data_root=Path(root), path=None if local is None else str(local))
+    data = LOADERS[name](data_root=Path(root), path=None if local is None else str(local))
     classifier, metadata = load_classifier(SHIPPED / f"{name}.safetensors")
+    assert metadata["dataset"] == data.name
+    assert local is not None or metadata["data_hash"] == data.hash  # not of images made JPEGs
     every = slice(None, None, 5)  # 2000 images of all classes
     sample = Split(data.test.images[every], data.test.labels[every])
     margin = 0.02  # three standard errors of an accuracy of 0.9 over 2000 images

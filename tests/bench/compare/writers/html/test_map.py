@@ -78,7 +78,7 @@ def test_every_cell_has_a_word_and_its_sentence(made, shown):
             assert said.startswith(sentence(panel, panel.rows[j], k, ANY, cells[0, j, k]))
     leader = block.grids[0][1][1][0].look
     assert (leader.name, leader.kind) == ("GAN", "settled family-0")
-    assert re.fullmatch(r"×\d\.\d+", leader.lead)
+    assert re.fullmatch(r"×\d\.\d\d", leader.lead)
 
 
 def test_a_cell_behind_the_end_of_its_runs_says_so(shown):
@@ -103,8 +103,8 @@ def test_a_price_leaves_the_families_that_can_pay_it(shown):
 @pytest.mark.parametrize(
     ("state", "name", "label"),
     [
-        ("settled", "GAN", "GAN ×{lead:.3g}, settled"),
-        ("open", "GAN", "GAN ×{lead:.3g}, not settled"),
+        ("settled", "GAN", "GAN ×{lead:.2f}, settled"),
+        ("open", "GAN", "GAN ×{lead:.2f}, not settled"),
         ("equal", "GAN = diffusion model", "GAN = diffusion model, practically equal"),
         ("alone", "GAN", "GAN alone"),
     ],

@@ -64,19 +64,19 @@ def choose(page, size: str) -> None:
 
 def test_it_starts_with_the_largest_size_and_budget(page):
     text = found(page)
-    assert "Nearest measured: 60 s, all images, shapes_16, 16×16." in text
+    assert "Nearest measured: 60 s, all images, shapes, 16×16." in text
     assert "With 60 s of training and all images, the GAN is ahead of the diffusion model" in text
     assert "Outside" not in text
 
 
 @on_both
 def test_sliders_are_moved_by_the_keyboard(page):
-    choose(page, "shapes_8, 8×8")
+    choose(page, "shapes, 8×8")
     assert "Nearest measured: 2 min, all images" in found(page)
     slider(page, "Training images").focus()
     page.keyboard.press("Home")
     text = found(page)
-    assert "Nearest measured: 60 s, 250 images, shapes_8, 8×8." in text
+    assert "Nearest measured: 60 s, 250 images, shapes, 8×8." in text
     assert "models were trained on 250 images to all images" in text
     for _ in range(8):
         page.keyboard.press("ArrowRight")
@@ -95,7 +95,7 @@ def test_sliders_are_moved_by_the_keyboard(page):
 
 
 def test_a_budget_behind_the_end_of_a_row_is_outside(page):
-    choose(page, "shapes_8, 8×8")
+    choose(page, "shapes, 8×8")
     slider(page, "Training time").focus()
     page.keyboard.press("End")
     assert "training time was 15 s to 2 min with all images" in found(page)
@@ -122,7 +122,7 @@ def test_a_price_is_looked_up_at_the_largest_one_that_it_admits(page):
 
 
 def test_the_cell_at_the_chosen_budget_is_marked_in_its_table(page):
-    choose(page, "shapes_8, 8×8")
+    choose(page, "shapes, 8×8")
     marked = page.locator(".group:not([hidden]) .of-price:not([hidden]) .here")
     assert marked.count() == 1
     assert marked.get_attribute("data-place") == "0 1 3"
@@ -186,12 +186,12 @@ def test_the_price_swaps_the_cells(page):
 
 def test_the_group_swaps_cells_and_sliders(page):
     plain = page.get_by_role("button", name="plain DCGAN and DDPM")
-    choose(page, "shapes_8, 8×8")
+    choose(page, "shapes, 8×8")
     plain.click()
     assert plain.get_attribute("aria-pressed") == "true"
     assert squares(page, "0 1 0").inner_text().startswith("diffusion model\n×")
     text = found(page)
-    assert "shapes_8, 8×8" in text
+    assert "shapes, 8×8" in text
     assert "the diffusion model is ahead of the GAN" in text
     page.get_by_role("button", name="the families' flagships").click()
     assert squares(page, "0 1 0").inner_text().startswith("GAN\n×")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The exact commands behind results/zoo.* and results/samplers.*: every small model at one training
+# The commands behind zoo.* and samplers.* of docs/evidence: every small model at one training
 # budget counted in operations, one seed, and one diffusion model drawn from by many samplers; two runs
 # at a time on a machine of two cores. Finished runs are skipped, interrupted ones go on. BENCH_DATA
-# holds Fashion-MNIST.
+# holds Fashion-MNIST. Tables appear in results/; RESULTS=docs/evidence overwrites the committed ones.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 bench="${PYTHON:-.venv/bin/python} -m bench"
 results="${RESULTS:-results}"
 
