@@ -48,7 +48,9 @@ def values(table, heading: str) -> list[float]:
 
 def test_text_from_runs_is_shown_and_never_run(page):
     assert page.title() == "GAN or diffusion?"
-    assert page.locator("script:not([type])").count() == 4  # the page's own
+    assert page.locator("body script:not([type])").count() == 4  # the page's own
+    loaded = page.locator("head script").all_text_contents()  # once a figure is near
+    assert all(text.startswith("/**\n* plotly.js") for text in loaded)
     assert page.locator("img[src=x]").count() == 0
     assert "<script>document.title='taken'</script>" in page.locator("body").text_content()
 
