@@ -16,7 +16,9 @@ from bench.decide.request import read_command_grids, read_request
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPES = (ROOT / "docs" / "recipes_for_users.md").read_text(encoding="utf-8")
-RESULT = README.partition("<!-- result:begin -->")[2].partition("<!-- result:end -->")[0]
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+RESULT = EVIDENCE.partition("<!-- result:begin -->")[2].partition("<!-- result:end -->")[0]
+MAP = README.partition("<!-- map:begin -->")[2].partition("<!-- map:end -->")[0]
 
 
 PLUGINS = {
@@ -47,6 +49,14 @@ def test_every_number_of_the_result_tables_is_a_committed_result():
     for row in shown:
         wanted = {cell for cell in row[1:] if cell and cell != "–"}  # the first names the data set
         assert any(wanted <= found for found in committed), row
+
+
+def test_the_answer_is_that_of_the_committed_map():
+    page = (ROOT / "docs" / "evidence" / "map" / "map.md").read_text(encoding="utf-8")
+    answer = page.split("\n\n")[2]
+    assert answer.startswith("On ")
+    assert " ".join(answer.split()) in " ".join(MAP.replace("> ", "").split())
+    assert "](docs/evidence/map/map.svg)" in MAP
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
-from bench.compare.comparison import Comparison, comparable
+from bench.compare.comparison import comparable
 from bench.compare.map.again import runs_again
 from bench.compare.map.grid import Map, make_map
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, Grid, copy_grids, find_grids
-from bench.compare.topics.recommendation import answer, recommendation
+from bench.compare.topics.recommendation import recommendation
+from bench.compare.topics.side_by_side import side_by_side
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.compare.writers.csv import frame_csv, joined, table_csv
 from bench.compare.writers.html.charts import figures
@@ -66,7 +67,7 @@ def write_all(
 
     Args:
         pages: the comparisons of every page, by its name.
-        judgements: verdicts on claims.
+        judgements: verdicts on all claims that are declared.
         out: folder of the pages.
         command: the command line, for the pages.
         report: whether to write the report as well.
@@ -101,8 +102,7 @@ def build(
     watched: bool = False,
 ) -> Outputs:
     """Everything that is written; arguments are those of `write_all` and of `document`."""
-    without = ("not measured", "not decided by measurement")  # of which runs say nothing
-    measured = any(judgement.verdict not in without for judgement in judgements)
+    measured = any(j.addressed and not j.claim.undecidable for j in judgements)
     texts = {title: page_texts(title, sections, command) for title, sections in pages.items()}
     claims = claims_texts(judgements, command) if measured else {}
     mapped = maps(pages)
@@ -195,28 +195,26 @@ def report_text(
     watched: bool = False,
 ) -> str:
     """The report as HTML; arguments are those of `write_all`, `map_texts` and `document`."""
-    sections = [section for of_page in pages.values() for section in of_page]
-    answers = [text for section in sections for text in _answers(section.comparison)]
-    parts = [_part(section) for section in sections]
+    parts = [_part(section) for of_page in pages.values() for section in of_page]
     made = [each for each in mapped if each is not None]
     again = [each.command for each in runs_again(made[0])] if made else []
-    return document(
-        answers, parts, judgements, command, watched=watched, maps=made, map_commands=again
-    )
-
-
-def _answers(comparison: Comparison) -> list[str]:
-    """The headline, unless it is a part of the recommendation, and the recommendation."""
-    first, whole = headline(comparison), recommendation(comparison)
-    short = [] if first == answer(comparison) else [first]
-    return [" ".join(sentences) for sentences in (*short, whole) if sentences]
+    return document(parts, judgements, command, watched=watched, maps=made, map_commands=again)
 
 
 def _part(section: Section) -> Part:
     """A comparison as part of the report."""
     c = section.comparison
-    trajectories = find_grids(c, c.runs, c.dataset, kind=TRAJECTORY)
-    return Part(c.title, c, section.topics, figures(comparable(c)), trajectories)
+    said = headline(c)
+    return Part(
+        title=c.title,
+        comparison=c,
+        topics=section.topics,
+        figures=figures(comparable(c)),
+        trajectories=find_grids(c, c.runs, c.dataset, kind=TRAJECTORY),
+        headline=said,
+        more=[sentence for sentence in recommendation(c) if sentence not in said],
+        strip=side_by_side(c),
+    )
 
 
 def _write(texts: Mapping[Path, str], out: Path) -> list[Path]:

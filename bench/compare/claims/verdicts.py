@@ -91,6 +91,11 @@ class Judgement:
     q: float = math.nan
 
     @property
+    def addressed(self) -> bool:
+        """Whether runs speak to the claim: its verdict rests on them, or they stand aside."""
+        return self.verdict != "not measured" and bool(self.findings)
+
+    @property
     def sentence(self) -> str:
         """The numbers of findings by what they say, such as "1 for, 2 undecided"."""
         decide = [f.says for f in self.findings if f.test.decides]

@@ -68,12 +68,13 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """Its heading, such as "fashion_mnist, 28×28"."""
+        """Its heading, such as "fashion_mnist, 28×28"; a name that ends in its size loses that."""
         channels, _, sides = self.shape.partition("x")
         if not sides:
             return self.dataset
+        name = self.dataset.removesuffix(f"_{sides.partition('x')[0]}")
         colour = " in colour" if channels == "3" else ""
-        return f"{self.dataset}, {sides.replace('x', '×')}{colour}"
+        return f"{name}, {sides.replace('x', '×')}{colour}"
 
     def budget(self, column: float) -> str:
         """A budget in words, such as "2 min" or "30k images"."""

@@ -53,11 +53,9 @@ def find_grids(
     shared = common_seed(entries)
     grids = []
     for entry in entries:
-        seed = shared if shared in entry.seeds else entry.seeds[0]
-        run = found[entry.model, entry.variant, seed]
-        point = int(run.last.numbers("checkpoint")[0])
-        source = run.path / "samples" / f"checkpoint={point}_{entry.sampler}{kind}.png"
-        if source.is_symlink() or not source.is_file():
+        seed = shown_seed(entry, shared)
+        source = picture_of(found[entry.model, entry.variant, seed], entry.sampler, kind)
+        if source is None:
             continue
         words = [entry.model, entry.sampler]
         if comparison.values:  # other tables may have the same model
@@ -69,6 +67,24 @@ def find_grids(
         title = f"{comparison.label(entry)}, {entry.sampler}, seed {seed}"
         grids.append(Grid(title, source, f"{folder}/{'_'.join(words)}{kind}.png"))
     return grids
+
+
+def picture_of(run: Run, sampler: str, kind: str = "") -> Path | None:
+    """The picture of a sampler at a run's last evaluation point; None if there is none.
+
+    Args:
+        run: a run with a result.
+        sampler: name of the sampler.
+        kind: suffix of the file name; empty for samples, or TRAJECTORY.
+    """
+    point = int(run.last.numbers("checkpoint")[0])
+    source = run.path / "samples" / f"checkpoint={point}_{sampler}{kind}.png"
+    return None if source.is_symlink() or not source.is_file() else source
+
+
+def shown_seed(entry: Entry, shared: str) -> str:
+    """The seed whose samples stand for an entry: the shared one, or its first."""
+    return shared if shared in entry.seeds else entry.seeds[0]
 
 
 def common_seed(entries: Sequence[Entry]) -> str:

@@ -14,9 +14,8 @@ BADGES: dict[Verdict, str] = {
     "equal within the margin": "=",
     "open": "~",
     "not decided by measurement": "○",
-    "not measured": "–",
 }
-"""A symbol for each verdict."""
+"""A symbol for each verdict on a claim that runs speak to."""
 
 FINDING_HEADINGS = ("test", "data set", "rows", "effect [95 %]", "n", "p (Holm)", "says")
 """Headings of the table of findings."""
@@ -72,10 +71,10 @@ def rule(judgements: Sequence[Judgement]) -> str:
 
 
 def claims_page(judgements: Sequence[Judgement], command: str) -> str:
-    """Write the page.
+    """Write the page. Claims that runs do not speak to are counted, but not listed.
 
     Args:
-        judgements: in the order of the claims.
+        judgements: on all claims that are declared, in their order.
         command: the command line that makes this page.
     """
     parts = [
@@ -85,10 +84,11 @@ def claims_page(judgements: Sequence[Judgement], command: str) -> str:
         f"{counted(by_section(judgements).get(DOCUMENTS, ()))} {PROMISE}",
         rule(judgements),
     ]
-    for title, own in by_section(judgements).items():
+    for title, declared in by_section(judgements).items():
+        own = [judgement for judgement in declared if judgement.addressed]
         if title != DOCUMENTS:
-            parts += [f"# {title}", counted(own)]
-        parts.append(table_text(overview(own)))
+            parts += [f"# {title}", counted(declared)]
+        parts += [table_text(overview(own))] if own else []
         for judgement in own:
             parts += section(judgement)
     costs = by_cost(judgements)
@@ -107,10 +107,24 @@ def by_section(judgements: Sequence[Judgement]) -> dict[str, list[Judgement]]:
 
 
 def counted(judgements: Sequence[Judgement]) -> str:
-    """A sentence with the number of claims by verdict."""
-    numbers = {verdict: sum(j.verdict == verdict for j in judgements) for verdict in VERDICTS}
+    """A sentence with the number of claims by verdict, and of those that runs say nothing about.
+
+    Args:
+        judgements: on all claims that are declared.
+    """
+    claims = f"{len(judgements)} declared claim{'s' * (len(judgements) != 1)}"
+    verdicts = [judgement.verdict for judgement in judgements if judgement.addressed]
+    if not verdicts:
+        return f"Of {claims}, these runs speak to none."
+    numbers = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
     words = ", ".join(f"{number} {verdict}" for verdict, number in numbers.items() if number)
-    return f"Of {len(judgements)} claims: {words}."
+    if len(verdicts) == len(judgements):
+        return f"Of {claims}: {words}."
+    silent = len(judgements) - len(verdicts)
+    return (
+        f"Of {claims}, these runs speak to {len(verdicts)}: {words}; they say nothing about the "
+        f"other {silent}."
+    )
 
 
 def overview(judgements: Sequence[Judgement]) -> Table:
@@ -141,24 +155,23 @@ def open_table(costs: Sequence[tuple[Judgement, Effort]]) -> Table:
 
 
 def claims_table(judgements: Sequence[Judgement]) -> Table:
-    """One row per finding, and one per claim without findings."""
+    """One row per finding of the claims that runs speak to."""
     rows = []
     for j in judgements:
-        name = (Cell(j.claim.name), Cell(j.verdict))
-        found = findings_table(j.findings).rows or ((Cell(""),) * len(FINDING_HEADINGS),)
-        rows += [(*name, *row) for row in found]
+        if j.addressed:
+            name = (Cell(j.claim.name), Cell(j.verdict))
+            rows += [(*name, *row) for row in findings_table(j.findings).rows]
     return Table(("claim", "verdict", *FINDING_HEADINGS), tuple(rows), labels=5)
 
 
 def section(judgement: Judgement) -> list[str]:
-    """One claim with its findings, and the command to measure missing tests."""
+    """One claim that runs speak to, with its findings, and the command for missing tests."""
     claim = judgement.claim
     parts = [
         f"## {claim.name}: {judgement.verdict}",
         f"{escaped(claim.statement)} ({claim.cited}; {NEEDS[claim.needs]})",
     ]
-    if judgement.findings:
-        parts.append(table_text(findings_table(judgement.findings)))
+    parts.append(table_text(findings_table(judgement.findings)))
     if claim.undecidable:
         parts.append(bullets([UNDECIDABLE.format(claim.undecidable)]))
     if claim.note:

@@ -125,12 +125,21 @@ def short(family: str) -> str:
 
 
 def _crossovers(made: Map) -> Iterator[str]:
+    """The crossovers of every row; a sentence for all rows without one."""
+    without = []
     for panel in made.panels:
         for row in panel.rows:
-            said = [sentences.crossover_words(c, panel) for c in crossovers(made, panel, row)]
-            yield f"**{escaped(f'{panel.title}, {row.title}')}**"
-            few = "no pair of families has three common seeds and two common budgets"
-            yield bullets(said or [few])
+            title = f"{panel.title}, {row.title}"
+            if said := [sentences.crossover_words(c, panel) for c in crossovers(made, panel, row)]:
+                yield f"**{escaped(title)}**"
+                yield bullets(said)
+            else:
+                without.append(title)
+    if without:
+        yield paragraph(
+            "Not known yet, because no two families have three common seeds and two common "
+            f"budgets: {'; '.join(without)}."
+        )
 
 
 def _again(made: Map) -> Iterator[str]:

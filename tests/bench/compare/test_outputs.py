@@ -33,6 +33,34 @@ def runs(tmp_path):
     return tmp_path
 
 
+def test_claims_that_runs_say_nothing_about_are_one_number(runs, capsys):
+    assert compare(runs, "--no-report") == 0
+    said = re.search(
+        r"^Of (\d+) declared claims, these runs speak to (\d+): .*;\s+they say nothing about the "
+        r"other (\d+)\.",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
+    assert said is not None
+    declared, spoken, silent = map(int, said.groups())
+    assert declared == spoken + silent
+    page = (runs / "out" / "claims.md").read_text(encoding="utf-8")
+    assert page.count("\n## ") == spoken + len(["Made by"])
+    assert ": not measured" not in page
+    cells = list(csv.DictReader((runs / "out" / "claims.csv").open(encoding="utf-8", newline="")))
+    assert len({row["claim"] for row in cells}) == spoken
+    assert not any(row["verdict"] == "not measured" for row in cells)
+
+
+def test_without_a_claim_that_runs_speak_to_there_is_no_page_of_claims(tmp_path, capsys):
+    write_run(tmp_path, "mine", 0, {"g": scores(5.0)})
+    assert compare(tmp_path) == 0
+    assert "declared claim" not in capsys.readouterr().out
+    assert list((tmp_path / "out").glob("claims.*")) == []
+    text = (tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="claims"' not in text
+
+
 def test_every_table_of_a_page_is_there_as_markdown_and_latex_and_all_numbers_as_one_csv(runs):
     assert compare(runs, "--no-report") == 0
     out = runs / "out"

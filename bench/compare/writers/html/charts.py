@@ -40,8 +40,8 @@ def figures(comparison: Comparison) -> list[Figure]:
         return []
     curves = learning_curves(comparison)
     found = [
-        sampling_figure(comparison, looks),
         learning_figure(comparison, curves, looks),
+        sampling_figure(comparison, looks),
         training_figure(comparison, looks),
         calls_figure(comparison, looks),
         seeds_figure(comparison, looks),

@@ -47,12 +47,12 @@ class Verdicts:
     """Values of the claims template.
 
     Attributes:
-        judgements: sorted by verdict, claims that were not measured last.
+        declared: on all claims that are declared, by verdict.
         places: the rows that findings name.
         run_ids: ids in the page's list of runs, by run directory.
     """
 
-    judgements: Sequence[Judgement]
+    declared: Sequence[Judgement]
     places: Places
     run_ids: Mapping[Path, str]
     badges = BADGES
@@ -63,8 +63,13 @@ class Verdicts:
 
     @property
     def sentence(self) -> str:
-        """A sentence with the number of claims by verdict."""
-        return f"{counted(self.judgements)} {PROMISE}"
+        """The number of claims by verdict, and of those that these runs say nothing about."""
+        return f"{counted(self.declared)} {PROMISE}"
+
+    @cached_property
+    def judgements(self) -> list[Judgement]:
+        """Those on claims that these runs speak to, which are shown."""
+        return [judgement for judgement in self.declared if judgement.addressed]
 
     @property
     def rule(self) -> str:
@@ -74,7 +79,7 @@ class Verdicts:
     @cached_property
     def efforts(self) -> dict[str, str]:
         """What would decide the open claims, by name, the cheapest first."""
-        return {judgement.claim.name: effort.text for judgement, effort in by_cost(self.judgements)}
+        return {judgement.claim.name: effort.text for judgement, effort in by_cost(self.declared)}
 
     @property
     def sections(self) -> dict[str, list[Judgement]]:
@@ -95,7 +100,7 @@ class Verdicts:
 def verdicts_of(
     judgements: Sequence[Judgement], parts: Sequence[Part], run_ids: Mapping[Path, str]
 ) -> Verdicts:
-    """The values of the claims template."""
+    """The values of the claims template, from the verdicts on all claims that are declared."""
     order = sorted(judgements, key=lambda judgement: VERDICTS.index(judgement.verdict))
     return Verdicts(order, places_of(parts), run_ids)
 

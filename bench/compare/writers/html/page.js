@@ -1,7 +1,12 @@
-// The rest of the page: verdicts chosen by kind, pictures enlarged, links into folds, printing.
+// The rest of the page: pictures shown twice, verdicts chosen by kind, pictures enlarged, links into
+// folds, printing.
 "use strict";
 
 (() => {
+  document.querySelectorAll("img[data-same]").forEach((image) => {
+    image.src = document.getElementById(image.dataset.same).src;
+  });
+
   const cards = [...document.querySelectorAll(".claim")];
   const choices = [...document.querySelectorAll(".balance button")];
   choices.forEach((button) => {
@@ -19,6 +24,7 @@
   document.querySelectorAll(".zoom").forEach((button) => {
     button.addEventListener("click", () => {
       const image = button.querySelector("img").cloneNode();
+      image.removeAttribute("id");
       image.classList.toggle("pixels", image.getAttribute("width") <= SMALL);
       const close = document.createElement("button");
       close.textContent = "Close";

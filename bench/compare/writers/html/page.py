@@ -1,4 +1,4 @@
-"""The report as one HTML file: answer, verdicts, comparisons, protocol, provenance."""
+"""The report as one HTML file: answer, comparisons, verdicts, protocol, provenance."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,6 @@ from bench.compare.writers.markdown import introduction, origins
 
 
 def document(
-    headline: Sequence[str],
     parts: Sequence[Part],
     judgements: Sequence[Judgement],
     command: str,
@@ -27,9 +26,8 @@ def document(
     """The page as HTML.
 
     Args:
-        headline: the answer, a paragraph each, the most important first.
-        parts: the comparisons.
-        judgements: verdicts on claims; empty if no claim was measured.
+        parts: the comparisons; the page begins with the answer of the first one that has any.
+        judgements: verdicts on all claims that are declared; empty if no claim was measured.
         command: the command line that makes the page.
         watched: whether it is rewritten while runs go on; it has a place for `live_part` then,
             which is marked by `PLACE`, and may be without comparisons.
@@ -45,16 +43,21 @@ def document(
 
     parts = numbered(parts)
     comparisons = [part.comparison for part in parts]
+    answered = [part for part in parts if part.headline]
     states = {run.path: run.state for c in comparisons for run in c.runs}
     run_ids = {path: f"run-{k}" for k, path in enumerate(states, start=1)}
     commits, commands = origins(comparisons)
     return render(
         "page.html.jinja",
         subtitle=_subtitle(parts, len(states)),
-        answers=[_named(text, [part.title for part in parts]) for text in headline],
+        main=answered[0] if answered else None,
+        others=answered[1:],
         verdicts=verdicts_of(judgements, parts, run_ids) if judgements else None,
         parts=parts,
-        album=album([[*part.grids, *part.trajectories] for part in parts]),
+        album=album(
+            [[*part.grids, *part.trajectories] for part in parts],
+            {place: file for part in parts for place, file in part.held.items()},
+        ),
         introduction=introduction(comparisons),
         protocol=_protocol(parts),
         commits=commits,
@@ -77,14 +80,6 @@ def _subtitle(parts: Sequence[Part], runs: int) -> str:
         under = f"{len(parts)} protocols, one for each comparison"
     counted = f"{runs} run{'s' * (runs != 1)}"
     return f"{counted} on {', '.join(names)}, compared over seeds under {under}"
-
-
-def _named(text: str, titles: Sequence[str]) -> tuple[str, str]:
-    """Split "On <title>, …" into title and rest; without this beginning the title is empty."""
-    for title in sorted(titles, key=len, reverse=True):
-        if text.startswith(f"On {title}, "):
-            return title, text[len(f"On {title}") :]
-    return "", text
 
 
 def _protocol(parts: Sequence[Part]) -> Table:

@@ -2,10 +2,11 @@
 
 import base64
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.compare.topics.pictures import Grid
 
@@ -30,34 +31,49 @@ class Picture:
         uri: its content, as data: URI.
         width: in pixels.
         height: in pixels.
+        id: HTML id of the place that holds the content, if other places show it as well; empty if
+            there is no such place.
     """
 
     uri: str
     width: int
     height: int
+    id: str = ""
+
+    @property
+    def corner(self) -> tuple[float, float]:
+        """Width and height of a corner of four columns and rows, of eight by eight images.
+
+        Of fewer rows, which are wider than high, up to half of the width is the height.
+        """
+        return self.width / 2, min(self.height, max(self.width, self.height) / 2)
 
 
-def album(wanted: Sequence[Sequence[Grid]]) -> dict[Path, Picture]:
+def album(
+    wanted: Sequence[Sequence[Grid]], held: Mapping[str, Path] = MappingProxyType({})
+) -> dict[Path, Picture]:
     """The pictures that are embedded, by file.
 
     Args:
         wanted: the pictures of every part of the page, the most important first; parts alternate
             until a limit is reached.
+        held: pictures that come before all others, by the HTML id of the place that holds them;
+            of places with one picture the first holds it.
     """
     made: dict[Path, Picture] = {}
     room = MAX_BYTES
     turns = (grid for grid in chain.from_iterable(zip_longest(*wanted)) if grid is not None)
-    for grid in turns:
+    for place, source in (*held.items(), *(("", grid.source) for grid in turns)):
         if len(made) == MAX_PICTURES:
             break
-        read = None if grid.source in made else compressed(grid.source)
+        read = None if source in made else compressed(source)
         if read is None:
             continue
         data, kind, width, height = read
         room -= len(data)
         if room < 0:
             break  # do not read the rest
-        made[grid.source] = _as_uri(data, kind, width, height)
+        made[source] = replace(_as_uri(data, kind, width, height), id=place)
     return made
 
 

@@ -1,12 +1,14 @@
-"""The part of the report on one comparison: figures, tables, pictures."""
+"""The part of the report on one comparison: answer, figures, tables, pictures."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench.compare.comparison import Comparison
 from bench.compare.topics.page import Gallery, Topic
 from bench.compare.topics.pictures import Grid
+from bench.compare.topics.side_by_side import Exhibit
 from bench.compare.writers.html.plotly import Figure
 
 
@@ -20,6 +22,9 @@ class Part:
         topics: tables and text, in order.
         figures: interactive figures.
         trajectories: pictures of intermediate states of sampling.
+        headline: the answer in a few sentences; empty if nothing was scored.
+        more: other sentences of the answer.
+        strip: samples side by side.
         number: makes ids unique if two titles give one id; 0 otherwise.
     """
 
@@ -28,12 +33,33 @@ class Part:
     topics: Sequence[Topic]
     figures: Sequence[Figure]
     trajectories: Sequence[Grid]
+    headline: Sequence[str] = ()
+    more: Sequence[str] = ()
+    strip: Sequence[Exhibit] = ()
     number: int = 0
 
     @property
     def name(self) -> str:
         """The id of its section; ids within it are this id, two hyphens and a suffix."""
         return identifier("data", *([str(self.number)] if self.number else []), self.title)
+
+    @property
+    def opening(self) -> tuple[str, str]:
+        """The first sentence, "On <title>, …", as title and rest; the title is empty without it."""
+        first, beginning = self.headline[0], f"On {self.title}"
+        if first.startswith(f"{beginning}, "):
+            return self.title, first[len(beginning) :]
+        return "", first
+
+    def picture_id(self, number: int) -> str:
+        """The id of a picture of the strip, counted from 1."""
+        return f"{self.name}--picture-{number}"
+
+    @property
+    def held(self) -> dict[str, Path]:
+        """The pictures of the strip, by the id of their place."""
+        strip = enumerate(self.strip, start=1)
+        return {self.picture_id(k): of.source for k, of in strip if of.source is not None}
 
     @property
     def row_ids(self) -> list[str]:

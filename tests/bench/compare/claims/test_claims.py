@@ -23,7 +23,7 @@ from bench.compare.claims.verdicts import judge, measure
 from bench.compare.comparison import SAMPLERS_KEY, compare_runs, model_changes
 from bench.compare.read import read_runs
 from bench.compare.stats import holm
-from bench.compare.writers.claims import claims_page
+from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.runs.directory import Status
 from scripts.error_rates import NOISES
 
@@ -82,16 +82,37 @@ def test_every_claim_is_declared_with_its_source_and_runs_that_exist():
     assert all(re.search(r" \d{4}\b", claim.cited) for claim in claims[23:])  # papers, with years
 
 
-def test_claims_of_the_field_have_a_section_of_their_own():
-    claims = [claim for claim in read_claims() if claim.name in ("scale", "modern-gan")]
-    text = claims_page(judge(claims, []), "python -m bench.compare")
+def test_claims_of_the_field_have_a_section_of_their_own(two_models):
+    judgement = judged(two_models, RATIO)
+    ours, theirs = (
+        replace(judgement, claim=replace(judgement.claim, name=name, section=section))
+        for name, section in (("scale", DOCUMENTS), ("modern-gan", "Claims of the field"))
+    )
+    text = claims_page([ours, theirs], "python -m bench.compare")
     first, _, second = text.partition("# Claims of the field\n")
-    assert "## scale: not measured" in first
-    assert "(document C; needs all of its tests)" in first
+    assert "## scale: supported" in first
+    assert "(document C; needs one of its tests, and none against it)" in first
     assert "modern-gan" not in first
-    assert "Of 1 claims: 1 not measured." in second
-    assert "## modern-gan: not measured" in second
-    assert "(Huang et al. 2024; needs all of its tests)" in second
+    assert "Of 1 declared claim: 1 supported." in second
+    assert "## modern-gan: supported" in second
+
+
+def test_claims_that_runs_do_not_speak_to_are_counted_and_not_listed(two_models):
+    spoken, silent = judged(two_models, RATIO), judge(read_claims(), [])
+    taste = replace(spoken, verdict="not decided by measurement")
+    judgements = [spoken, taste, *silent]
+    said = (
+        f"Of {len(judgements)} declared claims, these runs speak to 2: 1 supported, 1 not decided "
+        f"by measurement; they say nothing about the other {len(silent)}."
+    )
+    assert counted(judgements) == said
+    assert counted(silent) == f"Of {len(silent)} declared claims, these runs speak to none."
+    of_documents = [j for j in silent if j.claim.section == DOCUMENTS]
+    text = claims_page([spoken, *silent], "python -m bench.compare")
+    assert f"they say nothing about the other {len(of_documents)}." in text
+    assert "not measured" not in text
+    assert not any(f"## {j.claim.name}: " in text for j in silent)
+    assert {row[0].text for row in claims_table(judgements).rows} == {spoken.claim.name}
 
 
 def draws(model: str, job: list[str], sampler: str | None) -> bool:

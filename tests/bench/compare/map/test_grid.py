@@ -40,7 +40,7 @@ def test_the_leader_changes_along_the_budget_and_clear_leads_are_settled(tmp_pat
     (panel,) = found.panels
     assert panel.columns == BUDGETS
     assert [row.title for row in panel.rows] == ["all images"]
-    assert panel.title == "fashion_mnist_16, 16×16"
+    assert panel.title == "fashion_mnist, 16×16"
     cells = found.cells(ANY)
     leaders = [cells[0, 0, k].leader.contender.family for k in range(4)]
     assert leaders == ["GAN", "GAN", "GAN", "diffusion model"]
@@ -87,7 +87,7 @@ def test_rows_by_number_of_images_and_panels_by_size(tmp_path):
             write_map(tmp_path, CROSSING, dataset=dataset, shape=shape, images=images, seeds=[0])
     found = mapped(tmp_path / "runs")
     assert [panel.title for panel in found.panels] == [
-        "fashion_mnist_8, 8×8",
+        "fashion_mnist, 8×8",
         "fashion_mnist, 28×28",
     ]
     assert [row.title for row in found.panels[0].rows] == [

@@ -33,7 +33,7 @@ def out(tmp_path_factory) -> Path:
 def test_the_page_has_the_answer_the_tables_and_the_plain_pair(out):
     page = (out / "map.md").read_text(encoding="utf-8")
     assert page.splitlines()[4].startswith(
-        "On fashion_mnist_16, 16×16, with 2 min of training and all images, the diffusion model is "
+        "On fashion_mnist, 16×16, with 2 min of training and all images, the diffusion model is "
         "ahead of the GAN: FID "
     )
     assert "held-out real images have 0.0850" in page
@@ -61,9 +61,9 @@ def test_the_picture_is_an_image_with_a_word_in_every_cell(out):
     space = "{http://www.w3.org/2000/svg}"
     words = [text.text for text in root.iter(f"{space}text")]
     assert words.count("GAN") + words.count("diffusion") == 8 + 2  # cells and the legend
-    assert {"15 s", "2 min", "250 images", "fashion_mnist_16, 16×16"} <= set(words)
+    assert {"15 s", "2 min", "250 images", "fashion_mnist, 16×16"} <= set(words)
     title = next(root.iter(f"{space}title")).text
-    assert title.startswith("On fashion_mnist_16")
+    assert title.startswith("On fashion_mnist, 16×16")
 
 
 def test_the_csv_has_every_family_of_every_cell(out):

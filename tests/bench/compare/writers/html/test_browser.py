@@ -48,7 +48,9 @@ def values(table, heading: str) -> list[float]:
 
 def test_text_from_runs_is_shown_and_never_run(page):
     assert page.title() == "GAN or diffusion?"
-    assert page.locator("script:not([type])").count() == 4  # the page's own
+    assert page.locator("body script:not([type])").count() == 4  # the page's own
+    loaded = page.locator("head script").all_text_contents()  # once a figure is near
+    assert all(text.startswith("/**\n* plotly.js") for text in loaded)
     assert page.locator("img[src=x]").count() == 0
     assert "<script>document.title='taken'</script>" in page.locator("body").text_content()
 
@@ -161,6 +163,34 @@ def test_pictures_are_in_the_page_and_can_be_enlarged(page):
     assert page.locator("dialog#enlarged img").is_visible()
     page.keyboard.press("Escape")
     assert not page.locator("dialog#enlarged").is_visible()
+
+
+def test_samples_side_by_side_stand_on_the_first_screen(page):
+    boxes = [box.bounding_box() for box in page.locator(".strip figure").all()]
+    assert len(boxes) == 3  # real, GAN, diffusion model
+    assert max(box["y"] + box["height"] for box in boxes) <= page.viewport_size["height"]
+    assert len({box["y"] for box in boxes}) == 1
+
+
+@on_both
+def test_a_strip_shows_a_part_of_a_picture_and_the_gallery_all_of_it(page):
+    held = page.locator(".strip img")
+    assert held.count() == 2
+    for image in held.all():
+        image.scroll_into_view_if_needed()
+        frame = image.locator("xpath=..").bounding_box()
+        assert image.bounding_box()["width"] == pytest.approx(2 * frame["width"], abs=6)
+        assert frame["width"] == pytest.approx(frame["height"], abs=4)
+        assert frame["x"] + frame["width"] <= page.viewport_size["width"]
+        same = page.locator(f'.gallery img[data-same="{image.get_attribute("id")}"]')
+        assert same.evaluate("i => i.decode().then(() => i.naturalWidth)") == 64
+        assert same.get_attribute("src") == image.get_attribute("src")
+    held.first.locator("xpath=..").focus()
+    page.keyboard.press("Enter")
+    enlarged = page.locator("dialog#enlarged img")
+    assert enlarged.is_visible()
+    assert enlarged.get_attribute("id") is None
+    page.keyboard.press("Escape")
 
 
 @on_both

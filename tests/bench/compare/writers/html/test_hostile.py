@@ -67,7 +67,7 @@ ALLOWED = {
     "head": set(),
     "header": {"class"},
     "html": {"lang"},
-    "img": {"alt", "class", "decoding", "height", "src", "width"},
+    "img": {"alt", "class", "data-same", "decoding", "height", "id", "src", "width"},
     "input": {"aria-label", "id", "min", "placeholder", "step", "type"},
     "label": {"class", "for"},
     "li": {"class"},
@@ -163,7 +163,7 @@ def hostile_runs(folder: Path) -> Path:
                     checkpoints=2,
                     status=Status("finished", step=9, command=TEXT),
                 )
-            leave_curves_and_pictures(path)
+                leave_curves_and_pictures(path)
             for model in ("dcgan_small", "ddpm_small"):  # of which claims speak
                 make_run(model, seed, {NAME: scores(5.0) | costs(1, 1.0)}, dataset=dataset)
         failed = Status("failed", TEXT, step=7, phase=TEXT, command=TEXT)
@@ -178,7 +178,7 @@ def leave_curves_and_pictures(run: Path) -> None:
     (run / "curves.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     (run / "samples").mkdir(exist_ok=True)
     pixels = np.zeros((8, 8), dtype=np.uint8)
-    Image.fromarray(pixels).save(run / "samples" / f"checkpoint=2_{NAME}-1.png")
+    Image.fromarray(pixels).save(run / "samples" / f"checkpoint=2_{NAME}-2.png")
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,8 @@ def page(tmp_path_factory) -> Page:
 def test_every_element_and_attribute_is_the_pages_own(page):
     assert page.wrong == []
     assert all(source.startswith("data:image/") for source in page.sources)
-    assert len(page.sources) == 3  # of one sampler, of three data sets
+    assert len(page.sources) == 6  # of one sampler, of three data sets and two variants
+    assert page.text.count("signs of") >= 3  # below the samples side by side
 
 
 def test_names_are_shown_as_they_are(page):
@@ -274,7 +275,7 @@ def test_numbers_that_json_does_not_have_are_refused():
 
 
 def test_a_value_that_the_page_lacks_is_an_error_and_no_gap():
-    with pytest.raises(UndefinedError, match="answers"):
+    with pytest.raises(UndefinedError, match="main"):
         render("page.html.jinja")
 
 

@@ -49,6 +49,14 @@ def page(request, browser, two_sizes):
     assert errors == []
 
 
+def test_it_stands_between_the_answer_and_the_comparisons(page):
+    ids = page.locator("main > section").evaluate_all("all => all.map((one) => one.id)")
+    assert ids[:2] == ["answer", "map"]
+    assert len(ids) > 4
+    page.get_by_role("link", name="Who is ahead where").click()
+    assert page.locator("#map h2").is_visible()
+
+
 def slider(page, name: str):
     return page.get_by_role("slider", name=name)
 

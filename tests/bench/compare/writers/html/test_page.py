@@ -11,6 +11,7 @@ from PIL import Image
 from synthetic_runs import PROTOCOL, costs, scores, write_run
 
 from bench.compare.cells import Cell, Table
+from bench.compare.claims.declaration import read_claims
 from bench.compare.cli import main
 from bench.compare.comparison import Comparison, compare_runs
 from bench.compare.protocols import split_runs
@@ -18,11 +19,12 @@ from bench.compare.read import read_runs
 from bench.compare.topics.page import Notes, Topic
 from bench.compare.topics.pictures import Grid
 from bench.compare.topics.quality import main_table
+from bench.compare.topics.side_by_side import side_by_side
 from bench.compare.writers.html import pictures
 from bench.compare.writers.html.charts import sampling_figure
 from bench.compare.writers.html.claims import place, places_of
 from bench.compare.writers.html.page import document
-from bench.compare.writers.html.pictures import album
+from bench.compare.writers.html.pictures import Picture, album
 from bench.compare.writers.html.plotly import styles
 from bench.compare.writers.html.section import Part, numbered
 from bench.compare.writers.html.templates import environment
@@ -111,7 +113,7 @@ def test_names_that_differ_in_signs_have_ids_of_their_own(study):
     made = [part(replace(comparison, dataset=name)) for name in ("my_images", "my-images", "図")]
     assert [p.name for p in numbered(made[1:])] == ["data-my-images", "data-x"]
     assert [p.name for p in numbered(made)] == ["data-1-my-images", "data-2-my-images", "data-3-x"]
-    text = document((), made, (), "python")
+    text = document(made, (), "python")
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(set(ids)) == len(ids)
     assert f"{len(comparison.runs)} runs on my_images, my-images, 図, compared over seeds" in text
@@ -119,20 +121,107 @@ def test_names_that_differ_in_signs_have_ids_of_their_own(study):
 
 def test_without_an_answer_the_first_link_leads_to_the_results(study):
     made = [part(compare_runs(read_runs([study])))]
-    text = document((), made, (), "python")
+    text = document(made, (), "python")
     assert '<a href="#results" class="skip">' in text
     assert "<main" in text.split('id="results"')[0].rpartition(">")[2]
     assert 'href="#answer"' not in text
-    assert '<a href="#answer" class="skip">' in document(("Take it.",), made, (), "python")
+    (answered,) = (replace(of, headline=("Take it.",)) for of in made)
+    assert '<a href="#answer" class="skip">' in document([answered], (), "python")
 
 
-def test_an_answer_begins_with_its_data_set(study):
-    made = [part(compare_runs(read_runs([study])))]
-    text = document(("On digits, take <it>.", "On digit, no."), made, (), "python")
-    assert (
-        '<p class="lead">On <strong>digits</strong>, take &lt;it&gt;.</p>\n<p>On digit, no.</p>'
-        in text
-    )
+def test_the_answer_is_that_of_the_first_comparison_and_the_others_are_a_list_of_links(study):
+    plain = part(compare_runs(read_runs([study])))
+    said = [
+        {"title": "none", "headline": (), "more": ()},
+        {"title": "digits", "headline": ("On digits, take <it>.", "Sure."), "more": ("Rows.",)},
+        {"title": "digit", "headline": ("On digits, no.", "Unsure."), "more": ()},
+        {"title": "a, b", "headline": ("On a, b, wait.",), "more": ()},
+    ]
+    text = document([replace(plain, **of) for of in said], (), "python")
+    answer = text[text.index('<section id="answer">') : text.index('<section id="data-none">')]
+    assert '<p class="lead">On <strong>digits</strong>, take &lt;it&gt;.</p>\n' in answer
+    assert "<p>Sure.</p>" in answer
+    fold = answer[answer.index("<details") : answer.index("</details>")]
+    assert "More of the answer" in fold
+    assert "<li>Rows.</li>" in fold
+    assert '<li><a href="#data-digit">digit</a>: On digits, no.</li>' in answer
+    assert '<li>On <a href="#data-a-b">a, b</a>, wait.</li>' in answer
+    assert "Unsure." not in answer
+    assert "Unsure." in text[text.index('<section id="data-digit">') :]
+    assert text.count("Sure.") == text.count("Rows.") == 1
+
+
+def test_answer_and_samples_come_first_then_figures_tables_all_pictures_and_claims_last(report):
+    text = report.read_text(encoding="utf-8")
+    body = text[text.index("<main") :]
+    order = [
+        '<section id="answer">',
+        '<p class="lead">',
+        '<div class="strip"',
+        "More of the answer</summary>",
+        '<section id="data-digits">',
+        "<h3>Learning curves</h3>",
+        "<h3>Cost of a sample</h3>",
+        "<h3>Quality</h3>",
+        "<summary><h3>Cost</h3></summary>",
+        '<div class="gallery">',
+        "<h3>From noise to samples</h3>",
+        '<section id="claims">',
+        '<section id="protocol">',
+        '<section id="provenance">',
+    ]
+    assert [mark for mark in order if mark not in body] == []
+    assert sorted(order, key=body.index) == order
+    links = re.findall(r'<li><a href="#([^"]+)"', text[text.index("<nav>") : text.index("<main")])
+    sections = re.findall(r'<section id="([^"]+)"', body)
+    assert links == sections
+
+
+def test_claims_that_were_not_measured_are_counted_and_not_shown(report):
+    text = report.read_text(encoding="utf-8")
+    claims = text[text.index('<section id="claims">') : text.index('<section id="protocol">')]
+    words = r"Of (\d+) declared claims, these runs speak to (\d+): .*; (.*) (\d+)\."
+    said = re.search(words, claims)
+    assert said is not None
+    declared, shown, silent = (int(said.group(k)) for k in (1, 2, 4))
+    assert said.group(3) == "they say nothing about the other"
+    assert declared == len(read_claims()) == shown + silent
+    assert claims.count("<article") == claims.count("<summary>Findings</summary>") == shown
+    assert 'data-verdict="not-measured"' not in claims
+
+
+def test_samples_side_by_side_are_embedded_once_for_every_place_that_shows_them(report):
+    text = report.read_text(encoding="utf-8")
+    strip = text[text.index('<div class="strip"') : text.index("More of the answer</summary>")]
+    held = re.findall(r'<img src="(data:image/png;base64,[^"]+)" id="([^"]+)"', strip)
+    assert len(held) == 2  # the best GAN and the best diffusion model; the baseline has no picture
+    assert strip.index("Real held-out samples") < strip.index(">GAN<")
+    assert "No picture" in strip
+    for _, name in held:
+        assert text.count(f'data-same="{name}"') == 1
+    embedded = text.count('<img src="data:')
+    pictures = list((report.parents[1] / "digits").glob("*.png"))
+    assert embedded == 2 * len(pictures) - 1  # of samples, one of them damaged, and trajectories
+
+
+def test_a_picture_of_two_comparisons_is_held_by_one_of_them(make_run):
+    path = make_run("dcgan_small", 0, {"g": scores(9.0)})
+    (path / "samples").mkdir(exist_ok=True)
+    Image.new("L", (64, 64)).save(path / "samples" / "checkpoint=1_g.png")
+    comparison = compare_runs(read_runs([path]))
+    of = replace(part(comparison), headline=("It is.",), strip=side_by_side(comparison))
+    text = document([replace(of, title="a"), replace(of, title="b")], (), "python")
+    assert text.count('id="data-a--picture-1"') == text.count('<img src="data:') == 1
+    assert text.count('data-same="data-a--picture-1"') == 1
+    assert 'id="data-b--picture-1"' not in text
+
+
+@pytest.mark.parametrize(
+    ("size", "corner"),
+    [((530, 530), (265, 265)), ((530, 134), (265, 134)), ((530, 332), (265, 265))],
+)
+def test_a_corner_has_four_columns_and_rows(size, corner):
+    assert Picture("", *size).corner == corner
 
 
 def test_no_figure_of_a_front_without_a_finite_fid(make_run):
