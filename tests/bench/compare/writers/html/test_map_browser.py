@@ -39,7 +39,6 @@ def page(request, browser, two_sizes):
     """The page, opened without a network; whatever goes wrong while a test runs fails it."""
     context = browser.new_context(viewport=getattr(request, "param", DESKTOP), offline=True)
     opened = context.new_page()
-    opened.set_default_timeout(5000)
     errors = []
     opened.on("console", lambda m: errors.append(m.text) if m.type in ("error", "warning") else 0)
     opened.on("pageerror", lambda error: errors.append(str(error)))
