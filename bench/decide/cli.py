@@ -170,7 +170,8 @@ def _check_pairs(units: Sequence[Unit], pairs: dict[str, int]) -> None:
     """Refuse a command without a question.
 
     Raises:
-        ValueError: no two models are trained on one data set under one protocol.
+        ValueError: no two models are trained on one data set under one protocol, or one of two is
+            class-conditional.
     """
     if not pairs:
         trained = [unit.planned.model for unit in units if unit.seeded]
@@ -179,8 +180,9 @@ def _check_pairs(units: Sequence[Unit], pairs: dict[str, int]) -> None:
 
 def _no_question(models: object) -> str:
     return (
-        f"there is no question to settle: it takes two trained models on one data set, and here "
-        f"is {models}: name another one, as in model=dcgan_small,ddpm_small"
+        f"there is no question to settle: it takes two trained models on one data set, both or "
+        f"neither of them class-conditional, and here is {models}: name another one, as in "
+        "model=dcgan_small,ddpm_small"
     )
 
 
