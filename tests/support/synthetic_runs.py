@@ -11,7 +11,7 @@ PROTOCOL = {
     "train_images": "all",
     "image_shape": "1x8x8",
     "reference": "train",
-    "reference_size": 1097,
+    "reference_size": 1437,
     "samples": 700,
     "extractors": "domain:fedcba98",
     "preprocessing": "domain:none",
