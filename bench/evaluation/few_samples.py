@@ -1,8 +1,9 @@
 """What is said where so few samples are scored that their FID means little."""
 
 ENOUGH = 500
-"""Number of scored samples below which FID is warned of. Held-out images of Fashion-MNIST have FID
-(domain) 4.4 ± 2.0 with 30 of them, 0.18 ± 0.06 with 500 and 0.007 with 10,000 (docs/protocol.md)."""
+"""Number of scored samples below which FID is warned of. Held-out images of Fashion-MNIST
+have FID (domain) 4.4 ± 2.0 with 30 of them, 0.18 ± 0.06 with 500, 0.007 with 10,000
+(docs/protocol.md)."""
 
 FEW = "FID of {samples} samples is far too high and noisy: {remedy}."
 MORE = "set evaluator.samples={held_out}"
