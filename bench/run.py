@@ -39,7 +39,7 @@ from bench.evaluation.options import EvaluatorOptions, check_size
 from bench.evaluation.published import check_published
 from bench.evaluation.sampling import SamplesNotFiniteError
 from bench.former import CLASS_LABELS, FORMER, recipe_hash
-from bench.runs.announcements import announce, warn_of_classifier
+from bench.runs.announcements import announce, warn_of_classifier, warn_of_few_samples
 from bench.runs.data_record import write_data
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.looks import Call
@@ -342,6 +342,7 @@ class _Job:
             evaluated=trainer.spent.point,
             once=costs.once,
             shared=f"features of {dataset.name}",
+            class_conditional=any(s.classes for s in trainer.model.samplers.values()),
         )
 
     def _dataset(self, world: World) -> Dataset:
@@ -375,6 +376,7 @@ class _Job:
         options = build_options(self.settings.evaluator, dataset)
         check_limits(trainer.model, options.samples)
         check_judges(trainer.model, options, dataset)
+        warn_of_few_samples(dataset, options.samples)
         root = cache_root(self.settings)
         with memory.excluding():
             built = try_extractors(options, dataset, self.device, root)

@@ -102,7 +102,7 @@ FLOORS = (
 """Rooms of the code, from the ground up: each imports only from its own and from lower floors."""
 
 COMPARE_FLOORS = (
-    ("cells", "eval_rows", "questions", "stats"),
+    ("cells", "eval_rows", "questions", "stats", "variants"),
     ("sequential",),
     ("racing",),
     ("read",),

@@ -13,7 +13,7 @@ from textwrap import fill, indent
 from bench.columns import COLUMNS
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import Judgement, judge
-from bench.compare.comparison import compare_runs
+from bench.compare.comparison import Comparison, compare_runs, separated
 from bench.compare.outputs import CLAIMS, MAP, REPORT, Pages, write_all
 from bench.compare.protocols import check_fields, differing, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
@@ -26,6 +26,9 @@ from bench.runtime.printing import printable, replace_what_cannot_be_shown, word
 
 OUTPUT = "comparison"
 """Name of the default output folder."""
+
+UNCONDITIONAL = "unconditional models"
+"""Heading of the section before one of class-conditional models."""
 
 RUNS = "runs"
 """Name of the folder below results_root that holds all runs."""
@@ -316,13 +319,15 @@ def gather(
     for run in read_runs(paths):
         by_dataset.setdefault(run.dataset, []).append(run)
     pages: dict[str, list[Section]] = {}
+    comparisons: list[Comparison] = []
     for dataset, runs in sorted(by_dataset.items()):
-        sections = make_sections(runs, mixed, folder=name or dataset, one_data_set=name is None)
+        found = [compare_runs(group, values) for values, group in split_runs(runs, mixed)]
+        sections = make_sections(found, folder=name or dataset, one_data_set=name is None)
         pages.setdefault(name or dataset, []).extend(sections)
+        comparisons += found
     for reserved, what in ((CLAIMS, "verdicts"), (MAP, "the map")):
         if reserved in pages:
             raise ValueError(f"{reserved}.md is the page of {what}: name another by --page NAME")
-    comparisons = [section.comparison for sections in pages.values() for section in sections]
     return pages, judge(read_claims(), comparisons)
 
 
@@ -345,9 +350,9 @@ def show_runs(paths: Sequence[Path]) -> None:
                 fields = differing(runs)
                 mixed |= dict.fromkeys(fields)
                 for values, group in split_runs(runs, fields):
-                    comparison = compare_runs(group, values)
-                    show_briefly(console, comparison)
-                    show_headline(console, comparison)
+                    for comparison in separated(compare_runs(group, values)):
+                        show_briefly(console, comparison)
+                        show_headline(console, comparison)
         except ValueError as error:
             print(printable(f"no table: {error}"))
         folders = sorted({run.path.parents[2] for runs in by_dataset.values() for run in runs})
@@ -357,13 +362,18 @@ def show_runs(paths: Sequence[Path]) -> None:
 
 
 def make_sections(
-    runs: Sequence[Run], mixed: Collection[str], *, folder: str, one_data_set: bool
+    comparisons: Sequence[Comparison], *, folder: str, one_data_set: bool
 ) -> list[Section]:
-    """The comparisons of one data set, with their sample grids in `folder`."""
+    """The sections of one data set, with their sample grids in `folder`.
+
+    Several class-conditional models have a section of their own.
+    """
     sections = []
-    for values, group in split_runs(runs, mixed):
-        comparison = compare_runs(group, values)
-        grids = find_grids(comparison, group, folder, one_data_set=one_data_set)
-        heading = split_title(values) if one_data_set else comparison.title
-        sections.append(Section(comparison, grids, heading))
+    for whole in comparisons:
+        parts = separated(whole)
+        for part in parts:
+            grids = find_grids(part, part.runs, folder, one_data_set=one_data_set)
+            kind = part.kind or (UNCONDITIONAL if len(parts) > 1 else "")
+            heading = ", ".join(filter(None, (split_title(part.values), kind)))
+            sections.append(Section(part, grids, heading if one_data_set else part.title))
     return sections

@@ -1,9 +1,8 @@
 """Runs → one entry per model, variant, sampler and weights, with statistics over seeds."""
 
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -12,9 +11,15 @@ import numpy as np
 
 from bench.compare.cells import natural
 from bench.compare.eval_rows import EvalTable, Layout
-from bench.compare.protocols import ProtocolError, check_protocol, split_title
+from bench.compare.protocols import (
+    ProtocolError,
+    by_conditioning,
+    check_protocol,
+    split_title,
+)
 from bench.compare.read import Run, by_sampler, without_lacking
 from bench.compare.stats import Summary, summarise
+from bench.compare.variants import described
 from bench.evaluation.collapse import shows_collapse, shows_copying
 from bench.schema import COST, HELD_OUT, MODES, PERFECT, POINT, PROTOCOL, quality_columns
 
@@ -29,6 +34,9 @@ CONSUMED = tuple(name for name in POINT if name not in ("checkpoint", "checkpoin
 
 DISTURBED = "†"
 """Marks an entry with a run whose training did not get its cores."""
+
+CLASS_CONDITIONAL = "class-conditional models"
+"""Kind of a comparison of class-conditional models beside one of unconditional models."""
 
 KEY = ("model", "variant", "sampler", "weights")
 """What identifies an entry, besides the data set."""
@@ -74,6 +82,11 @@ class Entry:
     def finished(self) -> bool:
         """Whether the entry has a result."""
         return self.status == "finished"
+
+    @property
+    def class_conditional(self) -> bool:
+        """Whether its sampler was trained here and was asked for samples of given classes."""
+        return self.trained and bool(self.protocol.get("class_labels"))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -145,6 +158,7 @@ class Comparison:
         runs: the runs behind the entries.
         best: entries of weights that were selected by a validation FID (`trainer.keep=best`), a
             choice that other models may not have had: shown as such, and compared with nothing.
+        kind: `CLASS_CONDITIONAL` if the unconditional models have a comparison of their own.
     """
 
     dataset: str
@@ -154,6 +168,7 @@ class Comparison:
     values: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
     best: tuple[Entry, ...] = ()
+    kind: str = ""
     _analyses: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -163,8 +178,21 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """The data set, and the protocol fields by which its runs were split."""
-        return ", ".join(filter(None, (self.dataset, split_title(self.values))))
+        """The data set, the protocol fields by which its runs were split, and its kind."""
+        return ", ".join(filter(None, (self.dataset, split_title(self.values), self.kind)))
+
+    @cached_property
+    def conditionings(self) -> frozenset[bool]:
+        """Whether the trained models with a result are class-conditional; both if some are."""
+        trained = (entry for entry in self.entries if entry.finished and entry.trained)
+        return frozenset(entry.class_conditional for entry in trained)
+
+    def is_apart(self, entry: Entry) -> bool:
+        """Whether an entry is class-conditional beside unconditional ones.
+
+        It is not compared with them: it is given the classes, which they have to learn.
+        """
+        return entry.class_conditional and len(self.conditionings) > 1
 
     @cached_property
     def ambiguous_models(self) -> frozenset[str]:
@@ -284,17 +312,51 @@ def _over_seeds(
 
 @analysis
 def comparable(comparison: Comparison) -> Comparison:
-    """The comparison without the runs that `left_out` names, for everything that draws conclusions.
+    """The comparison of what can be compared, for everything that draws conclusions.
 
-    Without such runs it is the comparison itself.
+    It lacks the runs that `left_out` names and, beside unconditional models, the class-conditional
+    ones. Without either it is the comparison itself.
     """
+    return undisturbed(by_kind(comparison)[0])
+
+
+@analysis
+def by_kind(comparison: Comparison) -> tuple[Comparison, Comparison | None]:
+    """The comparison of the unconditional models, and that of the class-conditional ones.
+
+    These are the comparison itself and None if its trained models with a result are of one kind.
+    """
+    if len(comparison.conditionings) < 2:
+        return comparison, None
+    plain, conditional = (
+        compare_runs(runs, comparison.values) for runs in by_conditioning(comparison.runs)
+    )
+    return plain, replace(conditional, kind=CLASS_CONDITIONAL)
+
+
+def separated(comparison: Comparison) -> tuple[Comparison, ...]:
+    """The comparisons of unconditional and of class-conditional models, if the latter are several.
+
+    A single class-conditional model stays in the comparison, which names it and does not compare
+    it.
+    """
+    plain, conditional = by_kind(comparison)
+    if conditional is None:
+        return (comparison,)
+    models = {e.key for e in conditional.entries if e.finished and e.trained}
+    return (plain, conditional) if len(models) > 1 else (comparison,)
+
+
+@analysis
+def undisturbed(comparison: Comparison) -> Comparison:
+    """The comparison without the runs that `left_out` names; itself without such runs."""
     unfair = left_out(comparison)
     if not unfair:
         return comparison
     kept = [run for run in comparison.runs if run not in unfair]
     if not kept:
         return replace(comparison, entries=(), runs=(), best=())
-    return compare_runs(kept, comparison.values)
+    return replace(compare_runs(kept, comparison.values), kind=comparison.kind)
 
 
 @analysis
@@ -408,65 +470,3 @@ def _rank(entry: Entry, extractors: tuple[str, ...]) -> tuple[object, ...]:
         *(getattr(entry, name) for name in KEY),
         *map(natural, entry.seeds),
     )
-
-
-MODEL_PREFIX = re.compile(r"[+~]*model[.]")
-"""Prefix of overrides of the model."""
-
-SAMPLERS_KEY = re.compile(r"[+~]*model[.]([a-z_]+[.])*(samplers?|steps)=")
-"""An override that changes how the model is sampled, not what it is."""
-
-OTHER_RUNS = ("draft_run=", "refine_run=", "teacher_run=")
-"""Overrides that name another run, which differs between seeds."""
-
-INTERPOLATION = re.compile(r"\$\\?\{")
-"""An interpolation: the override takes the value of another one."""
-
-MAX_LABEL = 60
-"""Maximum length of a short description, in characters."""
-
-
-def model_changes(overrides: Iterable[str]) -> list[str]:
-    """The overrides of the model itself, without the prefix that adds a key.
-
-    Overrides of samplers, of other runs and by interpolation are left out.
-    """
-    return [
-        word.lstrip("+~")
-        for word in overrides
-        if MODEL_PREFIX.match(word)
-        and not SAMPLERS_KEY.match(word)
-        and not any(name in word for name in OTHER_RUNS)
-        and not INTERPOLATION.search(word)
-    ]
-
-
-def short(changes: Iterable[str]) -> str:
-    """Overrides with only the last two names of every key, such as "generator.lr=5e-5"."""
-    shown = []
-    for change in changes:
-        key, _, value = change.partition("=")
-        if key.endswith("._target_"):
-            key, value = key.removesuffix("._target_"), value.rpartition(".")[2]
-        shown.append(f"{'.'.join(key.split('.')[-2:])}={value}")
-    return ", ".join(shown)
-
-
-def described(overrides: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    """Label variants by the overrides of their model, if that distinguishes them.
-
-    Args:
-        overrides: by model and variant, separated by spaces.
-
-    Returns:
-        Labels such as "ddpm_small (denoiser.lr=5e-4)"; the model's name if nothing was
-        changed. Variants with equal or very long labels are left out.
-    """
-    labels = {}
-    for (model, variant), text in overrides.items():
-        changes = short(model_changes(text.split()))
-        labels[model, variant] = f"{model} ({changes})" if changes else model
-    count = Counter(labels.values())
-    return {
-        key: label for key, label in labels.items() if count[label] == 1 and len(label) <= MAX_LABEL
-    }

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.compare.cells import natural
+from bench.compare.eval_rows import EvalTable
 from bench.compare.read import Run
 from bench.schema import FIELDS, PROTOCOL
 
@@ -79,6 +80,50 @@ def split_runs(
                 finer for values, members in groups for finer in _split(values, members, field)
             ]
     return groups
+
+
+def by_conditioning(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Part runs into those of unconditional and those of class-conditional models.
+
+    A run is reduced to the rows of samplers that belong there. Rows without a training budget, such
+    as those of real data, belong to both. A run without rows is where the other runs of its model
+    and variant are, or with the unconditional ones.
+
+    Args:
+        runs: the runs of one data set and protocol.
+    """
+    kinds: dict[tuple[str, str], set[bool]] = {}
+    for run in runs:
+        of_model = kinds.setdefault((run.model, run.variant), set())
+        of_model |= {bool(asked) for asked, trained in _conditioning(run.last) if trained}
+    parts: tuple[list[Run], list[Run]] = ([], [])
+    for run in runs:
+        of_model = kinds[run.model, run.variant] or {False}
+        for conditional, members in enumerate(parts):
+            if not len(run.table):
+                members += [run] if bool(conditional) in of_model else []
+            elif kept := _conditioned(run, bool(conditional)):
+                members.append(kept)
+    return parts
+
+
+def _conditioning(table: EvalTable) -> list[tuple[str, str]]:
+    """The classes asked for and the training budget, of every row."""
+    return list(zip(table.texts("class_labels"), table.texts("budget"), strict=True))
+
+
+def _conditioned(run: Run, conditional: bool) -> Run | None:
+    """The run reduced to rows of one kind; None if none of the last evaluation point is left."""
+    kept = [
+        np.array([not budget or bool(asked) == conditional for asked, budget in rows], dtype=bool)
+        for rows in map(_conditioning, (run.last, run.table, run.best))
+    ]
+    last, table, best = kept
+    if table.all() and best.all():
+        return run
+    if not last.any():
+        return None
+    return replace(run, table=run.table.take(table), best=run.best.take(best))
 
 
 def split_title(values: Mapping[str, str]) -> str:

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from statistics import mean
 
 from bench.compare.cells import exact
-from bench.compare.comparison import Comparison, Entry
+from bench.compare.comparison import Comparison, Entry, separated
+from bench.compare.topics.conditional import apart_sentences
+from bench.compare.topics.few_samples import few_samples
+from bench.compare.topics.ranked import has_collapsed, is_fit
 from bench.compare.topics.settled import contests
 from bench.decide.loop import End, Job, Limits, estimate
 from bench.decide.project import Asked, Project
@@ -22,21 +25,41 @@ TITLES = {
 }
 
 
+NOT_NEAR = "no sample near real data"
+WORSE = "every other one is shown to be worse"
+OTHERS_UNFIT = "no other one may be recommended"
+WORSE_OF_FIT = "every other one that may be recommended is shown to be worse"
+
+
 def leaders(comparison: Comparison, margin: float) -> list[Entry]:
-    """The models that are not shown to be worse than another one, by mean FID."""
+    """The models that are not shown to be worse than another one, by mean FID.
+
+    Models with collapsed samples, or with none near real data, do not lead.
+    """
+    worse = set()
+    for contest in contests(comparison, margin):
+        if contest.lower is not None and is_fit(comparison, contest.lower):
+            worse.add((contest.b if contest.lower is contest.a else contest.a).key)
+    entries = _contestants(comparison, margin)
+    return [e for e in entries if e.key not in worse and is_fit(comparison, e)]
+
+
+def _contestants(comparison: Comparison, margin: float) -> list[Entry]:
+    """The models with a result that questions are about, by mean FID."""
     found = contests(comparison, margin)
     entries = {entry.key: entry for contest in found for entry in (contest.a, contest.b)}
-    worse = set()
-    for contest in found:
-        if contest.lower is not None:
-            worse.add((contest.b if contest.lower is contest.a else contest.a).key)
-    left = [e for key, e in entries.items() if key not in worse and e.finished]
-    return sorted(left, key=lambda entry: _fid(comparison, entry))
+    finished = [entry for entry in entries.values() if entry.finished]
+    return sorted(finished, key=lambda entry: _fid(comparison, entry))
 
 
 def _fid(comparison: Comparison, entry: Entry) -> float:
     values = list(entry.values(comparison.fid).values())
     return mean(values) if values else math.inf
+
+
+def _comparisons(project: Project) -> list[Comparison]:
+    """The comparisons, with class-conditional models apart."""
+    return [part for whole in project.comparisons for part in separated(whole)]
 
 
 def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin: float) -> str:
@@ -45,10 +68,11 @@ def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin
     if project.asked:
         done = sum(not asked.waiting for asked in project.asked)
         words.append(f"{done} of {counted(len(project.asked), 'question')} settled")
-    for comparison in project.comparisons:
+    comparisons = _comparisons(project)
+    for comparison in comparisons:
         if first := leaders(comparison, margin)[:1]:
             label, fid = comparison.label(first[0]), exact(_fid(comparison, first[0]))
-            where = f" on {comparison.title}" if len(project.comparisons) > 1 else ""
+            where = f" on {comparison.title}" if len(comparisons) > 1 else ""
             words.append(f"best so far{where}: {label} (FID {fid})")
     seeds = sorted({job.seed for job in block})
     models = len({job.unit for job in block})
@@ -120,7 +144,7 @@ def further(project: Project, asked: Asked) -> str:
 
 
 def answer(end: End, limits: Limits, margin: float, again: str) -> list[str]:
-    """The answer in three sentences, one of them for each comparison, and what failed.
+    """The answer in sentences: those of each comparison, two on the questions, and what failed.
 
     Args:
         end: how it ended.
@@ -129,27 +153,64 @@ def answer(end: End, limits: Limits, margin: float, again: str) -> list[str]:
         again: the command that goes on with more hours.
     """
     project = end.project
-    found = [_best(comparison, margin) for comparison in project.comparisons]
+    found = [line for part in _comparisons(project) for line in _best(part, margin)]
     return [
-        *filter(None, found),
+        *found,
         _count(project),
         _why(end, limits, again),
         *_failures(project, end.stuck),
     ]
 
 
-def _best(comparison: Comparison, margin: float) -> str:
-    """Which model is best; empty for a comparison without a question."""
+def _best(comparison: Comparison, margin: float) -> list[str]:
+    """Which model is best, and what its FID rests on; empty for a comparison without a question.
+
+    Models that may not be recommended are named instead of called the best.
+    """
+    entries = _contestants(comparison, margin)
+    if not entries:
+        return []
     found = leaders(comparison, margin)
-    if not contests(comparison, margin) or not found:
-        return ""
+    apart = [e for e in entries if not is_fit(comparison, e)]
+    if found:
+        lower = [e for e in apart if _fid(comparison, e) < _fid(comparison, found[0])]
+        more = f"; {_unfit(comparison, lower)}" if lower else ""
+        alone = OTHERS_UNFIT if len(apart) == len(entries) - 1 else WORSE_OF_FIT
+        first = _ahead(comparison, margin, found, f"{alone if apart else WORSE}{more}", more)
+    else:
+        first = f"On {comparison.title}, no model is recommended: {_unfit(comparison, apart)}."
+    return [first, *few_samples(comparison), *apart_sentences(comparison)]
+
+
+def _unfit(comparison: Comparison, entries: Sequence[Entry]) -> str:
+    """Why some models are not recommended."""
+    said = []
+    for entry in entries:
+        signs = f"signs of {' and '.join(entry.signs)}" if has_collapsed(entry) else NOT_NEAR
+        label, fid = comparison.label(entry), exact(_fid(comparison, entry))
+        said.append(f"{label} has FID {fid}, but {signs}")
+    return "; ".join(said)
+
+
+def _ahead(
+    comparison: Comparison, margin: float, found: Sequence[Entry], alone: str, more: str
+) -> str:
+    """Which of the leaders is ahead, and what is shown of the others.
+
+    Args:
+        comparison: the comparison.
+        margin: of practical equality.
+        found: the leaders, at least one.
+        alone: end of the sentence if there is one leader.
+        more: end of the sentence if there are several; may be empty.
+    """
     first, others = found[0], found[1:]
     seeds = len(first.values(comparison.fid))
     extractor = comparison.extractors[0]
     size = f"FID ({extractor}) {exact(_fid(comparison, first))}, mean of {counted(seeds, 'seed')}"
     start = f"On {comparison.title}, {comparison.label(first)}"
     if not others:
-        return f"{start} is the best model: {size}; every other one is shown to be worse."
+        return f"{start} is the best model: {size}; {alone}."
     equal = {
         frozenset((contest.a.key, contest.b.key))
         for contest in contests(comparison, margin)
@@ -162,7 +223,7 @@ def _best(comparison: Comparison, margin: float) -> str:
         said.append(f"{_names(comparison, same)} practically equal to it")
     if unknown:
         said.append(f"{_names(comparison, unknown)} not shown to be worse")
-    return f"{start} is ahead: {size}; {', and '.join(said)}."
+    return f"{start} is ahead: {size}; {', and '.join(said)}{more}."
 
 
 def _names(comparison: Comparison, entries: Sequence[Entry]) -> str:

@@ -170,17 +170,21 @@ def _check_pairs(units: Sequence[Unit], pairs: dict[str, int]) -> None:
     """Refuse a command without a question.
 
     Raises:
-        ValueError: no two models are trained on one data set under one protocol.
+        ValueError: no two models are trained on one data set under one protocol, or one of two is
+            class-conditional.
     """
     if not pairs:
-        trained = [unit.planned.model for unit in units if unit.seeded]
-        raise ValueError(_no_question(", ".join(dict.fromkeys(trained)) or "none"))
+        trained = [unit.planned for unit in units if unit.seeded]
+        mixed = len({planned.class_conditional for planned in trained}) > 1
+        alike = ", both or neither of them class-conditional" if mixed else ""
+        names = ", ".join(dict.fromkeys(planned.model for planned in trained))
+        raise ValueError(_no_question(names or "none", alike))
 
 
-def _no_question(models: object) -> str:
+def _no_question(models: object, alike: str = "") -> str:
     return (
-        f"there is no question to settle: it takes two trained models on one data set, and here "
-        f"is {models}: name another one, as in model=dcgan_small,ddpm_small"
+        f"there is no question to settle: it takes two trained models on one data set{alike}, and "
+        f"here is {models}: name another one, as in model=dcgan_small,ddpm_small"
     )
 
 

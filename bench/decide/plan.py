@@ -7,6 +7,7 @@ from math import comb, inf
 
 import numpy as np
 
+from bench.compare.comparison import CLASS_CONDITIONAL
 from bench.compare.sequential import LEVEL, evidence
 from bench.decide.answer import counted
 from bench.decide.loop import Limits
@@ -45,14 +46,20 @@ def smallest_difference(seeds: int, questions: int) -> float:
 
 
 def families(units: Sequence[Unit]) -> dict[str, list[Unit]]:
-    """The trained models that are compared with each other, by data set and varied protocol."""
+    """The trained models that are compared with each other, by data set and varied protocol.
+
+    Class-conditional models are compared among themselves, as far as it is known which they are.
+    """
     varied = [DESIGNED[field] for field in varied_fields(units)]
+    trained = [unit for unit in units if unit.seeded]
+    mixed = len({unit.planned.class_conditional for unit in trained}) > 1
 
     def shared(unit: Unit) -> str:
         words = [word for prefix in varied for word in given(unit, prefix)]
-        return ", ".join([unit.dataset, *words])
+        kind = [CLASS_CONDITIONAL] if mixed and unit.planned.class_conditional else []
+        return ", ".join([unit.dataset, *words, *kind])
 
-    trained = sorted((unit for unit in units if unit.seeded), key=shared)
+    trained.sort(key=shared)
     return {name: list(found) for name, found in groupby(trained, shared)}
 
 

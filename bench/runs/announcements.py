@@ -4,6 +4,7 @@ import logging
 
 from bench.data.dataset import Dataset
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence, is_known
+from bench.evaluation.few_samples import few_sentence
 from bench.evaluation.reference import Reference
 
 log = logging.getLogger("bench.run")
@@ -34,6 +35,12 @@ def announce(dataset: Dataset, *, trained: bool) -> None:
         words += "; augmentation: " + ("horizontal flips" if dataset.flip else "none")
     for line in (words, *dataset.notes):
         _say(logging.INFO, dataset.name, line)
+
+
+def warn_of_few_samples(dataset: Dataset, samples: int) -> None:
+    """Warn if so few samples are to be scored that their FID will mean little."""
+    if sentence := few_sentence(samples, len(dataset.test)):
+        _say(logging.WARNING, dataset.name, sentence)
 
 
 def warn_of_classifier(reference: Reference) -> None:

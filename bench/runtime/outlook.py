@@ -44,6 +44,8 @@ class Planned:
         evaluated: evaluation points that it has behind it.
         once: seconds of what all runs on its data share and nobody has computed yet.
         shared: names what they share.
+        class_conditional: whether its model is asked for samples of given classes; False also where
+            that is not known.
     """
 
     overrides: tuple[str, ...]
@@ -59,6 +61,7 @@ class Planned:
     evaluated: int = 0
     once: float = 0.0
     shared: str = ""
+    class_conditional: bool = False
 
     @property
     def training(self) -> float | None:

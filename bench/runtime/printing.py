@@ -59,6 +59,16 @@ def duration(seconds: float) -> str:
     return " ".join(f"{n} {unit}" for n, unit in _units(seconds))
 
 
+def exact_duration(seconds: float) -> str:
+    """A time that is not rounded, such as "40 s", "90 s", "10 min" or "1 h 20 min"."""
+    if seconds < 120 and seconds != 60:
+        return f"{seconds:g} s"
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{n:g} {unit}" for n, unit in parts if n)
+
+
 def brief(seconds: float) -> str:
     """The same in few letters, such as "45s", "12m", "3h20m" or "2d4h"."""
     if round(seconds) < 100:

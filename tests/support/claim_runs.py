@@ -21,6 +21,7 @@ SAMPLERS = {**_SAMPLERS, "meanflow": ["meanflow-1", "meanflow-2", "meanflow-4"]}
 """Samplers of models whose job lists none, by the start of their name; others have "generator"."""
 
 MODES = {"ring8": 8, "grid25": 25, "stacked_digits": 1000}
+FEW = PROTOCOL | {"samples": 360}  # so few that their sampling errors matter
 PROTOCOLS = {"ring8": POINTS, "grid25": POINTS, "stacked_digits": STACKED}
 CURVES = {
     **{("x0_error", 0.1): 0.01, ("x0_error", 0.9): 0.2},
@@ -89,7 +90,7 @@ def _write_scores(
     own = next((names for start, names in SAMPLERS.items() if model.startswith(start)), None)
     points, real = int(settings.get("budget.checkpoints", "1")), model == "real"
     extractor = "identity" if MODES.get(dataset, 100) < 100 else "domain"
-    common |= PROTOCOLS.get(dataset, PROTOCOL) | {k: "" for k, v in FLOOR.items() if real and not v}
+    common |= PROTOCOLS.get(dataset, FEW) | {k: "" for k, v in FLOOR.items() if real and not v}
     common |= {"train_images": settings.get("dataset.train_images", "all")}
     common |= {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
     common |= {"weights": "ema", "checkpoints": points}

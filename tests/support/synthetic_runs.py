@@ -12,7 +12,7 @@ PROTOCOL = {
     "image_shape": "1x8x8",
     "reference": "train",
     "reference_size": 1437,
-    "samples": 360,
+    "samples": 700,
     "extractors": "domain:fedcba98",
     "preprocessing": "domain:none",
     "metric_backend": "torch-fidelity 0.4.0",

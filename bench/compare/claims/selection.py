@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.columns import ALL_IMAGES
-from bench.compare.comparison import Comparison, model_changes, short
+from bench.compare.comparison import Comparison
 from bench.compare.read import Run, read_curves
 from bench.compare.topics.outcomes import is_trained
+from bench.compare.variants import model_changes, short
 from bench.schema import INTERVAL_METRICS, PER_EXTRACTOR, TIMED
 
 WITH_EXTRACTOR = frozenset(

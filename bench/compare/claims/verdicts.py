@@ -14,7 +14,7 @@ from bench.compare.claims.declaration import MARGIN, Claim, Criterion
 from bench.compare.claims.estimates import Estimate, estimate
 from bench.compare.claims.measurements import Counts, Seeds, Sides
 from bench.compare.claims.selection import Group, find, training_seconds
-from bench.compare.comparison import Comparison, comparable, left_out
+from bench.compare.comparison import Comparison, left_out, undisturbed
 from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery, holm
 from bench.compare.topics.disturbed import named
 from bench.compare.topics.outcomes import is_trained
@@ -128,7 +128,7 @@ def judge(
         comparisons: the runs.
         sequential: whether all runs count as looked at after every seed, however they were made.
     """
-    fair = [comparable(comparison) for comparison in comparisons]
+    fair = [undisturbed(comparison) for comparison in comparisons]
     unfair = [run for comparison in comparisons for run in left_out(comparison)]
     looks = {c.title: margin for c in fair if (margin := _margin_of_looks(c)) is not None}
     if sequential:

@@ -164,8 +164,9 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
     for comparison in comparisons:
         protocol = _protocol(comparison)
         axis, limit = _limit(protocol.get("budget", ""))
-        if not protocol.get("budget") and not any(e.trained for e in comparison.entries):
-            continue  # nothing was trained
+        trained = protocol.get("budget") or any(e.trained for e in comparison.entries)
+        if comparison.kind or not trained:
+            continue  # class-conditional models are not on the map
         if axis is None:
             skipped.append(SEVERAL.format(place=comparison.title))
             continue

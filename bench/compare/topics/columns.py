@@ -100,7 +100,7 @@ def best_entries(comparison: Comparison, m: Measure) -> frozenset[int]:
     """Indices of the best trained entries, ties included; empty if all are equal.
 
     Entries with runs whose values cannot be compared, since they did not get their cores, are not
-    among them.
+    among them, nor class-conditional ones beside unconditional ones.
     """
     if not m.ranked:
         return frozenset()
@@ -108,7 +108,10 @@ def best_entries(comparison: Comparison, m: Measure) -> frozenset[int]:
     means = {
         k: entry.mean[m.name]
         for k, entry in enumerate(comparison.entries)
-        if entry.finished and entry.trained and not comparison.is_disturbed(entry, timed=timed)
+        if entry.finished
+        and entry.trained
+        and not comparison.is_disturbed(entry, timed=timed)
+        and not comparison.is_apart(entry)
     }
     means = {k: mean for k, mean in means.items() if not math.isnan(mean)}
     if len(set(means.values())) < 2:

@@ -10,8 +10,10 @@ from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import interval_measures, measures, with_values
+from bench.compare.topics.conditional import apart_sentences
 from bench.compare.topics.disturbed import disturbed_notes
 from bench.compare.topics.diversity import diversity_table, worst_classes
+from bench.compare.topics.few_samples import few_samples
 from bench.compare.topics.modes import mode_sentences, mode_table
 from bench.compare.topics.outcomes import OUTCOMES_SENTENCE, outcomes, outcomes_table
 from bench.compare.topics.pairs import TOO_FEW, compare_pairs, pairs_sentences, pairs_table
@@ -266,6 +268,8 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     for entry in comparison.entries:
         found += collapse_notes(comparison, entry)
     found += disturbed_notes(comparison)
+    found += apart_sentences(comparison)
+    found += few_samples(comparison)
     if names := _with_few_seeds(comparison):
         found.append(
             f"Fewer than {MIN_SEEDS} seeds for {names}: the spread is uncertain, and there is no "

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from bench.compare.cells import Cell, Table, exact, interval, natural, p_value
-from bench.compare.comparison import Comparison, Entry, analysis, model_changes
+from bench.compare.comparison import Comparison, Entry, analysis
 from bench.compare.stats import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -20,6 +20,7 @@ from bench.compare.stats import (
     unpaired_difference,
     verdict,
 )
+from bench.compare.variants import model_changes
 from bench.schema import MEASURED
 
 FEW = 8

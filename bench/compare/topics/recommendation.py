@@ -10,8 +10,10 @@ from bench.compare.comparison import Comparison, Entry, analysis, comparable, le
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.blindness import blind_sentences, classifier_error
 from bench.compare.topics.certainty import Rivalry, identity, more_seeds, rivalries
+from bench.compare.topics.conditional import apart_sentences
 from bench.compare.topics.curves import Curve, LearningCurves, at, learning_curves
 from bench.compare.topics.disturbed import left_out_sentences
+from bench.compare.topics.few_samples import few_samples
 from bench.compare.topics.pareto import sampling_front
 from bench.compare.topics.ranked import (
     best_rivals,
@@ -24,10 +26,11 @@ from bench.compare.topics.ranked import (
 from bench.compare.topics.settled import is_sequential, margin_of, within
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence
 from bench.evaluation.collapse import shows_copying
+from bench.runtime.printing import exact_duration
 from bench.schema import MEASURED
 
-UNITS = {"seconds": "{} s", "images": "{} images", "flops": "{} FLOP"}
-"""Formats of the limits of a budget, by name."""
+UNITS = {"images": "{} images", "flops": "{} FLOP"}
+"""Formats of the limits of a budget but for seconds, by name."""
 
 FEW = (
     "With fewer than {limit} seeds per model this is not a recommendation: run it with seed=0,1,2."
@@ -71,17 +74,23 @@ LEAST_GROWTH = 1.2
 def recommendation(comparison: Comparison) -> tuple[str, ...]:
     """The recommended sampler in sentences, followed by every scored row.
 
-    Runs that did not get their cores are left out, and named.
+    Runs that did not get their cores, and class-conditional models beside unconditional ones, are
+    left out, and named.
     """
     fair = comparable(comparison)
     rows = _every_row(fair, ranking(fair))
-    return (*_undisturbed(comparison), *rows, *left_out_sentences(comparison))
+    return (*_undisturbed(comparison), *rows, *caveats(comparison))
 
 
 @analysis
 def answer(comparison: Comparison) -> tuple[str, ...]:
     """The recommendation without the list of scored rows."""
-    return (*_undisturbed(comparison), *left_out_sentences(comparison))
+    return (*_undisturbed(comparison), *caveats(comparison))
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """Sentences on what is not compared; none if all is."""
+    return [*left_out_sentences(comparison), *apart_sentences(comparison)]
 
 
 def _undisturbed(comparison: Comparison) -> tuple[str, ...]:
@@ -116,6 +125,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
     error = classifier_error(comparison, comparison.extractors[0])
     if error is not None and error > WARN_ABOVE:
         sentences.append(error_sentence(comparison.extractors[0], error))
+    sentences += few_samples(comparison)
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
         return (*sentences, *blind, BLIND_RANKING)
     return (*sentences, *_advice(comparison, ranked))
@@ -353,13 +363,12 @@ def _cheaper(comparison: Comparison, best: Entry) -> list[str]:
     if not cheaper:
         return [] if math.isnan(latency) else [TRADED]
     least = min(cheaper, key=lambda c: float(c.costs.mean()))
-    sure = f", on the front in {least.share:.0%} of resamples" if least.share >= 0 else ""
     between = len([c for c in cheaper if c.entry is not best]) - 1
     rest = f" {between} more on the front lie between the two." if between else ""
     return [
         f"Where samples must be cheap: {_name(comparison, least.entry)}, "
         f"FID {_fid(comparison, least.entry)}{_cost(least.entry)}, "
-        f"{exact(latency / least.entry.mean['latency_ms'])} times cheaper{sure}.{rest}"
+        f"{exact(latency / least.entry.mean['latency_ms'])} times cheaper.{rest}"
     ]
 
 
@@ -376,15 +385,17 @@ def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
 
 
 def budget(entry: Entry) -> str:
-    """Text of the training budget, such as "40 s"."""
+    """Text of the training budget, such as "40 s" or "1 h 20 min"."""
     words = []
     for limit in entry.protocol.get("budget", "").split(","):
         name, _, amount = limit.partition("=")
-        if name in UNITS:
-            try:
+        try:
+            if name == "seconds":
+                words.append(exact_duration(float(amount)))
+            elif name in UNITS:
                 words.append(UNITS[name].format(exact(float(amount))))
-            except ValueError:  # unknown format: show as recorded
-                words.append(limit)
+        except ValueError:  # unknown format: show as recorded
+            words.append(limit)
     return " or ".join(words) or "the same budget"
 
 

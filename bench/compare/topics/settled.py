@@ -8,7 +8,14 @@ from statistics import median
 import numpy as np
 
 from bench.compare.cells import exact, interval, natural
-from bench.compare.comparison import Comparison, Entry, analysis, comparable
+from bench.compare.comparison import (
+    Comparison,
+    Entry,
+    analysis,
+    by_kind,
+    comparable,
+    separated,
+)
 from bench.compare.questions import Question, State
 from bench.compare.racing import Standing, standings
 from bench.compare.read import Run
@@ -72,6 +79,8 @@ class Contest:
 def questions_of_pairs(comparison: Comparison, margin: float | None = None) -> tuple[Question, ...]:
     """Which model of each pair has the lower FID, and how far that is settled.
 
+    Class-conditional models are asked about among themselves.
+
     Every trained model and variant is represented by the first sampler that it lists. Runs that
     did not get their cores are left out. A model of which all of at least three runs failed has
     lost against every model with a result.
@@ -83,7 +92,9 @@ def questions_of_pairs(comparison: Comparison, margin: float | None = None) -> t
     Raises:
         ValueError: a margin that is no ratio above 1.
     """
-    return tuple(contest.question for contest in contests(comparison, margin))
+    return tuple(
+        contest.question for part in separated(comparison) for contest in contests(part, margin)
+    )
 
 
 def is_sequential(comparison: Comparison) -> bool:
@@ -111,9 +122,11 @@ def contests(comparison: Comparison, margin: float | None = None) -> tuple[Conte
     """All pairs of models, in the order of the table; those with a model that always fails last.
 
     Args:
-        comparison: the comparison; runs that did not get their cores are left out here.
+        comparison: the comparison; runs that did not get their cores are left out here, and
+            class-conditional models beside unconditional ones.
         margin: see `questions_of_pairs`.
     """
+    comparison, _ = by_kind(comparison)
     fair = comparable(comparison)
     margin = margin_of(comparison) if margin is None else margin
     with_result = contestants(fair)

@@ -1,14 +1,18 @@
 """The plan, the line after every look, and the answer."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from simulated_project import SECONDS, Simulation, make_unit
+from synthetic_runs import costs, scores, write_run
 
 from bench.decide import answer
 from bench.decide.loop import End, Job, Limits, decide
 from bench.decide.plan import block_seconds, count_pairs, plan_text, smallest_difference
+from bench.runs.directory import Status
+from bench.runs.looks import Look
 
 LIMITS = Limits(100 * 3600.0, 30)
 
@@ -101,6 +105,107 @@ def test_the_line_after_a_look(tmp_path: Path) -> None:
         r"8 min left",
         then,
     )
+
+
+def written(simulation: Simulation, model: str, fid: float, **more: object) -> None:
+    """Add three runs of a model with equal FIDs."""
+    row = scores(fid) | costs(1, 0.5) | more
+    for seed in range(3):
+        status = Status("finished", step=9, sequential=Look().text, seconds=SECONDS)
+        write_run(simulation.folder, model, seed, {"sampler": row}, status=status)
+
+
+def answered(simulation: Simulation) -> list[str]:
+    return answer.answer(End("settled", simulation.look()), LIMITS, 1.1, "again")
+
+
+def test_a_collapsed_model_is_neither_the_best_nor_what_others_are_worse_than(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys(("collapsed", "fit", "far"), 5.0))
+    for seed in range(9):
+        for model, fid, sign in (
+            ("collapsed", 1.0, {"warning": "2 modes"}),
+            ("fit", 8.0, {}),
+            ("far", 90.0, {}),
+        ):
+            rows = {"sampler": scores(fid * (1 + seed / 100)) | costs(1, 0.5) | sign}
+            status = Status("finished", step=9, sequential=Look().text, seconds=SECONDS)
+            write_run(tmp_path, model, seed, rows, status=status)
+    project = simulation.look()
+    assert all(asked.question.state == "settled" for asked in project.asked)
+    best = answer.answer(End("settled", project), LIMITS, 1.1, "again")[0]
+    assert best == (
+        "On digits, fit is the best model: FID (domain) 8.32, mean of 9 seeds; every other one "
+        "that may be recommended is shown to be worse; collapsed has FID 1.04, but signs of "
+        "collapse."
+    )
+    line = answer.progress_line(project, [Job(1, 9)], LIMITS, 1.1)
+    assert "best so far: fit (FID 8.32)" in line
+
+
+def test_where_every_model_collapsed_none_is_the_best(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    written(simulation, "a", 5.0, warning="2 modes")
+    written(simulation, "b", 6.0, precision_domain=0.0, coverage_domain=0.0)
+    assert answered(simulation)[0] == (
+        "On digits, no model is recommended: a has FID 5, but signs of collapse; b has FID 6, but "
+        "no sample near real data."
+    )
+    line = answer.progress_line(simulation.look(), [Job(1, 9)], LIMITS, 1.1)
+    assert "best so far" not in line
+
+
+def test_class_conditional_models_have_questions_and_an_answer_of_their_own(
+    tmp_path: Path,
+) -> None:
+    names = ("a", "b", "cond_a", "cond_b")
+    simulation = Simulation(tmp_path, dict.fromkeys(names, 5.0))
+    for name, fid in zip(names, (8.0, 9.0, 1.0, 2.0), strict=True):
+        labels = {"class_labels": "data"} if name.startswith("cond") else {}
+        written(simulation, name, fid, **labels)
+    project = simulation.look()
+    assert [asked.question.name for asked in project.asked] == [
+        "digits: a or b",
+        "digits, class-conditional models: cond_a or cond_b",
+    ]
+    assert [asked.units for asked in project.asked] == [(0, 1), (2, 3)]
+    first, second, *_ = answered(simulation)
+    assert first.startswith("On digits, a is ahead: ")
+    assert second.startswith("On digits, class-conditional models, cond_a is ahead: ")
+    line = answer.progress_line(project, [Job(0, 3)], LIMITS, 1.1)
+    assert "best so far on digits: a (FID 8) · best so far on digits, class-cond" in line
+
+
+def test_one_class_conditional_model_is_named_in_the_answer(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys(("a", "b", "cond"), 5.0))
+    for name, fid in (("a", 8.0), ("b", 9.0)):
+        written(simulation, name, fid)
+    written(simulation, "cond", 1.0, class_labels="data")
+    said = answered(simulation)
+    assert said[0].startswith("On digits, a is ahead: ")
+    assert said[1] == "Class-conditional, and so not compared with these: cond (sampler), FID 1."
+    assert len(simulation.look().asked) == 1
+
+
+def test_the_plan_counts_pairs_within_each_kind(tmp_path: Path) -> None:
+    units = [make_unit(tmp_path, name) for name in ("a", "b", "c", "cond_a", "cond_b")]
+    kinds = [
+        replace(unit, planned=replace(unit.planned, class_conditional="cond" in unit.planned.model))
+        for unit in units
+    ]
+    assert count_pairs(units) == {"digits": 10}
+    assert count_pairs(kinds) == {"digits": 3, "digits, class-conditional models": 1}
+    assert count_pairs(kinds[:4]) == {"digits": 3}
+    assert count_pairs(kinds[3:]) == {"digits": 1}
+    assert count_pairs(kinds[2:4]) == {}
+
+
+def test_few_scored_samples_are_part_of_the_answer(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    written(simulation, "a", 5.0, samples=30)
+    written(simulation, "b", 6.0, samples=30)
+    assert answered(simulation)[1].startswith("FID of 30 samples is far too high and noisy: ")
 
 
 @pytest.mark.parametrize(("hours", "rounded"), [(0.0123, 0.013), (1.0, 1.0), (12.1, 13.0)])

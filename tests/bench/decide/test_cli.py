@@ -1,6 +1,7 @@
 """`python -m bench.decide` on simulated runs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,21 @@ def test_a_limit_of_the_runs_of_an_earlier_call_is_kept_with_its_margin(
     assert "margin=1.2 is not that of the earlier runs" in capsys.readouterr().err
     assert decide("hours=0.1", "--dry-run") == 0
     assert "by less than a factor of 1.3" in capsys.readouterr().out
+
+
+def test_a_class_conditional_model_and_another_one_are_no_question(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = [
+        replace(unit.planned, class_conditional=unit.planned.model == "mlp_gan")
+        for unit in simulation.units[:2]
+    ]
+    monkeypatch.setattr(Processes, "survey", lambda self, grids: [tuple(plans)])
+    assert decide("hours=2") == 2
+    assert (
+        "it takes two trained models on one data set, both or neither of them class-conditional, "
+        "and here is mlp_gan, dcgan_small: name another one"
+    ) in capsys.readouterr().err
 
 
 def test_help_is_one_screen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.compare.cells import NOTHING, Cell, Table, exact, natural
-from bench.compare.comparison import WARNING, described
+from bench.compare.comparison import WARNING
 from bench.compare.live import Curve, LiveRun
 from bench.compare.topics.page import Notes
 from bench.compare.topics.pictures import Grid
+from bench.compare.variants import described
 from bench.compare.writers.html.pictures import Picture, embedded
 from bench.compare.writers.html.plotly import (
     OTHER,

@@ -74,7 +74,7 @@ def _subtitle(parts: Sequence[Part], runs: int) -> str:
     if not parts:
         return "No run has a result yet"
     names = list(dict.fromkeys(part.comparison.dataset for part in parts))
-    if len(names) == len(parts):
+    if len(names) == sum(not part.comparison.kind for part in parts):
         under = "one protocol" if len(names) == 1 else "one protocol for each data set"
     else:
         under = f"{len(parts)} protocols, one for each comparison"

@@ -20,9 +20,10 @@ from bench.compare.claims.estimates import estimate, stratified_difference, stra
 from bench.compare.claims.measurements import KINDS, Seeds, largest_rise, log_spread
 from bench.compare.claims.selection import Selection, _plain
 from bench.compare.claims.verdicts import judge, measure
-from bench.compare.comparison import SAMPLERS_KEY, compare_runs, model_changes
+from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 from bench.compare.stats import holm
+from bench.compare.variants import SAMPLERS_KEY, model_changes
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.runs.directory import Status
 from scripts.error_rates import NOISES

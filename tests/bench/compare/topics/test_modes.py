@@ -35,7 +35,7 @@ def test_the_page_of_modes_is_the_golden_one(modes_study):
         section
         for name in ("ring8", "stacked_mnist")
         for section in cli.make_sections(
-            read_runs([modes_study / name]), (), folder="modes", one_data_set=False
+            [compare_runs(read_runs([modes_study / name]))], folder="modes", one_data_set=False
         )
     ]
     check_golden("modes.md", page("modes", sections, "python -m bench.compare --page modes"))
@@ -122,7 +122,7 @@ def test_what_was_not_measured_has_no_column(ring):
 
 def test_images_made_elsewhere_have_neither_nfe_nor_cost(modes_study):
     (section,) = cli.make_sections(
-        read_runs([modes_study / "ring8"]), (), folder="ring8", one_data_set=True
+        [compare_runs(read_runs([modes_study / "ring8"]))], folder="ring8", one_data_set=True
     )
     text = page("ring8", [section], "x")
     assert "come last and are never marked best: `real`, `samples`. Held-out data" in text

@@ -34,12 +34,13 @@ def study_of(make_run, tmp_path):
 def test_a_clear_difference_is_said_with_its_size_and_what_is_cheaper(study_of):
     text = study_of(ddpm_small=[5.0, 5.2, 4.9], dcgan_small=[10.1, 10.3, 9.9])
     assert "the lowest FID (domain) is that of ddpm_small (ddim-10): 5.03 ± 0.15 over" in text
-    assert "after 120 s of training" in text
+    assert "after 2 min of training" in text
     assert "60 ms per sample" in text
     assert "It is lower than that of the other model (largest p" in text
     assert "dcgan_small (g), 2.01 times as high" in text
     assert "Where samples must be cheap: dcgan_small (g)" in text
-    assert "300 times cheaper, on the front in 100% of resamples" in text
+    assert text.partition("300 times cheaper")[2].startswith(". FID of every trained row")
+    assert "resamples" not in text
 
 
 def test_seeds_that_overlap_leave_it_open(study_of, tmp_path):
@@ -351,3 +352,22 @@ def test_a_clear_difference_of_curves_that_still_fall_says_so(make_run, tmp_path
     text = recommend(tmp_path / "runs")
     assert "It is lower than that of the other model" in text
     assert "fell steeply where training ended: more budget may change the answer." in text
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("seconds=40", "40 s"),
+        ("seconds=60", "1 min"),
+        ("seconds=90", "90 s"),
+        ("seconds=150", "2 min 30 s"),
+        ("seconds=600", "10 min"),
+        ("seconds=1920", "32 min"),
+        ("seconds=4800", "1 h 20 min"),
+        ("seconds=3600,images=5000", "1 h or 5000 images"),
+        ("seconds=soon", "seconds=soon"),
+    ],
+)
+def test_budgets_are_said_in_words_and_not_rounded(make_run, tmp_path, budget, words):
+    make_run("dcgan_small", 0, {"g": scores(4.0)}, protocol=PROTOCOL | {"budget": budget})
+    assert f"after {words} of training" in recommend(tmp_path / "runs")
