@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.compare.claims.verdicts import Judgement
 from bench.compare.comparison import comparable
 from bench.compare.map.again import runs_again
 from bench.compare.map.grid import Map, make_map
+from bench.compare.map.sentences import Headline
+from bench.compare.map.sentences import headline as map_headline
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import TRAJECTORY, Grid, copy_grids, find_grids
@@ -174,10 +176,15 @@ def maps(pages: Pages) -> Maps:
     return make_map(comparisons), make_map(comparisons, "plain")
 
 
+def has_rows(made: Map) -> bool:
+    """Whether a map has several rows, so that it says more than the learning curves of one."""
+    return sum(len(panel.rows) for panel in made.panels) > 1
+
+
 def map_texts(mapped: Maps, command: str) -> dict[Path, str]:
     """The files of the map, by path: Markdown, picture and CSV; empty unless it has two rows."""
     made, plain = mapped
-    if made is None or sum(len(panel.rows) for panel in made.panels) < 2:
+    if made is None or not has_rows(made):
         return {}
     return {
         Path(f"{MAP}.md"): map_page(made, plain, command),
@@ -198,7 +205,17 @@ def report_text(
     parts = [_part(section) for of_page in pages.values() for section in of_page]
     made = [each for each in mapped if each is not None]
     again = [each.command for each in runs_again(made[0])] if made else []
+    if made and has_rows(made[0]) and (found := map_headline(made[0])):
+        parts = [
+            _led(part, found) if part.comparison is found.row.comparison else part for part in parts
+        ]
     return document(parts, judgements, command, watched=watched, maps=made, map_commands=again)
+
+
+def _led(part: Part, found: Headline) -> Part:
+    """The part that a map's answer is about, with which the report begins."""
+    own = [sentence for sentence in part.headline if sentence not in found.said]
+    return replace(part, headline=found.said, more=[*own, *part.more], leads=True)
 
 
 def _part(section: Section) -> Part:

@@ -37,6 +37,7 @@ def runs_again(made: Map) -> tuple[Again, ...]:
             if not last:
                 continue
             place = f"{panel.title}, {row.title}, {panel.budget(panel.columns[last[-1]])}"
+            place = " ".join(place.split())  # one line, whatever files say
             for score in cells[i, j, last[-1]].scores:
                 if command := _command(row.comparison, score.contender):
                     found.append(Again(place, score, command))

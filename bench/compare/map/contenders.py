@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import yaml
 
-from bench.compare.comparison import Comparison, Entry, comparable
+from bench.compare.comparison import Comparison, Entry, analysis, comparable
 from bench.compare.topics.curves import Axis
 from bench.compare.topics.headline import families
 from bench.compare.topics.pairs import first_listed
@@ -83,6 +83,7 @@ def representatives(group: Group) -> Mapping[str, tuple[str, ...]]:
     return {family: tuple(models) for family, models in yaml.safe_load(text)[group].items()}
 
 
+@analysis
 def contenders(
     comparison: Comparison, axis: Axis, price: float, group: Group
 ) -> tuple[Contender, ...]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bench.compare.cells import exact
 from bench.compare.map.contenders import Contender
@@ -24,6 +25,11 @@ EMPTY = "no model has a result"
 
 
 def sentence(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> str:
+    """What a cell says, as one text; arguments are those of `sentences`."""
+    return " ".join(sentences(panel, row, column, price, cell))
+
+
+def sentences(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> list[str]:
     """What a cell says, with how sure it is, in a few sentences.
 
     Args:
@@ -40,19 +46,19 @@ def sentence(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> s
     leader = cell.leader
     if leader is None:
         said = [f"{start}, {NOBODY if cell.scores else EMPTY}."]
-        return " ".join([*said, *_faults(cell)])
+        return [*said, *_faults(cell)]
     if cell.state == "alone":
         said = [
             f"{start}, the {leader.contender.family} ({named(leader)}) stands alone: "
             f"FID {exact(leader.fid)}."
         ]
-        return " ".join([*said, *_faults(cell), *_missing(cell)])
+        return [*said, *_faults(cell), *_missing(cell)]
     rival = cell.able[1]
     said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}{_real(row)}."]
     said += _prices(leader, rival)
     said += [_sure(cell)]
     said += _falling(cell)
-    return " ".join([*said, *_faults(cell), *_missing(cell)])
+    return [*said, *_faults(cell), *_missing(cell)]
 
 
 def price_words(price: float) -> str:
@@ -183,17 +189,31 @@ def _moment(budget: float, panel: Panel) -> str:
     return panel.budget(budget)
 
 
-def headline(made: Map) -> str:
-    """The answer of a map in one or two sentences: its largest budget and size, at any price.
+@dataclass(frozen=True)
+class Headline:
+    """The answer of a map: what its largest budget says, for all images at the largest size.
 
-    The cell with the largest budget of the panel with the largest size and of the row with the most
-    images in which two families can be compared.
+    Attributes:
+        row: the row that it is about.
+        said: the sentences.
+    """
+
+    row: Row
+    said: tuple[str, ...]
+
+
+def headline(made: Map) -> Headline | None:
+    """The answer of a map, at any price of a sample; None if no cell compares two families.
+
+    Of the cells in which two families can be compared it is that of the largest size, then of the
+    most images, then of the largest budget.
     """
     cells = made.cells(ANY)
     able = [key for key, cell in cells.items() if len(cell.able) > 1]
     if not able:
-        return ""
+        return None
     i, j, k = max(able)
     panel = made.panels[i]
-    said = sentence(panel, panel.rows[j], k, ANY, cells[i, j, k])
-    return f"On {panel.title}, {said[0].lower()}{said[1:]}"
+    first, *others = sentences(panel, panel.rows[j], k, ANY, cells[i, j, k])
+    first = f"On {panel.title}, {first[0].lower()}{first[1:]}"
+    return Headline(panel.rows[j], (first, *others))

@@ -26,7 +26,8 @@ def document(
     """The page as HTML.
 
     Args:
-        parts: the comparisons; the page begins with the answer of the first one that has any.
+        parts: the comparisons; the page begins with the answer of the one that leads, else of the
+            first one that has any.
         judgements: verdicts on all claims that are declared; empty if no claim was measured.
         command: the command line that makes the page.
         watched: whether it is rewritten while runs go on; it has a place for `live_part` then,
@@ -43,7 +44,8 @@ def document(
 
     parts = numbered(parts)
     comparisons = [part.comparison for part in parts]
-    answered = [part for part in parts if part.headline]
+    leading = [part for part in parts if part.leads]
+    answered = leading or [part for part in parts if part.headline]
     states = {run.path: run.state for c in comparisons for run in c.runs}
     run_ids = {path: f"run-{k}" for k, path in enumerate(states, start=1)}
     commits, commands = origins(comparisons)

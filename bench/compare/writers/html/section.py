@@ -26,6 +26,7 @@ class Part:
         more: other sentences of the answer.
         strip: samples side by side.
         number: makes ids unique if two titles give one id; 0 otherwise.
+        leads: whether the report begins with its answer, that of a map.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Part:
     more: Sequence[str] = ()
     strip: Sequence[Exhibit] = ()
     number: int = 0
+    leads: bool = False
 
     @property
     def name(self) -> str:

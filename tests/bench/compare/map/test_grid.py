@@ -113,7 +113,7 @@ def test_a_collapsed_family_is_never_ahead(tmp_path):
     cell = found.cells(ANY)[0, 0, 0]
     assert cell.leader.contender.family == "diffusion model"
     assert cell.scores[-1].contender.family == "GAN"
-    assert "The samples of the GAN collapsed or are copies." in headline(found)
+    assert "The samples of the GAN collapsed or are copies." in " ".join(headline(found).said)
 
 
 def test_without_any_sample_near_real_data_nobody_is_recommended(tmp_path):
@@ -145,7 +145,7 @@ def test_failed_seeds_and_a_single_family_are_said(tmp_path, make_run):
         status=Status("failed", "a loss was not finite", step=7),
     )
     found = mapped(runs)
-    assert "1 run of the diffusion model failed." in headline(found)
+    assert "1 run of the diffusion model failed." in " ".join(headline(found).said)
 
 
 def test_the_best_of_several_models_is_chosen_on_other_seeds(make_run, tmp_path):
