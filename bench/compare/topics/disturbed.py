@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from bench.compare.cells import exact
 from bench.compare.comparison import DISTURBED, Comparison, left_out
 from bench.compare.read import MOST_WAITING, Run
 
@@ -24,6 +25,15 @@ UNTIMED_NOTE = (
     "compared; scores at equal samples or operations can."
 )
 
+UNEVEN = 1.25
+"""Ratio of training speeds of the seeds of one model from which a note names them."""
+
+UNEVEN_NOTE = (
+    "{model}: its seeds trained at {low} to {high} samples/s. Something slowed some of them that "
+    "waiting for a core does not show, such as other work on the same processor, and equal seconds "
+    "were not equal training: compare runs that were made side by side on an idle machine."
+)
+
 
 def left_out_sentences(comparison: Comparison) -> list[str]:
     """A sentence that names the runs on which no conclusion rests; none if there are none."""
@@ -41,6 +51,21 @@ def disturbed_notes(comparison: Comparison) -> list[str]:
         )
         for key, runs in comparison.disturbed.items()
     ]
+
+
+def uneven_notes(comparison: Comparison) -> list[str]:
+    """A note for every model with a budget in seconds whose seeds trained at different speeds."""
+    timed = {(run.model, run.variant) for run in comparison.runs if run.timed}
+    found: dict[tuple[str, str], str] = {}
+    for entry in comparison.entries:
+        if not entry.finished or entry.key not in timed or entry.key in found:
+            continue
+        speeds = list(entry.values("train_images_per_second").values())
+        if min(speeds, default=0) > 0 and max(speeds) >= UNEVEN * min(speeds):
+            found[entry.key] = UNEVEN_NOTE.format(
+                model=comparison.label(entry), low=exact(min(speeds)), high=exact(max(speeds))
+            )
+    return list(found.values())
 
 
 def named(runs: Iterable[Run]) -> str:

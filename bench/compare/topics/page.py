@@ -11,7 +11,7 @@ from bench.compare.topics import matched
 from bench.compare.topics.blindness import blind_sentences, error_sentences
 from bench.compare.topics.columns import interval_measures, measures, with_values
 from bench.compare.topics.conditional import apart_sentences
-from bench.compare.topics.disturbed import disturbed_notes
+from bench.compare.topics.disturbed import disturbed_notes, uneven_notes
 from bench.compare.topics.diversity import diversity_table, worst_classes
 from bench.compare.topics.few_samples import few_samples
 from bench.compare.topics.modes import mode_sentences, mode_table
@@ -267,7 +267,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
     found = [f"{name} ran with {what}." for name, what in comparison.overrides.items()]
     for entry in comparison.entries:
         found += collapse_notes(comparison, entry)
-    found += disturbed_notes(comparison)
+    found += [*disturbed_notes(comparison), *uneven_notes(comparison)]
     found += apart_sentences(comparison)
     found += few_samples(comparison)
     if names := _with_few_seeds(comparison):

@@ -103,3 +103,23 @@ def test_the_table_after_a_sweep_says_what_its_marks_mean(compared, capsys):
     assert "⚠" not in said
     show_briefly(make_console(), compared(0))
     assert "†" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("slowest", "noted"), [(1500.0, False), (1250.0, False), (1150.0, True)])
+def test_seeds_that_trained_at_different_speeds_are_noted(make_run, slowest, noted):
+    """Other work on the same processor slows training without any waiting."""
+    for seed, speed in enumerate([1500.0, 1480.0, slowest]):
+        row = scores(5.0 + seed / 10) | costs(1, 1.0) | {"train_images_per_second": speed}
+        path = make_run("dcgan", seed, {"s": row}, protocol=SECONDS)
+    found = [n for n in notes(compare_runs(read_runs([path.parents[2]]))) if "samples/s" in n]
+    assert bool(found) == noted
+    if noted:
+        assert found[0].startswith("dcgan: its seeds trained at 1150 to 1500 samples/s.")
+
+
+def test_a_budget_of_images_is_spent_whatever_the_speed(make_run):
+    for seed, speed in enumerate([1500.0, 700.0]):
+        row = scores(5.0) | costs(1, 1.0) | {"train_images_per_second": speed}
+        path = make_run("dcgan", seed, {"s": row}, protocol=IMAGES)
+    said = notes(compare_runs(read_runs([path.parents[2]])))
+    assert not any("samples/s" in note for note in said)
