@@ -9,10 +9,12 @@ from bench.compare.cells import exact, natural
 from bench.compare.comparison import Comparison, comparable
 from bench.compare.map.contenders import AXES, TOLERANCE, Contender, Group, contenders, prices
 from bench.compare.map.verdicts import Cell, make_cell, settle
+from bench.compare.topics.blindness import blind_sentences, classifier_error
 from bench.compare.topics.curves import Axis
 from bench.compare.topics.settled import is_sequential, margin_of
+from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence
 from bench.runtime.printing import duration
-from bench.schema import FIELDS
+from bench.schema import FIELDS, MEASURED
 
 ANY = math.inf
 """The price of a sample that admits every sampler."""
@@ -22,6 +24,7 @@ PRICES = (ANY, 10.0, 1.0)
 
 SEVERAL = "{place}: not on the map, its budget limits no seconds, images or operations."
 WITHOUT = "{place}: not on the map, no model of a family has a result."
+BLIND = "{place}: not on the map, its FID does not tell known bad samples from real ones."
 ONE = "{place}: only one family has a result ({family})."
 
 
@@ -143,6 +146,18 @@ class Map:
         return tuple(sorted(found))
 
     @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences on panels whose FID rests on a classifier that errs often."""
+        found: dict[str, None] = {}
+        for panel in self.panels:
+            for row in panel.rows:
+                extractor = row.comparison.extractors[0]
+                error = classifier_error(row.comparison, extractor)
+                if error is not None and error > WARN_ABOVE:
+                    found[f"{panel.title}: {error_sentence(extractor, error)}"] = None
+        return tuple(found)
+
+    @property
     def families(self) -> tuple[str, ...]:
         """The families with a result anywhere, in the order of conf/families.yaml."""
         found: dict[str, None] = {}
@@ -173,6 +188,9 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
         found = contenders(comparison, axis, ANY, group)
         if not found:
             skipped.append(WITHOUT.format(place=comparison.title))
+            continue
+        if blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
+            skipped.append(BLIND.format(place=comparison.title))
             continue
         if len(found) == 1:
             skipped.append(ONE.format(place=comparison.title, family=found[0].family))

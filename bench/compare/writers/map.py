@@ -49,6 +49,7 @@ def map_page(made: Map, plain: Map | None, command: str) -> str:
         paragraph(answer(made)),
         f"![who is ahead where]({NAME}.svg)",
         READING,
+        *([bullets(made.caveats)] if made.caveats else []),
         *_tables(made, "##"),
     ]
     if plain is not None:

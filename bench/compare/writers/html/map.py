@@ -59,6 +59,7 @@ class View:
         families: CSS classes of the families with a result, by name.
         blocks: the panels.
         crossings: where learning curves cross; without rows if nothing can be said.
+        caveats: sentences on panels whose FID rests on a classifier that errs often.
         skipped: sentences on runs that are not on the map, or have no rival.
     """
 
@@ -66,6 +67,7 @@ class View:
     families: Mapping[str, str]
     blocks: Sequence[Block]
     crossings: Table
+    caveats: Sequence[str]
     skipped: Sequence[str]
 
 
@@ -108,6 +110,7 @@ def _view(made: Map, said: Sentences) -> View:
         {family: family_class(family) for family in made.families},
         [_block(made, i, said) for i in range(len(made.panels))],
         _crossings(made),
+        made.caveats,
         made.skipped,
     )
 

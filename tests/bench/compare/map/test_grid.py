@@ -14,6 +14,7 @@ from bench.compare.map.grid import ANY, make_map
 from bench.compare.map.sentences import crossover_words, headline, sentence
 from bench.compare.read import read_runs
 from bench.compare.topics.headline import families
+from bench.evaluation.blind_spots import KINDS, BlindSpot, to_text
 
 CROSSING = {
     "gan_r1_ema_small": power(10, 0.2),
@@ -220,3 +221,20 @@ def test_runs_without_a_budget_or_families_are_named(make_run, tmp_path):
         "other: not on the map, its budget limits no seconds, images or operations.",
         "third: not on the map, no model of a family has a result.",
     )
+
+
+def test_a_blind_fid_ranks_nobody_and_a_poor_classifier_is_named(tmp_path):
+    poor = {model: {"classifier_error": 0.129} for model in CROSSING}
+    found = mapped(write_map(tmp_path / "poor", CROSSING, more=poor))
+    assert found.caveats[0].startswith("fashion_mnist, 16×16: ⚠ FID (domain) rests on")
+    assert "12.9 %" in found.caveats[0]
+    assert not mapped(write_map(tmp_path / "good", CROSSING)).caveats
+
+    blind = {"blind_domain": to_text([BlindSpot("fid", KINDS[0], 0.05, 0.1)])}
+    write_map(tmp_path / "blind", CROSSING)
+    runs = write_map(
+        tmp_path / "blind", CROSSING, images="250", more=dict.fromkeys(CROSSING, blind)
+    )
+    found = mapped(runs)
+    assert [row.images for row in found.panels[0].rows] == ["all"]
+    assert "its FID does not tell known bad samples from real ones" in found.skipped[0]
