@@ -15,7 +15,7 @@ from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import Judgement, judge
 from bench.compare.comparison import Comparison, compare_runs, separated
 from bench.compare.outputs import CLAIMS, MAP, REPORT, Pages, write_all
-from bench.compare.protocols import check_fields, differing, split_runs, split_title
+from bench.compare.protocols import AXES, check_fields, differing, split_runs, split_title
 from bench.compare.read import Run, is_utf_8, read_runs
 from bench.compare.topics.page import Section
 from bench.compare.topics.pictures import find_grids
@@ -47,9 +47,6 @@ examples:
   python -m bench.compare --watch                              rewrite it while a sweep goes on
   WANDB_MODE=offline python -m bench.compare --wandb my-project
 """
-
-AXES = ("image_shape", "train_images", "budget")
-"""Protocol fields that --map allows to differ: the axes of the map."""
 
 PAGE_NAME = re.compile(r"[\w-]+")
 """Valid values of --page: a file name without folder and suffix."""
@@ -175,6 +172,7 @@ def main(arguments: Sequence[str]) -> int:
             mixed=options.allow_mixed,
             name=options.page,
             report=not options.no_report,
+            mapped=options.map,
         )
         if options.wandb is not None:
             said = log_comparison(options.wandb, files, out)
@@ -273,6 +271,7 @@ def compare(
     mixed: Collection[str] = (),
     name: str | None = None,
     report: bool = True,
+    mapped: bool = False,
 ) -> list[Path]:
     """Read runs, write pages, tables, sample grids and the report, and print the tables.
 
@@ -285,6 +284,7 @@ def compare(
         mixed: protocol fields by which runs may be split into several tables.
         name: name of one page for all data sets; None for one page per data set.
         report: whether to write the report.
+        mapped: whether the map was asked for (--map).
 
     Returns:
         The files written.
@@ -294,7 +294,7 @@ def compare(
     """
     check_names(mixed, name)
     pages, judgements = gather(paths, mixed=mixed, name=name)
-    return write_all(pages, judgements, out, command, report=report)
+    return write_all(pages, judgements, out, command, report=report, asked=mapped)
 
 
 def check_names(mixed: Collection[str], name: str | None) -> None:

@@ -27,7 +27,7 @@ from bench.compare.writers.map import map_csv, map_page, map_svg
 from bench.compare.writers.markdown import page
 from bench.compare.writers.terminal import make_console, show, show_files, show_headline
 from bench.runtime.atomic_files import write_atomically
-from bench.runtime.printing import words
+from bench.runtime.printing import printable, words
 
 REPORT = Path("report") / "index.html"
 """Path of the report, relative to the folder of the pages."""
@@ -41,7 +41,7 @@ FEW_PICTURES = 8
 Pages = Mapping[str, Sequence[Section]]
 """The comparisons of every page, by its name."""
 
-Maps = tuple[Map | None, Map | None]
+Maps = tuple[Map, Map | None]
 """The map of the families' flagships, and that of the documents' plain models."""
 
 
@@ -52,18 +52,27 @@ class Outputs:
     Attributes:
         pages: for every page its files by path, and its pictures.
         claims: the files of the verdicts by path; empty if no claim was measured.
-        map: the files of the map by path; empty without one, or if it has a single row.
+        map: the files of the map by path; empty without one, or if it has a single row and was
+            not asked for.
+        no_map: why there is no map, as a sentence; empty if there is one.
         html: the report; None without one.
     """
 
     pages: Sequence[tuple[Mapping[Path, str], Sequence[Grid]]]
     claims: Mapping[Path, str]
     map: Mapping[Path, str]
+    no_map: str
     html: str | None
 
 
 def write_all(
-    pages: Pages, judgements: Sequence[Judgement], out: Path, command: str, *, report: bool
+    pages: Pages,
+    judgements: Sequence[Judgement],
+    out: Path,
+    command: str,
+    *,
+    report: bool,
+    asked: bool = False,
 ) -> list[Path]:
     """Build all files, write them, then print the tables, the headlines and the paths.
 
@@ -73,11 +82,13 @@ def write_all(
         out: folder of the pages.
         command: the command line, for the pages.
         report: whether to write the report as well.
+        asked: whether the map was asked for: then one of a single row has files as well, and it is
+            said why there is none.
 
     Returns:
         Paths of the files written, pictures included.
     """
-    outputs = build(pages, judgements, command, report=report)
+    outputs = build(pages, judgements, command, report=report, asked=asked)
     files, pictures = write_tables(outputs, out)
     files += _write({} if outputs.html is None else {REPORT: outputs.html}, out)
     with words():
@@ -92,6 +103,8 @@ def write_all(
                 show_headline(console, section.comparison)
         show_files(console, files)
         show_files(console, _few(pictures))
+        if asked and outputs.no_map:
+            console.print(printable(outputs.no_map), markup=False, highlight=False)
     return [*files, *pictures]
 
 
@@ -102,6 +115,7 @@ def build(
     *,
     report: bool = True,
     watched: bool = False,
+    asked: bool = False,
 ) -> Outputs:
     """Everything that is written; arguments are those of `write_all` and of `document`."""
     measured = any(j.addressed and not j.claim.undecidable for j in judgements)
@@ -117,7 +131,8 @@ def build(
         for title, sections in pages.items()
     }
     of_pages = [(texts[title], grids[title]) for title in pages]
-    return Outputs(of_pages, claims, map_texts(mapped, command), html)
+    files = map_texts(mapped, command, least=1 if asked else 2)
+    return Outputs(of_pages, claims, files, _no_map(mapped), html)
 
 
 def write_tables(outputs: Outputs, out: Path) -> tuple[list[Path], list[Path]]:
@@ -171,20 +186,33 @@ def claims_texts(judgements: Sequence[Judgement], command: str) -> dict[Path, st
 
 
 def maps(pages: Pages) -> Maps:
-    """The map of all comparisons, and that of the documents' plain models; None without one."""
+    """The map of all comparisons, and that of the documents' plain models; None if it is no other.
+
+    The first one may compare nothing.
+    """
     comparisons = [section.comparison for sections in pages.values() for section in sections]
-    return make_map(comparisons), make_map(comparisons, "plain")
+    made, plain = make_map(comparisons), make_map(comparisons, "plain")
+    other = plain.compared and plain.stands != made.stands
+    return made, plain if other else None
 
 
-def has_rows(made: Map) -> bool:
-    """Whether a map has several rows, so that it says more than the learning curves of one."""
-    return sum(len(panel.rows) for panel in made.panels) > 1
+def rows_of(made: Map) -> int:
+    """The number of rows of a map: one of a single row says what learning curves say."""
+    return sum(len(panel.rows) for panel in made.panels)
 
 
-def map_texts(mapped: Maps, command: str) -> dict[Path, str]:
-    """The files of the map, by path: Markdown, picture and CSV; empty unless it has two rows."""
+def _no_map(mapped: Maps) -> str:
+    """Why there is no map; empty if there is one."""
+    if mapped[0].compared:
+        return ""
+    why = " ".join(mapped[0].skipped)
+    return f"No map: it takes models of two families with a result at one budget. {why}".strip()
+
+
+def map_texts(mapped: Maps, command: str, *, least: int) -> dict[Path, str]:
+    """The files of the map, by path: Markdown, picture and CSV; empty if it has too few rows."""
     made, plain = mapped
-    if made is None or not has_rows(made):
+    if not made.compared or rows_of(made) < least:
         return {}
     return {
         Path(f"{MAP}.md"): map_page(made, plain, command),
@@ -197,15 +225,15 @@ def report_text(
     pages: Pages,
     judgements: Sequence[Judgement],
     command: str,
-    mapped: Maps = (None, None),
+    mapped: Maps,
     *,
     watched: bool = False,
 ) -> str:
     """The report as HTML; arguments are those of `write_all`, `map_texts` and `document`."""
     parts = [_part(section) for of_page in pages.values() for section in of_page]
-    made = [each for each in mapped if each is not None]
+    made = [each for each in mapped if each is not None and each.compared]
     again = [each.command for each in runs_again(made[0])] if made else []
-    if made and has_rows(made[0]) and (found := map_headline(made[0])):
+    if made and rows_of(made[0]) > 1 and (found := map_headline(made[0])):
         parts = [
             _led(part, found) if part.comparison is found.row.comparison else part for part in parts
         ]

@@ -10,6 +10,11 @@ from bench.compare.eval_rows import EvalTable
 from bench.compare.read import Run
 from bench.schema import FIELDS, PROTOCOL
 
+AXES = ("image_shape", "train_images", "budget")
+"""The axes of the map: fields that --map allows to differ."""
+
+ALL_AXES = " (--map: of size, number of images and budget)"
+
 
 class ProtocolError(ValueError):
     """Rows made under different protocols would share a table."""
@@ -46,7 +51,7 @@ def check_protocol(runs: Sequence[Run], mixed: Collection[str] = ()) -> None:
                 f"runs on {run_a.dataset} that differ in {field} cannot share a table: "
                 f"{a!r} in {run_a.path}, {b!r} in {run_b.path}; name the runs to compare, as in "
                 f"python -m bench.compare {run_b.path}, or split the tables with "
-                f"--allow-mixed {field}"
+                f"--allow-mixed {field}{ALL_AXES if field in AXES else ''}"
             )
 
 

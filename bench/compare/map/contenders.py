@@ -90,10 +90,12 @@ def contenders(
     """One contender for each family that has a finished run, at a price of a sample.
 
     A family is represented by its flagship, which was fixed before; without one by its only model;
-    and with several others by the best of them, which is chosen for every seed by the FIDs of the
-    other seeds, at every budget anew. A model is represented by the sampler with the most network
-    evaluations within the price, so that no sampler is chosen by its score. Runs that did not get
-    their cores are left out.
+    and with several others (or several variants of the flagship) by the best of them, which is
+    chosen for every seed by the FIDs of the seeds before it, at every budget anew: so it is a bet
+    that was laid before, and differences over seeds stay what tests assume. A model is represented
+    by the sampler with the most network evaluations within the price, of equal ones by the first
+    that it lists, so that no sampler is chosen by its score. Runs that did not get their cores are
+    left out.
 
     Args:
         comparison: runs under one protocol.
@@ -105,13 +107,15 @@ def contenders(
     fair = comparable(comparison)
     if not fair.extractors:
         return ()
+    listed = _listed(fair)
     models: dict[str, dict[tuple[str, str], list[Entry]]] = {}
     for entry in _within(fair, price):
         if family := families().get(entry.model):
             models.setdefault(family, {}).setdefault(entry.key, []).append(entry)
     found = []
     for family, named in representatives(group).items():
-        of_models = {key: _dearest(samplers) for key, samplers in models.get(family, {}).items()}
+        samplers = models.get(family, {})
+        of_models = {key: _dearest(found_here, listed) for key, found_here in samplers.items()}
         chosen = _flagship(of_models, named)
         if not chosen and group == "flagships":
             chosen = list(of_models.values())
@@ -120,6 +124,38 @@ def contenders(
         elif chosen:
             found.append(_best_of(fair, family, chosen, axis))
     return tuple(found)
+
+
+def absent(comparison: Comparison, axis: Axis, price: float, group: Group) -> dict[str, str]:
+    """Why families with runs have no contender at a price, by family.
+
+    Args:
+        comparison: runs under one protocol.
+        axis: what budgets count.
+        price: most milliseconds for one sample.
+        group: which models stand for families.
+    """
+    known = {each.family for each in contenders(comparison, axis, price, group)}
+    dear = {each.family: each for each in contenders(comparison, axis, math.inf, group)}
+    found: dict[str, str] = {}
+    for family, named in representatives(group).items():
+        runs = [
+            run
+            for run in comparison.runs
+            if families().get(run.model) == family and (group == "flagships" or run.model in named)
+        ]
+        if family in known or not runs:
+            continue
+        if (other := dear.get(family)) is not None:
+            unknown = math.isnan(other.latency)
+            found[family] = "time of a sample not measured" if unknown else "too dear"
+        elif all(run.state == "failed" for run in runs):
+            found[family] = f"all {len(runs)} runs failed" if len(runs) > 1 else "its run failed"
+        elif any(run.state == "finished" for run in runs):
+            found[family] = "no run that can be compared"
+        else:
+            found[family] = "no finished run"
+    return found
 
 
 def prices(comparison: Comparison) -> list[float]:
@@ -143,17 +179,35 @@ def _within(comparison: Comparison, price: float) -> list[Entry]:
     ]
 
 
-def _dearest(samplers: Sequence[Entry]) -> Entry:
-    """The sampler with the most network evaluations; of equal ones the first in the table."""
-    return max(samplers, key=lambda entry: np.nan_to_num(entry.mean.get("nfe", 0.0)))
+Listed = Mapping[tuple[str, str, str, str], int]
+"""Place of each sampler in the list of its model, by model, variant, sampler and weights."""
+
+
+def _listed(comparison: Comparison) -> Listed:
+    """The places of all samplers in the lists of their models."""
+    found: dict[tuple[str, str, str, str], int] = {}
+    for run in comparison.runs:
+        if run.state == "finished":
+            for place, (sampler, weights) in enumerate(run.samplers):
+                found.setdefault((run.model, run.variant, sampler, weights), place)
+    return found
+
+
+def _dearest(samplers: Sequence[Entry], listed: Listed) -> Entry:
+    """The sampler with the most network evaluations; of equal ones the first that is listed."""
+
+    def key(entry: Entry) -> tuple[float, int]:
+        nfe = float(np.nan_to_num(entry.mean.get("nfe", 0.0)))
+        return nfe, -listed[(*entry.key, entry.sampler, entry.weights)]
+
+    return max(samplers, key=key)
 
 
 def _flagship(models: Mapping[tuple[str, str], Entry], named: Sequence[str]) -> list[Entry]:
-    """The first of the named models that was trained, if it has one variant; else nothing."""
+    """The variants of the first of the named models that was trained; empty if none was."""
     for name in named:
-        variants = [entry for (model, _), entry in models.items() if model == name]
-        if variants:
-            return variants if len(variants) == 1 else []
+        if variants := [entry for (model, _), entry in models.items() if model == name]:
+            return variants
     return []
 
 
@@ -172,39 +226,51 @@ def _one(comparison: Comparison, family: str, entry: Entry, axis: Axis) -> Conte
 def _best_of(
     comparison: Comparison, family: str, entries: Sequence[Entry], axis: Axis
 ) -> Contender:
-    """The best of several models, chosen for each seed and point by the FIDs of the other seeds.
-
-    Seeds without others to choose by are left out, as are points that not all models have.
-    """
+    """The best of several models, see `best_on_earlier_seeds`."""
     along = [
         {seed: _points(comparison, entry, seed, axis) for seed in entry.tables} for entry in entries
     ]
-    points: dict[str, list[tuple[float, Point]]] = {}
-    for seed in along[0]:
-        for spent, _ in along[0][seed]:
-            column = [_at(of_model, spent) for of_model in along]  # M times seed → point
-            if any(seed not in of_model for of_model in column):
-                continue
-            others = [
-                [point.fid for other, point in of_model.items() if other != seed]
-                for of_model in column
-            ]
-            if all(others):
-                means = [float(np.mean(np.log(np.maximum(fids, 1e-300)))) for fids in others]
-                best = column[int(np.argmin(means))]
-                points.setdefault(seed, []).append((spent, best[seed]))
     latencies = [entry.mean.get("latency_ms", math.nan) for entry in entries]
     return Contender(
         family,
-        f"the best of {len(entries)} on other seeds",
+        f"the best of {len(entries)} on earlier seeds",
         "",
-        points,
+        best_on_earlier_seeds(along),
         max(latencies),
         _failed(comparison, entries),
     )
 
 
-def _at(along: Mapping[str, Sequence[tuple[float, Point]]], budget: float) -> dict[str, Point]:
+Along = Mapping[str, Sequence[tuple[float, Point]]]
+"""The evaluation points of a model by seed, each with the budget consumed."""
+
+
+def best_on_earlier_seeds(along: Sequence[Along]) -> dict[str, list[tuple[float, Point]]]:
+    """The best of several models, chosen for each seed and point by the FIDs of earlier seeds.
+
+    The first seed has none to choose by and is left out, as are points that not all models have.
+
+    Args:
+        along: the points of each model.
+    """
+    found: dict[str, list[tuple[float, Point]]] = {}
+    for seed in along[0]:
+        for spent, _ in along[0][seed]:
+            column = [_at(of_model, spent) for of_model in along]  # M times seed → point
+            if any(seed not in of_model for of_model in column):
+                continue
+            before = [
+                [point.fid for other, point in of_model.items() if int(other) < int(seed)]
+                for of_model in column
+            ]
+            if all(before):
+                means = [float(np.mean(np.log(np.maximum(fids, 1e-300)))) for fids in before]
+                best = column[int(np.argmin(means))]
+                found.setdefault(seed, []).append((spent, best[seed]))
+    return found
+
+
+def _at(along: Along, budget: float) -> dict[str, Point]:
     return Contender("", "", "", along, math.nan, 0).at(budget)
 
 

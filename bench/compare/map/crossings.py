@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bench.compare.map.contenders import Contender
+from bench.compare.map.contenders import Contender, has_fault
 from bench.compare.map.grid import ANY, Map, Panel, Row
 from bench.compare.stats import MIN_SEEDS
 
@@ -22,15 +22,18 @@ SEED = 0
 class Crossover:
     """The budget from which one family stays ahead of another, up to the largest budget of a row.
 
+    Budgets at which one of them collapsed or has no sample near real data are left out.
+
     Attributes:
         first: the family that is ahead at the smallest budget.
         second: the other one.
         budget: from which the second one stays ahead; infinite if it is not ahead at the largest.
         low: lower end of its 95 % interval; 0 if the second one may be ahead from the beginning.
         high: upper end; infinite if it may never be ahead within the limit.
+        between: whether the second one is ahead at some budget, and not at the largest.
         seeds: number of common seeds.
-        columns: number of budgets at which both have a FID.
-        limit: the largest of these budgets.
+        start: the smallest of the common budgets.
+        limit: the largest of them.
     """
 
     first: Contender
@@ -38,9 +41,15 @@ class Crossover:
     budget: float
     low: float
     high: float
+    between: bool
     seeds: int
-    columns: int
+    start: float
     limit: float
+
+    @property
+    def known(self) -> bool:
+        """Whether the interval says anything: its ends are not "from the beginning" and "never"."""
+        return self.low > 0 or math.isfinite(self.high)
 
 
 def crossovers(made: Map, panel: Panel, row: Row) -> tuple[Crossover, ...]:
@@ -78,7 +87,15 @@ def compare(a: Contender, b: Contender, columns: Sequence[float]) -> Crossover |
     low, high = np.quantile(resampled, (0.025, 0.975), method="inverted_cdf")
     (estimate,) = stays_ahead(budgets, mean[None])
     return Crossover(
-        a, b, float(estimate), float(low), float(high), seeds, len(budgets), float(budgets[-1])
+        first=a,
+        second=b,
+        budget=float(estimate),
+        low=float(low),
+        high=float(high),
+        between=bool(math.isinf(estimate) and (mean > 0).any()),
+        seeds=seeds,
+        start=float(budgets[0]),
+        limit=float(budgets[-1]),
     )
 
 
@@ -110,11 +127,17 @@ def _differences(
     a: Contender, b: Contender, columns: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Common budgets, (C,), and log FID a - log FID b of seeds that have all of them, (S, C)."""
-    at = [(budget, a.at(budget), b.at(budget)) for budget in columns]
-    at = [(budget, x, y) for budget, x, y in at if x.keys() & y.keys()]
-    seeds = set.intersection(*({*x} & {*y} for _, x, y in at)) if at else set()
+    found = []
+    for budget in columns:
+        x, y = a.at(budget), b.at(budget)
+        able = not has_fault(x) and not has_fault(y)
+        common = {s for s in x.keys() & y.keys() if x[s].fid > 0 and y[s].fid > 0}
+        if able and len(common) >= MIN_SEEDS:
+            found.append((budget, x, y, common))
+    seeds = set.intersection(*(common for *_, common in found)) if found else set()
     rows = [
-        [math.log(max(x[s].fid, 1e-300) / max(y[s].fid, 1e-300)) for _, x, y in at]
-        for s in sorted(seeds, key=int)
+        [math.log(x[seed].fid / y[seed].fid) for _, x, y, _ in found]
+        for seed in sorted(seeds, key=int)
     ]
-    return np.array([budget for budget, *_ in at]), np.array(rows).reshape(len(seeds), len(at))
+    shape = len(seeds), len(found)
+    return np.array([budget for budget, *_ in found]), np.array(rows).reshape(shape)

@@ -7,17 +7,29 @@ from functools import cached_property
 
 from bench.compare.cells import exact, natural
 from bench.compare.comparison import Comparison, comparable
-from bench.compare.map.contenders import AXES, TOLERANCE, Contender, Group, contenders, prices
+from bench.compare.map.contenders import (
+    AXES,
+    TOLERANCE,
+    Contender,
+    Group,
+    absent,
+    contenders,
+    prices,
+)
 from bench.compare.map.verdicts import Cell, make_cell, settle
 from bench.compare.topics.blindness import blind_sentences, classifier_error
 from bench.compare.topics.curves import Axis
 from bench.compare.topics.settled import is_sequential, margin_of
 from bench.evaluation.classifier_error import WARN_ABOVE, error_sentence
-from bench.runtime.printing import duration
+from bench.runtime.printing import exact_duration
 from bench.schema import FIELDS, MEASURED
 
 ANY = math.inf
 """The price of a sample that admits every sampler."""
+
+ROUNDED = 0.005
+"""Largest relative change by which the budget of a column is rounded: evaluation points lie up to
+a training step behind a round number."""
 
 PRICES = (ANY, 10.0, 1.0)
 """The prices of a sample, in ms, that the map is shown for."""
@@ -25,6 +37,7 @@ PRICES = (ANY, 10.0, 1.0)
 SEVERAL = "{place}: not on the map, its budget limits no seconds, images or operations."
 WITHOUT = "{place}: not on the map, no model of a family has a result."
 BLIND = "{place}: not on the map, its FID does not tell known bad samples from real ones."
+CONDITIONAL = "{place}: not on the map, which compares unconditional models."
 ONE = "{place}: only one family has a result ({family})."
 
 
@@ -120,10 +133,7 @@ class Map:
         """The cells of a row, before the correction."""
         fair = comparable(row.comparison)
         entered = self.contenders(panel, row, price)
-        known = {each.family for each in entered}
-        absent = [
-            each.family for each in self.contenders(panel, row, ANY) if each.family not in known
-        ]
+        without = tuple(absent(row.comparison, panel.axis, price, self.group).items())
         for k, budget in enumerate(panel.columns):
             before = panel.columns[k - 1] if k else None
             cell = make_cell(
@@ -133,7 +143,7 @@ class Map:
                 sequential=is_sequential(fair),
                 margin=margin_of(fair),
             )
-            yield replace(cell, missing=(*cell.missing, *absent)) if cell.scores else cell
+            yield replace(cell, missing=(*cell.missing, *without)) if cell.scores else cell
 
     def contenders(self, panel: Panel, row: Row, price: float) -> tuple[Contender, ...]:
         """What stands for each family in a row."""
@@ -144,6 +154,21 @@ class Map:
         """The latencies of all samplers, in ms, ascending: only there cells can change."""
         found = {p for panel in self.panels for row in panel.rows for p in prices(row.comparison)}
         return tuple(sorted(found))
+
+    @property
+    def compared(self) -> bool:
+        """Whether some cell has two families."""
+        return any(len(cell.scores) > 1 for cell in self.cells(ANY).values())
+
+    @property
+    def stands(self) -> frozenset[tuple[int, int, str, str]]:
+        """What stands for each family of each row, at any price: family and label."""
+        return frozenset(
+            (i, j, each.family, each.label)
+            for i, panel in enumerate(self.panels)
+            for j, row in enumerate(panel.rows)
+            for each in self.contenders(panel, row, ANY)
+        )
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -167,8 +192,8 @@ class Map:
         return tuple(found)
 
 
-def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> Map | None:
-    """The map of some comparisons; None if no cell has two families.
+def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> Map:
+    """The map of some comparisons, which may be without panels.
 
     Args:
         comparisons: of any data sets and protocols.
@@ -179,9 +204,11 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
     for comparison in comparisons:
         protocol = _protocol(comparison)
         axis, limit = _limit(protocol.get("budget", ""))
-        trained = protocol.get("budget") or any(e.trained for e in comparison.entries)
-        if comparison.kind or not trained:
-            continue  # class-conditional models are not on the map
+        if not protocol.get("budget") and not any(e.trained for e in comparison.entries):
+            continue  # nothing was trained
+        if comparison.kind:
+            skipped.append(CONDITIONAL.format(place=comparison.title))
+            continue
         if axis is None:
             skipped.append(SEVERAL.format(place=comparison.title))
             continue
@@ -201,9 +228,7 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
         _panel(*key, of_panel, group)
         for key, of_panel in sorted(rows.items(), key=lambda item: _panel_key(item[0]))
     )
-    made = Map(panels, group, tuple(skipped))
-    compared = any(len(cell.scores) > 1 for cell in made.cells(ANY).values())
-    return made if compared else None
+    return Map(panels, group, tuple(skipped))
 
 
 def _protocol(comparison: Comparison) -> Mapping[str, str]:
@@ -276,11 +301,12 @@ def _columns(rows: Sequence[Row], axis: Axis, group: Group) -> tuple[float, ...]
 
 
 def _floored(value: float) -> float:
-    """A positive number cut to two significant digits if that changes little, else to three."""
-    for digits in (2, 3):
+    """A positive number cut to the fewest significant digits that change it little."""
+    cut = value
+    for digits in (2, 3, 4):
         unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
-        cut = float(f"{math.floor(value / unit * (1 + 1e-12)) * unit:.3g}")
-        if cut >= (1 - TOLERANCE / 5) * value:
+        cut = float(f"{math.floor(value / unit * (1 + 1e-12)) * unit:.4g}")
+        if cut >= (1 - ROUNDED) * value:
             break
     return cut
 
@@ -288,5 +314,5 @@ def _floored(value: float) -> float:
 def budget_words(amount: float, axis: Axis) -> str:
     """A budget in words, such as "2 min", "30k images" or "1.5e+13 FLOPs"."""
     if axis == "train_seconds":
-        return duration(amount)
+        return exact_duration(amount)
     return f"{exact(amount)} images" if axis == "images" else f"{amount:.2g} FLOPs"

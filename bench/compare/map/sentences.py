@@ -78,7 +78,12 @@ def _ahead(cell: Cell, leader: Score, rival: Score, margin: float) -> str:
     words = {
         "settled": f"the {first} is ahead of the {second}",
         "equal": f"the {first} and the {second} are {within(margin)}",
-    }.get(cell.state, f"the {first} leads, and is not shown to be ahead of the {second}")
+    }.get(cell.state)
+    if words is None:
+        nearest = cell.nearest.contender.family
+        words = f"the {first} leads, and is not shown to be ahead of the {nearest}"
+        if nearest != second:
+            words += f"; next comes the {second}"
     return (
         f"{words}: FID {exact(leader.fid)} ({named(leader)}) against {exact(rival.fid)} "
         f"({named(rival)}), a factor of {exact(cell.lead)}"
@@ -114,11 +119,11 @@ def _sure(cell: Cell) -> str:
         return f"Settled over {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
     if cell.state == "equal":
         return f"Shown over {seeds}."
+    if cell.seeds == 0:
+        return "They have no common seed: train the same seeds of both."
     if math.isnan(cell.p):
         return f"With {seeds} nothing can be said of chance: that takes at least three."
-    return (
-        f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map): more would tell."
-    )
+    return f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
 
 
 def _p(p: float) -> str:
@@ -155,7 +160,7 @@ def _missing(cell: Cell) -> list[str]:
     """Families of the row that have no result here."""
     if not cell.missing:
         return []
-    return [f"Without a result here: {_and(cell.missing)}."]
+    return [f"Without a result here: {_and([f'{name} ({why})' for name, why in cell.missing])}."]
 
 
 def _and(names: Sequence[str]) -> str:
@@ -167,10 +172,18 @@ def crossover_words(crossover: Crossover, panel: Panel) -> str:
     """When one family overtakes another, in words."""
     first, second = crossover.first.family, crossover.second.family
     ends = f"[{_end(crossover.low, panel)}, {_end(crossover.high, panel)}]"
+    limit = panel.budget(crossover.limit)
+    if not crossover.known:
+        return f"the {first} or the {second}: not known which is ahead, up to {limit} {ends}"
+    if crossover.between:
+        return (
+            f"the {first} is ahead at {panel.budget(crossover.start)} and at {limit}, the {second} "
+            f"in between {ends}"
+        )
     if math.isinf(crossover.budget):
         return (
-            f"the {first} is ahead throughout: the {second} never overtakes it within "
-            f"{panel.budget(crossover.limit)} {ends}"
+            f"the {first} is ahead at every budget: the {second} does not overtake it within "
+            f"{limit} {ends}"
         )
     return f"the {second} overtakes the {first} after {_moment(crossover.budget, panel)} {ends}"
 
@@ -187,6 +200,32 @@ def _moment(budget: float, panel: Panel) -> str:
     if panel.axis == "train_seconds" and budget < MINUTES:
         return f"{budget:.0f} s"
     return panel.budget(budget)
+
+
+def row_notes(panel: Panel, row: Row, cells: Sequence[Cell]) -> list[str]:
+    """What the cells of a row leave unsaid: who cannot be ahead where, who has no result, and why.
+
+    Args:
+        panel: its panel.
+        row: the row.
+        cells: its cells at any price, one for each column.
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for column, cell in zip(panel.columns, cells, strict=True):
+        for score in cell.scores:
+            if score.fault:
+                words = FAULTS[score.fault].format(names=f"the {score.contender.family}")
+                places.setdefault(("", words), []).append(panel.budget(column))
+        for family, why in cell.missing:
+            places.setdefault((family, why), []).append(panel.budget(column))
+    said = [
+        f"{row.title}: {words if not family else f'the {family} has no result, {words}'}"
+        f"{'' if len(at) == len(panel.columns) else f', at {_and(at)}'}."
+        for (family, words), at in places.items()
+    ]
+    entered = {s.contender.family: s.contender for cell in cells for s in cell.scores}
+    failed = [_failures(each) for each in entered.values() if each.failed]
+    return [*said, *(f"{row.title}: {words}." for words in failed)]
 
 
 @dataclass(frozen=True)

@@ -72,16 +72,20 @@ class Cell:
 
     Attributes:
         scores: the families by FID; those that cannot be ahead come last.
-        missing: families of the row without a result here.
+        missing: families of the row without a result here, with the reason.
         state: what is known.
-        p: that the leader is not ahead of all others, before correction; NaN if not tested.
+        rivals: p that the leader is not ahead of each other family that can be ahead, in order.
+        seeds: smallest number of seeds over which the leader is compared; 0 without a rival.
+        p: the largest of these p, before correction; NaN if not tested.
         anytime: whether p holds after any number of seeds (1 / e).
         equal_p: that the two leading families are not equal within the margin.
         adjusted: p over all cells of the map.
     """
 
     scores: tuple[Score, ...] = ()
-    missing: tuple[str, ...] = ()
+    missing: tuple[tuple[str, str], ...] = ()
+    rivals: tuple[float, ...] = ()
+    seeds: int = 0
     state: State = "empty"
     p: float = math.nan
     anytime: bool = False
@@ -105,9 +109,11 @@ class Cell:
         return able[1].fid / able[0].fid if len(able) > 1 else math.nan
 
     @property
-    def seeds(self) -> int:
-        """Smallest number of seeds of the families that are compared; 0 without one."""
-        return min((len(score.fids) for score in self.able), default=0)
+    def nearest(self) -> Score:
+        """The family that the leader is least shown to be ahead of; the next one without a test."""
+        if not self.rivals or math.isnan(max(self.rivals)):
+            return self.able[1]
+        return self.able[1 + self.rivals.index(max(self.rivals))]
 
 
 def make_cell(
@@ -137,7 +143,7 @@ def make_cell(
     for contender in contenders:
         found = contender.at(budget)
         if any(point.fid <= 0 for point in found.values()) or not found:
-            missing.append(contender.family)
+            missing.append((contender.family, "not scored at this budget"))
             continue
         fids = {seed: found[seed].fid for seed in sorted(found, key=int)}
         slope = math.nan if before is None else _slope(contender, fids, before, budget)
@@ -149,15 +155,19 @@ def make_cell(
         return cell
     if len(able) < 2:
         return replace(cell, state="alone" if able else "nobody")
-    others = len(able) - 1
-    p = max(_p(able[0], rival, sequential=sequential) for rival in able[1:])
-    equal = _equal_p(able[0], able[1], margin)
+    seeds = min(_seeds(able[0], rival, sequential=sequential) for rival in able[1:])
+    if seeds < MIN_SEEDS:
+        return replace(cell, state="open", seeds=seeds)
+    rivals = tuple(_p(able[0], rival, sequential=sequential) for rival in able[1:])
+    equal = len(rivals) * _equal_p(able[0], able[1], margin)
     return replace(
         cell,
         state="open",
-        p=p if cell.seeds >= MIN_SEEDS else math.nan,
+        rivals=rivals,
+        seeds=seeds,
+        p=max(rivals),
         anytime=sequential,
-        equal_p=min(1.0, others * equal) if cell.seeds >= MIN_SEEDS else math.nan,
+        equal_p=min(1.0, equal),
     )
 
 
@@ -178,6 +188,14 @@ def settle(cells: Sequence[Cell]) -> list[Cell]:
             state = "equal"
         found.append(replace(cell, state=state, adjusted=p))
     return found
+
+
+def _seeds(leader: Score, rival: Score, *, sequential: bool) -> int:
+    """Number of seeds over which two families are compared: common ones, if that is possible."""
+    common = len(leader.fids.keys() & rival.fids.keys())
+    if sequential or common >= MIN_SEEDS:
+        return common
+    return min(len(leader.fids), len(rival.fids))
 
 
 def _p(leader: Score, rival: Score, *, sequential: bool) -> float:

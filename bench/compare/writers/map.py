@@ -12,6 +12,7 @@ from bench.compare.map.again import runs_again
 from bench.compare.map.contenders import representatives
 from bench.compare.map.crossings import crossovers
 from bench.compare.map.grid import ANY, PRICES, Map, Panel
+from bench.compare.map.sentences import row_notes
 from bench.compare.map.verdicts import Cell as MapCell
 from bench.compare.writers.markdown import bullets, code, escaped, paragraph, table_text
 
@@ -26,8 +27,9 @@ READING = (
     "family is behind. **Bold**: settled, of such cells at most 5 % are expected to be wrong, over "
     "the whole map (false discovery rate). ~: not settled, more seeds may turn it. =: the two "
     "leading families are practically equal. Families that collapsed, or have no sample near real "
-    "images yet, cannot be ahead. –: the runs of that row end before that budget, or nothing was "
-    "measured. Budgets are points along each run."
+    "images yet, cannot be ahead; *alone*: no other family has a result that can be compared. –: "
+    "the runs of that row end before that budget, or nothing was measured. Budgets are points "
+    "along each run."
 )
 """How to read the tables."""
 
@@ -71,7 +73,8 @@ def answer(made: Map) -> str:
 _CROSSINGS = (
     "The budget from which the second family stays ahead, at any price of a sample, between the "
     "budgets of the columns; in brackets the 95 % interval of a bootstrap over seeds, which is too "
-    "narrow for few seeds. *never*: not within the limit."
+    "narrow for few seeds. *never*: not within the limit. Budgets at which a family cannot be "
+    "ahead are left out, and so are pairs without three common seeds at two budgets."
 )
 _AGAIN = (
     "Any of these commands trains one more seed. In 95 % of cases its FID at the last point lies "
@@ -81,6 +84,7 @@ _AGAIN = (
 
 def _tables(made: Map, level: str, prices: tuple[float, ...] = PRICES) -> Iterator[str]:
     """The tables of all panels at some prices; prices that change nothing are left out."""
+    cells = made.cells(ANY)
     for i, panel in enumerate(made.panels):
         yield f"{level} {escaped(panel.title)}"
         before: Table | None = None
@@ -91,6 +95,13 @@ def _tables(made: Map, level: str, prices: tuple[float, ...] = PRICES) -> Iterat
                 yield f"A sample {limit}:"
                 yield table_text(table)
                 before = table
+        notes = [
+            note
+            for j, row in enumerate(panel.rows)
+            for note in row_notes(panel, row, [cells[i, j, k] for k in range(len(panel.columns))])
+        ]
+        if notes:
+            yield bullets(notes)
 
 
 def _table(made: Map, i: int, panel: Panel, price: float) -> Table:
@@ -143,10 +154,7 @@ def _crossovers(made: Map) -> Iterator[str]:
             else:
                 without.append(title)
     if without:
-        yield paragraph(
-            "Not known yet, because no two families have three common seeds and two common "
-            f"budgets: {'; '.join(without)}."
-        )
+        yield paragraph(f"Rows without such a pair: {'; '.join(without)}.")
 
 
 def _again(made: Map) -> Iterator[str]:

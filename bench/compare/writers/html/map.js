@@ -108,7 +108,8 @@
       found.push(`${asks.toLowerCase()} was ${row.span} with ${row.title}`);
     }
     if (images !== null && ((smallest && images < smallest) || (largest && images > largest))) {
-      found.push(`models were trained on ${rows[0].title} to ${rows.at(-1).title}`);
+      const ends = [...new Set([rows[0].title, rows.at(-1).title])];
+      found.push(`models were trained on ${ends.join(" to ")}`);
     }
     return found;
   }

@@ -14,7 +14,7 @@ from bench.compare.map.sentences import crossover_words, sentence
 from bench.compare.writers.html.map_cells import Look, family_class, look
 from bench.compare.writers.html.map_lookup import Sentences, lookup
 
-GROUPS = {"flagships": "the families' flagships", "plain": "plain DCGAN and DDPM"}
+GROUPS = {"flagships": "one model of each family", "plain": "plain DCGAN and DDPM"}
 """Names of the groups of models that stand for families."""
 
 
@@ -143,7 +143,7 @@ def _why_empty(panel: Panel, row: Row, budget: float) -> str:
     """Why a cell has no result."""
     if budget > row.limit * (1 + TOLERANCE):
         return f"runs with {row.title.partition(' (')[0]} end at {panel.budget(row.limit)}"
-    return "no sampler within this price was scored at this budget"
+    return "no model within this price was scored at this budget"
 
 
 def _crossings(made: Map) -> Table:

@@ -9,7 +9,7 @@ from bench.compare.map.grid import ANY, Map, Panel, Row
 from bench.compare.map.sentences import sentence
 from bench.compare.topics.curves import Axis
 from bench.compare.writers.html.map_cells import look
-from bench.runtime.printing import duration
+from bench.runtime.printing import duration, exact_duration
 
 BUDGETS: dict[Axis, str] = {
     "train_seconds": "Training time",
@@ -150,11 +150,12 @@ def price_words(price: float) -> str:
 
 
 def _budget(amount: float, panel: Panel) -> str:
-    """A budget in words; minutes with their seconds, so that neighbouring stops differ."""
-    if panel.axis != "train_seconds" or not 100 <= amount < 600:
+    """A budget in words, with as many digits as neighbouring stops need to differ."""
+    if panel.axis != "train_seconds":
         return panel.budget(amount)
-    minutes, seconds = divmod(5 * round(amount / 5), 60)
-    return f"{minutes} min {seconds} s" if seconds else duration(60 * minutes)
+    if amount < 100:
+        return exact_duration(float(f"{amount:.2g}"))
+    return exact_duration(5 * round(amount / 5)) if amount < 600 else duration(amount)
 
 
 def _row(

@@ -83,10 +83,30 @@ def test_commands_make_one_more_seed(out):
     assert len(commands) == 4
 
 
-def test_a_single_row_has_no_files_of_its_own(tmp_path):
+def test_a_single_row_has_files_only_if_asked(tmp_path):
     write_map(tmp_path, LAWS, seeds=[0])
     assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
     assert not (tmp_path / "out" / "map.md").exists()
+    assert main([str(tmp_path / "runs"), "--map", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "map.md").exists()
+
+
+def test_without_a_rival_it_is_said_why_there_is_no_map(tmp_path, capsys):
+    for images in ("250", "all"):
+        write_map(tmp_path, {"gan_r1_ema_small": power(10, 0.2)}, images=images, seeds=[0])
+    assert main([str(tmp_path / "runs"), "--map", "--out", str(tmp_path / "out")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "No map: it takes models of two families with a result at one budget." in said
+    assert "only one family has a result (GAN)." in said
+
+
+def test_the_page_says_who_cannot_be_ahead_and_why(tmp_path):
+    collapsed = {"gan_r1_ema_small": {"warning": "only 2 of 10 modes"}}
+    for images in ("250", "all"):
+        write_map(tmp_path, LAWS, images=images, seeds=[0], more=collapsed)
+    assert main([str(tmp_path / "runs"), "--map", "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "map.md").read_text(encoding="utf-8")
+    assert "- 250 images: the samples of the GAN collapsed or are copies.\n" in page
 
 
 def test_the_name_of_the_page_is_reserved(tmp_path, capsys):

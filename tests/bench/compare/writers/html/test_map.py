@@ -85,9 +85,9 @@ def test_a_cell_behind_the_end_of_its_runs_says_so(shown):
     (block,) = shown.views[0].blocks
     beyond = block.grids[0][0][1][3]
     assert (beyond.look.kind, beyond.look.name) == ("empty", "–")
-    assert beyond.label == "runs with 250 images end at 60 s"
+    assert beyond.label == "runs with 250 images end at 1 min"
     text = text_of(shown, [int(place) for place in beyond.said.split()])
-    assert text.endswith("no model has a result. Runs with 250 images end at 60 s.")
+    assert text.endswith("no model has a result. Runs with 250 images end at 1 min.")
 
 
 def test_a_price_leaves_the_families_that_can_pay_it(shown):
@@ -135,8 +135,8 @@ def test_sentences_at_each_price_are_those_of_python(made, shown):
 
 
 def test_only_measured_cells_can_be_the_nearest(shown):
-    assert [column["title"] for column in row_of(shown, 0)["columns"]] == ["15 s", "30 s", "60 s"]
-    assert row_of(shown, 0)["span"] == "15 s to 60 s"
+    assert [column["title"] for column in row_of(shown, 0)["columns"]] == ["15 s", "30 s", "1 min"]
+    assert row_of(shown, 0)["span"] == "15 s to 1 min"
     assert len(row_of(shown, 1)["columns"]) == 4
 
 
@@ -209,7 +209,7 @@ def test_the_section_explains_itself(shown):
     assert text.count('class="squares"') == 3
     assert "false discovery rate 5 %" in text
     assert "The diffusion model overtakes" not in text
-    assert "The GAN is ahead throughout: the diffusion model never overtakes it" in text
+    assert "The GAN is ahead at every budget: the diffusion model does not overtake it" in text
     assert "python -m bench <cell>" in text
     assert json.loads(re.findall(r'id="map-data">(.*?)</script>', section(shown))[0])
     assert "<pre" not in section(replace(shown, commands=()))

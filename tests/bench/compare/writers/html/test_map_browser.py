@@ -71,8 +71,8 @@ def choose(page, size: str) -> None:
 
 def test_it_starts_with_the_largest_size_and_budget(page):
     text = found(page)
-    assert "Nearest measured: 60 s, all images, shapes, 16×16." in text
-    assert "With 60 s of training and all images, the GAN is ahead of the diffusion model" in text
+    assert "Nearest measured: 1 min, all images, shapes, 16×16." in text
+    assert "With 1 min of training and all images, the GAN is ahead of the diffusion model" in text
     assert "Outside" not in text
 
 
@@ -83,7 +83,7 @@ def test_sliders_are_moved_by_the_keyboard(page):
     slider(page, "Training images").focus()
     page.keyboard.press("Home")
     text = found(page)
-    assert "Nearest measured: 60 s, 250 images, shapes, 8×8." in text
+    assert "Nearest measured: 1 min, 250 images, shapes, 8×8." in text
     assert "models were trained on 250 images to all images" in text
     for _ in range(8):
         page.keyboard.press("ArrowRight")
@@ -93,7 +93,7 @@ def test_sliders_are_moved_by_the_keyboard(page):
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Home")  # of the training time
-    assert "training time was 15 s to 60 s with 250 images" in found(page)
+    assert "training time was 15 s to 1 min with 250 images" in found(page)
     assert "With 15 s of training and 250 images, the GAN is ahead" in found(page)
     for _ in range(8):
         page.keyboard.press("ArrowRight")
@@ -151,9 +151,9 @@ def test_cells_say_their_sentence_when_chosen(page):
     assert said.nth(0).inner_text().startswith("With 15 s of training and all images, the GAN is")
     assert said.nth(1).inner_text() == "Choose a cell to read what it says."
     squares(page, "1 0 2").hover()
-    assert said.nth(1).inner_text().startswith("With 60 s of training and all images, the GAN is")
+    assert said.nth(1).inner_text().startswith("With 1 min of training and all images, the GAN is")
     squares(page, "0 0 3").click()
-    assert said.nth(0).inner_text().endswith("Runs with 250 images end at 60 s.")
+    assert said.nth(0).inner_text().endswith("Runs with 250 images end at 1 min.")
 
 
 def test_arrow_keys_move_between_cells(page):
@@ -200,7 +200,7 @@ def test_the_group_swaps_cells_and_sliders(page):
     text = found(page)
     assert "shapes, 8×8" in text
     assert "the diffusion model is ahead of the GAN" in text
-    page.get_by_role("button", name="the families' flagships").click()
+    page.get_by_role("button", name="one model of each family").click()
     assert squares(page, "0 1 0").inner_text().startswith("GAN\n×")
 
 
