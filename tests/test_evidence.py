@@ -16,7 +16,7 @@ TINY = [
     *("model=mlp_gan_points,ddpm_mlp", "dataset=ring8", "budget.images=640", "threads=1"),
     *("evaluator.samples=100", "evaluator.resamples=0", "evaluator.cost_seconds=0"),
 ]
-ENDED = "docs/evidence/map/runs/digits/mlp_gan/default/seed=0"
+ENDED = "docs/evidence/some/runs/digits/mlp_gan/default/seed=0"
 COMMITTED = [
     f"{ENDED}/{name}"
     for name in (
@@ -68,6 +68,18 @@ def test_of_runs_that_are_evidence_all_but_weights_locks_and_logs_is_committed(r
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).touch()
     assert untracked(repository) == sorted([*COMMITTED, *pages])
+
+
+def test_of_the_hundreds_of_runs_of_the_map_tables_and_one_seeds_last_pictures_are(repository):
+    run = "docs/evidence/map/runs/digits/mlp_gan/default/seed={}/{}"
+    kept = [run.format(seed, name) for seed in (0, 1) for name in ("eval.csv", "status.json")]
+    kept += [run.format(0, "samples/checkpoint=4_x.png")]
+    others = [run.format(0, name) for name in ("train.csv", "samples/checkpoint=2_x.png")]
+    others += [run.format(1, "samples/checkpoint=4_x.png")]
+    for name in (*kept, *others):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).touch()
+    assert untracked(repository) == sorted(kept)
 
 
 def test_nothing_of_what_a_user_makes_is_committed(repository):

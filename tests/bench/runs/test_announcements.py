@@ -1,5 +1,6 @@
 """What runs say of their data: every run outside sweeps, once in a sweep."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,12 @@ import pytest
 from bench.data.dataset import Split
 from bench.data.mixtures import load_ring8
 from bench.runs import announcements
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch):
+    """The logger is heard, also after tests of bench.cli in this process, which quietens it."""
+    monkeypatch.setattr(logging.getLogger("bench"), "propagate", True)
 
 
 @pytest.fixture

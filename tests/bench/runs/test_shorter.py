@@ -108,7 +108,7 @@ class KilledError(Exception):
     """A kill at this moment."""
 
 
-def kill(*_: object) -> None:
+def kill(*_: object, **__: object) -> None:
     raise KilledError
 
 
