@@ -88,11 +88,12 @@ def lines(text: str, module: str) -> list[str]:
 
 
 def commands(module: str) -> list[str]:
-    """Of README.md, docs/sweeps.md and docs/recipes_for_users.md, each once.
+    """Of README.md, docs/sweeps.md, docs/map.md and docs/recipes_for_users.md, each once.
 
     Those with configurations of the user's own are left out.
     """
-    pages = (README, (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8"), RECIPES)
+    docs = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("sweeps.md", "map.md"))
+    pages = (README, *docs, RECIPES)
     found = dict.fromkeys(line for page in pages for line in lines(page, module))
     return [line for line in found if "--config-dir" not in line]
 
@@ -123,8 +124,8 @@ def installed(plugin: str) -> bool:
 
 
 def test_every_command_to_decide_is_one_that_bench_takes():
-    page = (ROOT / "docs" / "decide.md").read_text(encoding="utf-8")
-    found = [line for text in (README, page, RECIPES) for line in lines(text, "bench.decide")]
+    docs = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("decide.md", "map.md")]
+    found = [line for text in (README, *docs, RECIPES) for line in lines(text, "bench.decide")]
     assert len(found) >= 8
     for line in found:
         for grid in read_command_grids(read_request(shlex.split(line)).arguments):

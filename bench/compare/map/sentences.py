@@ -20,6 +20,8 @@ FAULTS = {
 MINUTES = 600
 """Seconds from which moments are given in minutes."""
 
+FID_IS = "FID is a distance from real images: lower is better."
+
 NOBODY = "no family can be recommended"
 EMPTY = "no model has a result"
 
@@ -255,4 +257,4 @@ def headline(made: Map) -> Headline | None:
     panel = made.panels[i]
     first, *others = sentences(panel, panel.rows[j], k, ANY, cells[i, j, k])
     first = f"On {panel.title}, {first[0].lower()}{first[1:]}"
-    return Headline(panel.rows[j], (first, *others))
+    return Headline(panel.rows[j], (first, FID_IS, *others))
