@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -73,7 +74,7 @@ def test_links_and_pictures_lead_somewhere(file):
     text = path.read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r"(?:src|href)=\"([^\"#]+)", text)
     local = [link for link in links if "://" not in link]
-    assert [link for link in local if not (path.parent / link).exists()] == []
+    assert [link for link in local if not (path.parent / unquote(link)).exists()] == []
 
 
 def lines(text: str, module: str) -> list[str]:
