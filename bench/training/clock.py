@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from bench.runtime.repeated import repeated
+
 BEAT = 0.1
 """Seconds between two ticks, and the largest part of a pause that is counted as training."""
 
@@ -54,21 +56,12 @@ class TrainingClock:
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Detect pauses of the process; call it from the training thread."""
-        stopped = threading.Event()
         self.processor = processor_clock()
         self._last = self.wall(), self.processor()
-
-        def beat() -> None:
-            while not stopped.wait(BEAT):
-                self.now()
-
-        thread = threading.Thread(target=beat, name="training-clock", daemon=True)
-        thread.start()
         try:
-            yield
+            with repeated(self.now, BEAT):
+                yield
         finally:
-            stopped.set()
-            thread.join()
             self._last = None
 
 

@@ -200,7 +200,7 @@ def test_what_cannot_be_prepared_at_the_first_point_is_one_sentence(tmp_path, mo
 
 
 def test_every_sampler_is_scored_before_the_last_point_only_if_asked(tmp_path):
-    """Without it dear samplers have no learning curve; a repeated call redoes nothing."""
+    """Without it other samplers have no learning curve; a repeated call redoes nothing."""
     few = ("model=meanflow_small", "dataset=digits", "budget.checkpoints=2", "evaluator.samples=64")
     for every, rows in ((False, 4), (True, 6)):
         words = (*few, f"evaluator.every_sampler={str(every).lower()}")

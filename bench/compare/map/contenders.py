@@ -115,7 +115,9 @@ def contenders(
     found = []
     for family, named in representatives(group).items():
         samplers = models.get(family, {})
-        of_models = {key: _dearest(found_here, listed) for key, found_here in samplers.items()}
+        of_models = {
+            key: _most_evaluations(found_here, listed) for key, found_here in samplers.items()
+        }
         chosen = _flagship(of_models, named)
         if not chosen and group == "flagships":
             chosen = list(of_models.values())
@@ -136,7 +138,7 @@ def absent(comparison: Comparison, axis: Axis, price: float, group: Group) -> di
         group: which models stand for families.
     """
     known = {each.family for each in contenders(comparison, axis, price, group)}
-    dear = {each.family: each for each in contenders(comparison, axis, math.inf, group)}
+    at_any = {each.family: each for each in contenders(comparison, axis, math.inf, group)}
     found: dict[str, str] = {}
     for family, named in representatives(group).items():
         runs = [
@@ -146,9 +148,9 @@ def absent(comparison: Comparison, axis: Axis, price: float, group: Group) -> di
         ]
         if family in known or not runs:
             continue
-        if (other := dear.get(family)) is not None:
+        if (other := at_any.get(family)) is not None:
             unknown = math.isnan(other.latency)
-            found[family] = "time of a sample not measured" if unknown else "too dear"
+            found[family] = "time of a sample not measured" if unknown else "too expensive"
         elif all(run.state == "failed" for run in runs):
             found[family] = f"all {len(runs)} runs failed" if len(runs) > 1 else "its run failed"
         elif any(run.state == "finished" for run in runs):
@@ -193,7 +195,7 @@ def _listed(comparison: Comparison) -> Listed:
     return found
 
 
-def _dearest(samplers: Sequence[Entry], listed: Listed) -> Entry:
+def _most_evaluations(samplers: Sequence[Entry], listed: Listed) -> Entry:
     """The sampler with the most network evaluations; of equal ones the first that is listed."""
 
     def key(entry: Entry) -> tuple[float, int]:

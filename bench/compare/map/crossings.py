@@ -68,7 +68,7 @@ def compare(a: Contender, b: Contender, columns: Sequence[float]) -> Crossover |
     """The crossover of two families; None with too few common seeds or budgets.
 
     Curves are linear between budgets in the logarithms of both axes. The estimate is that of the
-    mean over seeds of log FIDs; the interval that of seeds drawn with replacement, percentiles.
+    mean over seeds of log FIDs; the interval that of resampled seeds, percentiles.
 
     Args:
         a: one family.
@@ -82,8 +82,8 @@ def compare(a: Contender, b: Contender, columns: Sequence[float]) -> Crossover |
     mean = differences.mean(axis=0)
     if mean[0] > 0:
         a, b, differences, mean = b, a, -differences, -mean
-    drawn = np.random.default_rng(SEED).integers(seeds, size=(RESAMPLES, seeds))
-    resampled = stays_ahead(budgets, differences[drawn].mean(axis=1))  # (R,)
+    chosen = np.random.default_rng(SEED).integers(seeds, size=(RESAMPLES, seeds))
+    resampled = stays_ahead(budgets, differences[chosen].mean(axis=1))  # (R,)
     low, high = np.quantile(resampled, (0.025, 0.975), method="inverted_cdf")
     (estimate,) = stays_ahead(budgets, mean[None])
     return Crossover(

@@ -70,9 +70,7 @@ def price_words(price: float) -> str:
 
 def named(score: Score) -> str:
     """A family's model and sampler, such as "v_diffusion_small, dpmpp-10"."""
-    sampler = score.contender.sampler
-    shown = sampler and sampler != "generator"
-    return f"{score.contender.label}, {sampler}" if shown else score.contender.label
+    return ", ".join(filter(None, (score.contender.label, score.contender.sampler)))
 
 
 def _ahead(cell: Cell, leader: Score, rival: Score, margin: float) -> str:
@@ -105,12 +103,12 @@ def _prices(leader: Score, rival: Score) -> list[str]:
     known = [(s.contender.latency, s.contender.family) for s in (leader, rival)]
     if any(math.isnan(latency) for latency, _ in known):
         return []
-    (low, cheap), (high, dear) = sorted(known)
+    (low, cheap), (high, expensive) = sorted(known)
     if high < 1.05 * low:
         return [f"One sample takes {exact(low)} ms with both."]
     return [
-        f"One sample takes {exact(low)} ms with the {cheap}, and {exact(high)} ms with the {dear}, "
-        f"{exact(high / low)} times as long."
+        f"One sample takes {exact(low)} ms with the {cheap}, and {exact(high)} ms with the "
+        f"{expensive}, {exact(high / low)} times as long."
     ]
 
 

@@ -15,13 +15,11 @@ from bench.compare.stats import (
     paired_difference,
     unpaired_difference,
 )
+from bench.compare.topics.recommendation import STEEP
 
 State = Literal["settled", "equal", "open", "alone", "nobody", "empty"]
 """What is known of a cell: the leader is shown to be ahead of all others, or practically equal to
 the next one, or neither; it has no rival; there are models, but none can be ahead; no model."""
-
-STEEP = 1.0
-"""Threshold of p in FID ~ budget^-p from which a FID falls steeply, as in the recommendation."""
 
 
 @dataclass(frozen=True)

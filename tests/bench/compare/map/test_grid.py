@@ -72,15 +72,17 @@ def test_a_price_admits_the_sampler_with_most_steps_that_is_within_it(tmp_path):
     assert by_price[ANY] == {"GAN": "generator", "diffusion model": "dpmpp-10", "flow": "heun-5"}
     assert by_price[10.0] == {"GAN": "generator", "diffusion model": "dpmpp-2"}
     assert by_price[1.0] == {"GAN": "generator"}
-    dear, cheap = found.cells(ANY)[0, 0, 3], found.cells(10.0)[0, 0, 3]
-    assert dear.leader.contender.family == "diffusion model"
+    expensive, cheap = found.cells(ANY)[0, 0, 3], found.cells(10.0)[0, 0, 3]
+    assert expensive.leader.contender.family == "diffusion model"
     assert cheap.leader.contender.family == "GAN"  # two steps cost three times the FID
-    assert cheap.missing == (("flow", "too dear"),)
+    assert cheap.missing == (("flow", "too expensive"),)
     alone = found.cells(1.0)[0, 0, 3]
     assert alone.state == "alone"
     text = sentence(panel, panel.rows[0], 3, 1.0, alone)
-    assert "at up to 1 ms per sample, the GAN (gan_r1_ema_small) stands alone" in text
-    assert "Without a result here: diffusion model (too dear) and flow (too dear)." in text
+    assert "at up to 1 ms per sample, the GAN (gan_r1_ema_small, generator) stands alone" in text
+    assert (
+        "Without a result here: diffusion model (too expensive) and flow (too expensive)." in text
+    )
 
 
 def test_rows_by_number_of_images_and_panels_by_size(tmp_path):

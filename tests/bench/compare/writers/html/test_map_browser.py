@@ -120,7 +120,9 @@ def test_a_price_is_looked_up_at_the_largest_one_that_it_admits(page):
     assert "at up to 40 ms per sample, the GAN is ahead" in shown["40 ms or less"]
     assert "at up to 30 ms per sample, the GAN is ahead" in shown["30 ms or less"]
     alone = shown["0.3 ms or less"]
-    assert "at up to 0.300 ms per sample, the GAN (gan_r1_ema_small) stands alone" in alone
+    assert (
+        "at up to 0.300 ms per sample, the GAN (gan_r1_ema_small, generator) stands alone" in alone
+    )
     cheapest = found(page)
     assert "No model that was measured samples for 0.15 ms or less." in cheapest
     assert "Outside of what was measured" in cheapest
