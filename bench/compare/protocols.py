@@ -13,7 +13,7 @@ from bench.schema import FIELDS, PROTOCOL
 AXES = ("image_shape", "train_images", "budget")
 """The axes of the map: fields that --map allows to differ."""
 
-ALL_AXES = " (--map: of size, number of images and budget)"
+ALL_AXES = ", or map sizes, numbers of images and budgets with --map"
 
 
 class ProtocolError(ValueError):

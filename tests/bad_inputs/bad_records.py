@@ -946,7 +946,7 @@ COMPARE = (
             "runs on digits that differ in budget cannot share a table: 'images=64' in "
             "<runs>/seed=0, 'images=128' in <runs>/seed=1; name the runs to compare, as in "
             "python -m bench.compare <runs>/seed=1, or split the tables with --allow-mixed "
-            "budget"
+            "budget, or map sizes, numbers of images and budgets with --map"
         ),
         two_budgets,
     ),

@@ -32,13 +32,13 @@ CPU = torch.device("cpu")
 
 
 class about:  # noqa: N801
-    """Equal to times of sleeping that a busy machine measures as up to twice as long."""
+    """Equal to times of sleeping that a busy machine measures as up to three times as long."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, float) and 0.75 * self.seconds < other < 2 * self.seconds
+        return isinstance(other, float) and 0.75 * self.seconds < other < 3 * self.seconds
 
     def __repr__(self) -> str:
         return f"about({self.seconds})"
@@ -154,7 +154,8 @@ def test_the_last_evaluation_has_the_costs_in_it(tmp_path: Path, data) -> None:
     assert found.point == about(200 * 0.105)  # the first sampler alone
     assert found.last is not None
     assert found.point is not None
-    assert found.last - found.point - 2 * 0.75 * 7 == pytest.approx(0.5, abs=0.4)  # the fast one
+    fast = found.last - found.point - 2 * 0.75 * 7  # costs of both, and samples of the fast one
+    assert 0.1 < fast < 5  # 0.2 s of sleep and its overhead; samples of the slow one take 21 s
 
 
 def test_measuring_costs_takes_less_than_it_may_where_repetitions_are_short() -> None:
@@ -174,7 +175,7 @@ def test_what_a_first_call_compiles_is_not_counted_for_every_sample(tmp_path: Pa
 
     model = make(tmp_path, Compiled(), Budget(seconds=60)).evaluated
     seconds = held_out_seconds(model, data, options(200), CPU)
-    assert seconds == pytest.approx(0.001 * len(data.test), rel=0.7)
+    assert 0.0003 * len(data.test) < seconds < 0.01 * len(data.test)  # 1 ms each, not 5 s
 
 
 def test_the_last_evaluation_scores_held_out_samples(tmp_path: Path, data) -> None:

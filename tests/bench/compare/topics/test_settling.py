@@ -11,7 +11,7 @@ from synthetic_runs import costs, scores
 
 from bench.compare.cells import Table
 from bench.compare.comparison import Comparison, compare_runs
-from bench.compare.outputs import report_text
+from bench.compare.outputs import maps, report_text
 from bench.compare.read import read_runs
 from bench.compare.topics.headline import headline
 from bench.compare.topics.page import Section, blocks
@@ -167,7 +167,8 @@ def test_the_figure_has_a_line_a_question_and_the_thresholds(race):
 
 
 def test_the_report_shows_the_figure_above_its_table_and_the_command_as_code(race):
-    html = report_text({"digits": [Section(race)]}, (), "python -m bench.compare runs")
+    pages = {"digits": [Section(race)]}
+    html = report_text(pages, (), "python -m bench.compare runs", maps(pages))
     body = html[: html.index('id="provenance"')]
     heading = body.index(f"<summary><h3>{SETTLED_HEADING}</h3></summary>")
     figure = body.index(f'aria-label="{SETTLED_HEADING}" style="height')
