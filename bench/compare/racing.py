@@ -1,7 +1,7 @@
 """Racing: what the seeds so far show of every pair of models, and which models are out. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -120,7 +120,8 @@ class Standings:
 
     Attributes:
         pairs: in the order of `itertools.combinations`.
-        dropped: rows of the models that are shown to be worse than another one.
+        dropped: rows of the models that are shown to be worse than another one that may be
+            recommended.
         remaining: rows of the others, which may still be the best.
     """
 
@@ -134,7 +135,9 @@ class Standings:
         return tuple(pair for pair in self.pairs if pair.state == "open" and not pair.dropped)
 
 
-def standings(values: np.ndarray, *, margin: float, ratio: bool) -> Standings:
+def standings(
+    values: np.ndarray, *, margin: float, ratio: bool, unfit: Collection[int] = ()
+) -> Standings:
     """Compare all pairs of models over their common seeds, at any number of seeds.
 
     Holm's correction counts all pairs of the models that were entered, with or without common
@@ -145,6 +148,8 @@ def standings(values: np.ndarray, *, margin: float, ratio: bool) -> Standings:
         values: (M, S) float64, lower is better, in the order of seeds; NaN if missing.
         margin: of practical equality: a ratio above 1 with `ratio`, else a difference above 0.
         ratio: whether to compare logarithms, of positive values.
+        unfit: rows of models that may not be recommended, such as collapsed ones; being worse than
+            one of them drops no model.
 
     Raises:
         ValueError: a margin that leaves no room, or a ratio of values that are not positive.
@@ -183,7 +188,7 @@ def standings(values: np.ndarray, *, margin: float, ratio: bool) -> Standings:
             tuple(size[k][known].tolist()),
         )
         pairs.append(pair)
-    return _race(pairs, len(x))
+    return _race(pairs, len(x), unfit)
 
 
 def corrected(paths: np.ndarray) -> tuple[list[float], list[float]]:
@@ -226,9 +231,11 @@ def next_question(needed: Sequence[float], seeds: Sequence[int], seconds: Sequen
     return min(range(len(costs)), key=costs.__getitem__)
 
 
-def _race(pairs: Sequence[Standing], models: int) -> Standings:
-    """Drop the models that are shown to be worse than another one."""
-    out = {pair.b if pair.direction < 0 else pair.a for pair in pairs if pair.state == "settled"}
+def _race(pairs: Sequence[Standing], models: int, unfit: Collection[int]) -> Standings:
+    """Drop the models that are shown to be worse than another one that may be recommended."""
+    settled = [pair for pair in pairs if pair.state == "settled"]
+    order = [(p.a, p.b) if p.direction < 0 else (p.b, p.a) for p in settled]
+    out = {worse for better, worse in order if better not in unfit}
     if len(out) == models:  # verdicts in a circle leave no best model: none is dropped
         out = set()
     judged = tuple(

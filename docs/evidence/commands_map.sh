@@ -17,4 +17,6 @@ for part in "${@:-16 8 28 long colour}"; do
       "sweep=$real,$base,${base}_diffusion,${base}_ddpm,${base}_flow,${base}_few_step" "${more[@]}"
   done
 done
-python -m bench.compare docs/evidence/map/runs --map --out docs/evidence/map
+python -m bench.compare docs/evidence/map/runs --map --out docs/evidence/map --no-report
+rm -f docs/evidence/map/*.tex docs/evidence/map/claims.*
+python scripts/readme_map.py

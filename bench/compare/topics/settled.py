@@ -22,6 +22,7 @@ from bench.compare.read import Run
 from bench.compare.stats import MIN_SEEDS
 from bench.compare.topics.outcomes import is_trained
 from bench.compare.topics.pairs import contestants, eligible
+from bench.compare.topics.ranked import is_fit
 from bench.runs.looks import Look, read_look
 from bench.schema import MEASURED
 
@@ -139,7 +140,10 @@ def contests(comparison: Comparison, margin: float | None = None) -> tuple[Conte
     fids = [fid for entry in with_result for fid in entry.values(fair.fid).values()]
     ratio = MEASURED["fid"].by_ratio(fids)
     found = standings(
-        _values(fair, entries), margin=margin if ratio else float(NO_MARGIN), ratio=ratio
+        _values(fair, entries),
+        margin=margin if ratio else float(NO_MARGIN),
+        ratio=ratio,
+        unfit=[k for k, entry in enumerate(with_result) if not is_fit(fair, entry)],
     )
     compared = [
         _contest(comparison, entries[pair.a], entries[pair.b], pair, margin) for pair in found.pairs

@@ -83,6 +83,16 @@ def test_verdicts_in_a_circle_drop_no_model():
     assert (found.dropped, found.remaining) == ((), (0, 1, 2))
 
 
+def test_being_worse_than_a_collapsed_model_drops_no_model():
+    values = seeds([5.0, 10.0, 20.0], 0.1, 12)  # the first one collapsed
+    found = standings(values, margin=1.1, ratio=True, unfit=[0])
+    assert [pair.state for pair in found.pairs] == ["settled"] * 3
+    assert (found.dropped, found.remaining) == ((2,), (0, 1))
+    assert standings(values, margin=1.1, ratio=True).remaining == (0,)
+    found = standings(values, margin=1.1, ratio=True, unfit=[0, 1])
+    assert found.dropped == ()  # nothing that may be recommended is better than the third
+
+
 @pytest.mark.parametrize("value", [0.0, -2.0])
 def test_ratios_need_positive_values(value):
     with pytest.raises(ValueError, match="needs positive values, got"):

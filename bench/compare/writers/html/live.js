@@ -34,6 +34,9 @@
   const views = () =>
     keyed(".switch button", (button) => `${button.closest("figure").id} ${button.textContent}`);
   const kinds = () => keyed(".balance button", (button) => button.dataset.verdict);
+  const choices = () => keyed("#map .switch button", (button) => button.textContent.trim());
+  const sliders = () => keyed("#map input", (slider) => slider.id);
+  const wordsOf = (slider) => slider.getAttribute("aria-valuetext");
   const headings = () =>
     keyed(".table thead th", (heading) => {
       const box = heading.closest(".scroll");
@@ -66,10 +69,34 @@
       sorts: [...headings()].map(([name, heading]) => [name, heading.getAttribute("aria-sort")]),
       views: chosen(views(), pressed),
       kinds: chosen(kinds(), pressed),
+      choices: chosen(choices(), pressed),
+      size: document.querySelector("#map select")?.value,
+      sliders: [...sliders()].map(([name, slider]) => [name, wordsOf(slider)]),
     };
     try {
       sessionStorage.setItem(KEY, JSON.stringify(place));
     } catch {} // storage is full or forbidden: the page begins at its top
+  }
+
+  /** Choose the size and set the sliders to what they said, where the page still has it. */
+  function restoreBudget({ size, sliders: said }) {
+    const sizes = document.querySelector("#map select");
+    if (sizes && [...sizes.options].some(({ value }) => value === size)) {
+      sizes.value = size;
+      sizes.dispatchEvent(new Event("change"));
+    }
+    const all = sliders();
+    said.forEach(([name, words]) => {
+      const slider = all.get(name);
+      const before = slider?.value;
+      const moved = (value) => {
+        slider.value = value;
+        slider.dispatchEvent(new Event("input"));
+        return wordsOf(slider) === words;
+      };
+      const places = slider ? [...Array(Number(slider.max) + 1).keys()] : [];
+      if (slider && !places.some(moved)) moved(before);
+    });
   }
 
   function restore(place) {
@@ -90,9 +117,14 @@
         if (heading.getAttribute("aria-sort") !== sort) heading.querySelector("button").click();
       }
     });
-    for (const [elements, names] of [[views(), place.views], [kinds(), place.kinds]]) {
+    for (const [elements, names] of [
+      [views(), place.views],
+      [kinds(), place.kinds],
+      [choices(), place.choices],
+    ]) {
       names.map((name) => elements.get(name)).forEach((b) => b && !pressed(b) && b.click());
     }
+    restoreBudget(place);
     place.boxes.forEach(([name, left, top]) => allBoxes.get(name)?.scrollTo(left, top));
     const at = place.anchor && document.getElementById(place.anchor.id);
     const moved = at ? at.getBoundingClientRect().top + scrollY - place.anchor.top : place.y;

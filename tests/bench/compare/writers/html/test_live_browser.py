@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from map_runs import power, write_map
 from PIL import Image
 from synthetic_runs import costs, scores, write_run
 
@@ -99,6 +100,37 @@ def test_a_reload_keeps_the_readers_place_in_a_page_that_has_grown(page, watcher
     opened = page.locator("details.topic[open] summary").all_inner_texts()
     assert name in opened
     assert page.locator(".table input").nth(1).input_value() == "dcgan"
+
+
+def two_sizes(folder: Path, budgets: tuple[float, ...]) -> None:
+    laws = {"gan_r1_ema_small": power(3, 0.2), "v_diffusion_small": power(9, 0.5)}
+    write_map(folder, laws, dataset="shapes_8", shape="1x8x8", budgets=budgets)
+    write_map(folder, laws, dataset="shapes_16", shape="1x16x16", budgets=budgets)
+
+
+def test_a_reload_keeps_what_was_chosen_on_the_map(browser, tmp_path):
+    """One more budget moves the places of the sliders, and not what they say."""
+    two_sizes(tmp_path, (15.0, 30.0))
+    mixed, paths = ("train_images", "budget"), [tmp_path / "runs"]
+    watched = Watch(paths, tmp_path / "out", "x", 60, lambda: gather(paths, mixed=mixed, name=None))
+    watcher = Watcher(watched)
+    watcher.update()
+    page = browser.new_page()
+    page.goto(watcher.file.as_uri())
+    page.get_by_label("Image size").select_option(index=0)
+    page.locator("#map .switch button", has_text="10 ms").click()
+    page.get_by_role("slider", name="Training time").press("Home")
+    page.get_by_role("slider", name="Price per sample").press("ArrowLeft")
+    chosen = page.locator("#map output, #map .found").all_inner_texts()
+    assert "8×8" in " ".join(chosen)
+    two_sizes(tmp_path, (7.5, 15.0, 30.0))
+    assert watcher.update()
+    page.reload()
+    assert page.locator("#map .squares").first.locator("th").count() == 1 + 3 + 1
+    assert page.locator("#map output, #map .found").all_inner_texts() == chosen
+    pressed = page.locator("#map .switch button[aria-pressed=true]").all_inner_texts()
+    assert any("10 ms" in text for text in pressed)
+    page.close()
 
 
 def test_a_page_that_is_opened_anew_begins_at_its_top(page, watcher):
