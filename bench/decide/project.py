@@ -126,13 +126,17 @@ def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...
 
 
 def varied_fields(units: Sequence[Unit]) -> list[str]:
-    """The protocol fields by which the experiment's own runs may differ."""
-    trained = [unit for unit in units if unit.seeded]
-    return [
-        field
-        for field, prefix in DESIGNED.items()
-        if len({given(unit, prefix) for unit in trained}) > 1
-    ]
+    """The protocol fields by which the experiment's own runs may differ.
+
+    A real-data baseline has no budget of its own; what it is given beside counts as well.
+    """
+    found = []
+    for field, prefix in DESIGNED.items():
+        words = {given(unit, prefix) for unit in units if unit.seeded}
+        words |= {given(unit, prefix) for unit in units if not unit.seeded} - {()}
+        if len(words) > 1:
+            found.append(field)
+    return found
 
 
 def given(unit: Unit, prefix: str) -> tuple[str, ...]:

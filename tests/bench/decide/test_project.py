@@ -75,6 +75,21 @@ def test_what_the_experiment_varies_splits_its_runs(tmp_path: Path) -> None:
     assert given(units[1], "dataset.train_images") == ("dataset.train_images=100",)
 
 
+def test_a_baseline_with_more_images_than_the_models_splits_the_runs_as_well(
+    tmp_path: Path,
+) -> None:
+    units = [make_unit(tmp_path, name, seeded=name == "a") for name in ("a", "real", "real")]
+    for k, words in enumerate(
+        (("train_images=null", "budget.seconds=9"), (), ("train_images=250",))
+    ):
+        planned = replace(
+            units[k].planned, overrides=tuple(w.replace("tr", "dataset.tr") for w in words)
+        )
+        units[k] = replace(units[k], planned=planned)
+    assert varied_fields(units) == ["train_images"]  # and not the budget, which baselines lack
+    assert varied_fields(units[:2]) == []
+
+
 def test_time_is_shared_by_runs_that_ran_at_once(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0}, at_once=2)
     simulation.write("a", 0, LOOK)
