@@ -51,8 +51,7 @@ def picture(run: Run) -> Path:
 
 def samples(runs: Sequence[Run], name: str) -> Iterator[str]:
     """A caption and a table of pictures of one data set; nothing without its runs."""
-    columns = {"real images": ("real",)}
-    columns |= representatives("flagships")
+    columns = {"real images": ("real",), **representatives("flagships")}
     found = {family: longest(runs, models) for family, models in columns.items()}
     shown = {family: run for family, run in found.items() if run is not None}
     seconds = [run.table.numbers("train_seconds").max() for run in shown.values()]
