@@ -50,14 +50,19 @@ def picture(run: Run) -> Path:
 
 
 def samples(runs: Sequence[Run], name: str) -> Iterator[str]:
-    """A caption and a table of pictures of one data set; nothing without its runs."""
+    """A caption and a table of pictures of one data set; nothing without its runs.
+
+    Families without a run of the largest budget are left out.
+    """
     columns = {"real images": ("real",), **representatives("flagships")}
     found = {family: longest(runs, models) for family, models in columns.items()}
     shown = {family: run for family, run in found.items() if run is not None}
-    seconds = [run.table.numbers("train_seconds").max() for run in shown.values()]
+    spent = {family: run.table.numbers("train_seconds").max() for family, run in shown.items()}
+    most = max(spent.values(), default=0.0)
+    shown = {f: run for f, run in shown.items() if not spent[f] or spent[f] > 0.9 * most}
     if len(shown) < 2:
         return
-    limit = exact_duration(round(max(seconds) / 15) * 15)
+    limit = exact_duration(round(most / 15) * 15)
     trained = f"after {limit} of training on one core, all images"
     yield f"{name}: samples of seed 0 {trained}, not selected."
     yield ""
@@ -76,7 +81,7 @@ def block(runs: Sequence[Run], page: str) -> str:
         page: map.md.
     """
     answer = " ".join(page.split("\n\n")[2].split())
-    lines = [f"> {line}" for line in textwrap.wrap(answer, 118)]
+    lines = [f"> {line}" for line in textwrap.wrap(answer, 118, break_on_hyphens=False)]
     lines += ["", f"![who is ahead where]({MAP}/map.svg)", ""]
     by_name: dict[str, list[Run]] = {}
     for run in runs:

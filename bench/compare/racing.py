@@ -236,7 +236,7 @@ def _race(pairs: Sequence[Standing], models: int, unfit: Collection[int]) -> Sta
     settled = [pair for pair in pairs if pair.state == "settled"]
     order = [(p.a, p.b) if p.direction < 0 else (p.b, p.a) for p in settled]
     out = {worse for better, worse in order if better not in unfit}
-    if len(out) == models:  # verdicts in a circle leave no best model: none is dropped
+    if out >= set(range(models)) - set(unfit):  # verdicts in a circle leave no best model
         out = set()
     judged = tuple(
         replace(pair, dropped=pair.state == "open" and (pair.a in out or pair.b in out))

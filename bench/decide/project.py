@@ -128,7 +128,8 @@ def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...
 def varied_fields(units: Sequence[Unit]) -> list[str]:
     """The protocol fields by which the experiment's own runs may differ.
 
-    A real-data baseline has no budget of its own; what it is given beside counts as well.
+    A real-data baseline usually has no budget of its own, so that nothing given is no difference;
+    what it is given counts.
     """
     found = []
     for field, prefix in DESIGNED.items():

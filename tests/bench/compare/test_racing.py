@@ -81,6 +81,9 @@ def test_verdicts_in_a_circle_drop_no_model():
     found = standings(values, margin=1.1, ratio=True)
     assert [pair.state for pair in found.pairs] == ["settled"] * 3
     assert (found.dropped, found.remaining) == ((), (0, 1, 2))
+    collapsed = np.vstack([values, 0.5 * np.ones(36)])
+    found = standings(collapsed, margin=1.1, ratio=True, unfit=[3])
+    assert found.dropped == ()  # the circle is all that may be recommended
 
 
 def test_being_worse_than_a_collapsed_model_drops_no_model():

@@ -32,7 +32,7 @@
   const fields = () => keyed(".table input", (field) => field.getAttribute("aria-label"));
   const boxes = () => keyed(".table .scroll", (box) => box.getAttribute("aria-label"));
   const views = () =>
-    keyed(".switch button", (button) => `${button.closest("figure").id} ${button.textContent}`);
+    keyed("figure .switch button", (button) => `${button.closest("figure").id} ${button.textContent}`);
   const kinds = () => keyed(".balance button", (button) => button.dataset.verdict);
   const choices = () => keyed("#map .switch button", (button) => button.textContent.trim());
   const sliders = () => keyed("#map input", (slider) => slider.id);
