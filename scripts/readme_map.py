@@ -3,7 +3,7 @@
 The headline of docs/evidence/map/map.md, its picture, and samples of one seed of every family at
 the largest budget, unselected.
 
-Command: python scripts/readme_map.py, after docs/evidence/commands_map.sh.
+Command: python scripts/readme_map.py, as docs/evidence/commands_map.sh does at its end.
 """
 
 import re
@@ -18,9 +18,8 @@ from bench.runtime.printing import exact_duration
 ROOT = Path(__file__).resolve().parent.parent
 MAP = Path("docs/evidence/map")
 SHOWN = {"fashion_mnist": "Fashion-MNIST, 28×28", "cifar10": "CIFAR-10, 32×32"}
-"""Data sets whose samples are shown, with what they are called; smaller images if there is none."""
+"""Data sets whose samples are shown, with what they are called."""
 
-SMALLER = {"fashion_mnist_16": "Fashion-MNIST, 16×16"}
 WIDTH = 140
 
 
@@ -86,11 +85,8 @@ def block(runs: Sequence[Run], page: str) -> str:
     by_name: dict[str, list[Run]] = {}
     for run in runs:
         by_name.setdefault(run.dataset, []).append(run)
-    for names in (SHOWN, SMALLER):
-        tables = [line for key in names for line in samples(by_name.get(key, []), names[key])]
-        lines += tables
-        if tables:
-            break
+    for dataset, name in SHOWN.items():
+        lines += samples(by_name.get(dataset, []), name)
     lines += [
         f"[All prices, crossovers, and commands that make a cell again]({MAP}/map.md). What is",
         "pale is not settled: how far the evidence has come, and how it is made, is in",
