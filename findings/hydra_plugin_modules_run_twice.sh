@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Hydra: looking for plugins runs a module that is imported already a second time, in place.
 #
-# Version:  hydra-core 1.3.8, Python 3.11 or later.
+# Version:  hydra-core 1.3.8, Python 3.11.
 # Expected: a module is run once per process, as by `import`: the sweeper that Hydra finds is the class that a
 #           program imported before, with whatever the program set on it, and state of a plugin's module stays.
 # Seen:     the scan for plugins takes the module from sys.modules and runs its code in it again. Classes imported

@@ -121,7 +121,7 @@ def write_template(folder: Path) -> None:
             identity = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
             identity |= {"overrides": changes, "samples": 360, "weights": "ema"}
             identity |= {"train_images": settings.get("dataset.train_images", "all")}
-            identity |= {"budget": "" if model == "real" else "40 s"}
+            identity |= {"budget": "" if model == "real" else "2 min"}
             _write(path, identity, samplers, points)
 
 
