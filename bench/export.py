@@ -86,6 +86,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take a run that has not finished, or failed, as it is in its last checkpoint",
     )
+    made.add_argument(
+        "--keep",
+        choices=("last", "best"),
+        default="last",
+        help="which weights: the last ones, or those that trainer.keep=best kept (default: last)",
+    )
     made.add_argument("--force", action="store_true", help="replace what was exported to --out")
     return made
 
@@ -132,6 +138,7 @@ def export(options: argparse.Namespace) -> None:
         trust=options.trust,
         trust_option="--trust {}",
         unfinished_option=None if options.unfinished else "--unfinished",
+        keep=options.keep,
     )
     check_target(options.out, model.data.shape, replace=options.force)
     if options.rgb and model.kind != "images":
@@ -175,6 +182,7 @@ def export_model(options: argparse.Namespace) -> None:
         trust=options.trust,
         trust_option="--trust {}",
         unfinished_option=None if options.unfinished else "--unfinished",
+        keep=options.keep,
     )
     written = form.write(model, options.run, options.out, options.part)
     with words():
@@ -218,6 +226,7 @@ def _about(model: "LoadedModel", name: str, seed: int) -> dict[str, str]:
         "Sampler": name,
         "Weights": model.weights,
         "Step": str(model.step),
+        **({} if model.point is None else {"Best evaluation point": str(model.point)}),
         "Sampling seed": str(seed),
         "Software": f"gan-vs-diffusion {bench.__version__} {commit()}".strip(),
     }

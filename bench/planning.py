@@ -6,24 +6,35 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bench.command_line import LAUNCHER, SWEEP, key
 from bench.runtime import jobs
 from bench.runtime.interrupts import end_if_interrupted
-from bench.runtime.outlook import ENDED, WRONG, Outlook, Planned
+from bench.runtime.outlook import DONE, ENDED, WRONG, Outlook, Planned
 from bench.runtime.printing import printable
 from bench.runtime.progress import Forecast
 
 log = logging.getLogger("bench.planning")
+
+Wrong = tuple[tuple[str, ...], str]
+"""The overrides of a job that cannot run, and the reason."""
+
+
+class _Collector(Protocol):
+    """Takes the jobs of a command as Hydra composes them."""
+
+    def add(self, cfg: DictConfig, overrides: tuple[str, ...], *, swept: bool) -> None:
+        """Take one job."""
 
 
 @dataclass
@@ -42,7 +53,7 @@ class _Planner:
     aloud: bool
     runs: list[Planned] = field(default_factory=list)
     known: dict[str, Forecast] = field(default_factory=dict)
-    wrong: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
 
     def add(self, cfg: DictConfig, overrides: tuple[str, ...], *, swept: bool) -> None:
         """Plan one job.
@@ -50,23 +61,21 @@ class _Planner:
         Raises:
             SystemExit: the only job cannot run.
         """
-        import torch
-
         from bench.errors import RunError
         from bench.run import dry_run
 
-        threads = torch.get_num_threads()
         earlier = [run.run for run in self.runs if run.run]
         known = self.known if self.timed else None
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         planned = Planned(overrides)
         try:
-            planned = dry_run(cfg, overrides, known=known, earlier=earlier, processes=processes)
+            with _left_as_it_was():
+                planned = dry_run(cfg, overrides, known=known, earlier=earlier, processes=processes)
         except Exception as error:  # the job itself will say what is wrong
             end_if_interrupted()
-            kind = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
-            said = any(words == f"{kind}{error}" for _, words in self.wrong)
-            self.wrong.append((overrides, f"{kind}{error}"))
+            reason = _reason(error)
+            said = any(words == reason for _, words in self.wrong)
+            self.wrong.append((overrides, reason))
             in_use = isinstance(error, RunError) and error.in_use  # another process ends it
             planned = Planned(overrides, state=ENDED if in_use else WRONG)
             if self.aloud and isinstance(error, RunError) and not said:
@@ -76,14 +85,67 @@ class _Planner:
                 raise
             if self.aloud and not swept:
                 sys.exit(2)
-        finally:
-            torch.set_num_threads(threads)  # those of this job are not those of the next
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
         self.runs.append(planned)
 
 
-_planners: list[_Planner] = []
+@dataclass
+class _Reader:
+    """Collects the jobs of a command, and reads each data set of those to run once.
+
+    Attributes:
+        reads: whether data is read; it may lie on other machines.
+        jobs: the jobs so far.
+        wrong: why jobs cannot run, each with its overrides.
+        read: the data sets that were read, as they are configured.
+    """
+
+    reads: bool
+    jobs: list[tuple[DictConfig, tuple[str, ...]]] = field(default_factory=list)
+    wrong: list[Wrong] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
+
+    def add(self, cfg: DictConfig, overrides: tuple[str, ...], *, swept: bool) -> None:
+        """Take one job."""
+        from bench.errors import one_sentence
+        from bench.run import check_data, dry_run
+
+        try:
+            with one_sentence():
+                OmegaConf.resolve(cfg)  # while Hydra knows of this job
+            data = OmegaConf.to_yaml(cfg.dataset)
+            with _left_as_it_was():
+                planned = dry_run(deepcopy(cfg), overrides)
+                if self.reads and planned.state not in DONE and data not in self.read:
+                    check_data(deepcopy(cfg), overrides)
+                    self.read.add(data)
+        except Exception as error:  # the job itself would say it
+            end_if_interrupted()
+            self.wrong.append((overrides, _reason(error)))
+        self.jobs.append((cfg, overrides))
+
+
+@contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    """Give the next job the threads and the memory that this one had."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+
+def _reason(error: Exception) -> str:
+    """Why a job cannot run; a bug is named as what it is."""
+    from bench.errors import RunError
+
+    return str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+
+
+_collectors: list[_Collector] = []
 """The one at work, if any: Hydra hands nothing to the jobs that it starts."""
 
 
@@ -93,7 +155,7 @@ def _plan_job(cfg: DictConfig) -> None:
     swept = hydra_config.mode is RunMode.MULTIRUN
     with open_dict(cfg):
         cfg.pop(SWEEP, None)
-    _planners[-1].add(cfg, tuple(hydra_config.overrides.task), swept=swept)
+    _collectors[-1].add(cfg, tuple(hydra_config.overrides.task), swept=swept)
 
 
 def plan(lines: Sequence[Sequence[str]], *, at_once: int, timed: bool) -> Outlook:
@@ -124,24 +186,34 @@ def dry_run(lines: Sequence[Sequence[str]], *, at_once: int) -> int:
 
 def survey(
     lines: Sequence[Sequence[str]], *, at_once: int, timed: bool
-) -> tuple[list[Outlook], list[tuple[tuple[str, ...], str]]]:
-    """The jobs of each command line, timed together, and those that cannot run with the reason.
+) -> tuple[list[Outlook], list[Wrong]]:
+    """The jobs of each command line, timed together, or those that cannot run with the reason.
+
+    All data sets that are needed on this machine are read before the first job is timed, and the
+    first job that cannot run ends it: nobody waits for the times of a command that is refused.
 
     Args are those of `plan`.
     """
-    planner = _Planner(timed, aloud=False)
-    found = []
+    reader = _Reader(reads=timed)
+    ends = []
     for line in lines:
-        before = len(planner.runs)
-        _compose([line], planner)
-        found.append(Outlook(tuple(planner.runs[before:]), at_once))
-    return found, planner.wrong
+        _compose([line], reader)
+        ends.append(len(reader.jobs))
+    planner = _Planner(timed, aloud=False)
+    with _quiet():
+        for cfg, overrides in reader.jobs:
+            if reader.wrong or planner.wrong:
+                break
+            planner.add(cfg, overrides, swept=True)
+    starts = [0, *ends[:-1]]
+    runs = [planner.runs[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [Outlook(tuple(each), at_once) for each in runs], [*reader.wrong, *planner.wrong]
 
 
-def _compose(lines: Sequence[Sequence[str]], planner: _Planner) -> None:
+def _compose(lines: Sequence[Sequence[str]], collector: _Collector) -> None:
     """Have Hydra compose all jobs in this process, whatever launches them later."""
     before = sys.argv
-    _planners.append(planner)
+    _collectors.append(collector)
     try:
         with tempfile.TemporaryDirectory(prefix="bench-plan-") as folder, _quiet():
             for line in lines:
@@ -151,7 +223,7 @@ def _compose(lines: Sequence[Sequence[str]], planner: _Planner) -> None:
                 with composed_once():
                     _plan_job()
     finally:
-        _planners.pop()
+        _collectors.pop()
         sys.argv = before
 
 

@@ -79,8 +79,12 @@ def block(runs: Sequence[Run], page: str) -> str:
         runs: of the map.
         page: map.md.
     """
-    answer = " ".join(page.split("\n\n")[2].split())
-    lines = [f"> {line}" for line in textwrap.wrap(answer, 118, break_on_hyphens=False)]
+    answers = [part for part in page.split("\n\n")[2:4] if part.startswith(("On ", "Settled, "))]
+    quotes = [
+        [f"> {line}" for line in textwrap.wrap(part, 118, break_on_hyphens=False)]
+        for part in answers
+    ]
+    lines = "\n>\n".join("\n".join(quote) for quote in quotes).splitlines()
     lines += ["", f"![who is ahead where]({MAP}/map.svg)", ""]
     by_name: dict[str, list[Run]] = {}
     for run in runs:

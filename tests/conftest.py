@@ -1,5 +1,6 @@
-"""Options of the tests."""
+"""Options of the tests, and the files that take longest."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests of whole commands, the longest, so that no process ends with them."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
+SHOWN = 25
+"""Files whose seconds are shown."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With --durations, say which files take longest in all: many small tests add up as well."""
+    if terminalreporter.config.getoption("durations") is None:
+        return
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section(f"seconds by file, {seconds.total():.0f} in all")
+    for file, total in seconds.most_common(SHOWN):
+        terminalreporter.line(f"{total:8.1f} s  {file}")

@@ -93,6 +93,7 @@ FLOORS = (
     ("bench/build",),
     ("bench/estimate",),
     ("bench/runs",),
+    ("bench/job",),
     ("bench/run", "bench/cache", "bench/export", "bench/compare"),
     ("bench/planning",),
     ("bench/cli",),

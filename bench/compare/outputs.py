@@ -243,7 +243,8 @@ def report_text(
 def _led(part: Part, found: Headline) -> Part:
     """The part that a map's answer is about, with which the report begins."""
     own = [sentence for sentence in part.headline if sentence not in found.said]
-    return replace(part, headline=found.said, more=[*own, *part.more], leads=True)
+    more = [*own, *part.more]
+    return replace(part, headline=found.said, settled=found.settled, more=more, leads=True)
 
 
 def _part(section: Section) -> Part:

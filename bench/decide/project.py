@@ -11,6 +11,7 @@ from bench.compare.protocols import ProtocolError, differing, split_runs
 from bench.compare.questions import Question
 from bench.compare.read import Run, read_runs
 from bench.decide.units import Tally, Unit, tally
+from bench.schema import FIELDS, PROTOCOL
 
 DESIGNED = {
     "train_images": "dataset.train_images",
@@ -100,7 +101,9 @@ def look_at(units: Sequence[Unit], questions: Questions, *, at_once: int) -> Pro
         ValueError: runs are damaged, or those of one data set were made under several protocols.
     """
     project = Project(tuple(units), tuple(map(tally, units)), at_once=at_once)
-    comparisons = compare(units, read_runs(project.folders)) if project.folders else ()
+    runs = read_runs(project.folders) if project.folders else []
+    comparisons = compare(units, runs)
+    _check_planned(units, runs)
     asked = tuple(
         Asked(question, _needed(units, question, dataset))
         for question, dataset in questions(comparisons)
@@ -123,6 +126,33 @@ def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...
         except ProtocolError as error:
             raise ValueError(_refusal(dataset, here, varied_fields(units)) or str(error)) from error
     return tuple(found)
+
+
+def _check_planned(units: Sequence[Unit], runs: Sequence[Run]) -> None:
+    """Refuse runs that could not share a table with the others of their data set, before they run.
+
+    Raises:
+        ValueError: they could not, in a field that the experiment does not vary.
+    """
+    varied = varied_fields(units)
+    for field in PROTOCOL:
+        seen: dict[str, dict[str, str]] = {}
+        for run in runs:
+            for value in filter(None, run.last.texts(field)):
+                seen.setdefault(run.dataset, {}).setdefault(value, str(run.path))
+        for unit in units:
+            if value := unit.planned.protocol.get(field):
+                label = " ".join(w for w in unit.planned.overrides if key(w) != "seed")
+                seen.setdefault(unit.dataset, {}).setdefault(value, label)
+        for dataset, found in seen.items():
+            if len(found) > 1 and field not in varied:
+                (a, first), (b, second) = list(found.items())[:2]
+                title = FIELDS[field].title or field
+                raise ValueError(
+                    f"runs on {dataset} would differ in {title} ({a!r} in {first}, {b!r} in "
+                    f"{second}) and cannot answer one question: give all of them the same "
+                    "settings, or one command for each, with a results_root of its own"
+                )
 
 
 def varied_fields(units: Sequence[Unit]) -> list[str]:

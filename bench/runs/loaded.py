@@ -15,7 +15,7 @@ from bench.config import MAX_SEED
 from bench.data.dataset import Kind, kind_of
 from bench.errors import nearest_of, one_sentence
 from bench.evaluation.sampling import SampleBatch, SamplesNotFiniteError, batch_sizes, generate
-from bench.runs.reload import RecordedRun, rebuild
+from bench.runs.reload import Keep, RecordedRun, rebuild
 from bench.runs.trust import trusting
 from bench.runtime.isolation import Evaluated, as_recorded
 from models.base import GenerativeModel, Sampler
@@ -30,9 +30,10 @@ def load(
     *,
     trust: Sequence[str] = (),
     unfinished: bool = False,
+    keep: Keep = "last",
     data_root: str | PathLike[str] | None = None,
 ) -> "LoadedModel":
-    """Load the model of a recorded run, with the weights that were scored.
+    """Load the model of a recorded run, with weights that were scored.
 
     The data set need not be there, unless the model itself returns samples of it. Nothing of the
     process changes: its random state, number of threads, flags, modes or working directory.
@@ -52,6 +53,9 @@ def load(
             conf/constructors.yaml lists is called, so that a run may come from anybody.
         unfinished: whether a run that has not finished, or has failed, is taken as it is in its
             last checkpoint.
+        keep: "last" for the weights at the end of training; "best", of a run with
+            `trainer.keep=best`, for those of the evaluation point with the lowest FID on held-out
+            data.
         data_root: where data sets lie, for models that return samples of them.
 
     Raises:
@@ -66,6 +70,7 @@ def load(
             trust=(trust,) if isinstance(trust, str) else tuple(trust),
             trust_option='trust=("{}",)',
             unfinished_option=None if unfinished else "unfinished=True",
+            keep=keep,
         )
 
 
@@ -77,6 +82,7 @@ def load_for(
     trust: Sequence[str],
     trust_option: str,
     unfinished_option: str | None,
+    keep: Keep,
 ) -> "LoadedModel":
     """As `load`, for a command with options of its own.
 
@@ -88,12 +94,13 @@ def load_for(
         trust_option: how the user trusts a package, with {} for its name.
         unfinished_option: how the user asks for a run that has not finished, if they did not; None
             to take it.
+        keep: see `load`.
 
     Raises:
         ValueError, OSError: as `rebuild` and `trusting` raise them.
     """
     with trusting(trust, trust_option), as_recorded(torch.device("cpu"), None):
-        return LoadedModel(rebuild(run, device, data_root, unfinished=unfinished_option))
+        return LoadedModel(rebuild(run, device, data_root, unfinished=unfinished_option, keep=keep))
 
 
 class LoadedModel:
@@ -111,6 +118,7 @@ class LoadedModel:
         kind: "images", "signals" or "points".
         weights: "ema" if the weights are averaged over training, otherwise "raw".
         step: training step of the weights.
+        point: their evaluation point, where the best ones were asked for; else None.
     """
 
     def __init__(self, run: RecordedRun) -> None:
@@ -122,6 +130,7 @@ class LoadedModel:
         self.shape = (*shape[1:], shape[0]) if self.kind == "images" else shape
         self.weights = run.weights
         self.step = run.step
+        self.point = run.point
         self._run = run
         self._evaluated = Evaluated(self.module)
         self._frequencies = run.frequencies
@@ -163,9 +172,10 @@ class LoadedModel:
         """What it is, in one line."""
         size = "x".join(map(str, self.shape))
         what = f"{size} {self.kind}" + (f" of {len(self.classes)} classes" if self.classes else "")
+        best = "" if self.point is None else f", the best evaluation point ({self.point})"
         return (
             f"<{self.name}: {what}, samplers {', '.join(self.samplers)}; {self.weights} weights of "
-            f"step {self.step}, on {self.device}>"
+            f"step {self.step}{best}, on {self.device}>"
         )
 
     def sample(

@@ -10,6 +10,7 @@ import torch
 
 import bench
 from bench.columns import ALL_IMAGES
+from bench.data.dataset import Dataset
 from bench.evaluation.blind_spots import to_text as blind_text
 from bench.evaluation.evaluator import Evaluator
 from bench.evaluation.held_out import MOST_SAMPLES
@@ -17,6 +18,7 @@ from bench.evaluation.metrics.inception_score import IS_SPLITS
 from bench.evaluation.metrics.kernel import KID_SUBSET_SIZE, KID_SUBSETS
 from bench.evaluation.metrics.neighbours import DENSITY_NEIGHBOURHOOD, NEIGHBOURHOOD
 from bench.evaluation.metrics.resampling import METRIC_SEED, METRICS_VERSION
+from bench.evaluation.options import EvaluatorOptions
 from bench.evaluation.published import to_text
 from bench.evaluation.reference import Reference
 from bench.schema import BLIND
@@ -32,16 +34,11 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
     dataset, extractors = evaluator.reference.dataset, evaluator.reference.extractors
     columns: dict[str, Any] = {
         **evaluator.reference.perfect(evaluator.options.samples),
-        "data_hash": dataset.hash,
-        "image_shape": "x".join(map(str, dataset.shape)),
-        "train_images": ALL_IMAGES if dataset.few is None else len(dataset.few),
+        **protocol_before(dataset, evaluator.options, trainer),
         "reference": f"train{to_text(evaluator.reference.published)}",
         "reference_size": reference_size(evaluator.reference),
-        "samples": evaluator.options.samples,
-        "held_out_samples": min(len(dataset.test), MOST_SAMPLES),
         "extractors": " ".join(f"{e.name}:{e.hash}" for e in extractors),
         "preprocessing": " ".join(f"{e.name}:{e.preprocessing}" for e in extractors),
-        "metric_backend": backend(evaluator.options.resamples),
         "torch_version": str(torch.__version__),
         "bench_version": bench.__version__,
         "commit": commit(),
@@ -49,6 +46,24 @@ def provenance(evaluator: Evaluator, trainer: Trainer) -> dict[str, Any]:
     for extractor in extractors:
         spots = evaluator.reference.blind_spots(extractor)
         columns[f"{BLIND}{extractor.name}"] = "" if spots is None else blind_text(spots)
+    return columns
+
+
+def protocol_before(
+    dataset: Dataset, options: EvaluatorOptions, trainer: Trainer
+) -> dict[str, Any]:
+    """The columns of the group protocol that are known before a run: all but those of extractors.
+
+    For models that are not trained, budget, precision and machine are missing.
+    """
+    columns = {
+        "data_hash": dataset.hash,
+        "image_shape": "x".join(map(str, dataset.shape)),
+        "train_images": ALL_IMAGES if dataset.few is None else len(dataset.few),
+        "samples": options.samples,
+        "held_out_samples": min(len(dataset.test), MOST_SAMPLES),
+        "metric_backend": backend(options.resamples),
+    }
     if trainer.phases:
         columns |= {
             "budget": str(trainer.budget),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal, get_args
 
 from hydra.utils import instantiate
 from torch import Tensor
@@ -28,6 +28,9 @@ from bench.runtime.plain_files import MAX_BYTES, yaml_value
 from bench.training import checkpoint
 from models.base import DataIdentity, DataSpec, GenerativeModel
 
+Keep = Literal["last", "best"]
+"""Which weights of a run: the last ones, or those that `trainer.keep=best` has kept."""
+
 MAX_GENERATIONS = 3
 """Maximum depth of runs whose models contain models of other runs."""
 
@@ -47,6 +50,7 @@ class RecordedRun:
         step: training step of the weights.
         options: settings of the evaluator.
         threads: CPU threads that the run was given; None for those that there were.
+        point: evaluation point of the weights, where the best ones were asked for; else None.
     """
 
     name: str
@@ -56,6 +60,7 @@ class RecordedRun:
     step: int
     options: EvaluatorOptions
     threads: int | None = None
+    point: int | None = None
 
     @property
     def frequencies(self) -> Tensor | None:
@@ -69,8 +74,9 @@ def rebuild(
     data_root: Path | None = None,
     *,
     unfinished: str | None = None,
+    keep: Keep = "last",
 ) -> RecordedRun:
-    """Build the model of a recorded run with the weights of its newest checkpoint.
+    """Build the model of a recorded run with the weights of its newest or its best checkpoint.
 
     Nothing of this process changes: its random state, threads, or device. The data set is read only
     where the model itself asks for samples of it, or where the run is of a version that recorded
@@ -85,16 +91,24 @@ def rebuild(
             $BENCH_DATA or "data".
         unfinished: how the caller asks for a run that has not finished, for the message that
             refuses it; None to take it.
+        keep: which weights: the last ones, or those with the lowest FID on held-out data.
 
     Raises:
         FileNotFoundError: it is not a run directory, or a published data set is missing.
         RunInUseError: the run is being trained.
-        ValueError: it has not finished, there is no checkpoint yet, or it does not fit the model or
-            the data.
+        ValueError: it has not finished, there is no such checkpoint, or it does not fit the model
+            or the data.
     """
+    if keep not in get_args(Keep):
+        raise ValueError(f"keep must be last or best, got {keep!r}")
     chosen = find_device(device)
     config = _recorded(run)
     settings = _settings(config, run)
+    if keep == "best" and settings.trainer.keep != "best":
+        raise ValueError(
+            f"{run} was made with trainer.keep=last, and only its last weights are there: take "
+            "these, or run its command with trainer.keep=best, which makes another run"
+        )
     if unfinished is not None:
         _check_finished(run, unfinished)
     read = cache(partial(_read_dataset, run, settings, config["data_hash"], data_root))
@@ -106,9 +120,10 @@ def rebuild(
     sizes = data.train_size, data.held_out_size
     options = options_for(settings.evaluator, data.name, data.shape, *sizes)
     model = build_apart(settings.model, spec, chosen, seed=settings.seed)
-    weights, step = _load_evaluated(model, run)
+    load = _load_kept if keep == "best" else _load_evaluated
+    weights, step, point = load(model, run)
     name = "/".join(run.resolve().parts[-4:])
-    return RecordedRun(name, data, model, weights, step, options, settings.threads)
+    return RecordedRun(name, data, model, weights, step, options, settings.threads, point)
 
 
 def _check_finished(run: Path, unfinished: str) -> None:
@@ -309,8 +324,8 @@ def _own_root() -> Path:
     return Path(os.environ.get("BENCH_DATA", "data"))
 
 
-def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
-    """Load the weights that were scored; returns "ema" or "raw", and their training step."""
+def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int, None]:
+    """Load the last weights, which were scored; returns "ema" or "raw", and their step."""
     with RunDirectory(run, reading=True) as records:  # shared lock while reading
         state = checkpoint.load_latest(records.checkpoints, model.progress.device)
     if state is None:
@@ -322,11 +337,28 @@ def _load_evaluated(model: GenerativeModel, run: Path) -> tuple[str, int]:
                 f"{run} has no checkpoint any more: run its command again with another "
                 "results_root to train it"
             )
-        return "raw", 0
+        return "raw", 0, None
     averaged = state["ema"]
+    _load_weights(model, state["model"] if averaged is None else averaged, run)
+    return ("raw" if averaged is None else "ema"), state["spent"]["step"], None
+
+
+def _load_kept(model: GenerativeModel, run: Path) -> tuple[str, int, int]:
+    """Load the weights of the best evaluation point; "ema" or "raw", their step and this point."""
+    with RunDirectory(run, reading=True) as records:  # shared lock while reading
+        state = checkpoint.load_kept(records.checkpoints, model.progress.device)
+    if state is None:
+        raise ValueError(
+            f"{run} has no weights of its best evaluation point: run its command again to train it"
+        )
+    _load_weights(model, state["weights"], run)
+    return state["of"], state["step"], state["point"]
+
+
+def _load_weights(model: GenerativeModel, weights: Mapping[str, Any], run: Path) -> None:
+    """Load weights; ValueError if they do not fit the model."""
     try:
-        model.load_state_dict(state["model"] if averaged is None else averaged)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         what = shorten(str(error), 300, placeholder=" …")  # torch names every tensor
         raise ValueError(f"{run}: its weights do not fit the model ({what})") from error
-    return ("raw" if averaged is None else "ema"), state["spent"]["step"]

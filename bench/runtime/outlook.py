@@ -1,7 +1,7 @@
 """What is to come: the runs of a sweep, what each takes, and how much is left of all."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Planned:
         shared: names what they share.
         class_conditional: whether its model is asked for samples of given classes; False also where
             that is not known.
+        protocol: the columns of `bench.schema.PROTOCOL` that are known before, as they are written.
     """
 
     overrides: tuple[str, ...]
@@ -62,6 +63,7 @@ class Planned:
     once: float = 0.0
     shared: str = ""
     class_conditional: bool = False
+    protocol: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def training(self) -> float | None:

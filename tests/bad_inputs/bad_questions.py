@@ -102,6 +102,11 @@ AREAS = {
             prepare=earlier(("cuda: Example GPU", "cpu: Example CPU")),
         ),
         case(
+            "runs that would be scored in two ways, and so could not share a table",
+            "runs on ring8 would differ in metric backend ('bench metrics …",
+            *(f"{w},10" if w == "evaluator.resamples=0" else w for w in command("hours=1")),
+        ),
+        case(
             "another `margin` than that of earlier runs",
             "margin=1.2 is not that of the earlier runs of these models, 1.1, and a margin cannot "
             "be chosen after their results: leave it out, or give another results_root",

@@ -13,6 +13,7 @@ from bench.former import recipe_hash
 from bench.run import dry_run, run
 from bench.runtime.outlook import ENDED, NEW, REPEATED
 from bench.runtime.progress import TrainingProgress
+from bench.schema import PROTOCOL
 from bench.variant import run_directory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,9 +155,10 @@ def test_a_single_run_says_how_long_it_takes_before_it_starts(
     def extract(*_: object) -> None:
         raise KeyError("features of the real data")
 
-    monkeypatch.setattr("bench.run.SHORT", 0.0)
-    monkeypatch.setattr("bench.run.build_evaluator", extract)
-    words = ["model=mlp_gan", "budget.seconds=90", f"results_root={tmp_path}"]
+    monkeypatch.setattr("bench.job.SHORT", 0.0)
+    monkeypatch.setattr("bench.job.build_evaluator", extract)
+    quick = ("evaluator.samples=100", "evaluator.resamples=0", "threads=1")
+    words = ["model=mlp_gan", "budget.seconds=90", *quick, f"results_root={tmp_path}"]
     progress = TrainingProgress("mlp_gan")
     with caplog.at_level("INFO", "bench"), pytest.raises(KeyError, match="features"):
         run(compose(*words), words, progress=progress)
@@ -164,6 +166,20 @@ def test_a_single_run_says_how_long_it_takes_before_it_starts(
     assert any(text.startswith("  1 run: about ") for text in said), said
     assert progress.forecast is not None
     assert progress.forecast.training == 90
+
+
+@pytest.mark.parametrize("model", ["mlp_gan", "real"])
+def test_the_plan_names_the_protocol_that_the_rows_will_have(tmp_path: Path, model: str) -> None:
+    words = [f"model={model}", "budget.images=64", "evaluator.samples=100", "threads=1"]
+    words += ["evaluator.cost_seconds=0", "evaluator.resamples=0", "dataset.train_images=200"]
+    composed = (*words, f"results_root={tmp_path}")
+    planned = dry_run(compose(*composed), words, known={}).protocol
+    path = run(compose(*composed), words).directory
+    (row,) = csv.DictReader((path / "eval.csv").read_text().splitlines())
+    assert planned == {field: row[field] for field in planned}
+    later = {"reference", "reference_size", "preprocessing", "class_labels", "processes"}
+    of_training = {"budget", "precision", "device", "threads"} if model == "real" else set()
+    assert set(planned) == set(PROTOCOL) - later - of_training
 
 
 REAL = ("model=real", "evaluator.samples=100", "evaluator.resamples=0", "threads=1")

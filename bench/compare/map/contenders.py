@@ -23,6 +23,9 @@ TOLERANCE = 0.1
 """Largest relative distance of an evaluation point from the budget of a column. Points lie behind
 their budget by up to a training step, and columns by a factor of two apart."""
 
+MEMORY_ERRORS = 3.0
+"""Standard errors above what is expected from which on a model is said to have memorised images."""
+
 AXES: Mapping[str, Axis] = {"seconds": "train_seconds", "images": "images", "flops": "train_flops"}
 """Columns of eval.csv that hold what limits of a budget count, by the limit's name."""
 
@@ -43,6 +46,26 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """How often samples are nearest to an image that their model was trained on.
+
+    Attributes:
+        share: of the samples, mean over seeds, in [0, 1].
+        expected: this share for samples that do not depend on which images were trained on.
+        error: its standard error over random splits of the images; all seeds have one split.
+    """
+
+    share: float
+    expected: float
+    error: float
+
+    @property
+    def found(self) -> bool:
+        """Whether the share is larger than chance explains."""
+        return self.share > self.expected + MEMORY_ERRORS * self.error
+
+
+@dataclass(frozen=True)
 class Contender:
     """What stands for a family in one row of the map, at one price of a sample.
 
@@ -53,6 +76,7 @@ class Contender:
         points: by seed, its evaluation points by the budget consumed, ascending.
         latency: milliseconds for one sample, mean over seeds; NaN if not measured.
         failed: number of seeds whose runs failed.
+        memory: of the images trained on, at the end of the runs; None if it was not measured.
     """
 
     family: str
@@ -61,6 +85,13 @@ class Contender:
     points: Mapping[str, Sequence[tuple[float, Point]]] = field(repr=False)
     latency: float
     failed: int
+    memory: Memory | None = None
+
+    def memory_at(self, budget: float) -> Memory | None:
+        """What it has memorised, if that is more than chance and the budget is all of the runs'."""
+        end = max((along[-1][0] for along in self.points.values() if along), default=math.nan)
+        at_end = abs(end / budget - 1) <= TOLERANCE
+        return self.memory if at_end and self.memory is not None and self.memory.found else None
 
     def at(self, budget: float) -> dict[str, Point]:
         """The evaluation point of each seed at a budget, within `TOLERANCE`."""
@@ -222,7 +253,17 @@ def _one(comparison: Comparison, family: str, entry: Entry, axis: Axis) -> Conte
         {seed: _points(comparison, entry, seed, axis) for seed in entry.tables},
         entry.mean.get("latency_ms", math.nan),
         _failed(comparison, [entry]),
+        _memory(comparison, entry),
     )
+
+
+def _memory(comparison: Comparison, entry: Entry) -> Memory | None:
+    """What a model has memorised at the end of its runs; None if no seed has all columns."""
+    names = ("nearest_trained", "nearest_trained_expected", "nearest_trained_error")
+    columns = [f"{name}_{comparison.extractors[0]}" for name in names]
+    ends = [[t.numbers(column)[-1] for column in columns] for t in entry.tables.values() if len(t)]
+    known = [end for end in ends if np.isfinite(end).all()]
+    return Memory(*np.mean(known, axis=0).tolist()) if known else None
 
 
 def _best_of(

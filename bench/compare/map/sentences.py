@@ -58,7 +58,7 @@ def sentences(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> 
     rival = cell.able[1]
     said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}{_real(row)}."]
     said += _prices(leader, rival)
-    said += [_sure(cell)]
+    said += [_sure(cell), *_by_memory(leader, panel.columns[column])]
     said += _falling(cell)
     return [*said, *_faults(cell), *_missing(cell)]
 
@@ -138,6 +138,23 @@ def _falling(cell: Cell) -> list[str]:
     return [f"The FID of the {_and(names)} still fell steeply here: more budget may change this."]
 
 
+def _by_memory(leader: Score, budget: float) -> list[str]:
+    """That a lead may be memory of the images trained on; often nothing."""
+    words = _memory(leader.contender, budget)
+    return [f"{words}: part of its lead may be memory."] if words else []
+
+
+def _memory(contender: Contender, budget: float) -> str:
+    """That samples are near images that were trained on; empty unless it is more than chance."""
+    found = contender.memory_at(budget)
+    if found is None:
+        return ""
+    return (
+        f"{found.share:.1%} of the samples of the {contender.family} are nearest to an image that "
+        f"it was trained on, where {found.expected:.1%} would be without memory of these images"
+    )
+
+
 def _faults(cell: Cell) -> list[str]:
     """Why families cannot be ahead."""
     said = []
@@ -203,7 +220,7 @@ def _moment(budget: float, panel: Panel) -> str:
 
 
 def row_notes(panel: Panel, row: Row, cells: Sequence[Cell]) -> list[str]:
-    """What the cells of a row leave unsaid: who cannot be ahead where, who has no result, and why.
+    """What the cells of a row leave unsaid: faults, missing results and memorised images.
 
     Args:
         panel: its panel.
@@ -215,6 +232,8 @@ def row_notes(panel: Panel, row: Row, cells: Sequence[Cell]) -> list[str]:
         for score in cell.scores:
             if score.fault:
                 words = FAULTS[score.fault].format(names=f"the {score.contender.family}")
+                places.setdefault(("", words), []).append(panel.budget(column))
+            if words := _memory(score.contender, column):
                 places.setdefault(("", words), []).append(panel.budget(column))
         for family, why in cell.missing:
             places.setdefault((family, why), []).append(panel.budget(column))
@@ -235,10 +254,12 @@ class Headline:
     Attributes:
         row: the row that it is about.
         said: the sentences.
+        settled: what the largest settled cell says, where the first is not settled; often empty.
     """
 
     row: Row
     said: tuple[str, ...]
+    settled: tuple[str, ...] = ()
 
 
 def headline(made: Map) -> Headline | None:
@@ -255,4 +276,18 @@ def headline(made: Map) -> Headline | None:
     panel = made.panels[i]
     first, *others = sentences(panel, panel.rows[j], k, ANY, cells[i, j, k])
     first = f"On {panel.title}, {first[0].lower()}{first[1:]}"
-    return Headline(panel.rows[j], (first, FID_IS, *others))
+    settled = _settled(made) if cells[i, j, k].state == "open" else ()
+    return Headline(panel.rows[j], (first, FID_IS, *others), settled)
+
+
+def _settled(made: Map) -> tuple[str, ...]:
+    """What the largest cell says in which the two leading families are told apart, or are equal."""
+    cells = made.cells(ANY)
+    known = [key for key, cell in cells.items() if cell.state in ("settled", "equal")]
+    if not known:
+        return ()
+    i, j, k = max(known)
+    panel, cell = made.panels[i], cells[i, j, k]
+    first, *_ = sentences(panel, panel.rows[j], k, ANY, cell)
+    more = _by_memory(cell.able[0], panel.columns[k])
+    return f"Settled, on {panel.title}: {first[0].lower()}{first[1:]}", _sure(cell), *more

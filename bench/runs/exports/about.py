@@ -44,24 +44,28 @@ def about(loaded: LoadedModel) -> dict[str, str]:
         "Run": loaded.name,
         "Weights": loaded.weights,
         "Step": str(loaded.step),
+        **({} if loaded.point is None else {"Best evaluation point": str(loaded.point)}),
         "Samples": SYNTHETIC,
         "Software": f"gan-vs-diffusion {bench.__version__} {commit()}".strip(),
     }
 
 
-def scored(directory: Path, step: int) -> list[dict[str, Any]]:
-    """Rows of a run's eval.csv at a training step, one for each sampler; empty if there are none.
-
-    Rows of weights that were selected (`trainer.keep=best`), which are not exported, are left out.
+def scored(directory: Path, loaded: LoadedModel) -> list[dict[str, Any]]:
+    """Rows of a run's eval.csv with the scores of a model; empty if there are none.
 
     Args:
         directory: of the run.
-        step: of the weights that are exported.
+        loaded: the model, with its last or its best weights (`trainer.keep=best`).
+
+    Returns:
+        One row for each sampler.
     """
     with RunDirectory(directory, reading=True) as records:
         rows = records.eval_rows()
+    if loaded.point is not None:
+        return [row for row in rows if row.get("kept_point") == str(loaded.point)]
     own = (row for row in rows if not row.get("kept_point"))
-    return [row for row in own if row.get("step") == str(step)]
+    return [row for row in own if row.get("step") == str(loaded.step)]
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:

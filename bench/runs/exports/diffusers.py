@@ -135,7 +135,7 @@ tags: [diffusers, ddpm, synthetic]
 | | |
 |---|---|
 {facts}
-{score_table(scored(directory, loaded.step))}
+{score_table(scored(directory, loaded))}
 {_programs(pipeline)}"""
 
 
@@ -143,7 +143,7 @@ def _facts(loaded: LoadedModel, directory: Path) -> Iterable[tuple[str, str]]:
     yield from ((key, value) for key, value in about(loaded).items() if value != SYNTHETIC)
     yield "Data set", loaded.data.name
     yield "Shape (channels, height, width)", "x".join(map(str, loaded.data.shape))
-    for row in scored(directory, loaded.step)[:1]:
+    for row in scored(directory, loaded)[:1]:
         protocol = {
             "Hash of the data": "data_hash",
             "Budget": "budget",

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated_project import SECONDS, Simulation, make_unit
+from simulated_project import SECONDS, Simulation, make_unit, questions
 from synthetic_runs import PROTOCOL, write_run
 
-from bench.decide.project import given, varied_fields
+from bench.decide.project import given, look_at, varied_fields
 from bench.decide.request import Grid
-from bench.decide.units import Tally, make_units, tally
+from bench.decide.units import Tally, Unit, make_units, tally
 from bench.runs.directory import Status
 
 LOOK = "e-process margin=1.1 look=2"
@@ -64,6 +64,48 @@ def test_runs_of_another_protocol_are_refused_in_one_sentence(tmp_path: Path) ->
         simulation.look()
     assert "another results_root" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def with_protocol(unit: Unit, *overrides: str, **known: str) -> Unit:
+    """A unit whose protocol is known before it runs."""
+    words = (*unit.planned.overrides, *overrides)
+    return replace(unit, planned=replace(unit.planned, overrides=words, protocol=known))
+
+
+def test_runs_that_would_differ_in_their_protocol_are_refused_before_they_run(
+    tmp_path: Path,
+) -> None:
+    a, b = make_unit(tmp_path, "a"), make_unit(tmp_path, "b")
+    none, ten = "0 resamples", "10 resamples"
+    units = [
+        with_protocol(a, metric_backend=none, samples="70"),
+        with_protocol(b, "evaluator.resamples=10", metric_backend=ten, samples="70"),
+    ]
+    with pytest.raises(ValueError, match="runs on digits would differ in metric backend") as said:
+        look_at(units, questions, at_once=1)
+    assert f"{none!r} in model=a, {ten!r} in model=b evaluator.resamples=10" in str(said.value)
+    assert "\n" not in str(said.value)
+    assert "seed" not in str(said.value)
+    other = make_unit(tmp_path, "b", dataset="grid25")
+    look_at([units[0], with_protocol(other, metric_backend=ten)], questions, at_once=1)
+    few = [
+        with_protocol(unit, f"evaluator.samples={n}", samples=str(n))
+        for unit in (a, b)
+        for n in (70, 80)
+    ]
+    look_at(few, questions, at_once=1)  # the experiment varies it
+
+
+def test_runs_that_would_differ_from_those_on_disk_are_refused_before_they_run(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    simulation.write("a", 0)
+    a, b = simulation.units
+    look_at([a, with_protocol(b, device=PROTOCOL["device"])], questions, at_once=1)
+    with pytest.raises(ValueError, match="would differ in device") as said:
+        look_at([a, with_protocol(b, device="cuda: Example GPU")], questions, at_once=1)
+    assert "seed=0" in str(said.value)  # the run that differs
 
 
 def test_what_the_experiment_varies_splits_its_runs(tmp_path: Path) -> None:

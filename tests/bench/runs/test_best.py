@@ -1,13 +1,17 @@
 """trainer.keep=best: which weights are kept, after a kill or with a larger budget too."""
 
 import csv
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from in_process import bench
 
+from bench import load
 from bench.errors import RunError
+from bench.export import main as export
 from bench.runs.directory import RunDirectory
 from bench.training import checkpoint
 
@@ -80,6 +84,42 @@ def test_the_last_checkpoint_is_what_it_is_without(whole: Path, tmp_path: Path) 
         assert its["validation_fid"] == its["kept_point"] == ""
         assert mine["recipe"] == its["recipe"]
         assert float(mine["fid_domain"]) == pytest.approx(float(its["fid_domain"]), rel=1e-5)
+
+
+def test_the_best_weights_can_be_loaded_and_exported(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / whole.name
+    shutil.copytree(whole, run)
+    state = kept(run)
+    weights = {name: value + 1 for name, value in state["weights"].items()}
+    checkpoint.save_kept({**state, "weights": weights, "step": 7}, run / "checkpoints", 9)
+    best, last = load(run, "cpu", keep="best"), load(run, "cpu")
+    assert (best.point, best.step, best.weights) == (9, 7, "raw")
+    assert "raw weights of step 7, the best evaluation point (9), on cpu" in repr(best)
+    assert (last.point, "best" in repr(last)) == (None, False)
+    for name, value in best.module.state_dict().items():
+        assert torch.equal(value, weights[name])
+    assert not np.array_equal(best.sample(), last.sample())
+    words = [str(run), "--device", "cpu", "--keep", "best", "--out"]
+    assert export([*words, str(tmp_path / "best.npz")]) == 0
+    exported = np.load(tmp_path / "best.npz")
+    assert np.array_equal(exported["arr_0"], best.sample())
+    assert "Best evaluation point: 9" in exported["metadata"].tolist()
+
+
+def test_the_best_weights_of_a_run_that_kept_none_are_refused(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = bench(*QUICK, "budget.images=128", f"results_root={tmp_path}").directory
+    with pytest.raises(RunError, match=r"was made with trainer\.keep=last, and only its last"):
+        load(run, "cpu", keep="best")
+    assert export([str(run), "--keep", "best", "--out", str(tmp_path / "x.npz")]) == 2
+    assert "trainer.keep=last" in capsys.readouterr().err
+    with pytest.raises(RunError, match="keep must be last or best, got 'first'"):
+        load(run, "cpu", keep="first")  # pyright: ignore[reportArgumentType]
+    lost = tmp_path / "lost"
+    shutil.copytree(whole, lost, ignore=shutil.ignore_patterns("kept-point=*.pt"))
+    with pytest.raises(RunError, match="has no weights of its best evaluation point"):
+        load(lost, "cpu", keep="best")
 
 
 class KilledError(BaseException):

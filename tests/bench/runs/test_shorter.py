@@ -119,7 +119,7 @@ def test_a_kill_at_any_moment_changes_nothing(tmp_path, monkeypatch, moment):
         if moment == "before the checkpoint":
             patched.setattr(checkpoint, "save", kill)
         elif moment == "after it":
-            patched.setattr("bench.run.Recorder", kill)
+            patched.setattr("bench.job.Recorder", kill)
         else:
             patched.setattr("bench.runs.writer.Recorder.on_log", kill)
         with pytest.raises(KilledError):

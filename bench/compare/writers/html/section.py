@@ -23,6 +23,7 @@ class Part:
         figures: interactive figures.
         trajectories: pictures of intermediate states of sampling.
         headline: the answer in a few sentences; empty if nothing was scored.
+        settled: what is settled where the answer is not; often empty.
         more: other sentences of the answer.
         strip: samples side by side.
         number: makes ids unique if two titles give one id; 0 otherwise.
@@ -35,6 +36,7 @@ class Part:
     figures: Sequence[Figure]
     trajectories: Sequence[Grid]
     headline: Sequence[str] = ()
+    settled: Sequence[str] = ()
     more: Sequence[str] = ()
     strip: Sequence[Exhibit] = ()
     number: int = 0

@@ -11,7 +11,7 @@ from bench.compare.comparison import compare_runs
 from bench.compare.map.contenders import contenders, representatives
 from bench.compare.map.crossings import crossovers
 from bench.compare.map.grid import ANY, make_map
-from bench.compare.map.sentences import crossover_words, headline, sentence
+from bench.compare.map.sentences import crossover_words, headline, row_notes, sentence
 from bench.compare.read import read_runs
 from bench.compare.topics.headline import families
 from bench.evaluation.blind_spots import KINDS, BlindSpot, to_text
@@ -118,6 +118,28 @@ def test_a_collapsed_family_is_never_ahead(tmp_path):
     assert cell.leader.contender.family == "diffusion model"
     assert cell.scores[-1].contender.family == "GAN"
     assert "The samples of the GAN collapsed or are copies." in " ".join(headline(found).said)
+
+
+def near(share: float) -> dict[str, object]:
+    """Values of rows of which a share of the samples is nearest to an image trained on."""
+    names = ("nearest_trained", "nearest_trained_expected", "nearest_trained_error")
+    return {f"{n}_domain": v for n, v in zip(names, (share, 0.024, 0.005), strict=True)}
+
+
+def test_a_lead_by_memorised_images_is_said_to_be_at_the_end_of_the_runs(tmp_path):
+    more = {"v_diffusion_small": near(0.061), "gan_r1_ema_small": near(0.035)}
+    made = mapped(write_map(tmp_path, CROSSING, images="250", more=more))
+    (panel,) = made.panels
+    row, cells = panel.rows[0], made.cells(ANY)
+    words = (
+        "6.1% of the samples of the diffusion model are nearest to an image that it was trained "
+        "on, where 2.4% would be without memory of these images"
+    )
+    of_row = [cells[0, 0, k] for k in range(len(panel.columns))]
+    assert of_row[-1].leader.contender.family == "diffusion model"
+    assert f"{words}: part of its lead may be memory." in sentence(panel, row, 3, ANY, of_row[-1])
+    assert "memory" not in sentence(panel, row, 2, ANY, of_row[2])  # not measured there
+    assert row_notes(panel, row, of_row) == [f"250 images: {words}, at 2 min."]
 
 
 def test_without_any_sample_near_real_data_nobody_is_recommended(tmp_path):
@@ -311,6 +333,20 @@ def test_where_a_family_collapsed_it_is_ahead_of_nobody(tmp_path):
         "diffusion model",
         "flow",
     }
+
+
+def test_below_an_open_answer_stands_the_largest_cell_that_is_settled(tmp_path):
+    runs = write_map(tmp_path, CROSSING, seeds=range(8))
+    small = headline(mapped(runs))
+    assert "is ahead of" in small.said[0]
+    assert small.settled == ()
+    write_map(tmp_path, CROSSING, dataset="fashion_mnist", shape="1x28x28", seeds=[0])
+    large = headline(mapped(runs))
+    assert large.said[0].startswith("On fashion_mnist, 28×28, with 2 min of training and all ")
+    assert "is not shown to be ahead" in large.said[0]
+    first, sure = large.settled
+    assert first == small.said[0].replace("On ", "Settled, on ").replace("16, with", "16: with")
+    assert sure.startswith("Settled over 8 seeds (p ")
 
 
 def test_equal_families_are_not_said_to_be_ahead(tmp_path):

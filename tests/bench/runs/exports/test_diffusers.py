@@ -159,6 +159,13 @@ def test_the_card_has_the_scores_of_the_exported_weights_only(tmp_path):
     exports.write(loaded(gaussian()), run, tmp_path / "pipeline", None)
     table = (tmp_path / "pipeline/README.md").read_text().partition("| sampler |")[2]
     assert table.startswith(" FID (domain) |\n| --- | --- |\n| ddpm-20 | 3.25 |\n\n")
+    best = loaded(gaussian())
+    best.point = 2
+    exports.write(best, run, tmp_path / "best", None)
+    card = (tmp_path / "best/README.md").read_text()
+    assert "| ddpm-20 | 1.5 |" in card
+    assert "| ddpm-20 | 3.25 |" not in card
+    assert "| Best evaluation point | 2 |" in card
 
 
 SIGNALS = partial(UNet, channels=16, channel_mult=(1, 2), num_res_blocks=1, groups=8)

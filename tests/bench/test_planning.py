@@ -1,0 +1,54 @@
+"""The survey of bench.decide: what it refuses, and before what."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import json
+import bench.run
+from bench.errors import RunError
+from bench.planning import survey
+
+timed = []
+dry_run = bench.run.dry_run
+
+def refused(cfg, overrides, *, known=None, **more):
+    if known is None:  # nothing is timed
+        return dry_run(cfg, overrides, **more)
+    timed.append(overrides)
+    raise RunError("no such thing")
+
+bench.run.dry_run = refused
+GOOD = ["-m", "model=mlp_gan,ddpm_small", "dataset=digits"]
+BAD = ["-m", "model=mlp_gan", "dataset=folder", "dataset.path=nowhere", "seed=1"]
+both, unread = survey([GOOD, BAD], at_once=1, timed=True)
+before = len(timed)
+one, wrong = survey([GOOD], at_once=1, timed=True)
+_, elsewhere = survey([BAD], at_once=1, timed=False)
+print(json.dumps([len(both), unread, before, len(one), wrong, len(timed), elsewhere]))
+"""
+
+
+def test_all_data_is_read_before_a_job_is_timed_and_the_first_refusal_ends_it(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+        cwd=tmp_path,
+    )
+    both, unread, before, one, wrong, timed, elsewhere = json.loads(done.stdout.splitlines()[-1])
+    assert (both, one) == (2, 1)
+    ((overrides, said),) = unread
+    assert overrides == ["model=mlp_gan", "dataset=folder", "dataset.path=nowhere", "seed=1"]
+    assert "nowhere" in said
+    assert before == 0
+    assert timed == 1
+    assert elsewhere == []  # the data may lie on the machines that run the jobs
+    assert wrong == [[["model=mlp_gan", "dataset=digits"], "no such thing"]]
+    assert list(tmp_path.iterdir()) == []
