@@ -120,6 +120,7 @@ class Column:
         return self.ratio and all(value > 0 for value in values)
 
 
+NOMINAL = "clock=nominal"  # in budget, where its seconds are counted in images at a nominal speed
 ALL_IMAGES = "all"  # value of train_images where models are trained on all training images
 # fmt: off
 COLUMNS = (
@@ -142,7 +143,8 @@ COLUMNS = (
            training=True, meaning="Samples seen by the first training phase."),
     Column("train_seconds", "point", "training", "s", ratio=True, range=NOT_NEGATIVE,
            tables={"quality": 13, "cost": 7}, short="train s", training=True,
-           meaning="Seconds of training, without evaluation."),
+           meaning="Seconds of training, without evaluation; with `budget.images_per_second` "
+                   "nominal ones, images over that speed."),
     Column("train_flops", "point", ratio=True, range=NOT_NEGATIVE,
            meaning="Floating-point operations of training: matrix, matrix-vector and inner "
                    "products, convolutions and distances."),

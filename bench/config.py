@@ -11,6 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
+from bench.columns import NOMINAL
 from bench.errors import nearest_of
 from bench.former import ABSENT, FORMER, value_at
 from bench.names import MAX_NAME, NAME_RULE, is_name
@@ -173,6 +174,8 @@ class Budget(Section):
         images: real images shown to the first phase (StyleGAN's convention, there in thousands).
         seconds: training time without evaluation and checkpoints.
         flops: floating-point operations of training.
+        images_per_second: nominal speed of training, by which `seconds` are counted in images
+            instead of by the clock; None for the clock.
         checkpoints: points along the budget at which the model is saved and evaluated; the last
             one is the end.
         first_point: share of the budget at the first of them, in (0, 1), from which on they lie at
@@ -184,6 +187,7 @@ class Budget(Section):
     images: Annotated[float | None, POSITIVE, _finite, _at_most("1e+15", _SPENT)] = None
     seconds: Annotated[float | None, POSITIVE, _finite, _at_most("31622400, a year", _SPENT)] = None
     flops: Annotated[float | None, POSITIVE, _finite, _at_most("1e+27", _SPENT)] = None
+    images_per_second: Annotated[float | None, POSITIVE, _finite] = None
     checkpoints: Annotated[int, at_least(1), _at_most(str(MAX_CHECKPOINTS), _EVALUATED)] = 1
     first_point: Annotated[float | None, POSITIVE, must(lambda x: x < 1, "be below 1")] = None
     images_by_default: float | None = None
@@ -197,6 +201,11 @@ class Budget(Section):
             raise ValueError(
                 "the budget is unlimited: set at least one of budget.images, budget.seconds, "
                 "budget.flops"
+            )
+        if self.images_per_second is not None and self.seconds is None:
+            raise ValueError(
+                "budget.images_per_second is the speed by which budget.seconds are counted, and "
+                "there are none: set budget.seconds, or leave it out"
             )
         if self.first_point is not None and self.checkpoints == 1:
             raise ValueError(
@@ -221,12 +230,13 @@ class Budget(Section):
         Raises:
             ValueError: naming the number of steps.
         """
-        if self.images is None:
+        images = self.limits().get("images")
+        if images is None:
             return
-        steps = math.ceil(self.images / batch_size)
+        steps = math.ceil(images / batch_size)
         if self.checkpoints > steps:
             raise ValueError(
-                f"budget.checkpoints={self.checkpoints}, but {self.images:.12g} images in batches "
+                f"budget.checkpoints={self.checkpoints}, but {images:.12g} images in batches "
                 f"of {batch_size} are {steps} steps: set it to at most {steps}"
             )
         apart = min(b - a for a, b in pairwise([0.0, *self.shares]))
@@ -237,13 +247,34 @@ class Budget(Section):
             )
 
     def limits(self) -> dict[str, float]:
-        """The limits that are set, by name."""
-        limits = {"images": self.images, "seconds": self.seconds, "flops": self.flops}
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        """The limits that are set, by name; nominal seconds limit images."""
+        limits = self._given()
+        if self.images_per_second is not None and self.seconds is not None:
+            nominal = limits.pop("seconds") * self.images_per_second
+            limits = {"images": min(nominal, limits.pop("images", nominal)), **limits}
+        return limits
+
+    def seconds_spent(self, images: float, clock: float) -> float:
+        """Training seconds as this budget counts them.
+
+        Args:
+            images: trained on.
+            clock: seconds that the clock has measured.
+        """
+        return clock if self.images_per_second is None else images / self.images_per_second
 
     def __str__(self) -> str:
-        """The limits in one line, such as "seconds=120"; the same for equal budgets."""
-        return ",".join(f"{name}={limit:.12g}" for name, limit in self.limits().items())
+        """The limits in one line, such as "seconds=120"; the same for equal budgets.
+
+        Budgets of nominal seconds are equal whatever the speed of each model.
+        """
+        limits = [f"{name}={limit:.12g}" for name, limit in self._given().items()]
+        return ",".join([*limits, *([NOMINAL] if self.images_per_second is not None else [])])
+
+    def _given(self) -> dict[str, float]:
+        """The limits as they are given, by name."""
+        limits = {"images": self.images, "seconds": self.seconds, "flops": self.flops}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True)

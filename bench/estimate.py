@@ -63,8 +63,9 @@ def training_seconds(trainer: Trainer, dataset: Dataset, *, processes: int = 1) 
     budget = trainer.budget
     if not trainer.phases:
         return 0.0
-    most = float("inf") if budget.seconds is None else budget.seconds
-    if budget.images is None and budget.flops is None:
+    limits = budget.limits()
+    most = limits.get("seconds", float("inf"))
+    if limits.keys() == {"seconds"}:
         return most
     found: list[tuple[float, float, float]] = []  # seconds, images and FLOPs of a step
     with untouched_random_state(trainer.device):
@@ -72,8 +73,8 @@ def training_seconds(trainer: Trainer, dataset: Dataset, *, processes: int = 1) 
         for moment in _MOMENTS:
             found.append(_step(probe, moment, budget, processes))
     seconds = sum(each[0] for each in found)
-    if budget.images is not None:
-        most = min(most, budget.images * seconds / sum(each[1] for each in found))
+    if "images" in limits:
+        most = min(most, limits["images"] * seconds / sum(each[1] for each in found))
     if budget.flops is not None:
         most = min(most, budget.flops * seconds / sum(each[2] for each in found))
     return most
@@ -118,7 +119,7 @@ def _step(
             processes=processes,
             progress=moment,
         )
-    steps = (budget.images or _LONG) / images
+    steps = budget.limits().get("images", _LONG) / images
     if flops and budget.flops is not None:
         steps = min(steps, budget.flops / flops)
     seconds = _per_call(step, first, steps, probe.device)

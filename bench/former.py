@@ -15,6 +15,7 @@ FURTHER_REFERENCE = "evaluator.further_reference"
 
 FORMER: Mapping[str, Any] = {
     "budget.first_point": None,
+    "budget.images_per_second": None,
     "dataset.bits": None,
     "dataset.load.bits": None,
     "dataset.fit": "crop",

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from bench.columns import NOMINAL
 from bench.compare.eval_rows import NO_ROWS, REMEDY, EvalTable, read_eval
 from bench.names import NAME_RULE, is_name
 from bench.runs.directory import NO_STATUS, Status, read_status
@@ -78,7 +79,12 @@ class Run:
 
     @cached_property
     def waiting(self) -> float:
-        """Seconds in which training waited for a core, per second of training; NaN if unknown."""
+        """Seconds in which training waited for a core, per second of training.
+
+        NaN if unknown, and for nominal seconds, where waiting takes nothing from a run.
+        """
+        if any(NOMINAL in budget for budget in self.last.texts("budget")):
+            return math.nan
         waited, seconds = (self.last.numbers(f"train_{what}seconds") for what in ("waiting_", ""))
         known = len(seconds) and seconds[0] > 0
         return float(waited[0] / seconds[0]) if known else math.nan
@@ -90,8 +96,9 @@ class Run:
 
     @property
     def timed(self) -> bool:
-        """Whether its training ended after a number of seconds, and not only of images or FLOPs."""
-        return any("seconds=" in budget for budget in self.last.texts("budget"))
+        """Whether its training ended by the clock, and not only after images or FLOPs."""
+        budgets = self.last.texts("budget")
+        return any("seconds=" in budget and NOMINAL not in budget for budget in budgets)
 
     @cached_property
     def samplers(self) -> dict[tuple[str, str], EvalTable]:

@@ -99,6 +99,13 @@ def expect_shorter(
     return True
 
 
+LIMITS = tuple(
+    f"budget.{name}"
+    for name in ("images", "seconds", "flops", "checkpoints", "first_point", "images_by_default")
+)
+"""Settings of a budget in which a run may differ from one that it continues: not its clock."""
+
+
 def _longest(
     run: Path, config: Mapping[str, Any], may_differ: Collection[str], budget: Budget
 ) -> Path | None:
@@ -109,7 +116,7 @@ def _longest(
             status = read_status(other)
             if status is None or status.status != "finished" or other == run:
                 continue
-            if not was_made_with(other, config, (*may_differ, "budget")):
+            if not was_made_with(other, config, (*may_differ, *LIMITS)):
                 continue
             with RunDirectory(other, reading=True) as records:
                 share = _spent(records.eval_rows()).share(budget)

@@ -135,7 +135,7 @@ class Recorder:
         """Add rows to train.csv."""
         spent = self.trainer.spent
         self.records.train.log(
-            values, step=spent.step, images=spent.images, train_seconds=spent.seconds
+            values, step=spent.step, images=spent.images, train_seconds=self.trainer.seconds
         )
         self.progress.losses(values)
         self.wandb.log(values, images=spent.images)
@@ -272,7 +272,7 @@ class Recorder:
         spent = self.trainer.spent
         values = {f"{sign.name}/{row['sampler']}": sign.value for sign in signs}
         self.records.train.log(
-            values, step=spent.step, images=spent.images, train_seconds=spent.seconds
+            values, step=spent.step, images=spent.images, train_seconds=self.trainer.seconds
         )
         self.wandb.log(values, images=spent.images)
         self.progress.warn(row["warning"])
@@ -300,7 +300,7 @@ class Recorder:
             "checkpoints": self._points,
             "step": spent.step,
             "images": spent.images,
-            "train_seconds": spent.seconds,
+            "train_seconds": self.trainer.seconds,
             "train_flops": spent.flops,
             "train_cpu_seconds": spent.cpu_seconds,
             "train_waiting_seconds": spent.waiting_seconds,

@@ -120,6 +120,11 @@ class Trainer:
         return self.spent.share(self.budget)
 
     @property
+    def seconds(self) -> float:
+        """Training seconds so far, as the budget counts them: by the clock, or nominal ones."""
+        return self.budget.seconds_spent(self.spent.images, self.spent.seconds)
+
+    @property
     def evaluated(self) -> GenerativeModel:
         """The model to evaluate: the averaged weights where the recipe keeps them."""
         return self.model if self.ema is None else self.ema.model

@@ -121,6 +121,8 @@ def test_a_budget_in_images_is_timed_along_the_whole_of_it(tmp_path: Path, data)
     assert training_seconds(trainer, data) == about(300)
     both = make(tmp_path, Growing(), Budget(images=80_000, seconds=20))
     assert training_seconds(both, data) == 20  # what is reached first
+    nominal = make(tmp_path, Growing(), Budget(seconds=8, images_per_second=10_000))
+    assert training_seconds(nominal, data) == about(300)
 
 
 def test_phases_of_every_kth_step_take_their_share_of_a_step(tmp_path: Path, data) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from bench.columns import NOMINAL
 from bench.compare.cells import exact, natural
 from bench.compare.comparison import Comparison, comparable
 from bench.compare.map.contenders import (
@@ -38,6 +39,10 @@ SEVERAL = "{place}: not on the map, its budget limits no seconds, images or oper
 WITHOUT = "{place}: not on the map, no model of a family has a result."
 BLIND = "{place}: not on the map, its FID does not tell known bad samples from real ones."
 CONDITIONAL = "{place}: not on the map, which compares unconditional models."
+NOMINAL_SECONDS = (
+    "times of training are nominal, images over the speed that a model has on the machine of "
+    "reference (budget.images_per_second), so that no result depends on how busy a machine was."
+)
 ONE = "{place}: only one family has a result ({family})."
 
 
@@ -172,10 +177,12 @@ class Map:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences on panels whose FID rests on a classifier that errs often."""
+        """Sentences on panels with nominal seconds, or a FID by a classifier that errs often."""
         found: dict[str, None] = {}
         for panel in self.panels:
             for row in panel.rows:
+                if NOMINAL in _protocol(row.comparison).get("budget", ""):
+                    found[f"{panel.title}: {NOMINAL_SECONDS}"] = None
                 extractor = row.comparison.extractors[0]
                 error = classifier_error(row.comparison, extractor)
                 if error is not None and error > WARN_ABOVE:

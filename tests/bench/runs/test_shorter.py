@@ -104,6 +104,21 @@ def test_the_default_of_one_point_makes_a_second_point_of_it(tmp_path, caplog):
     assert {row["budget"] for row in rows(third)} == {"images=2560"}
 
 
+def test_seconds_of_another_clock_are_not_gone_on_with(tmp_path, monkeypatch):
+    def budget(*words):
+        return ("budget.images_per_second=640", *words)
+
+    half = run(tmp_path, *budget("budget.seconds=1"))
+    steps = trained(monkeypatch)
+    whole = run(tmp_path, *budget("budget.seconds=2"))
+    assert steps == list(range(10, 20))
+    assert [row["train_seconds"] for row in rows(whole)] == ["1.0", "2.0"]
+    assert {row["budget"] for row in rows(half)} == {"seconds=1,clock=nominal"}
+    steps.clear()
+    run(tmp_path, "budget.images_per_second=320", "budget.seconds=4")
+    assert steps == list(range(20))
+
+
 class KilledError(Exception):
     """A kill at this moment."""
 

@@ -50,6 +50,22 @@ def test_budget_of_images_is_counted_on_the_first_phase(tmp_path: Path) -> None:
     assert trained[-4:] == ["first", "first", "first", "second"]
 
 
+def test_nominal_seconds_are_images_whatever_the_clock_says(tmp_path: Path) -> None:
+    budget = Budget(seconds=3, images_per_second=16, checkpoints=3)
+    trainer = make(tmp_path, Two(), budget)
+    readings = itertools.count(0.0, 1000.0)
+    trainer.clock.wall = partial(next, readings)  # a very slow machine
+    trainer.fit(log := Log())
+    assert (trainer.spent.images, trainer.seconds, log.points) == (48, 3.0, 3)
+    assert trainer.spent.seconds > 1000
+    assert budget.limits() == {"images": 48}
+    assert str(budget) == str(Budget(seconds=3, images_per_second=99)) == "seconds=3,clock=nominal"
+    both = Budget(seconds=3, images_per_second=16, images=20, flops=7)
+    assert both.limits() == {"images": 20, "flops": 7}
+    assert str(both) == "images=20,seconds=3,flops=7,clock=nominal"
+    assert Budget(seconds=3).seconds_spent(48, 7.0) == 7.0
+
+
 def test_a_phase_updates_its_own_module_only(tmp_path: Path) -> None:
     model = Two()
     trainer = make(tmp_path, model, Budget(images=8))
@@ -248,6 +264,8 @@ def test_the_learning_rate_is_a_function_of_progress(tmp_path: Path) -> None:
     [
         ({}, "unlimited"),
         ({"flops": float("nan")}, "budget.flops must be positive"),
+        ({"images": 8, "images_per_second": 9}, "by which budget.seconds are counted"),
+        ({"seconds": 8, "images_per_second": 0}, "budget.images_per_second must be positive"),
     ],
 )
 def test_a_useless_budget_is_refused(budget: dict, sentence: str) -> None:
