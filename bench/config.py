@@ -254,15 +254,6 @@ class Budget(Section):
             limits = {"images": min(nominal, limits.pop("images", nominal)), **limits}
         return limits
 
-    def seconds_spent(self, images: float, clock: float) -> float:
-        """Training seconds as this budget counts them.
-
-        Args:
-            images: trained on.
-            clock: seconds that the clock has measured.
-        """
-        return clock if self.images_per_second is None else images / self.images_per_second
-
     def __str__(self) -> str:
         """The limits in one line, such as "seconds=120"; the same for equal budgets.
 

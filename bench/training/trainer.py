@@ -122,7 +122,8 @@ class Trainer:
     @property
     def seconds(self) -> float:
         """Training seconds so far, as the budget counts them: by the clock, or nominal ones."""
-        return self.budget.seconds_spent(self.spent.images, self.spent.seconds)
+        speed = self.budget.images_per_second
+        return self.spent.seconds if speed is None else self.spent.images / speed
 
     @property
     def evaluated(self) -> GenerativeModel:

@@ -63,7 +63,6 @@ def test_nominal_seconds_are_images_whatever_the_clock_says(tmp_path: Path) -> N
     both = Budget(seconds=3, images_per_second=16, images=20, flops=7)
     assert both.limits() == {"images": 20, "flops": 7}
     assert str(both) == "images=20,seconds=3,flops=7,clock=nominal"
-    assert Budget(seconds=3).seconds_spent(48, 7.0) == 7.0
 
 
 def test_a_phase_updates_its_own_module_only(tmp_path: Path) -> None:
