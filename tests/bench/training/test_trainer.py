@@ -53,11 +53,11 @@ def test_budget_of_images_is_counted_on_the_first_phase(tmp_path: Path) -> None:
 def test_nominal_seconds_are_images_whatever_the_clock_says(tmp_path: Path) -> None:
     budget = Budget(seconds=3, images_per_second=16, checkpoints=3)
     trainer = make(tmp_path, Two(), budget)
-    readings = itertools.count(0.0, 1000.0)
-    trainer.clock.wall = partial(next, readings)  # a very slow machine
+    readings = itertools.count(0.0, 0.9)
+    trainer.clock.wall = partial(next, readings)  # slow, and short of a pause
     trainer.fit(log := Log())
     assert (trainer.spent.images, trainer.seconds, log.points) == (48, 3.0, 3)
-    assert trainer.spent.seconds > 1000
+    assert trainer.spent.seconds > 4
     assert budget.limits() == {"images": 48}
     assert str(budget) == str(Budget(seconds=3, images_per_second=99)) == "seconds=3,clock=nominal"
     both = Budget(seconds=3, images_per_second=16, images=20, flops=7)
