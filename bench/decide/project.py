@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bench.columns import NOMINAL
 from bench.command_line import key
 from bench.compare.comparison import Comparison, compare_runs
 from bench.compare.protocols import ProtocolError, differing, split_runs
@@ -22,6 +23,9 @@ DESIGNED = {
     "threads": "threads",
 }
 """Protocol fields that an experiment may vary, with the beginning of the overrides that do so."""
+
+SPEED = "budget.images_per_second"
+"""The nominal speed of a model."""
 
 Questions = Callable[[Sequence[Comparison]], Sequence[tuple[Question, str]]]
 """Finds the questions of comparisons, each with the name of the data set if it belongs to one."""
@@ -171,9 +175,13 @@ def varied_fields(units: Sequence[Unit]) -> list[str]:
 
 
 def given(unit: Unit, prefix: str) -> tuple[str, ...]:
-    """The overrides of a unit at and below a key."""
+    """The overrides of a unit at and below a key.
+
+    A nominal speed is one of each model: only that there is one is told.
+    """
     words = unit.planned.overrides
-    return tuple(word for word in words if f"{key(word)}.".startswith(f"{prefix}."))
+    found = (word for word in words if f"{key(word)}.".startswith(f"{prefix}."))
+    return tuple(NOMINAL if key(word) == SPEED else word for word in found)
 
 
 def _refusal(dataset: str, runs: Sequence[Run], varied: Sequence[str]) -> str:

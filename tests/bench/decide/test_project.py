@@ -7,6 +7,7 @@ import pytest
 from simulated_project import SECONDS, Simulation, make_unit, questions
 from synthetic_runs import PROTOCOL, write_run
 
+from bench.decide.plan import count_pairs
 from bench.decide.project import given, look_at, varied_fields
 from bench.decide.request import Grid
 from bench.decide.units import Tally, Unit, make_units, tally
@@ -115,6 +116,17 @@ def test_what_the_experiment_varies_splits_its_runs(tmp_path: Path) -> None:
     units[1] = replace(units[1], planned=few)
     assert varied_fields(units) == ["train_images"]
     assert given(units[1], "dataset.train_images") == ("dataset.train_images=100",)
+
+
+def test_nominal_speeds_of_models_are_no_difference(tmp_path: Path) -> None:
+    a, b = make_unit(tmp_path, "a"), make_unit(tmp_path, "b")
+    units = [
+        with_protocol(a, "budget.seconds=9", "budget.images_per_second=70"),
+        with_protocol(b, "budget.seconds=9", "budget.images_per_second=80"),
+    ]
+    assert varied_fields(units) == []
+    assert count_pairs(units) == {"digits": 1}
+    assert varied_fields([units[0], with_protocol(b, "budget.seconds=9")]) == ["budget"]
 
 
 def test_a_baseline_with_more_images_than_the_models_splits_the_runs_as_well(
