@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median
 
+from bench.columns import NOMINAL
 from bench.compare.cells import NOTHING, exact, p_value, spread
 from bench.compare.comparison import Comparison, Entry, analysis, comparable, left_out
 from bench.compare.stats import MIN_SEEDS
@@ -385,13 +386,15 @@ def _listed(comparison: Comparison, entries: Sequence[Entry]) -> str:
 
 
 def budget(entry: Entry) -> str:
-    """Text of the training budget, such as "40 s" or "1 h 20 min"."""
+    """Text of the training budget, such as "40 s", "1 h 20 min" or "2 min (nominal)"."""
     words = []
-    for limit in entry.protocol.get("budget", "").split(","):
+    text = entry.protocol.get("budget", "")
+    nominal = " (nominal)" if NOMINAL in text else ""
+    for limit in text.split(","):
         name, _, amount = limit.partition("=")
         try:
             if name == "seconds":
-                words.append(exact_duration(float(amount)))
+                words.append(f"{exact_duration(float(amount))}{nominal}")
             elif name in UNITS:
                 words.append(UNITS[name].format(exact(float(amount))))
         except ValueError:  # unknown format: show as recorded

@@ -358,6 +358,7 @@ def test_a_clear_difference_of_curves_that_still_fall_says_so(make_run, tmp_path
     ("budget", "words"),
     [
         ("seconds=40", "40 s"),
+        ("seconds=120,clock=nominal", "2 min (nominal)"),
         ("seconds=60", "1 min"),
         ("seconds=90", "90 s"),
         ("seconds=150", "2 min 30 s"),
