@@ -194,10 +194,10 @@ class Budget(Section):
 
     def __post_init__(self) -> None:
         """Refuse budgets under which nothing could be trained."""
-        if not self.limits():
+        if not self._given():
             object.__setattr__(self, "images", self.images_by_default)
         super().__post_init__()
-        if not self.limits():
+        if not self._given():
             raise ValueError(
                 "the budget is unlimited: set at least one of budget.images, budget.seconds, "
                 "budget.flops"

@@ -94,34 +94,33 @@ class _Reader:
 
     Attributes:
         reads: whether data is read; it may lie on other machines.
-        jobs: the jobs so far.
+        jobs: the jobs so far, each with what Hydra knows of it.
         wrong: why jobs cannot run, each with its overrides.
         read: the data sets that were read, as they are configured.
     """
 
     reads: bool
-    jobs: list[tuple[DictConfig, tuple[str, ...]]] = field(default_factory=list)
+    jobs: list[tuple[DictConfig, tuple[str, ...], Any]] = field(default_factory=list)
     wrong: list[Wrong] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
 
     def add(self, cfg: DictConfig, overrides: tuple[str, ...], *, swept: bool) -> None:
         """Take one job."""
-        from bench.errors import one_sentence
         from bench.run import check_data, dry_run
 
+        self.jobs.append((cfg, overrides, HydraConfig.instance().cfg))
+        if self.wrong:
+            return
         try:
-            with one_sentence():
-                OmegaConf.resolve(cfg)  # while Hydra knows of this job
-            data = OmegaConf.to_yaml(cfg.dataset)
             with _left_as_it_was():
                 planned = dry_run(deepcopy(cfg), overrides)
+                data = OmegaConf.to_yaml(cfg.dataset, resolve=True)
                 if self.reads and planned.state not in DONE and data not in self.read:
                     check_data(deepcopy(cfg), overrides)
                     self.read.add(data)
         except Exception as error:  # the job itself would say it
             end_if_interrupted()
             self.wrong.append((overrides, _reason(error)))
-        self.jobs.append((cfg, overrides))
 
 
 @contextmanager
@@ -201,9 +200,10 @@ def survey(
         ends.append(len(reader.jobs))
     planner = _Planner(timed, aloud=False)
     with _quiet():
-        for cfg, overrides in reader.jobs:
+        for cfg, overrides, known in reader.jobs:
             if reader.wrong or planner.wrong:
                 break
+            HydraConfig.instance().cfg = known  # which a configuration may ask
             planner.add(cfg, overrides, swept=True)
     starts = [0, *ends[:-1]]
     runs = [planner.runs[start:end] for start, end in zip(starts, ends, strict=True)]

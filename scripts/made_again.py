@@ -7,12 +7,13 @@ Command: python scripts/made_again.py docs/evidence/map/runs docs/evidence/again
 """
 
 import argparse
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.command_line import key
-from bench.compare.cells import Cell, Table, exact
+from bench.compare.cells import NOTHING, Cell, Table, exact
 from bench.compare.cli import gather
 from bench.compare.map.again import Again, runs_again
 from bench.compare.map.grid import make_map
@@ -54,9 +55,9 @@ def rows(expectations: Sequence[Again], made: Sequence[Run]) -> Iterator[tuple[C
             Cell(again.place),
             Cell(f"{contender.label}, {contender.sampler}"),
             Cell(str(len(again.score.fids))),
-            Cell(f"{exact(low)} to {exact(high)}"),
+            Cell(NOTHING if math.isnan(low) else f"{exact(low)} to {exact(high)}"),
             Cell(exact(fid)),
-            Cell("yes" if low <= fid <= high else "no"),
+            Cell("unknown" if math.isnan(low) else "yes" if low <= fid <= high else "no"),
         )
 
 

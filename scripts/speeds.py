@@ -1,4 +1,4 @@
-"""The training speeds of runs as a table, and their median by data set and model.
+"""The training speeds of runs as a table, and their medians by data set, model and budget.
 
 Nominal seconds (`budget.images_per_second`) rest on such medians: docs/evidence/speeds.csv is the
 table behind those of conf/experiment/map.yaml.
@@ -7,6 +7,7 @@ Command: python scripts/speeds.py FOLDER --out speeds.csv
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,11 +35,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("--out", type=Path, required=True, help="the table, .csv")
     options = parser.parse_args()
-    table = pd.DataFrame(speeds(read_runs(options.runs)))
-    table = table.sort_values(["dataset", "model", "evaluated_at"])
+    found = list(speeds(read_runs(options.runs)))
+    if not found:
+        sys.exit("no finished run of a trained model is in these folders: name others")
+    table = pd.DataFrame(found).sort_values(["dataset", "model", "evaluated_at"])
     table.to_csv(options.out, index=False, float_format="%.1f")
-    found = table.groupby(["dataset", "model"])[SPEED]
-    print(found.describe(percentiles=[0.5])[["count", "min", "50%", "max"]].round(1).to_string())
+    grouped = table.groupby(["dataset", "model", "budget"])[SPEED]
+    print(grouped.agg(["count", "min", "median", "max"]).round(1).to_string())
 
 
 if __name__ == "__main__":

@@ -28,6 +28,14 @@ def test_runs_within_and_outside_of_the_range_are_told_apart(tmp_path):
     assert low < 12 / 2**0.7 < high < float(diffusion[4])
 
 
+def test_one_seed_expects_nothing(tmp_path):
+    laws = {"gan_r1_ema_small": LAWS["gan_r1_ema_small"], "v_diffusion_small": power(9, 0.7)}
+    runs = write_map(tmp_path / "map", laws, seeds=[0])
+    again = write_map(tmp_path / "again", laws, seeds=[100])
+    (again / "fashion_mnist_16" / "real").rename(tmp_path / "real")
+    assert {(row[3], row[-1]) for row in cells(runs, again)} == {("–", "unknown")}
+
+
 def test_a_run_of_another_command_is_refused(tmp_path):
     runs = write_map(tmp_path / "map", LAWS)
     again = write_map(tmp_path / "again", {"dcgan_small": power(9, 0.2)}, seeds=[100])

@@ -98,6 +98,7 @@ class LiveRun:
         changed: when a file of the run last changed, in seconds since 1970.
         signature: equal for two readings between which nothing changed.
         compared: the same of what tables show of it.
+        nominal: whether its seconds of training are nominal, and not those of a clock.
     """
 
     path: Path
@@ -123,6 +124,7 @@ class LiveRun:
     changed: float
     signature: tuple[object, ...]
     compared: tuple[object, ...]
+    nominal: bool = False
 
     @property
     def ended(self) -> bool:
@@ -306,6 +308,7 @@ class _Follower:
             changed=max(times, default=0) / 1e9,
             signature=(self.path, *signature),
             compared=(self.path, state in ENDED, status is None, *self._compared(state)),
+            nominal=budget is not None and budget.images_per_second is not None,
         )
 
     def _compared(self, state: State) -> tuple[Signature, ...]:

@@ -79,13 +79,12 @@ class Run:
 
     @cached_property
     def waiting(self) -> float:
-        """Seconds in which training waited for a core, per second of training.
-
-        NaN if unknown, and for nominal seconds, where waiting takes nothing from a run.
-        """
-        if any(NOMINAL in budget for budget in self.last.texts("budget")):
-            return math.nan
+        """Seconds in which training waited for a core, per second of training; NaN if unknown."""
         waited, seconds = (self.last.numbers(f"train_{what}seconds") for what in ("waiting_", ""))
+        if self._nominal:  # by the clock instead
+            names = ("images", "train_images_per_second")
+            images, speed = (self.last.numbers(name) for name in names)
+            seconds = images / np.where(speed > 0, speed, np.nan)
         known = len(seconds) and seconds[0] > 0
         return float(waited[0] / seconds[0]) if known else math.nan
 
@@ -97,8 +96,12 @@ class Run:
     @property
     def timed(self) -> bool:
         """Whether its training ended by the clock, and not only after images or FLOPs."""
-        budgets = self.last.texts("budget")
-        return any("seconds=" in budget and NOMINAL not in budget for budget in budgets)
+        return not self._nominal and any("seconds=" in b for b in self.last.texts("budget"))
+
+    @property
+    def _nominal(self) -> bool:
+        """Whether its seconds are counted in images at a nominal speed."""
+        return any(NOMINAL in budget for budget in self.last.texts("budget"))
 
     @cached_property
     def samplers(self) -> dict[tuple[str, str], EvalTable]:

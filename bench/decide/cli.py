@@ -23,7 +23,7 @@ from bench.decide import answer
 from bench.decide.loop import Job, Limits, Ran, decide
 from bench.decide.plan import block_seconds, count_pairs, plan_text
 from bench.decide.processes import Processes
-from bench.decide.project import Project, look_at, varied_fields
+from bench.decide.project import Project, check_protocols, look_at, varied_fields
 from bench.decide.request import Grid, Request, read_command_grids, read_request
 from bench.decide.units import Unit, make_units, tally
 from bench.runs.looks import Look
@@ -84,6 +84,8 @@ def _main(request: Request) -> int:
     pairs = {} if claims else count_pairs(units)
     if not claims:
         _check_pairs(units, pairs)
+    varied = varied_fields(units)
+    check_protocols(units, varied)
     limits = Limits(3600 * request.hours, request.seeds)
     margin = _margin(request, units)
     questions = partial(_of_claims, claims) if claims else partial(_of_pairs, margin)
@@ -98,6 +100,8 @@ def _main(request: Request) -> int:
         return 0
 
     def run_block(project: Project, block: Sequence[Job], seconds: float) -> Ran:
+        on_record = [run for comparison in project.comparisons for run in comparison.runs]
+        check_protocols([project.units[job.unit] for job in block], varied, on_record)
         planned = [project.units[job.unit].job(job.seed) for job in block]
         return processes.run(planned, Look(margin=margin, look=project.look), seconds)
 

@@ -1,6 +1,6 @@
 """What the run directories of a project say: the state of every question, and the time spent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,7 +107,6 @@ def look_at(units: Sequence[Unit], questions: Questions, *, at_once: int) -> Pro
     project = Project(tuple(units), tuple(map(tally, units)), at_once=at_once)
     runs = read_runs(project.folders) if project.folders else []
     comparisons = compare(units, runs)
-    _check_planned(units, runs)
     asked = tuple(
         Asked(question, _needed(units, question, dataset))
         for question, dataset in questions(comparisons)
@@ -132,13 +131,20 @@ def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...
     return tuple(found)
 
 
-def _check_planned(units: Sequence[Unit], runs: Sequence[Run]) -> None:
+def check_protocols(
+    units: Sequence[Unit], varied: Collection[str], runs: Iterable[Run] = ()
+) -> None:
     """Refuse runs that could not share a table with the others of their data set, before they run.
 
+    Args:
+        units: what is to run.
+        varied: fields that the experiment varies, see `varied_fields`.
+        runs: those on record.
+
     Raises:
-        ValueError: they could not, in a field that the experiment does not vary.
+        ValueError: they could not, or their seconds are counted in two ways.
     """
-    varied = varied_fields(units)
+    _check_clocks(units)
     for field in PROTOCOL:
         seen: dict[str, dict[str, str]] = {}
         for run in runs:
@@ -156,6 +162,20 @@ def _check_planned(units: Sequence[Unit], runs: Sequence[Run]) -> None:
                     f"runs on {dataset} would differ in {title} ({a!r} in {first}, {b!r} in "
                     f"{second}) and cannot answer one question: give all of them the same "
                     "settings, or one command for each, with a results_root of its own"
+                )
+
+
+def _check_clocks(units: Sequence[Unit]) -> None:
+    """Refuse equal budgets of which one is nominal: somebody forgot the speed of a model."""
+    for unit in units:
+        budget = unit.planned.protocol.get("budget", "")
+        for other in units:
+            if other.dataset == unit.dataset and (
+                other.planned.protocol.get("budget") == f"{budget},{NOMINAL}"
+            ):
+                raise ValueError(
+                    f"{unit.planned.model} would count {budget} by the clock and "
+                    f"{other.planned.model} by a nominal speed: give {SPEED} to all models or none"
                 )
 
 

@@ -27,7 +27,11 @@ both, unread = survey([GOOD, BAD], at_once=1, timed=True)
 before = len(timed)
 one, wrong = survey([GOOD], at_once=1, timed=True)
 _, elsewhere = survey([BAD], at_once=1, timed=False)
-print(json.dumps([len(both), unread, before, len(one), wrong, len(timed), elsewhere]))
+OWN = ["-m", "model=mlp_gan", "dataset=digits", "+size=40", "evaluator.samples=${size}"]
+_, own = survey([OWN], at_once=1, timed=False)
+NAMED = ["-m", "experiment=resolution", "sweep=null", "dataset=digits", "dataset.image_size=8"]
+_, named = survey([NAMED], at_once=1, timed=False)
+print(json.dumps([len(both), unread, before, len(one), wrong, len(timed), elsewhere, own, named]))
 """
 
 
@@ -42,7 +46,9 @@ def test_all_data_is_read_before_a_job_is_timed_and_the_first_refusal_ends_it(
         check=True,
         cwd=tmp_path,
     )
-    both, unread, before, one, wrong, timed, elsewhere = json.loads(done.stdout.splitlines()[-1])
+    both, unread, before, one, wrong, timed, elsewhere, own, named = json.loads(
+        done.stdout.splitlines()[-1]
+    )
     assert (both, one) == (2, 1)
     ((overrides, said),) = unread
     assert overrides == ["model=mlp_gan", "dataset=folder", "dataset.path=nowhere", "seed=1"]
@@ -50,5 +56,7 @@ def test_all_data_is_read_before_a_job_is_timed_and_the_first_refusal_ends_it(
     assert before == 0
     assert timed == 1
     assert elsewhere == []  # the data may lie on the machines that run the jobs
+    assert own == []  # a key of one's own, which a setting interpolates
+    assert named == []  # one that asks Hydra for its choice of data
     assert wrong == [[["model=mlp_gan", "dataset=digits"], "no such thing"]]
     assert list(tmp_path.iterdir()) == []

@@ -181,8 +181,9 @@ class Map:
         found: dict[str, None] = {}
         for panel in self.panels:
             for row in panel.rows:
-                if NOMINAL in _protocol(row.comparison).get("budget", ""):
-                    found[f"{panel.title}: {NOMINAL_SECONDS}"] = None
+                if _is_nominal(row.comparison):
+                    which = f", {row.title}" if row.more else ""
+                    found[f"{panel.title}{which}: {NOMINAL_SECONDS}"] = None
                 extractor = row.comparison.extractors[0]
                 error = classifier_error(row.comparison, extractor)
                 if error is not None and error > WARN_ABOVE:
@@ -243,6 +244,11 @@ def _protocol(comparison: Comparison) -> Mapping[str, str]:
     return next((e.protocol for e in comparison.entries if e.finished and e.trained), {})
 
 
+def _is_nominal(comparison: Comparison) -> bool:
+    """Whether seconds are counted in images at a nominal speed."""
+    return NOMINAL in _protocol(comparison).get("budget", "")
+
+
 def _limit(budget: str) -> tuple[Axis | None, float]:
     """What the first limit of a budget such as "seconds=120" counts, and its size."""
     for limit in budget.split(","):
@@ -280,7 +286,8 @@ def _images(text: str) -> float:
 
 def _more(row: Row, axis: Axis) -> str:
     """What tells a row apart from others of as many images: its budget and other protocol."""
-    words = [f"runs of {budget_words(row.limit, axis)}"]
+    nominal = " (nominal)" if _is_nominal(row.comparison) else ""
+    words = [f"runs of {budget_words(row.limit, axis)}{nominal}"]
     for name, value in row.comparison.values.items():
         if name not in ("budget", "train_images", "image_shape"):
             words.append(f"{FIELDS[name].label} {value}")

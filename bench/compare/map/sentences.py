@@ -58,7 +58,7 @@ def sentences(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> 
     rival = cell.able[1]
     said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}{_real(row)}."]
     said += _prices(leader, rival)
-    said += [_sure(cell), *_by_memory(leader, panel.columns[column])]
+    said += [_sure(cell), *_by_memory(cell, panel.columns[column])]
     said += _falling(cell)
     return [*said, *_faults(cell), *_missing(cell)]
 
@@ -138,10 +138,11 @@ def _falling(cell: Cell) -> list[str]:
     return [f"The FID of the {_and(names)} still fell steeply here: more budget may change this."]
 
 
-def _by_memory(leader: Score, budget: float) -> list[str]:
+def _by_memory(cell: Cell, budget: float) -> list[str]:
     """That a lead may be memory of the images trained on; often nothing."""
-    words = _memory(leader.contender, budget)
-    return [f"{words}: part of its lead may be memory."] if words else []
+    words = _memory(cell.able[0].contender, budget)
+    consequence = "" if cell.state == "equal" else ": part of its lead may be memory"
+    return [f"{words}{consequence}."] if words else []
 
 
 def _memory(contender: Contender, budget: float) -> str:
@@ -289,5 +290,5 @@ def _settled(made: Map) -> tuple[str, ...]:
     i, j, k = max(known)
     panel, cell = made.panels[i], cells[i, j, k]
     first, *_ = sentences(panel, panel.rows[j], k, ANY, cell)
-    more = _by_memory(cell.able[0], panel.columns[k])
+    more = _by_memory(cell, panel.columns[k])
     return f"Settled, on {panel.title}: {first[0].lower()}{first[1:]}", _sure(cell), *more

@@ -1,5 +1,6 @@
 """What run directories say of a project."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 from simulated_project import SECONDS, Simulation, make_unit, questions
 from synthetic_runs import PROTOCOL, write_run
 
+from bench.compare.read import Run, read_runs
 from bench.decide.plan import count_pairs
-from bench.decide.project import given, look_at, varied_fields
+from bench.decide.project import check_protocols, given, look_at, varied_fields
 from bench.decide.request import Grid
 from bench.decide.units import Tally, Unit, make_units, tally
 from bench.runs.directory import Status
@@ -73,6 +75,10 @@ def with_protocol(unit: Unit, *overrides: str, **known: str) -> Unit:
     return replace(unit, planned=replace(unit.planned, overrides=words, protocol=known))
 
 
+def check(units: Sequence[Unit], runs: Sequence[Run] = ()) -> None:
+    check_protocols(units, varied_fields(units), runs)
+
+
 def test_runs_that_would_differ_in_their_protocol_are_refused_before_they_run(
     tmp_path: Path,
 ) -> None:
@@ -83,30 +89,42 @@ def test_runs_that_would_differ_in_their_protocol_are_refused_before_they_run(
         with_protocol(b, "evaluator.resamples=10", metric_backend=ten, samples="70"),
     ]
     with pytest.raises(ValueError, match="runs on digits would differ in metric backend") as said:
-        look_at(units, questions, at_once=1)
+        check(units)
     assert f"{none!r} in model=a, {ten!r} in model=b evaluator.resamples=10" in str(said.value)
     assert "\n" not in str(said.value)
     assert "seed" not in str(said.value)
     other = make_unit(tmp_path, "b", dataset="grid25")
-    look_at([units[0], with_protocol(other, metric_backend=ten)], questions, at_once=1)
+    check([units[0], with_protocol(other, metric_backend=ten)])
     few = [
         with_protocol(unit, f"evaluator.samples={n}", samples=str(n))
         for unit in (a, b)
         for n in (70, 80)
     ]
-    look_at(few, questions, at_once=1)  # the experiment varies it
+    check(few)  # the experiment varies it
 
 
-def test_runs_that_would_differ_from_those_on_disk_are_refused_before_they_run(
+def test_what_is_to_run_must_fit_to_what_is_on_record_and_what_is_not_need_not(
     tmp_path: Path,
 ) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
     simulation.write("a", 0)
     a, b = simulation.units
-    look_at([a, with_protocol(b, device=PROTOCOL["device"])], questions, at_once=1)
+    runs = read_runs([tmp_path])
+    check([with_protocol(b, device=PROTOCOL["device"])], runs)
+    elsewhere = with_protocol(b, device="cuda: Example GPU")
     with pytest.raises(ValueError, match="would differ in device") as said:
-        look_at([a, with_protocol(b, device="cuda: Example GPU")], questions, at_once=1)
+        check([elsewhere], runs)
     assert "seed=0" in str(said.value)  # the run that differs
+    look_at([a, elsewhere], questions, at_once=1)  # to read what there is
+
+
+def test_equal_budgets_by_the_clock_and_by_a_nominal_speed_are_refused(tmp_path: Path) -> None:
+    a, b = make_unit(tmp_path, "a"), make_unit(tmp_path, "b")
+    clock = with_protocol(a, "budget.seconds=9", budget="seconds=9")
+    words = ("budget.seconds=9", "budget.images_per_second=7")
+    with pytest.raises(ValueError, match="a would count seconds=9 by the clock and b by a nominal"):
+        check([clock, with_protocol(b, *words, budget="seconds=9,clock=nominal")])
+    check([clock, with_protocol(b, *words, budget="seconds=8,clock=nominal")])
 
 
 def test_what_the_experiment_varies_splits_its_runs(tmp_path: Path) -> None:

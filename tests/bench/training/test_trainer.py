@@ -264,6 +264,14 @@ def test_the_learning_rate_is_a_function_of_progress(tmp_path: Path) -> None:
         ({}, "unlimited"),
         ({"flops": float("nan")}, "budget.flops must be positive"),
         ({"images": 8, "images_per_second": 9}, "by which budget.seconds are counted"),
+        (
+            {"seconds": 0.5, "images_per_second": "fast"},
+            "budget.images_per_second must be a number",
+        ),
+        (
+            {"images": "many", "seconds": 8, "images_per_second": 9},
+            "budget.images must be a number",
+        ),
         ({"seconds": 8, "images_per_second": 0}, "budget.images_per_second must be positive"),
     ],
 )

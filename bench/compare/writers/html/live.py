@@ -212,7 +212,8 @@ def seconds_left(run: LiveRun) -> float:
     """Seconds of training that an active run has left at its pace so far; NaN if unknown."""
     if not run.active or not run.share > 0:
         return math.nan
-    return run.seconds * (1 - run.share) / run.share
+    seconds = run.all_seconds if run.nominal else run.seconds
+    return seconds * (1 - run.share) / run.share
 
 
 def _clock(seconds: float) -> str:
