@@ -243,8 +243,14 @@ def report_text(
 def _led(part: Part, found: Headline) -> Part:
     """The part that a map's answer is about, with which the report begins."""
     own = [sentence for sentence in part.headline if sentence not in found.said]
-    more = [*own, *part.more]
-    return replace(part, headline=found.said, settled=found.settled, more=more, leads=True)
+    return replace(
+        part,
+        headline=found.said,
+        settled=found.settled,
+        more=[*own, *part.more],
+        strip=side_by_side(part.comparison, found.stands),
+        leads=True,
+    )
 
 
 def _part(section: Section) -> Part:

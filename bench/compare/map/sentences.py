@@ -255,11 +255,13 @@ class Headline:
     Attributes:
         row: the row that it is about.
         said: the sentences.
+        stands: labels and samplers of what stands for the families.
         settled: what the largest settled cell says, where the first is not settled; often empty.
     """
 
     row: Row
     said: tuple[str, ...]
+    stands: tuple[tuple[str, str], ...]
     settled: tuple[str, ...] = ()
 
 
@@ -278,7 +280,9 @@ def headline(made: Map) -> Headline | None:
     first, *others = sentences(panel, panel.rows[j], k, ANY, cells[i, j, k])
     first = f"On {panel.title}, {first[0].lower()}{first[1:]}"
     settled = _settled(made) if cells[i, j, k].state == "open" else ()
-    return Headline(panel.rows[j], (first, FID_IS, *others), settled)
+    entered = made.contenders(panel, panel.rows[j], ANY)
+    stands = tuple((each.label, each.sampler) for each in entered)
+    return Headline(panel.rows[j], (first, FID_IS, *others), stands, settled)
 
 
 def _settled(made: Map) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
-"""Samples side by side: real images, then the best entry of each family."""
+"""Samples side by side: real images, then one entry of each family."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,29 +40,43 @@ class Exhibit:
 
 
 @analysis
-def side_by_side(comparison: Comparison) -> tuple[Exhibit, ...]:
-    """Real samples, then the best entry of every family in the order of the ranking.
+def side_by_side(
+    comparison: Comparison, standing: Collection[tuple[str, str]] = ()
+) -> tuple[Exhibit, ...]:
+    """Real samples, then one entry of every family, in the order of the ranking.
+
+    It is the one that stands for the family, else the best.
 
     Models that belong to no family stand for themselves where fewer than `MOST` families are
     known. Entries that cannot be compared, since training waited for a core, come last. Empty if
     there is no picture of a trained model.
+
+    Args:
+        comparison: runs under one protocol.
+        standing: labels and samplers of entries that were chosen before to stand for families.
     """
     seed = common_seed([entry for entry in comparison.entries if entry.finished])
-    made = [_exhibit(comparison, *each, seed) for each in _chosen(comparison)]
+    made = [_exhibit(comparison, *each, seed) for each in _chosen(comparison, standing)]
     if not any(exhibit.source for exhibit in made):
         return ()
     real = [e for e in comparison.entries if e.finished and e.mean.get("nfe") == 0]
     return (*(_exhibit(comparison, REAL, entry, "", seed) for entry in real[:1]), *made)
 
 
-def _chosen(comparison: Comparison) -> list[tuple[str, Entry, str]]:
+def _chosen(
+    comparison: Comparison, standing: Collection[tuple[str, str]]
+) -> list[tuple[str, Entry, str]]:
     """Family or model, entry and fault of what is shown of trained models, the best first."""
     fair = comparable(comparison)
     found = [(entry, _fault(fair, entry)) for entry in ranking(fair)]
     found += [(entry, WAITED) for entry in ranking(comparison)]
+    stand = [e for e, _ in found if (comparison.label(e), e.sampler) in standing]
+    fixed = {families().get(entry.model) for entry in stand} - {None}
     best: dict[tuple[bool, str], tuple[Entry, str]] = {}
     for entry, fault in found:
         family = families().get(entry.model)
+        if family in fixed and entry not in stand:
+            continue
         best.setdefault((family is not None, family or entry.model), (entry, fault))
     room = MOST - sum(known for known, _ in best)
     shown: list[tuple[str, Entry, str]] = []

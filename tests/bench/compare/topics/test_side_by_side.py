@@ -45,6 +45,16 @@ def test_real_samples_come_first_then_the_best_of_each_family_by_rank(show):
     assert all(e.tiled for e in shown)
 
 
+def test_what_was_chosen_before_stands_for_its_family_whatever_scored_better(show, tmp_path):
+    show("dcgan_small", 0, gan(2.0))
+    show("ddpm_small", 0, {"a": scores(3.0)})
+    show("v_diffusion_small", 0, {"a": scores(9.0), "b": scores(8.0)})
+    comparison = compare_runs(read_runs([tmp_path / "runs"]))
+    standing = (("v_diffusion_small", "a"), ("rectified_flow_small", "heun-5"))
+    names = [exhibit.name for exhibit in side_by_side(comparison, standing)]
+    assert names == ["dcgan_small, generator", "v_diffusion_small, a"]
+
+
 def test_pictures_are_those_of_the_gallery(show, tmp_path):
     for seed in range(3):
         show("ddpm_small", seed, gan(9.0))
