@@ -12,8 +12,14 @@ from bench.runs import announcements
 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch):
-    """The logger is heard, also after tests of bench.cli in this process, which quietens it."""
-    monkeypatch.setattr(logging.getLogger("bench"), "propagate", True)
+    """The logger is heard, also after tests of commands in this process, which quieten it."""
+    ours = logging.getLogger("bench")
+    before = ours.level
+    monkeypatch.setattr(ours, "propagate", True)
+    monkeypatch.setattr(announcements.log, "disabled", False)
+    ours.setLevel(logging.INFO)
+    yield
+    ours.setLevel(before)
 
 
 @pytest.fixture

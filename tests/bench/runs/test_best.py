@@ -95,7 +95,7 @@ def test_the_best_weights_can_be_loaded_and_exported(whole: Path, tmp_path: Path
     best, last = load(run, "cpu", keep="best"), load(run, "cpu")
     assert (best.point, best.step, best.weights) == (9, 7, "raw")
     assert "raw weights of step 7, the best evaluation point (9), on cpu" in repr(best)
-    assert (last.point, "best" in repr(last)) == (None, False)
+    assert (last.point, "best evaluation point" in repr(last)) == (None, False)
     for name, value in best.module.state_dict().items():
         assert torch.equal(value, weights[name])
     assert not np.array_equal(best.sample(), last.sample())

@@ -119,7 +119,7 @@ def test_nobody_can_change_the_value_of_an_analysis(study):
     comparison = compare_runs(read_runs([study]))
     arguments = {"extractor": "domain", "cost": "latency_ms", "axis": "train_seconds"}
     arguments |= {"margin": 1.1, "model": "ddpm_small", "variant": "default"}
-    arguments |= {"sampler": "ddim-50", "weights": "ema"}
+    arguments |= {"sampler": "ddim-50", "weights": "ema", "standing": ()}
     names = [module.name for module in pkgutil.iter_modules(topics.__path__)]
     modules = [importlib.import_module(f"{topics.__name__}.{name}") for name in names]
     analyses = {
