@@ -157,7 +157,7 @@ def test_a_single_run_says_how_long_it_takes_before_it_starts(
 
     monkeypatch.setattr("bench.job.SHORT", 0.0)
     monkeypatch.setattr("bench.job.build_evaluator", extract)
-    quick = ("evaluator.samples=100", "evaluator.resamples=0", "threads=1")
+    quick = ("budget.checkpoints=90", "evaluator.samples=100", "evaluator.resamples=0", "threads=1")
     words = ["model=mlp_gan", "budget.seconds=90", *quick, f"results_root={tmp_path}"]
     progress = TrainingProgress("mlp_gan")
     with caplog.at_level("INFO", "bench"), pytest.raises(KeyError, match="features"):
