@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,8 @@ def test_a_running_run_tells_how_far_it_is(tmp_path):
     assert (run.model, run.seed, run.step, run.images, run.seconds) == ("mlp_gan", "0", 8, 80, 6.0)
     assert run.share == pytest.approx(0.8)
     assert seconds_left(run) == pytest.approx(1.5)
+    by_the_clock = replace(run, nominal=True, all_seconds=6.0)  # nominal ones are no time
+    assert seconds_left(by_the_clock) == pytest.approx(6 * (1 - run.share) / run.share)
     assert run.all_seconds == 12.5
     assert [(s.point, s.images, s.fid) for s in run.scores] == [(1, 50, 30.0)]
     assert (run.extractor, run.points) == ("domain", 2)

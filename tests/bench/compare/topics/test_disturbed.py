@@ -53,6 +53,20 @@ def test_no_conclusion_rests_on_seconds_without_a_core(compared):
     assert "seed 0 for 50% of its seconds" in note
 
 
+def test_nominal_runs_are_compared_and_their_waiting_is_by_the_clock(make_run, tmp_path):
+    protocol = PROTOCOL | {"budget": "seconds=120,clock=nominal"}
+    measured = {"images": 60_000, "train_images_per_second": 200.0}  # 300 s
+    row = scores(5.0) | costs(1, 1.0) | measured | {"train_waiting_seconds": 60.0}
+    make_run("dcgan", 0, {"s": row}, protocol=protocol)
+    comparison = compare_runs(read_runs([tmp_path / "runs"]))
+    (run,) = comparison.runs
+    assert run.waiting == pytest.approx(60 / 300)
+    assert run.disturbed
+    assert not run.timed
+    assert not left_out(comparison)
+    assert any("scores at equal samples or operations can" in note for note in notes(comparison))
+
+
 def test_the_other_seeds_are_compared(compared):
     comparison = compared(1)
     (of_gan,) = (e for e in comparable(comparison).entries if e.model == "dcgan")
