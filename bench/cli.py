@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +41,7 @@ from bench.runtime.atomic_files import check_room
 from bench.runtime.cores import cores
 from bench.runtime.extras import check_launcher
 from bench.runtime.interrupts import end_if_interrupted
-from bench.runtime.jobs import Outcome
+from bench.runtime.jobs import Outcome, Sweep
 from bench.runtime.printing import PrintableFormatter, StderrHandler, duration, printable, words
 
 if TYPE_CHECKING:
@@ -300,8 +299,8 @@ def main() -> None:
             _job()
         _part()
         return
-    with sweep, _planned(arguments, lines, sweep):
-        broken = [line for line in lines if not _run_jobs(line, sweep)]
+    with sweep, _planned(arguments, lines, sweep) as outlook:
+        broken = not _run_lines(lines, sweep, outlook)
         _part()
         outcomes = jobs.collect(sweep.report)
     _say_what_became(outcomes)
@@ -361,15 +360,15 @@ def run_listed(listed: Sequence[Sequence[str]], words: Sequence[str], outlook: "
 
 @contextmanager
 def _planned(
-    arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: "Sweep"
-) -> Iterator[None]:
-    """Say what is to come, and leave it to the processes of the jobs.
+    arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: Sweep
+) -> "Iterator[Outlook | None]":
+    """Say what is to come, and leave it to the processes of the jobs; None beside the main process.
 
     Jobs of other machines are not timed here, and those of joblib in a process of their own, whose
     GPU and threads are free when the first of them starts.
     """
     if not _is_main():
-        yield
+        yield None
         return
     from bench.planning import composed_once, plan
 
@@ -386,7 +385,7 @@ def _planned(
     for line in outlook.text().splitlines():
         log.info("  %s", line)
     with composed_once():
-        yield
+        yield outlook
 
 
 def at_once(arguments: Sequence[str]) -> int:
@@ -408,33 +407,22 @@ def _say_what_became(outcomes: Sequence[Outcome]) -> None:
         show_runs([run for run in runs if run.exists()])
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Where a sweep keeps what is no run's; a context manager that leaves nothing of it.
+def _run_lines(lines: list[list[str]], sweep: Sweep, outlook: "Outlook | None") -> bool:
+    """Run the jobs of all command lines; whether their launchers came to the end of them.
 
-    Attributes:
-        folder: where Hydra writes what it wants to keep of a sweep.
-        report: the file that jobs append to.
-        shared: whether the folder is one of the results', for launchers that keep logs there.
+    A launcher that runs several at a time is given those of all lines at once: the last jobs of one
+    line would leave the machines to themselves.
+
+    Raises:
+        SystemExit: Hydra does not accept a line.
     """
+    if outlook is None or len(lines) == 1 or set(values(lines[0], LAUNCHER)) <= {"basic"}:
+        ended = [_run_jobs(line, sweep) for line in lines]  # all of them, whatever one says
+        return all(ended)
+    from bench.planning import listed_jobs
 
-    folder: Path
-    report: Path
-    shared: bool
-
-    def __enter__(self) -> None:
-        self._remove()  # of a sweep that was killed
-        os.environ[jobs.REPORT] = str(self.report)
-
-    def __exit__(self, *exception: object) -> None:
-        self._remove()
-        if not self.shared:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _remove(self) -> None:
-        """Remove what the processes of the jobs read and write."""
-        for file in (self.report, jobs.plan_file(self.report)):
-            file.unlink(missing_ok=True)
+    with listed_jobs(list(dict.fromkeys(run.overrides for run in outlook.runs))):
+        return _run_jobs(lines[0], sweep)
 
 
 def _run_jobs(line: list[str], sweep: Sweep) -> bool:

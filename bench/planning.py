@@ -261,8 +261,13 @@ def listed_jobs(listed: Sequence[Sequence[str]]) -> Iterator[None]:
     """
     sweeper = _sweeper()
     split = sweeper.__dict__["split_arguments"]
-    batch = [list(words) for words in listed]
-    sweeper.split_arguments = staticmethod(lambda overrides, max_batch_size: [batch])
+    every = [list(words) for words in listed]
+
+    def batches(overrides: Sequence[Any], max_batch_size: int | None) -> list[list[list[str]]]:
+        size = max_batch_size or len(every)
+        return [every[start : start + size] for start in range(0, len(every), size)]
+
+    sweeper.split_arguments = staticmethod(batches)
     try:
         yield
     finally:

@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from bench import cli
 from bench.runs.directory import RunDirectory
 from bench.runtime import jobs
+from bench.runtime.cores import cores
 
 TINY = [
     *("dataset=digits", "budget.images=256", "evaluator.samples=100"),
@@ -61,6 +62,24 @@ def test_a_failing_job_stops_no_other_and_reaches_the_exit_code(tmp_path: Path, 
     assert first.returncode == 1, first.stderr
     assert statuses(tmp_path) == ["failed", "finished"]
     assert not list(tmp_path.rglob(".report-*"))
+
+
+@pytest.mark.skipif(cores() < 2, reason="runs at the same time need two cores")
+@pytest.mark.parametrize(
+    ("more", "marks"), [((), "▶▶✓✓"), (("hydra.sweeper.max_batch_size=1",), "▶✓▶✓")]
+)
+def test_jobs_of_all_grids_are_launched_together(tmp_path: Path, more, marks) -> None:
+    """Grids of one job each keep two cores at work, unless batches are asked for."""
+    pytest.importorskip(LAUNCHERS["joblib"])
+    experiment = tmp_path / "own" / "experiment" / "pair.yaml"
+    experiment.parent.mkdir(parents=True)
+    grids = "sweep:\n  one: {model: mlp_gan, seed: 0}\n  other: {model: mlp_gan, seed: 1}\n"
+    experiment.write_text(f"# @package _global_\n{grids}")
+    line = ("--config-dir=own", "experiment=pair", "hydra/launcher=joblib", *more)
+    done = sweep(*line, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "".join(word[0] for word in done.stderr.splitlines() if word[:1] in ("▶", "✓")) == marks
+    assert statuses(tmp_path) == ["finished", "finished"]
 
 
 def test_a_killed_worker_costs_its_job_and_no_other(tmp_path: Path) -> None:
@@ -137,7 +156,7 @@ def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> N
 
 
 def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch, tmp_path) -> None:
-    place = cli.Sweep(tmp_path, tmp_path / "report", shared=False)
+    place = jobs.Sweep(tmp_path, tmp_path / "report", shared=False)
     monkeypatch.setenv(jobs.SWEEP, "sweep-1")
     monkeypatch.setenv(jobs.REPORT, "report")
     tried = []

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,35 @@ class Outcome:
 def plan_file(report: Path) -> Path:
     """Where a sweep says what is to come, beside its report."""
     return report.with_name(f"{report.name}.plan")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Where a sweep keeps what is no run's; a context manager that leaves nothing of it.
+
+    Attributes:
+        folder: where Hydra writes what it wants to keep of a sweep.
+        report: the file that jobs append to.
+        shared: whether the folder is one of the results', for launchers that keep logs there.
+    """
+
+    folder: Path
+    report: Path
+    shared: bool
+
+    def __enter__(self) -> None:
+        self._remove()  # of a sweep that was killed
+        os.environ[REPORT] = str(self.report)
+
+    def __exit__(self, *exception: object) -> None:
+        self._remove()
+        if not self.shared:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove(self) -> None:
+        """Remove what the processes of the jobs read and write."""
+        for file in (self.report, plan_file(self.report)):
+            file.unlink(missing_ok=True)
 
 
 def tell(outcome: Outcome) -> None:
