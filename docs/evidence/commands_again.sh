@@ -9,8 +9,8 @@ again() { # images, nominal speed, model and its settings
   python -m bench experiment=map dataset=fashion_mnist dataset.image_size=16 dataset.name=fashion_mnist_16 \
     "dataset.train_images=$1" "budget.images_per_second=$2" "model=$3" "${@:4}" seed=100 results_root=docs/evidence/again
 }
-again null 2070 gan_r1_ema_small
-again 250 316 rectified_flow_small 'model.build.samplers=[heun-5,euler-2]'
-again 4000 242 v_diffusion_small 'model.build.samplers=[dpmpp-10,dpmpp-2]'
-again 1000 139 meanflow_small 'model.build.samplers=[meanflow-4,meanflow-2,meanflow-1]'
+again null 2030 gan_r1_ema_small
+again 250 300 rectified_flow_small 'model.build.samplers=[heun-5,euler-2]'
+again 4000 305 v_diffusion_small 'model.build.samplers=[dpmpp-10,dpmpp-2]'
+again 1000 178 meanflow_small 'model.build.samplers=[meanflow-4,meanflow-2,meanflow-1]'
 python scripts/made_again.py docs/evidence/map/runs docs/evidence/again/runs
