@@ -228,7 +228,7 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
     experiment = experiments[0] if experiments else None
     wanted = values(arguments, SWEEP)
     rest = [a for a in arguments if key(a) != SWEEP]
-    grids = read_grids(experiment) if experiment else {}
+    grids = read_grids(experiment, rest) if experiment else {}
     if not grids:
         if wanted:
             what = (
@@ -244,20 +244,33 @@ def expand(arguments: Sequence[str]) -> list[list[str]]:
     return [_with_grid(rest, grids[name]) for name in _chosen(wanted, experiment or "", grids)]
 
 
-def read_grids(experiment: str) -> Grids:
-    """The grids of conf/experiment/<experiment>.yaml; empty where it has none, or there is none.
+def read_grids(experiment: str, arguments: Sequence[str] = ()) -> Grids:
+    """The grids of experiment/<experiment>.yaml; empty where it has none, or there is none.
+
+    Args:
+        experiment: name of one of ours, or of one in the folder that --config-dir names.
+        arguments: the command line's.
 
     Raises:
-        ValueError: what stands below `sweep` is not a mapping of names to grids.
+        ValueError: the file is no YAML, or what stands below `sweep` is no mapping of names to
+            grids.
     """
-    file = files("conf") / "experiment" / f"{experiment}.yaml"
-    if not file.is_file():  # a user's own, or refused by bench.choices
+    name = f"experiment/{experiment}.yaml"
+    file = Path(str(files("conf"))) / name
+    own = get_args_parser().parse_known_args(list(arguments))[0].config_dir
+    if not file.is_file() and own is not None:
+        file = Path(own) / name
+    if not file.is_file():  # refused by bench.choices
         return {}
-    grids = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get(SWEEP, {})
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{file} is no YAML: {said}") from None
+    grids = content.get(SWEEP, {}) if isinstance(content, dict) else None
     if not isinstance(grids, dict) or not all(isinstance(grid, dict) for grid in grids.values()):
-        raise ValueError(
-            f"conf/experiment/{experiment}.yaml: {SWEEP} must map names to grids of overrides"
-        )
+        shown = f"conf/{name}" if own is None else file
+        raise ValueError(f"{shown}: {SWEEP} must map names to grids of overrides")
     return grids
 
 

@@ -65,20 +65,17 @@ def test_a_failing_job_stops_no_other_and_reaches_the_exit_code(tmp_path: Path, 
 
 
 @pytest.mark.skipif(cores() < 2, reason="runs at the same time need two cores")
-@pytest.mark.parametrize(
-    ("more", "marks"), [((), "▶▶✓✓"), (("hydra.sweeper.max_batch_size=1",), "▶✓▶✓")]
-)
-def test_jobs_of_all_grids_are_launched_together(tmp_path: Path, more, marks) -> None:
-    """Grids of one job each keep two cores at work, unless batches are asked for."""
+def test_jobs_of_all_grids_are_launched_together(tmp_path: Path) -> None:
+    """Grids of one job each keep two cores at work, also those of a user's own experiment."""
     pytest.importorskip(LAUNCHERS["joblib"])
     experiment = tmp_path / "own" / "experiment" / "pair.yaml"
     experiment.parent.mkdir(parents=True)
     grids = "sweep:\n  one: {model: mlp_gan, seed: 0}\n  other: {model: mlp_gan, seed: 1}\n"
     experiment.write_text(f"# @package _global_\n{grids}")
-    line = ("--config-dir=own", "experiment=pair", "hydra/launcher=joblib", *more)
-    done = sweep(*line, cwd=tmp_path)
+    done = sweep("--config-dir=own", "experiment=pair", "hydra/launcher=joblib", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "".join(word[0] for word in done.stderr.splitlines() if word[:1] in ("▶", "✓")) == marks
+    marks = [line[0] for line in done.stderr.splitlines() if line.startswith(("▶", "✓"))]
+    assert marks == ["▶", "▶", "✓", "✓"]
     assert statuses(tmp_path) == ["finished", "finished"]
 
 

@@ -139,7 +139,7 @@ def read_command_grids(arguments: Sequence[str]) -> list[Grid]:
     found = []
     for name in experiments or [None]:
         here = [*rest, f"experiment={name}"] if name else rest
-        grids = read_grids(name) if name else {}
+        grids = read_grids(name, words) if name else {}
         if not grids:
             (line,) = expand(["-m", *here])
             found.append(Grid("", (*line, f"seed={PLANNED}"), seeded=True))

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bench.planning import _sweeper, listed_jobs
+
 PROGRAM = """
 import json
 import bench.run
@@ -60,3 +64,13 @@ def test_all_data_is_read_before_a_job_is_timed_and_the_first_refusal_ends_it(
     assert named == []  # one that asks Hydra for its choice of data
     assert wrong == [[["model=mlp_gan", "dataset=digits"], "no such thing"]]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(None, [3]), (2, [2, 1])])
+def test_listed_jobs_come_in_the_batches_that_hydra_is_asked_for(size, sizes):
+    before = _sweeper().split_arguments
+    with listed_jobs([("seed=0",), ("seed=1",), ("seed=2",)]):
+        batches = _sweeper().split_arguments([], size)
+    assert [len(batch) for batch in batches] == sizes
+    assert [words for batch in batches for words in batch] == [["seed=0"], ["seed=1"], ["seed=2"]]
+    assert _sweeper().split_arguments is before

@@ -74,6 +74,25 @@ def test_what_cannot_be_expanded_is_refused(line, message):
         expand(line)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("sweep: [a, b]", "own.yaml: sweep must map names to grids of overrides"),
+        ("[sweep]", "own.yaml: sweep must map names to grids of overrides"),
+        ("sweep: {a: {b: 1}", "own.yaml is no YAML: while parsing a flow mapping"),
+    ],
+)
+def test_grids_of_an_own_experiment_are_read_or_refused(tmp_path, content, message):
+    file = tmp_path / "experiment" / "own.yaml"
+    file.parent.mkdir()
+    line = ["-m", f"--config-dir={tmp_path}", "experiment=own", "seed=1"]
+    file.write_text("sweep: {a: {model: mlp_gan, seed: 0}, b: {model: ddpm_mlp}}")
+    assert expand(line) == [[*line, "model=mlp_gan"], [*line, "model=ddpm_mlp"]]
+    file.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        expand(line)
+
+
 def test_several_experiments_are_all_expanded():
     both = expand(["-m", "experiment=families,scale", "dataset=digits"])
     one, other = (
