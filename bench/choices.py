@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_module
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, MissingConfigException
@@ -67,6 +68,9 @@ def _composed(choices: tuple[str, ...]) -> Mapping[str, Any] | None:
         what = group.rpartition("/")[2]
         remedy = nearest_of(name, list(error.options))
         raise ValueError(f"{group}={name} names no {what}: {remedy}") from error
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"a file of --config-dir is no YAML: {said}") from error
     except (HydraException, OmegaConfBaseException):
         return None
     return {str(k): v for k, v in composed.items()} if isinstance(composed, dict) else None

@@ -362,7 +362,7 @@ def run_listed(listed: Sequence[Sequence[str]], words: Sequence[str], outlook: "
 def _planned(
     arguments: Sequence[str], lines: Sequence[Sequence[str]], sweep: Sweep
 ) -> "Iterator[Outlook | None]":
-    """Say what is to come, and leave it to the processes of the jobs; None beside the main process.
+    """Say what is to come, and leave it to the processes of the jobs; None in ranks above 0.
 
     Jobs of other machines are not timed here, and those of joblib in a process of their own, whose
     GPU and threads are free when the first of them starts.
@@ -410,18 +410,25 @@ def _say_what_became(outcomes: Sequence[Outcome]) -> None:
 def _run_lines(lines: list[list[str]], sweep: Sweep, outlook: "Outlook | None") -> bool:
     """Run the jobs of all command lines; whether their launchers came to the end of them.
 
-    A launcher that runs several at a time is given those of all lines at once: the last jobs of one
-    line would leave the machines to themselves.
+    Joblib is given the jobs of all grids at once: cores would idle while the last ones of a grid
+    end. Lines whose experiments or words of Hydra differ are run one after the other, as other
+    launchers run all.
 
     Raises:
         SystemExit: Hydra does not accept a line.
     """
-    if outlook is None or len(lines) == 1 or set(values(lines[0], LAUNCHER)) <= {"basic"}:
+    given = {
+        tuple(sorted(w for w in line if key(w).startswith(("hydra", "experiment"))))
+        for line in lines
+    }
+    joblib = values(lines[0], LAUNCHER) == ["joblib"]
+    if outlook is None or _under_torchrun() or len(given) > 1 or not joblib:
         ended = [_run_jobs(line, sweep) for line in lines]  # all of them, whatever one says
         return all(ended)
     from bench.planning import listed_jobs
 
-    with listed_jobs(list(dict.fromkeys(run.overrides for run in outlook.runs))):
+    once = {frozenset(run.overrides): run.overrides for run in outlook.runs}
+    with listed_jobs(list(once.values())):
         return _run_jobs(lines[0], sweep)
 
 

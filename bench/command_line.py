@@ -252,26 +252,31 @@ def read_grids(experiment: str, arguments: Sequence[str] = ()) -> Grids:
         arguments: the command line's.
 
     Raises:
-        ValueError: the file is no YAML, or what stands below `sweep` is no mapping of names to
-            grids.
+        ValueError: what stands below `sweep` is no mapping of names to grids, or grids are only
+            inherited.
     """
     name = f"experiment/{experiment}.yaml"
-    file = Path(str(files("conf"))) / name
-    own = get_args_parser().parse_known_args(list(arguments))[0].config_dir
-    if not file.is_file() and own is not None:
-        file = Path(own) / name
-    if not file.is_file():  # refused by bench.choices
+    ours = Path(str(files("conf"))) / name
+    folder = get_args_parser().parse_known_args(list(arguments))[0].config_dir
+    file, shown = (ours, f"conf/{name}") if ours.is_file() else (Path(folder or "") / name, name)
+    if not ours.is_file() and (folder is None or not file.is_file()):  # refused by bench.choices
         return {}
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{file} is no YAML: {said}") from None
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     grids = content.get(SWEEP, {}) if isinstance(content, dict) else None
     if not isinstance(grids, dict) or not all(isinstance(grid, dict) for grid in grids.values()):
-        shown = f"conf/{name}" if own is None else file
         raise ValueError(f"{shown}: {SWEEP} must map names to grids of overrides")
+    if not grids and file is not ours and _inherits_grids(experiment, arguments):
+        raise ValueError(
+            f"{shown} inherits the grids of another experiment, which would not be run: write them "
+            f"below {SWEEP} of this file"
+        )
     return grids
+
+
+def _inherits_grids(experiment: str, arguments: Sequence[str]) -> bool:
+    with initialize_config_module("conf", version_base="1.3"):
+        composed = compose("config", [*search_path(arguments), f"experiment={experiment}"])
+    return bool(composed.get(SWEEP))
 
 
 def _chosen(wanted: Sequence[object], experiment: str, grids: Grids) -> list[str]:

@@ -15,9 +15,10 @@ import pytest
 from hydra.errors import HydraException
 
 from bench import cli
+from bench.planning import _sweeper
 from bench.runs.directory import RunDirectory
 from bench.runtime import jobs
-from bench.runtime.cores import cores
+from bench.runtime.outlook import Outlook, Planned
 
 TINY = [
     *("dataset=digits", "budget.images=256", "evaluator.samples=100"),
@@ -62,21 +63,6 @@ def test_a_failing_job_stops_no_other_and_reaches_the_exit_code(tmp_path: Path, 
     assert first.returncode == 1, first.stderr
     assert statuses(tmp_path) == ["failed", "finished"]
     assert not list(tmp_path.rglob(".report-*"))
-
-
-@pytest.mark.skipif(cores() < 2, reason="runs at the same time need two cores")
-def test_jobs_of_all_grids_are_launched_together(tmp_path: Path) -> None:
-    """Grids of one job each keep two cores at work, also those of a user's own experiment."""
-    pytest.importorskip(LAUNCHERS["joblib"])
-    experiment = tmp_path / "own" / "experiment" / "pair.yaml"
-    experiment.parent.mkdir(parents=True)
-    grids = "sweep:\n  one: {model: mlp_gan, seed: 0}\n  other: {model: mlp_gan, seed: 1}\n"
-    experiment.write_text(f"# @package _global_\n{grids}")
-    done = sweep("--config-dir=own", "experiment=pair", "hydra/launcher=joblib", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    marks = [line[0] for line in done.stderr.splitlines() if line.startswith(("▶", "✓"))]
-    assert marks == ["▶", "▶", "✓", "✓"]
-    assert statuses(tmp_path) == ["finished", "finished"]
 
 
 def test_a_killed_worker_costs_its_job_and_no_other(tmp_path: Path) -> None:
@@ -152,7 +138,38 @@ def test_a_bug_in_one_job_is_shown_whole_and_stops_no_other(tmp_path: Path) -> N
     assert statuses(tmp_path) == ["finished"]
 
 
-def test_a_launcher_that_breaks_stops_no_other_grid(monkeypatch, tmp_path) -> None:
+JOBLIB = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "launched"),
+    [
+        (JOBLIB, JOBLIB, [["seed=0", "seed=1"]]),
+        (("-m",), ("-m",), [["seed=0"], ["seed=1"]]),
+        (JOBLIB, (*JOBLIB, "hydra.launcher.n_jobs=1"), [["seed=0"], ["seed=1"]]),
+        ((*JOBLIB, "experiment=a"), (*JOBLIB, "experiment=b"), [["seed=0"], ["seed=1"]]),
+    ],
+)
+def test_joblib_gets_the_jobs_of_all_grids_at_once(first, second, launched, monkeypatch, tmp_path):
+    """So that no core idles while the last jobs of a grid end."""
+    split = _sweeper().__dict__["split_arguments"]
+    found: list[list[str]] = []
+
+    def run(line: list[str], place: jobs.Sweep) -> bool:
+        batches = [[[line[-1]]]]
+        if _sweeper().__dict__["split_arguments"] is not split:
+            batches = _sweeper().split_arguments([], None)
+        found.extend([words[-1] for words in batch] for batch in batches)
+        return True
+
+    monkeypatch.setattr(cli, "_run_jobs", run)
+    lines = [[*first, "seed=0"], [*second, "seed=1"]]
+    outlook = Outlook(tuple(Planned((seed,)) for seed in ("seed=0", "seed=1", "seed=0")))
+    assert cli._run_lines(lines, jobs.Sweep(tmp_path, tmp_path / "report", shared=False), outlook)
+    assert found == launched
+
+
+def test_a_launcher_that_breaks_ends_no_command(monkeypatch, tmp_path) -> None:
     place = jobs.Sweep(tmp_path, tmp_path / "report", shared=False)
     monkeypatch.setenv(jobs.SWEEP, "sweep-1")
     monkeypatch.setenv(jobs.REPORT, "report")

@@ -79,7 +79,7 @@ def test_what_cannot_be_expanded_is_refused(line, message):
     [
         ("sweep: [a, b]", "own.yaml: sweep must map names to grids of overrides"),
         ("[sweep]", "own.yaml: sweep must map names to grids of overrides"),
-        ("sweep: {a: {b: 1}", "own.yaml is no YAML: while parsing a flow mapping"),
+        ("defaults: [families]", "own.yaml inherits the grids of another experiment"),
     ],
 )
 def test_grids_of_an_own_experiment_are_read_or_refused(tmp_path, content, message):
