@@ -51,9 +51,7 @@ def test_models_and_groups_of_users_own_are_known(tmp_path):
     with pytest.raises(ValueError, match=r"^model=min names no model: did you mean mine"):
         check_choices([*given, "model=min"])
     (tmp_path / "model" / "broken.yaml").write_text("width: {3")
-    with pytest.raises(
-        ValueError, match=r"^a file of --config-dir is no YAML: .*broken"
-    ):
+    with pytest.raises(ValueError, match=r"^a file of --config-dir is no YAML: .*broken"):
         check_choices([*given, "model=broken"])
 
 

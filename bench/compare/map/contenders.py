@@ -38,11 +38,14 @@ class Point:
         fid: FID of the extractor that ranks models; NaN if unknown.
         faulty: whether its samples show signs of collapse or copying.
         far: whether no sample is near real data (precision and coverage 0).
+        unchanged: whether the samples are those of the first point, and of another one, and change
+            later: what makes them was not trained yet.
     """
 
     fid: float
     faulty: bool
     far: bool
+    unchanged: bool = False
 
 
 @dataclass(frozen=True)
@@ -326,10 +329,14 @@ def _points(
     far = (near == 0).any(axis=0) & ~(near > 0).any(axis=0)
     spent, fids = table.numbers(axis), table.numbers(comparison.fid)
     warned = table.texts("warning")
+    kept = [k for k in range(len(table)) if spent[k] > 0]
+    since = next((place for place, k in enumerate(kept) if fids[k] != fids[kept[0]]), 0)
     return tuple(
-        (float(spent[k]), Point(float(fids[k]), bool(warned[k]), bool(far[k])))
-        for k in range(len(table))
-        if spent[k] > 0
+        (
+            float(spent[k]),
+            Point(float(fids[k]), bool(warned[k]), bool(far[k]), place < since > 1),
+        )
+        for place, k in enumerate(kept)
     )
 
 
@@ -342,12 +349,15 @@ def _failed(comparison: Comparison, entries: Sequence[Entry]) -> int:
 
 
 def has_fault(points: Mapping[str, Point]) -> str:
-    """Why a contender cannot be ahead at a budget: "collapsed", "far" from real data, or nothing.
+    """Why a contender cannot be ahead at a budget: "unchanged", "collapsed", "far", or nothing.
 
-    The rules are those of a recommendation (`bench.compare.topics.ranked`).
+    The rules of collapse and of being far from real data are those of a recommendation
+    (`bench.compare.topics.ranked`).
     """
     if not points:
         return ""
+    if all(point.unchanged for point in points.values()):
+        return "unchanged"
     warned = sum(point.faulty for point in points.values())
     if warned >= max(1, MOST_WARNED * len(points)):
         return "collapsed"

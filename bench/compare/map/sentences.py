@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from bench.compare.cells import exact
 from bench.compare.map.contenders import Contender
 from bench.compare.map.crossings import Crossover
-from bench.compare.map.grid import ANY, Map, Panel, Row
+from bench.compare.map.grid import ANY, PRICES, Map, Panel, Row
 from bench.compare.map.verdicts import Cell, Score
 from bench.compare.topics.settled import margin_of, within
 
 FAULTS = {
+    "unchanged": "the samples of {names} have not changed yet: what makes them is trained later",
     "collapsed": "the samples of {names} collapsed or are copies",
     "far": "no sample of {names} is near real images yet",
 }
@@ -152,7 +153,7 @@ def _memory(contender: Contender, budget: float) -> str:
         return ""
     return (
         f"{found.share:.1%} of the samples of the {contender.family} are nearest to an image that "
-        f"it was trained on, where {found.expected:.1%} would be without memory of these images"
+        f"it was trained on, where {found.expected:.1%} are expected of one that has memorised none"
     )
 
 
@@ -282,7 +283,28 @@ def headline(made: Map) -> Headline | None:
     settled = _settled(made) if cells[i, j, k].state == "open" else ()
     entered = made.contenders(panel, panel.rows[j], ANY)
     stands = tuple((each.label, each.sampler) for each in entered)
-    return Headline(panel.rows[j], (first, FID_IS, *others), stands, settled)
+    said = (first, FID_IS, *others, *_cheaper(made, (i, j, k)))
+    return Headline(panel.rows[j], said, stands, settled)
+
+
+def _cheaper(made: Map, place: tuple[int, int, int]) -> list[str]:
+    """Who leads at the highest price of a sample at which it is another family; often nothing."""
+    first = made.cells(ANY)[place].leader
+    for price in PRICES:
+        cell = made.cells(price)[place]
+        leader = cell.leader
+        if first is None or leader is None or leader.contender.family == first.contender.family:
+            continue
+        start = f"At up to {exact(price)} ms per sample the {leader.contender.family}"
+        if cell.state == "alone":
+            return [f"{start} stands alone: FID {exact(leader.fid)}."]
+        does = "is ahead" if cell.state == "settled" else "leads"
+        rival = cell.able[1]
+        return [
+            f"{start} {does}: FID {exact(leader.fid)} against {exact(rival.fid)} of the "
+            f"{rival.contender.family}."
+        ]
+    return []
 
 
 def _settled(made: Map) -> tuple[str, ...]:

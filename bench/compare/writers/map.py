@@ -27,7 +27,7 @@ READING = (
     "family is behind. **Bold**: settled, of such cells at most 5 % are expected to be wrong, over "
     "the whole map (false discovery rate). ~: not settled, more seeds may turn it. =: the two "
     "leading families are practically equal. Families that collapsed, or have no sample near real "
-    "images yet, cannot be ahead; *alone*: no other family has a result that can be compared. –: "
+    "images yet, cannot be ahead; *alone*: no other family can be ahead at that price. –: "
     "the runs of that row end before that budget, or nothing was measured. Budgets are points "
     "along each run."
 )
@@ -80,7 +80,8 @@ _CROSSINGS = (
 )
 _AGAIN = (
     "Any of these commands trains one more seed. In 95 % of cases its FID at the last point lies "
-    "in the range beside it (prediction interval of log FIDs over the seeds, Student's t)."
+    "in the range beside it (prediction interval of log FIDs over the seeds, Student's t), which "
+    "takes at least two seeds."
 )
 
 
@@ -155,7 +156,9 @@ def _crossovers(made: Map) -> Iterator[str]:
                 yield bullets(said)
             else:
                 without.append(title)
-    if without:
+    if len(without) == sum(len(panel.rows) for panel in made.panels):
+        yield "No row has such a pair yet."
+    elif without:
         yield paragraph(f"Rows without such a pair: {'; '.join(without)}.")
 
 
@@ -173,7 +176,8 @@ def _again(made: Map) -> Iterator[str]:
             expected,
         )
         rows.append(tuple(map(Cell, cells)))
-        commands.append(f"# {again.place}: {expected}\n{again.command}")
+        lies = f": FID {expected}" if known else ""
+        commands.append(f"# {again.place}, {sentences.named(again.score)}{lies}\n{again.command}")
     if rows:
         headings = ("place", "model", "seeds", "FID", "one more seed")
         yield table_text(Table(headings, tuple(rows), labels=2))

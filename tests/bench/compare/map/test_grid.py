@@ -120,6 +120,29 @@ def test_a_collapsed_family_is_never_ahead(tmp_path):
     assert "The samples of the GAN collapsed or are copies." in " ".join(headline(found).said)
 
 
+def test_a_family_whose_samples_have_not_changed_yet_is_never_ahead(tmp_path):
+    """A generator that is trained after something else has one FID before, good or bad."""
+    laws = {
+        "gan_r1_ema_small": lambda seconds: 2.0 if seconds < 40 else 400 / seconds,
+        "v_diffusion_small": power(12, 0.7),
+    }
+    found = mapped(write_map(tmp_path, laws))
+    at = [found.cells(ANY)[0, 0, k] for k in range(4)]
+    assert [[score.fault for score in cell.scores] for cell in at] == [["", "unchanged"]] * 2 + [
+        ["", ""]
+    ] * 2
+    assert "The samples of the GAN have not changed yet: what makes them" in sentence(
+        found.panels[0], found.panels[0].rows[0], 0, ANY, at[0]
+    )
+
+
+def test_the_headline_says_who_leads_where_samples_must_be_cheap(tmp_path):
+    said = headline(mapped(write_map(tmp_path, CROSSING, seeds=range(6)))).said
+    (cheap,) = [text for text in said if text.startswith("At up to 10 ms per sample")]
+    assert "the GAN is ahead: FID " in cheap
+    assert cheap.endswith("of the diffusion model.")
+
+
 def near(share: float) -> dict[str, object]:
     """Values of rows of which a share of the samples is nearest to an image trained on."""
     names = ("nearest_trained", "nearest_trained_expected", "nearest_trained_error")
@@ -133,7 +156,7 @@ def test_a_lead_by_memorised_images_is_said_to_be_at_the_end_of_the_runs(tmp_pat
     row, cells = panel.rows[0], made.cells(ANY)
     words = (
         "6.1% of the samples of the diffusion model are nearest to an image that it was trained "
-        "on, where 2.4% would be without memory of these images"
+        "on, where 2.4% are expected of one that has memorised none"
     )
     of_row = [cells[0, 0, k] for k in range(len(panel.columns))]
     assert of_row[-1].leader.contender.family == "diffusion model"
