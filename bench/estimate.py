@@ -401,12 +401,13 @@ def forecast(
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
-    """A hash of all that decides what a run costs: not its seed, and no learning rate."""
+    """A hash of all that decides what a run costs: no seed, learning rate or `train_images`."""
     free = ("optimizers", "lr_schedule")
     model = dict(config["model"])
     model["training"] = {k: v for k, v in model["training"].items() if k not in free}
     budget = {k: v for k, v in config["budget"].items() if k != "checkpoints"}
     names = ("dataset", "evaluator", "trainer", "precision", "threads", "device")
     others = {name: config[name] for name in names}
+    others["dataset"] = {k: v for k, v in config["dataset"].items() if k != "train_images"}
     text = json.dumps({"model": model, "budget": budget, **others}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -251,12 +251,13 @@ def test_what_is_computed_once_is_counted_until_it_is_there(tmp_path: Path, monk
 def test_a_kind_is_what_costs_the_same() -> None:
     def config(**changes) -> dict:
         training = {"batch_size": 64, "optimizers": {"g": {"lr": 1}}} | changes.get("training", {})
-        given = {"dataset": {"name": "x"}, "evaluator": {}, "trainer": {}, "budget": {"seconds": 1}}
+        data = {"name": "x", "train_images": changes.get("images")}
+        given = {"dataset": data, "evaluator": {}, "trainer": {}, "budget": {"seconds": 1}}
         model = {"name": "m", "build": changes.get("build", {}), "training": training}
         same = {"precision": "fp32", "threads": None, "device": "cpu", "seed": changes.get("seed")}
         return given | same | {"model": model}
 
-    assert kind_of(config(seed=1)) == kind_of(config(seed=2))
+    assert kind_of(config(seed=1)) == kind_of(config(seed=2)) == kind_of(config(images=250))
     assert kind_of(config(training={"optimizers": {"g": {"lr": 2}}})) == kind_of(config())
     assert kind_of(config(training={"batch_size": 8})) != kind_of(config())
     assert kind_of(config(build={"width": 8})) != kind_of(config())
