@@ -422,7 +422,8 @@ def _run_lines(lines: list[list[str]], sweep: Sweep, outlook: "Outlook | None") 
         for line in lines
     }
     joblib = values(lines[0], LAUNCHER) == ["joblib"]
-    if outlook is None or _under_torchrun() or len(given) > 1 or not joblib:
+    alike = len(lines) > 1 and len(given) == 1
+    if outlook is None or _under_torchrun() or not alike or not joblib:
         ended = [_run_jobs(line, sweep) for line in lines]  # all of them, whatever one says
         return all(ended)
     from bench.planning import listed_jobs
