@@ -320,6 +320,14 @@ def comparable(comparison: Comparison) -> Comparison:
     return undisturbed(by_kind(comparison)[0])
 
 
+def ranked_by(comparison: Comparison, extractor: str) -> Comparison:
+    """What can be compared of a comparison, ranked by the FID of another of its extractors."""
+    fair = comparable(comparison)
+    extractors = extractor, *(name for name in fair.extractors if name != extractor)
+    entries = sorted(fair.entries, key=lambda entry: _rank(entry, extractors))
+    return replace(fair, extractors=extractors, entries=tuple(entries))
+
+
 @analysis
 def by_kind(comparison: Comparison) -> tuple[Comparison, Comparison | None]:
     """The comparison of the unconditional models, and that of the class-conditional ones.

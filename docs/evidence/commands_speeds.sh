@@ -10,9 +10,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source .venv/bin/activate
 size=${1:?which size: 8, 16, 28, long or colour}
 case $size in
-  16) grids=px16_gan,px16_drifting,px16_dcgan ; base=px16 ;;
-  long | colour) grids=$size ; base=$size ;;
-  *) grids=px$size ; base=px$size ;;
+  16) base=px16 ; grids=px16_gan,px16_drifting,px16_dcgan ;;
+  colour) base=colour ; grids=colour_gan,colour_drifting,colour_dcgan ;;
+  long) base=long ; grids=long ;;
+  *) base=px$size ; grids=px$size ;;
 esac
 more=()
 if [[ $size == colour ]]; then

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from bench.columns import NOMINAL
 from bench.compare.cells import exact, natural
-from bench.compare.comparison import Comparison, comparable
+from bench.compare.comparison import Comparison, comparable, ranked_by
 from bench.compare.map.contenders import (
     AXES,
     TOLERANCE,
@@ -43,6 +43,7 @@ NOMINAL_SECONDS = (
     "times of training are nominal, images over the speed that a model has on the machine of "
     "reference (budget.images_per_second), so that no result depends on how busy a machine was."
 )
+OTHER_FEATURES = "{place}: by FID ({extractor}) the same family leads in {same} of {all} cells{other}."
 ONE = "{place}: only one family has a result ({family})."
 
 
@@ -177,7 +178,7 @@ class Map:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences on panels with nominal seconds, or a FID by a classifier that errs often."""
+        """Sentences on panels with nominal seconds, a FID by a poor classifier, or a second FID."""
         found: dict[str, None] = {}
         for panel in self.panels:
             for row in panel.rows:
@@ -188,7 +189,32 @@ class Map:
                 error = classifier_error(row.comparison, extractor)
                 if error is not None and error > WARN_ABOVE:
                     found[f"{panel.title}: {error_sentence(extractor, error)}"] = None
+            found |= dict.fromkeys(self._by_other_features(panel))
         return tuple(found)
+
+    def _by_other_features(self, panel: Panel) -> Iterator[str]:
+        """Where other extractors than the first name the same leader, and who leads elsewhere."""
+        names = {name: None for row in panel.rows for name in row.comparison.extractors[1:]}
+        for extractor in names:
+            same, others = 0, []
+            for row in panel.rows:
+                if extractor not in row.comparison.extractors[1:]:
+                    continue
+                judged = replace(row, comparison=ranked_by(row.comparison, extractor))
+                both = zip(self._row(panel, row, ANY), self._row(panel, judged, ANY), strict=True)
+                for column, (cell, other) in zip(panel.columns, both, strict=True):
+                    if cell.leader is None or other.leader is None:
+                        continue
+                    family = other.leader.contender.family
+                    if family == cell.leader.contender.family:
+                        same += 1
+                    else:
+                        others.append(f"the {family} at {panel.budget(column)}, {row.title}")
+            if total := same + len(others):
+                other = f"; elsewhere {'; '.join(others)}" if others else ""
+                yield OTHER_FEATURES.format(
+                    place=panel.title, extractor=extractor, same=same, all=total, other=other
+                )
 
     @property
     def families(self) -> tuple[str, ...]:

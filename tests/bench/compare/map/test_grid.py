@@ -1,5 +1,6 @@
 """The map of synthetic runs: rows, columns, who stands for a family, who is ahead, how sure."""
 
+import csv
 import math
 
 import pytest
@@ -283,6 +284,27 @@ def test_a_blind_fid_ranks_nobody_and_a_poor_classifier_is_named(tmp_path):
     found = mapped(runs)
     assert [row.images for row in found.panels[0].rows] == ["all"]
     assert "its FID does not tell known bad samples from real ones" in found.skipped[0]
+
+
+def test_the_map_says_where_other_features_name_another_leader(tmp_path):
+    """By patches the GAN stays ahead where by the first extractor the diffusion model overtakes."""
+    laws = {model: CROSSING[model] for model in ("gan_r1_ema_small", "v_diffusion_small")}
+    folder = write_map(tmp_path, laws, noise=0.0)
+    for table in folder.rglob("eval.csv"):
+        columns, *lines = csv.reader(table.open(encoding="utf-8"))
+        at = columns.index("fid_domain")
+        second = "1.5" if "gan_r1_ema_small" in str(table) else "3.5"
+        with table.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(
+                [[*columns, "fid_patches"], *([*line, second] for line in lines)]
+            )
+    found = mapped(folder)
+    leaders = [cell.leader.contender.family for cell in found.cells(ANY).values()]
+    assert leaders == ["GAN", "GAN", "diffusion model", "diffusion model"]
+    assert found.caveats == (
+        "fashion_mnist, 16×16: by FID (patches) the same family leads in 2 of 4 cells; elsewhere "
+        "the GAN at 1 min, all images; the GAN at 2 min, all images.",
+    )
 
 
 def test_of_equally_dear_samplers_the_first_listed_stands_whatever_it_scored(make_run, tmp_path):
