@@ -1,7 +1,7 @@
 """The map: panels of one size each, rows by number of training images, columns by budget."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -43,7 +43,9 @@ NOMINAL_SECONDS = (
     "times of training are nominal, images over the speed that a model has on the machine of "
     "reference (budget.images_per_second), so that no result depends on how busy a machine was."
 )
-OTHER_FEATURES = "{place}: by FID ({extractor}) the same family leads in {same} of {all} cells{other}."
+OTHER_FEATURES = (
+    "{place}: by FID ({extractor}) the same family leads in {same} of {all} cells{other}."
+)
 ONE = "{place}: only one family has a result ({family})."
 
 
