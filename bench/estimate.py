@@ -378,7 +378,7 @@ def forecast(
     model, device = trainer.evaluated, trainer.device
     with untouched_random_state(device), evaluating(model):
         if device.type == "cpu":
-            compile_forms(options.precision)
+            compile_forms(model, options.precision)
         samplers = list(model.samplers.values())
         sampling = [sampling_seconds(sampler, options, device) for sampler in samplers]
         followed = len(samplers) if options.every_sampler else 1  # see `samplers_at`

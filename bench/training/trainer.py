@@ -26,7 +26,7 @@ from bench.training.ema import EMA
 from bench.training.loss_log import LossRecord
 from bench.training.recipe import Recipe
 from models.base import Batch, GenerativeModel, Phase
-from models.layers import kernels
+from models.layers.norms import compile_norms
 
 CLOCK_EVERY = 10
 """Steps between two readings of the clock where several ranks have to agree on the time."""
@@ -142,7 +142,7 @@ class Trainer:
             TrainingFailedError: a loss was not finite.
         """
         if self.device.type == "cpu":
-            kernels.prepare(self.settings.precision)
+            compile_norms(self.model, self.settings.precision)
         if self.spent.point:
             observer.on_point()  # a kill may have come between its checkpoint and its evaluation
         while self.spent.point < self.points:

@@ -13,6 +13,7 @@ from models.layers.kernels import (
     channels_last,
     compiled,
     in_parts,
+    prepare,
     usable,
 )
 
@@ -90,6 +91,16 @@ class GroupNorm(nn.GroupNorm):
             return _GroupNorm.apply(*images, shift, self.weight, self.bias, *options)
         joined = x if skip is None else torch.cat([x, skip], dim=1)
         return _normalise(joined, shift, self.weight, self.bias, options), joined
+
+
+def compile_norms(model: nn.Module, precision: str) -> None:
+    """Compile what a model's norms call in training in "fp32" or "bf16" on a CPU.
+
+    That takes seconds once per machine. Nothing is imported for a model without norms of this
+    module.
+    """
+    if any(isinstance(layer, GroupNorm | BatchNorm2d) for layer in model.modules()):
+        prepare(precision)
 
 
 def _fit(x: Tensor, skip: Tensor | None, shift: Tensor | None, channels: int) -> bool:

@@ -64,12 +64,13 @@ def prepared(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def compile_forms(precision: str) -> None:
-    """Compile what prepared layers call in "fp32" or "bf16", seconds once per machine.
+def compile_forms(model: nn.Module, precision: str) -> None:
+    """Compile what a model's prepared layers call in "fp32" or "bf16", seconds once per machine.
 
-    Without it that happens at the first calls.
+    Without it that happens at the first calls. Nothing is imported for a model without such layers.
     """
-    if available():
+    kinds = [kind for kind in KINDS if kind is not Linear or precision == "bf16"]
+    if any(kind.suits(layer) for layer in model.modules() for kind in kinds) and available():
         from models.layers import small_batches
 
         for kernel in (small_batches.convolution, small_batches.group_norm):

@@ -46,10 +46,9 @@ copy, from_half, to_half, halves = (
     copied(half, into)
     for half, into in ((False, False), (True, False), (False, True), (True, True))
 )
-NORMS = {
-    dtype: (moments(half), activated(half, True), activated(half, False))
-    for dtype, half in ((torch.float32, False), (torch.bfloat16, True))
-}
+sums_of_floats, sums_of_halves = moments(False), moments(True)
+silu_of_floats, silu_of_halves = activated(False, True), activated(True, True)
+leaky_of_floats, leaky_of_halves = activated(False, False), activated(True, False)
 
 
 def tiles_of(channels: int) -> list[int]:
@@ -229,6 +228,37 @@ def convolution(dtype: torch.dtype) -> Callable[[int, int, int, int], None]:
     return convolve.ctypes
 
 
+@njit(**OPTIONS)
+def _sums(size, x, pixels, step, sums, squares):
+    """Sums over pixels of 16 channels, see `models.layers.tiles.moments`."""
+    if size == 4:
+        sums_of_floats(x, pixels, step, sums, squares)
+    else:
+        sums_of_halves(x, pixels, step, sums, squares)
+
+
+@njit(**OPTIONS)
+def _activate(size, silu, x, out, pixels, step, scale, offset, slope):
+    """Scale, shift and activate 16 channels, see `models.layers.tiles.activated`."""
+    if size == 4 and silu:
+        silu_of_floats(x, out, pixels, step, scale, offset, slope)
+    elif size == 4:
+        leaky_of_floats(x, out, pixels, step, scale, offset, slope)
+    elif silu:
+        silu_of_halves(x, out, pixels, step, scale, offset, slope)
+    else:
+        leaky_of_halves(x, out, pixels, step, scale, offset, slope)
+
+
+@njit(**OPTIONS)
+def _copy(size, x, out, count, step, out_step):
+    """Copy vectors of 16 stored numbers, see `models.layers.tiles.copied`."""
+    if size == 4:
+        copy(x, out, count, step, out_step)
+    else:
+        halves(x, out, count, step, out_step)
+
+
 @cache
 def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], None]:
     """The C function (plan, x, skip, shift, out, joined): `compiled.group_norm` of this type.
@@ -237,8 +267,6 @@ def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], N
     (eps, slope), float32. C_x and C_skip are multiples of LANES.
     """
     like, size, version = STORED[dtype], dtype.itemsize, _version()
-    moments_of, silu_of, leaky_of = NORMS[dtype]
-    copy_of = copy if size == 4 else halves
 
     @cfunc(types.void(*[types.intp] * 6), **OPTIONS, cache=True)
     def norm(plan, x, skip, shift, out, joined):
@@ -260,9 +288,9 @@ def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], N
                     source = x + n * P * own + size * c
                     if c >= C_x:
                         source = skip + n * P * own + size * (c - C_x)
-                    copy_of(source, image + size * c, P, own, step)
+                    _copy(size, source, image + size * c, P, own, step)
             for c in range(0, C, LANES):
-                moments_of(image + size * c, P, step, means + 4 * c, spreads + 4 * c)
+                _sums(size, image + size * c, P, step, means + 4 * c, spreads + 4 * c)
             for c in range(C):
                 v = scale[c] / Float(P)
                 offset[c] = max(offset[c] - Float(P) * v * v, Float(0))
@@ -285,20 +313,9 @@ def group_norm(dtype: torch.dtype) -> Callable[[int, int, int, int, int, int], N
             for c in range(0, C, LANES):
                 by, coefficients = size * c, 4 * c
                 to = out + n * P * step + by
-                if silu:
-                    silu_of(
-                        image + by, to, P, step, means + coefficients, spreads + coefficients, p[8]
-                    )
-                else:
-                    leaky_of(
-                        image + by,
-                        to,
-                        P,
-                        step,
-                        means + coefficients,
-                        spreads + coefficients,
-                        p[8] + 4,
-                    )
+                slope = p[8] if silu else p[8] + 4
+                at_scale, at_offset = means + coefficients, spreads + coefficients
+                _activate(size, silu, image + by, to, P, step, at_scale, at_offset, slope)
         _ = version
 
     return norm.ctypes

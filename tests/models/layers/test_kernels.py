@@ -5,6 +5,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from models.layers import small_batches
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -37,3 +44,25 @@ def test_where_nothing_can_be_kept_kernels_are_compiled_in_memory_and_it_is_said
     assert made.stdout.split() == ["True", "0.0"]
     assert made.stderr.count("NUMBA_CACHE_DIR") == 1
     assert "every process compiles its kernels anew" in made.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["convolution", "group_norm"])
+def test_kernels_close_over_numbers_only_so_that_other_processes_find_them(
+    kernel, dtype, monkeypatch
+):
+    """Numba's key is a pickle of the closure, and compiled functions have another in each process.
+
+    With one in it every process compiles the kernel anew and leaves one more file.
+    """
+    functions = []
+
+    def remember(*_, **__):
+        return lambda function: functions.append(function) or SimpleNamespace(ctypes=None)
+
+    monkeypatch.setattr(small_batches, "cfunc", remember)
+    getattr(small_batches, kernel).__wrapped__(dtype)
+    (function,) = functions
+    assert function.__closure__
+    for cell in function.__closure__:
+        assert isinstance(cell.cell_contents, int | np.number)

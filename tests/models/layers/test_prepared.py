@@ -250,9 +250,9 @@ def test_a_users_layer_keeps_its_own_forward():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_kernels_can_be_compiled_before_the_first_call(precision, monkeypatch):
-    compile_forms(precision)
-    monkeypatch.setattr(small_batches, "cfunc", lambda *_, **__: pytest.fail("compiled again"))
     layer, x = nn.Conv2d(16, 16, 3).eval(), torch.randn(1, 16, 5, 5)
+    compile_forms(layer, precision)
+    monkeypatch.setattr(small_batches, "cfunc", lambda *_, **__: pytest.fail("compiled again"))
     with prepared(layer):
         compute(layer, x, TYPES[precision == "bf16"])
         assert forms(layer)[0].made
