@@ -251,7 +251,7 @@ def row_notes(panel: Panel, row: Row, cells: Sequence[Cell]) -> list[str]:
 
 @dataclass(frozen=True)
 class Headline:
-    """The answer of a map: what its largest budget says, for all images at the largest size.
+    """The answer of a map: what its largest budget says, for all images in the last panel.
 
     Attributes:
         row: the row that it is about.
@@ -269,7 +269,7 @@ class Headline:
 def headline(made: Map) -> Headline | None:
     """The answer of a map, at any price of a sample; None if no cell compares two families.
 
-    Of the cells in which two families can be compared it is that of the largest size, then of the
+    Of the cells in which two families can be compared it is that of the last panel, then of the
     most images, then of the largest budget.
     """
     cells = made.cells(ANY)
