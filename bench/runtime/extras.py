@@ -1,6 +1,7 @@
 """Optional packages of pyproject.toml, and how to install them."""
 
 import importlib.util
+import os
 from collections.abc import Sequence
 
 LAUNCHERS = {
@@ -22,13 +23,13 @@ def install(extra: str) -> str:
 
 
 def check_launcher(arguments: Sequence[str]) -> None:
-    """Refuse a Hydra launcher whose package is not installed.
+    """Refuse a Hydra launcher whose package is not installed, or that torchrun would multiply.
 
     Args:
         arguments: arguments of `python -m bench`.
 
     Raises:
-        ValueError: naming the launcher and the installation command.
+        ValueError: naming the launcher and what to do.
     """
     for argument in arguments:
         key, _, launcher = argument.partition("=")
@@ -37,6 +38,11 @@ def check_launcher(arguments: Sequence[str]) -> None:
         extra, package = LAUNCHERS[launcher]
         if not _found(f"hydra_plugins.{package}"):
             raise ValueError(f"{argument} needs an optional package: {install(extra)}")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError(
+                f"{argument} under torchrun: each of its processes would start every job, leave "
+                "the launcher out, or torchrun"
+            )
 
 
 def _found(package: str) -> bool:

@@ -63,6 +63,13 @@ def test_a_launcher_that_is_not_installed_says_how_to_install_it(monkeypatch, na
     check_launcher(["-m", "seed=0,1", "hydra/launcher=basic"])
 
 
+def test_a_launcher_under_torchrun_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="each of its processes would start every job"):
+        check_launcher(["-m", "hydra/launcher=joblib", "seed=0,1"])
+    check_launcher(["-m", "seed=0,1"])
+
+
 def test_wandb_that_is_not_installed_says_how_to_install_it(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", None)
     mirror = WandbLogger(LoggerSettings("offline"), tmp_path, "seed=0", {})
