@@ -131,7 +131,7 @@ def read_command_grids(arguments: Sequence[str]) -> list[Grid]:
         arguments: of a sweep, see `Request`.
 
     Raises:
-        ValueError: see `bench.command_line.expand`.
+        ValueError: see `bench.command_line.expand`; or a grid has words of Hydra.
     """
     words = [word for word in arguments if key(word) != "seed"]
     rest = [word for word in words if key(word) != "experiment"]
@@ -148,6 +148,12 @@ def read_command_grids(arguments: Sequence[str]) -> list[Grid]:
         wanted = [str(grid) for grid in values(here, SWEEP)] or list(grids)
         here = [word for word in here if key(word) != SWEEP]
         for grid in wanted:
+            for setting in grids.get(grid, {}):
+                if key(setting).startswith("hydra"):
+                    raise ValueError(
+                        f"experiment={name}: its grid {grid} sets {setting}, which bench.decide "
+                        "reads from the command line only: give it there, not in the grid"
+                    )
             (line,) = expand(["-m", *here, f"{SWEEP}={grid}"])
             seeded = not swept or "seed" in grids[grid]
             line = [word for word in line if key(word) != "seed"]

@@ -68,3 +68,13 @@ def test_without_an_experiment_the_line_is_the_grid() -> None:
     assert read_command_grids(["model=a,b", "seed=3"]) == [
         Grid("", ("-m", "model=a,b", f"seed={PLANNED}"), True)
     ]
+
+
+def test_words_of_hydra_in_a_grid_are_refused(tmp_path) -> None:
+    (tmp_path / "experiment").mkdir()
+    grid = "{model: 'dcgan_small,ddpm_small', hydra.launcher.n_jobs: 2}"
+    text = f"# @package _global_\nsweep:\n  one: {grid}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    said = "experiment=mine: its grid one sets hydra.launcher.n_jobs, which bench.decide reads from"
+    with pytest.raises(ValueError, match=said):
+        read_command_grids(["--config-dir", str(tmp_path), "experiment=mine", "dataset=digits"])
