@@ -44,7 +44,8 @@ NOMINAL_SECONDS = (
     "reference (budget.images_per_second), so that no result depends on how busy a machine was."
 )
 OTHER_FEATURES = (
-    "{place}: by FID ({extractor}) the same family leads in {same} of {all} cells{other}."
+    "{place}: where FID ({extractor}) was measured, it names the same leader in {same} of {all} "
+    "cells{other}."
 )
 ONE = "{place}: only one family has a result ({family})."
 
