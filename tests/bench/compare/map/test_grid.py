@@ -300,8 +300,8 @@ def test_the_map_says_where_other_features_name_another_leader(tmp_path):
     leaders = [cell.leader.contender.family for cell in found.cells(ANY).values()]
     assert leaders == ["GAN", "GAN", "GAN", "diffusion model"]
     assert found.caveats == (
-        "fashion_mnist, 16×16: where FID (patches) was measured, it names the same leader in 3 of 4 "
-        "cells; elsewhere the GAN at 2 min, all images.",
+        "fashion_mnist, 16×16: where FID (patches) was measured, it names the same leader in 3 of "
+        "4 cells; elsewhere the GAN at 2 min, all images.",
     )
 
 
