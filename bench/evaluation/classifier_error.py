@@ -1,5 +1,6 @@
 """The held-out error of the data set's own classifier, in words: FID (domain) rests on it."""
 
+from collections.abc import Iterable
 from typing import TypeGuard
 
 from bench.columns import SHARE
@@ -21,12 +22,13 @@ def error_note(error: float | None) -> str:
     return f"classifier error {_percent(error)} %{f' {WARNING}' if error > WARN_ABOVE else ''}"
 
 
-def error_sentence(extractor: str, error: float | None) -> str:
-    """What the error is, and that it is a high one; empty if it is not known.
+def error_sentence(extractor: str, error: float | None, extractors: Iterable[str]) -> str:
+    """What the error is, and what to do if it is a high one; empty if it is not known.
 
     Args:
         extractor: whose features come from the classifier.
         error: share of held-out images that the classifier misclassifies.
+        extractors: all that samples are scored by.
     """
     if not is_known(error):
         return ""
@@ -36,9 +38,11 @@ def error_sentence(extractor: str, error: float | None) -> str:
     )
     if error <= WARN_ABOVE:
         return f"{said}."
+    others = " and ".join(f"FID ({name})" for name in extractors if name != extractor)
+    remedy = f"compare by others as well (evaluator.extractor=[{extractor},patches])"
     return (
         f"{WARNING} {said}, more than {_percent(WARN_ABOVE)} %: it has learned poor features, so "
-        f"compare by others as well (evaluator.extractor=[{extractor},patches])."
+        f"{f'compare by {others} as well' if others else remedy}."
     )
 
 

@@ -45,11 +45,12 @@ def warn_of_few_samples(dataset: Dataset, samples: int) -> None:
 
 def warn_of_classifier(reference: Reference) -> None:
     """Say how often the data set's own classifier errs, on whose features a FID rests."""
+    names = [extractor.name for extractor in reference.extractors]
     for extractor in reference.extractors:
         error = reference.classifier_error(extractor)
         if is_known(error):
             level = logging.WARNING if error > WARN_ABOVE else logging.INFO
-            sentence = error_sentence(extractor.name, error)
+            sentence = error_sentence(extractor.name, error, names)
             _say(level, reference.dataset.name, sentence)
 
 

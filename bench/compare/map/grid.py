@@ -45,7 +45,7 @@ NOMINAL_SECONDS = (
 )
 OTHER_FEATURES = (
     "{place}: where FID ({extractor}) was measured, it names the same leader in {same} of {all} "
-    "cells{other}."
+    "{cells}{other}."
 )
 ONE = "{place}: only one family has a result ({family})."
 
@@ -188,10 +188,11 @@ class Map:
                 if _is_nominal(row.comparison):
                     which = f", {row.title}" if row.more else ""
                     found[f"{panel.title}{which}: {NOMINAL_SECONDS}"] = None
-                extractor = row.comparison.extractors[0]
-                error = classifier_error(row.comparison, extractor)
+                extractors = row.comparison.extractors
+                error = classifier_error(row.comparison, extractors[0])
                 if error is not None and error > WARN_ABOVE:
-                    found[f"{panel.title}: {error_sentence(extractor, error)}"] = None
+                    said = error_sentence(extractors[0], error, extractors)
+                    found[f"{panel.title}: {said}"] = None
             found |= dict.fromkeys(self._by_other_features(panel))
         return tuple(found)
 
@@ -216,7 +217,12 @@ class Map:
             if total := same + len(others):
                 other = f"; elsewhere {'; '.join(others)}" if others else ""
                 yield OTHER_FEATURES.format(
-                    place=panel.title, extractor=extractor, same=same, all=total, other=other
+                    place=panel.title,
+                    extractor=extractor,
+                    same=same,
+                    all=total,
+                    cells=f"cell{'s' * (total != 1)}",
+                    other=other,
                 )
 
     @property

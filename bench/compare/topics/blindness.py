@@ -84,7 +84,8 @@ def error_sentences(comparison: Comparison, extractor: str) -> list[str]:
 
     Empty for other extractors, and if no run recorded it (as in earlier versions).
     """
-    sentence = error_sentence(extractor, classifier_error(comparison, extractor))
+    error = classifier_error(comparison, extractor)
+    sentence = error_sentence(extractor, error, comparison.extractors)
     return [sentence] if sentence else []
 
 

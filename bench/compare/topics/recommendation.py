@@ -125,7 +125,7 @@ def _answer(comparison: Comparison) -> tuple[str, ...]:
         sentences.append(f"{failed} of its {failed + len(best.seeds)} runs {what}.")
     error = classifier_error(comparison, comparison.extractors[0])
     if error is not None and error > WARN_ABOVE:
-        sentences.append(error_sentence(comparison.extractors[0], error))
+        sentences.append(error_sentence(comparison.extractors[0], error, comparison.extractors))
     sentences += few_samples(comparison)
     if blind := blind_sentences(comparison, comparison.extractors[0], [MEASURED["fid"]]):
         return (*sentences, *blind, BLIND_RANKING)

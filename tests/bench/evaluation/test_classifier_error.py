@@ -25,10 +25,18 @@ from bench.evaluation.extractors.domain import SHIPPED
 )
 def test_the_note_warns_above_ten_percent_and_says_nothing_of_what_is_unknown(error, note):
     assert error_note(error) == note
-    sentence = error_sentence("domain", error)
+    sentence = error_sentence("domain", error, ["domain"])
     assert bool(sentence) == bool(note)
     assert sentence.startswith("⚠") == note.endswith("⚠")
     assert note.removesuffix(" ⚠").removeprefix("classifier error ") in sentence
+
+
+def test_a_second_extractor_is_asked_for_only_where_there_is_none():
+    assert error_sentence("domain", 0.29, ["domain"]).endswith(
+        "compare by others as well (evaluator.extractor=[domain,patches])."
+    )
+    both = error_sentence("domain", 0.29, ["domain", "patches"])
+    assert both.endswith("so compare by FID (patches) as well.")
 
 
 @pytest.mark.parametrize(
