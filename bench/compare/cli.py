@@ -6,11 +6,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill, indent
 
 from bench.columns import COLUMNS
+from bench.compare.cells import natural
 from bench.compare.claims.declaration import read_claims
 from bench.compare.claims.verdicts import Judgement, judge
 from bench.compare.comparison import Comparison, compare_runs, separated
@@ -320,7 +321,7 @@ def gather(
         by_dataset.setdefault(run.dataset, []).append(run)
     pages: dict[str, list[Section]] = {}
     comparisons: list[Comparison] = []
-    for dataset, runs in sorted(by_dataset.items()):
+    for dataset, runs in _by_name(by_dataset):
         found = [compare_runs(group, values) for values, group in split_runs(runs, mixed)]
         sections = make_sections(found, folder=name or dataset, one_data_set=name is None)
         pages.setdefault(name or dataset, []).extend(sections)
@@ -329,6 +330,11 @@ def gather(
         if reserved in pages:
             raise ValueError(f"{reserved}.md is the page of {what}: name another by --page NAME")
     return pages, judge(read_claims(), comparisons)
+
+
+def _by_name(by_dataset: Mapping[str, list[Run]]) -> list[tuple[str, list[Run]]]:
+    """The runs of each data set in the order of their names; x_8 stands before x_16."""
+    return sorted(by_dataset.items(), key=lambda item: natural(item[0]))
 
 
 def show_runs(paths: Sequence[Path]) -> None:
@@ -346,7 +352,7 @@ def show_runs(paths: Sequence[Path]) -> None:
         try:
             for run in read_runs(paths):
                 by_dataset.setdefault(run.dataset, []).append(run)
-            for _, runs in sorted(by_dataset.items()):
+            for _, runs in _by_name(by_dataset):
                 fields = differing(runs)
                 mixed |= dict.fromkeys(fields)
                 for values, group in split_runs(runs, fields):

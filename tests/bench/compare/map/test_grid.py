@@ -286,6 +286,13 @@ def test_a_blind_fid_ranks_nobody_and_a_poor_classifier_is_named(tmp_path):
     assert "its FID does not tell known bad samples from real ones" in found.skipped[0]
 
 
+def test_pages_of_data_sets_stand_by_their_numbers(make_run, tmp_path):
+    for name in ("x_16", "x_8"):
+        make_run("dcgan_small", 0, {"g": scores(9.0) | costs(1, 0.3)}, dataset=name)
+    pages, _ = gather([tmp_path / "runs"], mixed=AXES, name=None)
+    assert list(pages) == ["x_8", "x_16"]
+
+
 def test_the_map_says_where_other_features_name_another_leader(tmp_path):
     """By patches the GAN stays ahead where by the first extractor the diffusion model overtakes."""
     laws = {model: CROSSING[model] for model in ("gan_r1_ema_small", "v_diffusion_small")}
