@@ -1,10 +1,19 @@
-"""A bad input: the program that receives it, and the expected message."""
+"""A bad input: the program that receives it, its arguments and the expected message."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bad_files import Prepare
+
+NO_DATA = "dataset.path=nowhere"
+"""An override that is refused where the data is read: what is refused before it reads none."""
+
+DATA = ("dataset=folder", "dataset.path={folder}/data")
+"""The data set is a folder of images, which the case prepares."""
+
+AS_IS = (*DATA, "dataset.image_size=null")
+"""That folder, with images that keep their size."""
 
 
 def nothing(root: Path) -> None:
@@ -41,3 +50,14 @@ class Case:
     exit_code: int = 2
     own_process: bool = False
     check: Callable[[Path], None] | None = None
+
+
+def setting(said: str, *arguments: str) -> Case:
+    """A case whose arguments say best what it is."""
+    return Case(" ".join(f"`{argument}`" for argument in arguments), said, arguments)
+
+
+def line(said: str, *arguments: str) -> Case:
+    """The same of a command line that is refused before any job of it starts."""
+    given = " ".join(f"`{argument}`" for argument in arguments)
+    return Case(given, said, arguments, program="bench.cli")

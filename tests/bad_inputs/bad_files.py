@@ -39,6 +39,7 @@ def pngs(n: int, classes: Sequence[str] = (), side: int = 8) -> dict[str, bytes 
     return {f"{folders[i % len(folders)]}{i:02}.png": encoded(picture(i, side)) for i in range(n)}
 
 
+PNG = encoded(picture())
 PETS = pngs(24, ("cat", "dog"))
 
 

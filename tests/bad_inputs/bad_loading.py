@@ -4,7 +4,7 @@ import shutil
 
 from bad_case import Case, nothing
 from bad_files import Prepare
-from bad_records import no_change, with_config, with_data, with_latent_dim, with_status
+from spoiled_runs import no_change, with_config, with_data, with_latent_dim, with_status
 
 RUN = "digits/mlp_gan/<variant>/seed=0"
 

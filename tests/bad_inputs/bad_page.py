@@ -1,18 +1,32 @@
 """The table of all bad inputs, and the page generated from it."""
 
-import bad_data
+import bad_command_line
+import bad_comparing
+import bad_evaluation
+import bad_exporting
+import bad_folders
+import bad_images
 import bad_loading
+import bad_machine
+import bad_models
 import bad_questions
-import bad_records
+import bad_resuming
 import bad_samples
-import bad_settings
+import bad_signals
 from bad_case import Case
 
 AREAS = (
-    bad_settings.AREAS
-    | bad_data.AREAS
+    bad_command_line.AREAS
+    | bad_evaluation.AREAS
+    | bad_models.AREAS
+    | bad_machine.AREAS
+    | bad_signals.AREAS
+    | bad_folders.AREAS
+    | bad_images.AREAS
     | bad_samples.AREAS
-    | bad_records.AREAS
+    | bad_resuming.AREAS
+    | bad_exporting.AREAS
+    | bad_comparing.AREAS
     | bad_loading.AREAS
     | bad_questions.AREAS
 )

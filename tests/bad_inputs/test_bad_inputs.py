@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 from bad_case import Case
+from bad_comparing import RUNS
 from bad_files import SPRUNG
 from bad_page import AREAS, CASES, page
-from bad_records import RUNS
 from in_process import bench
 
 from bench import cache, cli, export, load
