@@ -1,4 +1,4 @@
-"""A toy model of two players with known answers, and a trainer for it."""
+"""A toy model of two players with known answers, a trainer for it, and observers of training."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bench.config import Budget, TrainerSettings
 from bench.data.batches import BatchStream
 from bench.data.dataset import Split
+from bench.training.callbacks import SilentObserver
 from bench.training.recipe import Recipe
 from bench.training.trainer import Trainer
 from models.base import Batch, GenerativeModel, Phase, Sampler
@@ -72,3 +73,33 @@ def make(
         path,
         TrainerSettings(log_every=2),
     )
+
+
+class Log(SilentObserver):
+    """What is logged, and how many evaluation points there were."""
+
+    def __init__(self) -> None:
+        self.values: list[dict[str, float]] = []
+        self.points = 0
+
+    def on_log(self, values: dict[str, float]) -> None:
+        self.values.append(values)
+
+    def on_point(self) -> None:
+        self.points += 1
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing after it runs."""
+
+
+class Killer(SilentObserver):
+    """Kills training after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step(self) -> None:
+        self.steps -= 1
+        if self.steps == 0:
+            raise KilledError
