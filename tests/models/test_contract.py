@@ -10,16 +10,14 @@ from copy import deepcopy
 from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hydra import compose, initialize_config_module
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch.overrides import TorchFunctionMode
+from slow_operators import DirectConvolutions, SlowOperators
 
 import conf
 from bench.cost.measure import step_flops
@@ -419,24 +417,6 @@ def test_held_out_curves_have_one_value_per_sample_and_leave_the_global_generato
             assert torch.isfinite(values).all(), name
 
 
-class DirectConvolutions(TorchFunctionMode):
-    """Shapes of the weights of wide 3x3 convolutions with stride 1 that torch computes directly."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights: list[torch.Size] = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is torch.conv2d:
-            self.see(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def see(self, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        plain = all(value in (1, (1, 1)) for value in (stride, dilation, groups))
-        if plain and weight.shape[2:] == (3, 3) and min(weight.shape[:2]) >= 96:
-            self.weights.append(weight.shape)
-
-
 def test_wide_convolutions_of_every_model_have_the_same_kernel(model, case, monkeypatch):
     """No network may go without the faster convolution that others are sampled with."""
     monkeypatch.setattr(winograd, "FEWEST_TILES", 0)  # these images are small
@@ -490,34 +470,6 @@ def test_prepared_networks_of_every_model_compute_what_they_did(model, case, bf1
             assert (result - exact).abs().max() <= allowed
 
 
-class SlowOperators(TorchFunctionMode):
-    """Names of torch's operators for which `models.layers` has faster kernels on CPUs.
-
-    Not in forward-mode differentiation, for which it has none.
-    """
-
-    SLOW: ClassVar = {
-        F.group_norm: "group_norm",
-        torch.group_norm: "group_norm",
-        F.batch_norm: "batch_norm",
-        torch.batch_norm: "batch_norm",
-        torch.conv_transpose2d: "conv_transpose2d",
-    }
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.called: set[str] = set()
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        slow = func in self.SLOW and not torch._C._are_functorch_transforms_active()
-        if slow and not self.is_fast(func, *args, **(kwargs or {})):
-            self.called.add(self.SLOW[func])
-        return func(*args, **(kwargs or {}))
-
-    def is_fast(self, func, *args, bias=None, **_):
-        return func is torch.conv_transpose2d and bias is None and args[2:3] in ((), (None,))
-
-
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 def test_norms_and_transposed_convolutions_of_every_model_have_the_same_kernels(
     model, batch, dtype
@@ -534,19 +486,6 @@ def test_norms_and_transposed_convolutions_of_every_model_have_the_same_kernels(
     assert slow.called == set()
 
 
-def test_an_operator_that_is_slow_is_noticed():
-    x = torch.zeros(2, 8, 4, 4)
-    layers = {
-        "group_norm": torch.nn.GroupNorm(2, 8),
-        "batch_norm": torch.nn.BatchNorm2d(8),
-        "conv_transpose2d": torch.nn.ConvTranspose2d(8, 8, 4),
-    }
-    for name, layer in layers.items():
-        with SlowOperators() as slow:
-            layer(x)
-        assert slow.called == {name}
-
-
 def cache_first(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Answer every call with the result of the first one of its size, which saves time."""
     results: dict[torch.Size, torch.Tensor] = {}
@@ -557,19 +496,3 @@ def cache_first(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Ten
         return results[x.shape].clone()
 
     return answer
-
-
-class OptsOut(torch.nn.Conv2d):
-    """A convolution that does not let the evaluation choose its kernel."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return F.conv2d(input, self.weight, self.bias, padding=1)
-
-
-def test_a_network_with_convolutions_of_its_own_is_found():
-    x = torch.zeros(1, 96, 32, 32)
-    for layer, missed in ((torch.nn.Conv2d, 0), (OptsOut, 1)):
-        network = layer(96, 96, 3, padding=1)
-        with winograd.winograd(network), torch.no_grad(), DirectConvolutions() as direct:
-            network(x)
-        assert len(direct.weights) == missed
