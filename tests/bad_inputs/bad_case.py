@@ -1,7 +1,7 @@
 """A bad input: the program that receives it, its arguments and the expected message."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bad_files import Prepare
@@ -37,6 +37,7 @@ class Case:
             before any job, of which only the arguments of the case are given.
         exit_code: of the program.
         own_process: whether the program is started as a user does, which takes seconds.
+        environment: variables of the program's environment, besides those of the tests.
         check: for an input that is accepted, asserts what `said` says of the run directory or, for
             another program than bench, of the folder.
     """
@@ -49,6 +50,7 @@ class Case:
     program: str = "bench"
     exit_code: int = 2
     own_process: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Path], None] | None = None
 
 

@@ -52,6 +52,21 @@ COMMAND_LINE = (
         "dataset=digits",
         "--dryrun",
     ),
+    Case(
+        "`--config-dir` with a file that is no YAML",
+        "a file of --config-dir is no YAML: while parsing a flow sequence in …",
+        ("--config-dir={folder}/mine", "model=my_gan"),
+        folder("mine", {"model/my_gan.yaml": b"name: [my_gan\n"}),
+        program="bench.cli",
+    ),
+    Case(
+        "a launcher under torchrun",
+        "hydra/launcher=joblib under torchrun: each of its processes would start every job, leave "
+        "the launcher out, or torchrun",
+        ("-m", "hydra/launcher=joblib", "model=mlp_gan", "seed=0,1"),
+        program="bench.cli",
+        environment={"WORLD_SIZE": "2"},
+    ),
     line("budget=short names no budget: there is default", "budget=short"),
     line(
         "hydra/launcher=basik names no launcher: did you mean basic? There are basic, …",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bad_case import Case, nothing
-from bad_files import Prepare
+from bad_files import Prepare, folder
 from synthetic_runs import POINTS, mode_scores, write_run
 
 from bench.runs.directory import Status
@@ -55,6 +55,12 @@ def earlier(devices: tuple[str, str] = ("cpu: Example CPU",) * 2) -> Prepare:
     return prepare
 
 
+LAUNCHED = b"""# @package _global_
+sweep:
+  mine:
+    model: mlp_gan_points,drifting_points
+    hydra/launcher: joblib
+"""
 NO_QUESTION = (
     "there is no question to settle: it takes two trained models on one data set, and here is "
     "mlp_gan_points: name another one, as in model=dcgan_small,ddpm_small"
@@ -94,6 +100,14 @@ AREAS = {
             "evaluator.resamples=0 threads=0 results_root=<folder>/results "
             "cache_root=<folder>/cache: threads must be at least 1 or null, got 0",
             *(w if w != "threads=1" else "threads=0" for w in command("hours=1")),
+        ),
+        case(
+            "an experiment of one's own with words of Hydra in a grid",
+            "experiment=mine: its grid mine sets hydra/launcher, which bench.decide reads from "
+            "the command line only: give it there, not in the grid",
+            *("--config-dir={folder}/conf", "experiment=mine", "dataset=ring8", *SMALL, *PLACES),
+            "hours=1",
+            prepare=folder("conf", {"experiment/mine.yaml": LAUNCHED}),
         ),
         case(
             "runs of another machine in the folder",

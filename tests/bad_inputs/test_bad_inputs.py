@@ -86,6 +86,8 @@ def test_every_bad_input_is_one_clear_sentence(
     case = CASES[name]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.chdir(tmp_path)
+    for variable, value in case.environment.items():
+        monkeypatch.setenv(variable, value)
     case.prepare(tmp_path)
     directory = place(case, tmp_path, trained)
     before = files(tmp_path)
