@@ -1,4 +1,4 @@
-"""How often cells of the map are called settled, or equal, though they are not: by simulation.
+"""How often verdicts and intervals of the map are wrong: by simulation.
 
     python scripts/map_error_rates.py
 
@@ -13,6 +13,10 @@ variance) and one of each budget.
 Printed are the share of maps with a false verdict, the expected share of false ones among those
 called settled or equal (the false discovery rate, which is to be at most 5 %), and the share of
 true leads that are found. The 200 maps of each kind take about six minutes of one core.
+
+A second table has the crossovers of two families whose expected curves cross at 1 min 58 s or at
+3 min 14 s of 4 min: how often the 95 % interval holds that budget, how often one of its ends is not
+known ("never", "from the beginning"), and the median ratio of the ends where both are.
 """
 
 import argparse
@@ -22,6 +26,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.compare.map.contenders import Contender, Point, best_on_earlier_seeds
+from bench.compare.map.crossings import compare
 from bench.compare.map.verdicts import make_cell, settle
 
 FAMILIES, ROWS, BUDGETS = 5, 12, (15.0, 30.0, 60.0, 120.0)
@@ -97,11 +102,60 @@ def one_map(
     return verdicts, false, sum(truly), found
 
 
+def one_crossover(rng: np.random.Generator, seeds: int, factor: float) -> tuple[bool, float]:
+    """Whether an interval holds the true crossover, and the ratio of its ends.
+
+    log FIDs fall like budget^-0.2 and budget^-0.7, and those of the second family are larger by a
+    factor after a minute, so that the curves cross after factor^2 minutes.
+
+    Args:
+        rng: random numbers.
+        seeds: number of seeds.
+        factor: by which the second family is behind after a minute.
+    """
+    budgets = (*BUDGETS, 2 * BUDGETS[-1])
+    entered = []
+    for family, at_a_minute, slope in (("first", 10.0, 0.2), ("second", 10.0 * factor, 0.7)):
+        shared = rng.normal(size=(seeds, 1)) * math.sqrt(SHARED)
+        own = rng.normal(size=(seeds, len(budgets))) * math.sqrt(1 - SHARED)
+        curve = at_a_minute * (np.array(budgets) / 60) ** -slope
+        fids = curve * np.exp(SPREAD * (shared + own))
+        points = {
+            str(seed): [
+                (budget, Point(float(fid), False, False))
+                for budget, fid in zip(budgets, row, strict=True)
+            ]
+            for seed, row in enumerate(fids)
+        }
+        entered.append(Contender(family, "", "", points, math.nan, 0))
+    found = compare(*entered, budgets)
+    if found is None or found.first.family != "first":
+        return False, math.inf
+    ratio = found.high / found.low if found.low else math.inf
+    return found.low <= 60 * factor**2 <= found.high, ratio
+
+
+def crossovers(number: int) -> None:
+    """Simulate crossovers and print a table."""
+    print("\n| seeds | curves cross at | interval holds it | end unknown | ratio of the ends |")
+    print("|--:|--:|--:|--:|--:|")
+    for seeds in (3, 5, 8):
+        for factor in (1.4, 1.8):
+            rng = np.random.default_rng((seeds, round(10 * factor)))
+            held, ratios = np.array([one_crossover(rng, seeds, factor) for _ in range(number)]).T
+            known = ratios[np.isfinite(ratios)]
+            ends = f"{np.median(known):.2f}" if len(known) else "–"
+            at, open_end = f"{60 * factor**2:.0f} s", 1 - len(known) / number
+            print(f"| {seeds} | {at} | {held.mean():.1%} | {open_end:.1%} | {ends} |", flush=True)
+
+
 def main() -> None:
-    """Simulate and print a table."""
+    """Simulate and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--maps", type=int, default=200, help="number of maps of each kind")
-    maps = parser.parse_args().maps
+    parser.add_argument("--crossovers", type=int, default=2000, help="number of each kind")
+    options = parser.parse_args()
+    maps = options.maps
     print("| seeds | tests | maps | any false verdict | false of all verdicts | leads found |")
     print("|--:|---|---|--:|--:|--:|")
     for seeds in (3, 5, 8):
@@ -120,6 +174,7 @@ def main() -> None:
                     f"| {seeds} | {tests} | {kind} | {any_false:.1%} | {share:.1%} | {power} |",
                     flush=True,
                 )
+    crossovers(options.crossovers)
 
 
 if __name__ == "__main__":

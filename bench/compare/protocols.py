@@ -65,7 +65,8 @@ def split_runs(
 ) -> list[tuple[dict[str, str], list[Run]]]:
     """Split runs into one group for each value of the fields that may differ.
 
-    Rows with an empty value (models that are not trained) and runs without rows are in every group.
+    Rows with an empty value (models that are not trained) are in every group. A run without rows is
+    where the other runs of its model and variant are, or in every group.
 
     Args:
         runs: the runs of one data set.
@@ -152,16 +153,33 @@ def _split(
     found = sorted(_values(runs, field), key=natural)
     if not found:
         return [(values, runs)]
+    known: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        known.setdefault((run.model, run.variant), set()).update(run.last.texts(field))
     return [
-        (values | {field: value}, [kept for run in runs if (kept := _limited(run, field, value))])
+        (
+            values | {field: value},
+            [
+                kept
+                for run in runs
+                if (kept := _limited(run, field, value, known[run.model, run.variant]))
+            ],
+        )
         for value in found
     ]
 
 
-def _limited(run: Run, field: str, value: str) -> Run | None:
-    """The run reduced to rows with this value or an empty one; None if no such row is left."""
+def _limited(run: Run, field: str, value: str, known: Collection[str]) -> Run | None:
+    """The run reduced to rows with this value or an empty one; None if no such row is left.
+
+    Args:
+        run: the run.
+        field: the field that splits runs.
+        value: its value here.
+        known: its values in all runs of the model and variant.
+    """
     if not len(run.table):
-        return run
+        return run if not known or {"", value}.intersection(known) else None
     if not {"", value}.intersection(run.last.texts(field)):  # earlier points alone are no result
         return None
     table, best = (

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
+from itertools import count
 
 from bench.compare.comparison import Comparison, Entry, comparable
 from bench.compare.map.contenders import Contender
@@ -9,7 +10,7 @@ from bench.compare.map.grid import ANY, Map
 from bench.compare.map.verdicts import Score
 
 NEW_SEED = 100
-"""The seed of a run that is made again: no run of the map has it."""
+"""The smallest seed of a run that is made again, which no run of its model has."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Again:
 
 
 def runs_again(made: Map) -> tuple[Again, ...]:
-    """One command for each family and row of the map, scored at the largest budget of the row."""
+    """One command for each family and row of the map, with its score at its largest budget."""
     cells = made.cells(ANY)
     found = []
     for i, panel in enumerate(made.panels):
         for j, row in enumerate(panel.rows):
-            last = [k for k in range(len(panel.columns)) if cells[i, j, k].scores]
-            if not last:
-                continue
-            place = f"{panel.title}, {row.title}, {panel.budget(panel.columns[last[-1]])}"
-            place = " ".join(place.split())  # one line, whatever files say
-            for score in cells[i, j, last[-1]].scores:
+            last: dict[str, tuple[int, Score]] = {}
+            for k in range(len(panel.columns)):
+                last |= {score.contender.family: (k, score) for score in cells[i, j, k].scores}
+            for k, score in sorted(last.values(), key=lambda each: (-each[0], each[1].fid)):
+                place = f"{panel.title}, {row.title}, {panel.budget(panel.columns[k])}"
+                place = " ".join(place.split())  # one line, whatever files say
                 if command := _command(row.comparison, score.contender):
                     found.append(Again(place, score, command))
     return tuple(found)
@@ -52,15 +53,17 @@ def _command(comparison: Comparison, contender: Contender) -> str:
     entry = _entry(comparable(comparison), contender)
     if entry is None:
         return ""
-    for run in comparison.runs:
-        if (run.model, run.variant) == entry.key and run.state == "finished":
+    runs = [run for run in comparison.runs if (run.model, run.variant) == entry.key]
+    new = next(seed for seed in count(NEW_SEED) if str(seed) not in {run.seed for run in runs})
+    for run in runs:
+        if run.state == "finished":
             try:
                 words = shlex.split(run.status.command)
             except ValueError:
                 return ""
             seed = f"seed={run.seed}"
             if seed in words:
-                words[words.index(seed)] = f"seed={NEW_SEED}"
+                words[words.index(seed)] = f"seed={new}"
                 return shlex.join(words)
     return ""
 

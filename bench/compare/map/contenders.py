@@ -1,7 +1,7 @@
 """Who stands for each family at a price of a sample, and its FIDs along the budget by seed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import yaml
 
-from bench.compare.comparison import Comparison, Entry, analysis, comparable
+from bench.compare.comparison import Comparison, Entry, analysis, by_kind, comparable
 from bench.compare.topics.curves import Axis
 from bench.compare.topics.headline import families
 from bench.compare.topics.pairs import first_listed
@@ -123,13 +123,12 @@ def contenders(
 ) -> tuple[Contender, ...]:
     """One contender for each family that has a finished run, at a price of a sample.
 
-    A family is represented by its flagship, which was fixed before; without one by its only model;
-    and with several others (or several variants of the flagship) by the best of them, which is
-    chosen for every seed by the FIDs of the seeds before it, at every budget anew: so it is a bet
-    that was laid before, and differences over seeds stay what tests assume. A model is represented
-    by the sampler with the most network evaluations within the price, of equal ones by the first
-    that it lists, so that no sampler is chosen by its score. Runs that did not get their cores are
-    left out.
+    Which models stand for a family does not depend on the price, see `_standing`. Of several the
+    best does, which is chosen for every seed by the FIDs of the seeds before it, at every budget
+    anew: so it is a bet that was laid before, and differences over seeds stay what tests assume. A
+    model is represented by the sampler with the most network evaluations within the price, of equal
+    ones by the first that it lists, so that no sampler is chosen by its score. Runs that did not
+    get their cores are left out.
 
     Args:
         comparison: runs under one protocol.
@@ -142,24 +141,40 @@ def contenders(
     if not fair.extractors:
         return ()
     listed = _listed(fair)
-    models: dict[str, dict[tuple[str, str], list[Entry]]] = {}
+    samplers: dict[tuple[str, str], list[Entry]] = {}
     for entry in _within(fair, price):
-        if family := families().get(entry.model):
-            models.setdefault(family, {}).setdefault(entry.key, []).append(entry)
+        samplers.setdefault(entry.key, []).append(entry)
     found = []
-    for family, named in representatives(group).items():
-        samplers = models.get(family, {})
-        of_models = {
-            key: _most_evaluations(found_here, listed) for key, found_here in samplers.items()
-        }
-        chosen = _flagship(of_models, named)
-        if not chosen and group == "flagships":
-            chosen = list(of_models.values())
+    for family, keys in _standing(comparison, group).items():
+        chosen = [_most_evaluations(samplers[key], listed) for key in keys if key in samplers]
         if len(chosen) == 1:
             found.append(_one(fair, family, chosen[0], axis))
         elif chosen:
             found.append(_best_of(fair, family, chosen, axis))
-    return tuple(found)
+    return tuple(each for each in found if any(each.points.values()))
+
+
+@analysis
+def _standing(comparison: Comparison, group: Group) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """The models and variants that stand for each family, by family; only families with runs.
+
+    A family's flagship was fixed before, so that it stands for the family whatever became of its
+    runs. Without a run of it, all other models of the family with a finished run do.
+    """
+    ours = [run for run in by_kind(comparison)[0].runs if run.model in families()]
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for family, named in representatives(group).items():
+        of_family = [run for run in ours if families()[run.model] == family]
+        trained = [name for name in named if any(run.model == name for run in of_family)]
+        if trained:
+            keys = [(run.model, run.variant) for run in of_family if run.model == trained[0]]
+        elif group == "flagships":
+            keys = [(run.model, run.variant) for run in of_family if run.state == "finished"]
+        else:
+            continue
+        if of_family:
+            found[family] = tuple(dict.fromkeys(keys))
+    return found
 
 
 def absent(comparison: Comparison, axis: Axis, price: float, group: Group) -> dict[str, str]:
@@ -174,30 +189,39 @@ def absent(comparison: Comparison, axis: Axis, price: float, group: Group) -> di
     known = {each.family for each in contenders(comparison, axis, price, group)}
     at_any = {each.family: each for each in contenders(comparison, axis, math.inf, group)}
     found: dict[str, str] = {}
-    for family, named in representatives(group).items():
-        runs = [
-            run
-            for run in comparison.runs
-            if families().get(run.model) == family and (group == "flagships" or run.model in named)
-        ]
-        if family in known or not runs:
+    for family, keys in _standing(comparison, group).items():
+        if family in known:
             continue
         if (other := at_any.get(family)) is not None:
             unknown = math.isnan(other.latency)
             found[family] = "time of a sample not measured" if unknown else "too expensive"
-        elif all(run.state == "failed" for run in runs):
-            found[family] = f"all {len(runs)} runs failed" if len(runs) > 1 else "its run failed"
-        elif any(run.state == "finished" for run in runs):
-            found[family] = "no run that can be compared"
         else:
-            found[family] = "no finished run"
+            found[family] = _without_result(comparison, family, keys)
     return found
 
 
-def prices(comparison: Comparison) -> list[float]:
-    """The latencies of all samplers that may stand for a family, ascending and without NaN."""
-    fair = comparable(comparison)
-    known = {e.mean.get("latency_ms", math.nan) for e in _within(fair, math.inf)}
+def _without_result(comparison: Comparison, family: str, keys: Collection[tuple[str, str]]) -> str:
+    """Why a family has no result at any price."""
+    of_family = [run for run in comparison.runs if families().get(run.model) == family]
+    runs = [run for run in of_family if (run.model, run.variant) in keys] or of_family
+    states = {run.state for run in runs}
+    models = {run.model for run in runs}
+    named = f" of {runs[0].model}" if models < {run.model for run in of_family} else ""
+    if states == {"failed"}:
+        return f"all {len(runs)} runs{named} failed" if len(runs) > 1 else f"its run{named} failed"
+    if "finished" not in states:
+        return f"no finished run{named}"
+    able = {e.key for e in comparable(comparison).entries if e.finished and e.key in keys}
+    if len(able) > 1:
+        return f"to choose one of {len(able)} models by earlier seeds takes two seeds"
+    return "no run that can be compared"
+
+
+def prices(comparison: Comparison, group: Group) -> list[float]:
+    """The latencies of all samplers of what stands for families, ascending and without NaN."""
+    standing = {key for keys in _standing(comparison, group).values() for key in keys}
+    entries = [e for e in _within(comparable(comparison), math.inf) if e.key in standing]
+    known = {entry.mean.get("latency_ms", math.nan) for entry in entries}
     return sorted(latency for latency in known if math.isfinite(latency))
 
 
@@ -239,14 +263,6 @@ def _most_evaluations(samplers: Sequence[Entry], listed: Listed) -> Entry:
     return max(samplers, key=key)
 
 
-def _flagship(models: Mapping[tuple[str, str], Entry], named: Sequence[str]) -> list[Entry]:
-    """The variants of the first of the named models that was trained; empty if none was."""
-    for name in named:
-        if variants := [entry for (model, _), entry in models.items() if model == name]:
-            return variants
-    return []
-
-
 def _one(comparison: Comparison, family: str, entry: Entry, axis: Axis) -> Contender:
     """A model that stands for its family."""
     return Contender(
@@ -276,13 +292,13 @@ def _best_of(
     along = [
         {seed: _points(comparison, entry, seed, axis) for seed in entry.tables} for entry in entries
     ]
-    latencies = [entry.mean.get("latency_ms", math.nan) for entry in entries]
+    latencies = np.array([entry.mean.get("latency_ms", math.nan) for entry in entries])
     return Contender(
         family,
         f"the best of {len(entries)} on earlier seeds",
         "",
         best_on_earlier_seeds(along),
-        max(latencies),
+        float(latencies.max()),
         _failed(comparison, entries),
     )
 
@@ -292,27 +308,33 @@ Along = Mapping[str, Sequence[tuple[float, Point]]]
 
 
 def best_on_earlier_seeds(along: Sequence[Along]) -> dict[str, list[tuple[float, Point]]]:
-    """The best of several models, chosen for each seed and point by the FIDs of earlier seeds.
+    """The best of several models, chosen for each seed and point by their FIDs on earlier seeds.
 
-    The first seed has none to choose by and is left out, as are points that not all models have.
+    Models without an earlier seed at that point are not chosen, nor are those that could not be
+    ahead on their earlier seeds (`has_fault`) if another one could. Where the chosen model has no
+    result, as for the first seed, there is none.
 
     Args:
         along: the points of each model.
     """
     found: dict[str, list[tuple[float, Point]]] = {}
-    for seed in along[0]:
-        for spent, _ in along[0][seed]:
-            column = [_at(of_model, spent) for of_model in along]  # M times seed → point
-            if any(seed not in of_model for of_model in column):
-                continue
-            before = [
-                [point.fid for other, point in of_model.items() if int(other) < int(seed)]
-                for of_model in column
-            ]
-            if all(before):
-                means = [float(np.mean(np.log(np.maximum(fids, 1e-300)))) for fids in before]
-                best = column[int(np.argmin(means))]
-                found.setdefault(seed, []).append((spent, best[seed]))
+    for seed in sorted({seed for of_model in along for seed in of_model}, key=int):
+        (budgets, *_) = (
+            [spent for spent, _ in of_model[seed]] for of_model in along if seed in of_model
+        )
+        for spent in budgets:
+            best: tuple[tuple[bool, float], Mapping[str, Point]] | None = None
+            for of_model in along:
+                column = _at(of_model, spent)
+                before = {other: p for other, p in column.items() if int(other) < int(seed)}
+                if not before:
+                    continue
+                fids = np.maximum([point.fid for point in before.values()], 1e-300)
+                rank = bool(has_fault(before)), float(np.mean(np.log(fids)))
+                if best is None or rank < best[0]:
+                    best = rank, column
+            if best is not None and seed in best[1]:
+                found.setdefault(seed, []).append((spent, best[1][seed]))
     return found
 
 

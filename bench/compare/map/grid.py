@@ -35,18 +35,25 @@ a training step behind a round number."""
 PRICES = (ANY, 10.0, 1.0)
 """The prices of a sample, in ms, that the map is shown for."""
 
-SEVERAL = "{place}: not on the map, its budget limits no seconds, images or operations."
+UNLIMITED = "{place}: not on the map, its budget limits no seconds, images or operations."
 WITHOUT = "{place}: not on the map, no model of a family has a result."
 BLIND = "{place}: not on the map, its FID does not tell known bad samples from real ones."
 CONDITIONAL = "{place}: not on the map, which compares unconditional models."
 NOMINAL_SECONDS = (
     "times of training are nominal, images over the speed that a model has on the machine of "
-    "reference (budget.images_per_second), so that no result depends on how busy a machine was."
+    "reference (budget.images_per_second), so that no FID depends on how busy a machine was."
 )
 OTHER_FEATURES = (
     "{place}: where FID ({extractor}) was measured, it names the same leader in {same} of {all} "
     "{cells}{other}."
 )
+BY: Mapping[Axis, str] = {
+    "train_seconds": "by time of training",
+    "images": "by images seen in training",
+    "train_flops": "by operations of training",
+}
+"""How budgets are counted, in titles of panels of one data set and size."""
+
 ONE = "{place}: only one family has a result ({family})."
 
 
@@ -83,6 +90,7 @@ class Panel:
         axis: what budgets count.
         columns: budgets, ascending.
         rows: by number of images, ascending.
+        more: what tells it apart from panels of the same data set and size; often empty.
     """
 
     dataset: str
@@ -90,16 +98,18 @@ class Panel:
     axis: Axis
     columns: tuple[float, ...]
     rows: tuple[Row, ...]
+    more: str = ""
 
     @property
     def title(self) -> str:
         """Its heading, such as "fashion_mnist, 28×28"; a name that ends in its size loses that."""
         channels, _, sides = self.shape.partition("x")
-        if not sides:
-            return self.dataset
-        name = self.dataset.removesuffix(f"_{sides.partition('x')[0]}")
-        colour = " in colour" if channels == "3" else ""
-        return f"{name}, {sides.replace('x', '×')}{colour}"
+        name = self.dataset
+        if sides:
+            colour = " in colour" if channels == "3" else ""
+            name = name.removesuffix(f"_{sides.partition('x')[0]}")
+            name = f"{name}, {sides.replace('x', '×')}{colour}"
+        return f"{name}, {self.more}" if self.more else name
 
     def budget(self, column: float) -> str:
         """A budget in words, such as "2 min" or "30k images"."""
@@ -160,16 +170,19 @@ class Map:
 
     @cached_property
     def prices(self) -> tuple[float, ...]:
-        """The latencies of all samplers, in ms, ascending: only there cells can change."""
-        found = {p for panel in self.panels for row in panel.rows for p in prices(row.comparison)}
-        return tuple(sorted(found))
+        """The latencies of samplers of what stands for families, in ms, ascending.
+
+        Only there cells can change.
+        """
+        rows = (row for panel in self.panels for row in panel.rows)
+        return tuple(sorted({p for row in rows for p in prices(row.comparison, self.group)}))
 
     @property
     def compared(self) -> bool:
         """Whether some cell has two families."""
         return any(len(cell.scores) > 1 for cell in self.cells(ANY).values())
 
-    @property
+    @cached_property
     def stands(self) -> frozenset[tuple[int, int, str, str]]:
         """What stands for each family of each row, at any price: family and label."""
         return frozenset(
@@ -179,11 +192,11 @@ class Map:
             for each in self.contenders(panel, row, ANY)
         )
 
-    @property
+    @cached_property
     def caveats(self) -> tuple[str, ...]:
         """Sentences on panels with nominal seconds, a FID by a poor classifier, or a second FID."""
         found: dict[str, None] = {}
-        for panel in self.panels:
+        for i, panel in enumerate(self.panels):
             for row in panel.rows:
                 if _is_nominal(row.comparison):
                     which = f", {row.title}" if row.more else ""
@@ -193,20 +206,20 @@ class Map:
                 if error is not None and error > WARN_ABOVE:
                     said = error_sentence(extractors[0], error, extractors)
                     found[f"{panel.title}: {said}"] = None
-            found |= dict.fromkeys(self._by_other_features(panel))
+            found |= dict.fromkeys(self._by_other_features(i, panel))
         return tuple(found)
 
-    def _by_other_features(self, panel: Panel) -> Iterator[str]:
+    def _by_other_features(self, i: int, panel: Panel) -> Iterator[str]:
         """Where other extractors than the first name the same leader, and who leads elsewhere."""
         names = {name: None for row in panel.rows for name in row.comparison.extractors[1:]}
         for extractor in names:
             same, others = 0, []
-            for row in panel.rows:
+            for j, row in enumerate(panel.rows):
                 if extractor not in row.comparison.extractors[1:]:
                     continue
                 judged = replace(row, comparison=ranked_by(row.comparison, extractor))
-                both = zip(self._row(panel, row, ANY), self._row(panel, judged, ANY), strict=True)
-                for column, (cell, other) in zip(panel.columns, both, strict=True):
+                for k, other in enumerate(self._row(panel, judged, ANY)):
+                    cell, column = self.cells(ANY)[i, j, k], panel.columns[k]
                     if cell.leader is None or other.leader is None:
                         continue
                     family = other.leader.contender.family
@@ -225,7 +238,7 @@ class Map:
                     other=other,
                 )
 
-    @property
+    @cached_property
     def families(self) -> tuple[str, ...]:
         """The families with a result anywhere, in the order of conf/families.yaml."""
         found: dict[str, None] = {}
@@ -252,8 +265,11 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
         if comparison.kind:
             skipped.append(CONDITIONAL.format(place=comparison.title))
             continue
+        if not any(entry.finished and entry.trained for entry in comparison.entries):
+            skipped.append(WITHOUT.format(place=comparison.title))
+            continue
         if axis is None:
-            skipped.append(SEVERAL.format(place=comparison.title))
+            skipped.append(UNLIMITED.format(place=comparison.title))
             continue
         found = contenders(comparison, axis, ANY, group)
         if not found:
@@ -267,11 +283,16 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
         images = protocol.get("train_images", "") or "all"
         key = comparison.dataset, protocol.get("image_shape", ""), axis
         rows.setdefault(key, []).append(Row(images, limit, comparison))
-    panels = tuple(
+    panels = [
         _panel(*key, of_panel, group)
         for key, of_panel in sorted(rows.items(), key=lambda item: _panel_key(item[0]))
+    ]
+    titles = [panel.title for panel in panels]
+    told = (
+        replace(panel, more=BY[panel.axis]) if titles.count(panel.title) > 1 else panel
+        for panel in panels
     )
-    return Map(panels, group, tuple(skipped))
+    return Map(tuple(told), group, tuple(skipped))
 
 
 def _protocol(comparison: Comparison) -> Mapping[str, str]:
@@ -321,7 +342,7 @@ def _images(text: str) -> float:
 
 def _more(row: Row, axis: Axis) -> str:
     """What tells a row apart from others of as many images: its budget and other protocol."""
-    nominal = " (nominal)" if _is_nominal(row.comparison) else ""
+    nominal = ", nominal" if _is_nominal(row.comparison) else ""
     words = [f"runs of {budget_words(row.limit, axis)}{nominal}"]
     for name, value in row.comparison.values.items():
         if name not in ("budget", "train_images", "image_shape"):

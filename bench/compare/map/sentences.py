@@ -9,6 +9,7 @@ from bench.compare.map.contenders import Contender
 from bench.compare.map.crossings import Crossover
 from bench.compare.map.grid import ANY, PRICES, Map, Panel, Row
 from bench.compare.map.verdicts import Cell, Score
+from bench.compare.topics.sampling_cost import price_of_both
 from bench.compare.topics.settled import margin_of, within
 
 FAULTS = {
@@ -44,7 +45,7 @@ def sentences(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> 
     """
     start = (
         f"With {panel.budget(panel.columns[column])} of training and "
-        f"{row.title.partition(' (')[0]}{price_words(price)}"
+        f"{row.title}{price_words(price)}"
     )
     leader = cell.leader
     if leader is None:
@@ -55,6 +56,8 @@ def sentences(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> 
             f"{start}, the {leader.contender.family} ({named(leader)}) stands alone: "
             f"FID {exact(leader.fid)}."
         ]
+        memory = _memory(leader.contender, panel.columns[column])
+        said += [f"{memory}."] if memory else []
         return [*said, *_faults(cell), *_missing(cell)]
     rival = cell.able[1]
     said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}{_real(row)}."]
@@ -101,16 +104,9 @@ def _real(row: Row) -> str:
 
 def _prices(leader: Score, rival: Score) -> list[str]:
     """What one sample of both costs."""
-    known = [(s.contender.latency, s.contender.family) for s in (leader, rival)]
-    if any(math.isnan(latency) for latency, _ in known):
-        return []
-    (low, cheap), (high, expensive) = sorted(known)
-    if high < 1.05 * low:
-        return [f"One sample takes {exact(low)} ms with both."]
-    return [
-        f"One sample takes {exact(low)} ms with the {cheap}, and {exact(high)} ms with the "
-        f"{expensive}, {exact(high / low)} times as long."
-    ]
+    return price_of_both(
+        *((f"the {s.contender.family}", s.contender.latency) for s in (leader, rival))
+    )
 
 
 def _sure(cell: Cell) -> str:
@@ -120,10 +116,12 @@ def _sure(cell: Cell) -> str:
         return f"Settled over {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
     if cell.state == "equal":
         return f"Shown over {seeds}."
+    both = f"the {cell.able[0].contender.family} and the {cell.nearest.contender.family}"
     if cell.seeds == 0:
-        return "They have no common seed: train the same seeds of both."
+        return f"{both[0].upper()}{both[1:]} have no common seed: train the same seeds of both."
     if math.isnan(cell.p):
-        return f"With {seeds} nothing can be said of chance: that takes at least three."
+        of = f" of {both}" if len(set(cell.seeds_of)) > 1 else ""
+        return f"With {seeds}{of} nothing can be said of chance: that takes at least three."
     return f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
 
 
@@ -201,8 +199,8 @@ def crossover_words(crossover: Crossover, panel: Panel) -> str:
         )
     if math.isinf(crossover.budget):
         return (
-            f"the {first} is ahead at every budget: the {second} does not overtake it within "
-            f"{limit} {ends}"
+            f"the {first} is ahead at every budget compared, from {panel.budget(crossover.start)} "
+            f"on: the {second} does not overtake it within {limit} {ends}"
         )
     return f"the {second} overtakes the {first} after {_moment(crossover.budget, panel)} {ends}"
 
@@ -216,9 +214,9 @@ def _end(budget: float, panel: Panel) -> str:
 
 def _moment(budget: float, panel: Panel) -> str:
     """A budget between those of columns, with more digits than these."""
-    if panel.axis == "train_seconds" and budget < MINUTES:
-        return f"{budget:.0f} s"
-    return panel.budget(budget)
+    if panel.axis != "train_seconds":
+        return panel.budget(budget)
+    return f"{budget:.0f} s" if budget < MINUTES else panel.budget(round(budget))
 
 
 def row_notes(panel: Panel, row: Row, cells: Sequence[Cell]) -> list[str]:
@@ -298,10 +296,14 @@ def _cheaper(made: Map, place: tuple[int, int, int]) -> list[str]:
         start = f"At up to {exact(price)} ms per sample the {leader.contender.family}"
         if cell.state == "alone":
             return [f"{start} stands alone: FID {exact(leader.fid)}."]
-        does = "is ahead" if cell.state == "settled" else "leads"
         rival = cell.able[1]
+        if cell.state == "equal":
+            same = within(margin_of(made.panels[place[0]].rows[place[1]].comparison))
+            start = f"{start} and the {rival.contender.family} are {same}"
+        else:
+            start = f"{start} {'is ahead' if cell.state == 'settled' else 'leads'}"
         return [
-            f"{start} {does}: FID {exact(leader.fid)} against {exact(rival.fid)} of the "
+            f"{start}: FID {exact(leader.fid)} against {exact(rival.fid)} of the "
             f"{rival.contender.family}."
         ]
     return []

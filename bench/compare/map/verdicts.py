@@ -72,9 +72,10 @@ class Cell:
         scores: the families by FID; those that cannot be ahead come last.
         missing: families of the row without a result here, with the reason.
         state: what is known.
-        rivals: p that the leader is not ahead of each other family that can be ahead, in order.
-        seeds: smallest number of seeds over which the leader is compared; 0 without a rival.
-        p: the largest of these p, before correction; NaN if not tested.
+        rivals: p that the leader is not ahead of each other family that can be ahead, in order; NaN
+            with too few seeds.
+        seeds_of: number of seeds over which the leader is compared with each of these.
+        p: the largest of these p, before correction; NaN if one of them is.
         anytime: whether p holds after any number of seeds (1 / e).
         equal_p: that the two leading families are not equal within the margin.
         adjusted: p over all cells of the map.
@@ -83,7 +84,7 @@ class Cell:
     scores: tuple[Score, ...] = ()
     missing: tuple[tuple[str, str], ...] = ()
     rivals: tuple[float, ...] = ()
-    seeds: int = 0
+    seeds_of: tuple[int, ...] = ()
     state: State = "empty"
     p: float = math.nan
     anytime: bool = False
@@ -107,10 +108,15 @@ class Cell:
         return able[1].fid / able[0].fid if len(able) > 1 else math.nan
 
     @property
+    def seeds(self) -> int:
+        """Smallest number of seeds over which the leader is compared; 0 without a rival."""
+        return min(self.seeds_of, default=0)
+
+    @property
     def nearest(self) -> Score:
-        """The family that the leader is least shown to be ahead of; the next one without a test."""
-        if not self.rivals or math.isnan(max(self.rivals)):
-            return self.able[1]
+        """The family that the leader is least shown to be ahead of: with too few seeds, or by p."""
+        if self.seeds < MIN_SEEDS:
+            return self.able[1 + self.seeds_of.index(self.seeds)]
         return self.able[1 + self.rivals.index(max(self.rivals))]
 
 
@@ -141,7 +147,8 @@ def make_cell(
     for contender in contenders:
         found = contender.at(budget)
         if any(point.fid <= 0 for point in found.values()) or not found:
-            missing.append((contender.family, "not scored at this budget"))
+            why = "its FID is not above 0" if found else "not scored at this budget"
+            missing.append((contender.family, why))
             continue
         fids = {seed: found[seed].fid for seed in sorted(found, key=int)}
         slope = math.nan if before is None else _slope(contender, fids, before, budget)
@@ -153,16 +160,19 @@ def make_cell(
         return cell
     if len(able) < 2:
         return replace(cell, state="alone" if able else "nobody")
-    seeds = min(_seeds(able[0], rival, sequential=sequential) for rival in able[1:])
-    if seeds < MIN_SEEDS:
-        return replace(cell, state="open", seeds=seeds)
-    rivals = tuple(_p(able[0], rival, sequential=sequential) for rival in able[1:])
+    seeds = tuple(_seeds(able[0], rival, sequential=sequential) for rival in able[1:])
+    rivals = tuple(
+        _p(able[0], rival, sequential=sequential) if n >= MIN_SEEDS else math.nan
+        for rival, n in zip(able[1:], seeds, strict=True)
+    )
+    if min(seeds) < MIN_SEEDS:
+        return replace(cell, state="open", rivals=rivals, seeds_of=seeds)
     equal = len(rivals) * _equal_p(able[0], able[1], margin)
     return replace(
         cell,
         state="open",
         rivals=rivals,
-        seeds=seeds,
+        seeds_of=seeds,
         p=max(rivals),
         anytime=sequential,
         equal_p=min(1.0, equal),

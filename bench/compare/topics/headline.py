@@ -1,5 +1,6 @@
 """The headline: which family is ahead, by how much, at what price, and how sure that is."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from bench.compare.topics.certainty import more_seeds, rivalry
 from bench.compare.topics.few_samples import few_samples
 from bench.compare.topics.ranked import has_collapsed, is_far, is_fit, mean_fid, ranking
 from bench.compare.topics.recommendation import answer, budget, caveats, still_falling
+from bench.compare.topics.sampling_cost import price_of_both
 from bench.compare.topics.settled import is_sequential, margin_of, within
 from bench.evaluation.classifier_error import WARN_ABOVE
 from bench.schema import MEASURED
@@ -195,14 +197,13 @@ def _unfinished(comparison: Comparison, steep: Sequence[Entry]) -> list[str]:
 
 
 def _price(*of_families: tuple[str, Entry]) -> list[str]:
-    """A sentence on the time that one sample takes; none if it was not measured."""
-    if not all(entry.values("latency_ms") for _, entry in of_families):
-        return []
-    (low, family), (high, dearer) = sorted((e.mean["latency_ms"], f) for f, e in of_families)
-    return [
-        f"One sample takes {exact(low)} ms with this {family} and {exact(high)} ms with this "
-        f"{dearer}, {exact(high / low)} times as long."
-    ]
+    """What one sample of both costs."""
+    return price_of_both(
+        *(
+            (f"this {family}", entry.mean.get("latency_ms", math.nan))
+            for family, entry in of_families
+        )
+    )
 
 
 def _sure(

@@ -13,6 +13,9 @@ from bench.compare.topics.curves import Axis, LearningCurves, median
 
 GIGA = 1e9
 
+ALIKE = 1.05
+"""Ratio of times up to which two samples take as long."""
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -33,6 +36,24 @@ class Offer:
     def total(self, samples: float) -> float:
         """Total cost of training and of generating this number of samples."""
         return self.train + samples * self.per_sample
+
+
+def price_of_both(first: tuple[str, float], second: tuple[str, float]) -> list[str]:
+    """What one sample of two models costs, as a sentence; none if it was not measured.
+
+    Args:
+        first: what one is called, such as "the GAN", and its milliseconds for one sample.
+        second: the same of the other.
+    """
+    (cheap, low), (dear, high) = sorted((first, second), key=lambda each: each[1])
+    if math.isnan(low) or math.isnan(high):
+        return []
+    if high < ALIKE * low:
+        return [f"One sample takes {exact(low)} ms with both."]
+    return [
+        f"One sample takes {exact(low)} ms with {cheap} and {exact(high)} ms with {dear}, "
+        f"{exact(high / low)} times as long."
+    ]
 
 
 def break_even(a: Offer, b: Offer) -> float | None:

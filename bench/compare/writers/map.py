@@ -25,11 +25,11 @@ MARKS = {"settled": "", "equal": "=", "open": "~", "alone": "alone", "nobody": "
 READING = (
     "Each cell names the family with the lowest FID at that budget, and by what factor the next "
     "family is behind. **Bold**: settled, of such cells at most 5 % are expected to be wrong, over "
-    "the whole map (false discovery rate). ~: not settled, more seeds may turn it. =: the two "
-    "leading families are practically equal. Families that collapsed, or have no sample near real "
-    "images yet, cannot be ahead; *alone*: no other family can be ahead at that price. –: "
-    "the runs of that row end before that budget, or nothing was measured. Budgets are points "
-    "along each run."
+    "all cells at one price (false discovery rate). ~: not settled, more seeds may turn it. =: the "
+    "two leading families are practically equal. Families that collapsed, or have no sample near "
+    "real images yet, cannot be ahead; *alone*: no other family can be ahead at that price. –: the "
+    "runs of that row end before that budget, or nothing was measured. Budgets are points along "
+    "each run."
 )
 """How to read the tables."""
 
@@ -74,9 +74,9 @@ def answer(made: Map) -> list[str]:
 
 _CROSSINGS = (
     "The budget from which the second family stays ahead, at any price of a sample, between the "
-    "budgets of the columns; in brackets the 95 % interval of a bootstrap over seeds, which is too "
-    "narrow for few seeds. *never*: not within the limit. Budgets at which a family cannot be "
-    "ahead are left out, and so are pairs without three common seeds at two budgets."
+    "budgets of the columns; in brackets its 95 % interval, by Student's t over seeds. *never*: "
+    "not within the limit. Budgets at which a family cannot be ahead are left out, and so are "
+    "pairs without three common seeds at two budgets."
 )
 _AGAIN = (
     "Any of these commands trains one more seed. In 95 % of cases its FID at the last point lies "

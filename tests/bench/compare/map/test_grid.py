@@ -242,7 +242,8 @@ def test_crossovers_in_words(tmp_path):
     said = [crossover_words(c, panel) for c in crossovers(found, panel, panel.rows[0])]
     assert said[0].startswith("the diffusion model overtakes the GAN after 86 s [")
     assert said[1].startswith(
-        "the GAN is ahead at every budget: the flow does not overtake it within 2 min"
+        "the GAN is ahead at every budget compared, from 15 s on: the flow does not overtake it "
+        "within 2 min [never, never]"
     )
 
 
@@ -352,7 +353,7 @@ def test_without_common_seeds_more_seeds_would_not_tell(tmp_path):
     write_map(tmp_path, {"gan_r1_ema_small": power(10, 0.2)}, seeds=range(5))
     runs = write_map(tmp_path, {"v_diffusion_small": power(20, 0.2)}, seeds=range(5, 10))
     said = " ".join(headline(mapped(runs)).said)
-    assert "They have no common seed: train the same seeds of both." in said
+    assert "The GAN and the diffusion model have no common seed: train the same seeds" in said
 
 
 def test_budgets_in_words_are_not_rounded_to_minutes(tmp_path):

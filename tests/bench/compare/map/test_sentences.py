@@ -1,0 +1,166 @@
+"""What the map says of unequal seeds, budgets and prices."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from map_runs import power, write_map
+from synthetic_runs import PROTOCOL, costs, scores, write_run
+
+from bench.compare.cli import gather
+from bench.compare.map.again import runs_again
+from bench.compare.map.contenders import Contender
+from bench.compare.map.crossings import Crossover
+from bench.compare.map.grid import ANY, Map, make_map
+from bench.compare.map.sentences import crossover_words, headline, sentence
+from bench.compare.protocols import AXES
+from bench.runs.directory import Status
+
+TWO = {"gan_r1_ema_small": power(10, 0.2), "v_diffusion_small": power(40, 0.2)}
+FLOW = {"rectified_flow_small": power(400, 0.2)}
+BUDGETS = (60.0, 120.0)
+
+
+def mapped(runs: Path) -> Map:
+    pages, _ = gather([runs], mixed=AXES, name=None)
+    return make_map([s.comparison for sections in pages.values() for s in sections])
+
+
+def last(made: Map) -> str:
+    """What the last cell of the first row says."""
+    (panel,) = made.panels
+    column = len(panel.columns) - 1
+    return sentence(panel, panel.rows[0], column, ANY, made.cells(ANY)[0, 0, column])
+
+
+def test_a_third_family_with_too_few_seeds_is_the_one_that_is_named(tmp_path):
+    write_map(tmp_path, TWO, budgets=BUDGETS, sequential="")
+    said = last(mapped(write_map(tmp_path, FLOW, seeds=[0], budgets=BUDGETS, sequential="")))
+    assert "is not shown to be ahead of the flow; next comes the diffusion model" in said
+    assert "With 1 seed of the GAN and the flow nothing can be said of chance" in said
+
+
+def test_a_third_family_without_common_seeds_is_the_one_that_is_named(tmp_path):
+    write_map(tmp_path, TWO, budgets=BUDGETS)
+    said = last(mapped(write_map(tmp_path, FLOW, seeds=(7, 8, 9), budgets=BUDGETS)))
+    assert "The GAN and the flow have no common seed: train the same seeds of both." in said
+
+
+def test_equal_families_are_equal_in_the_sentence_on_prices_too(tmp_path):
+    laws = {
+        "gan_r1_ema_small": lambda seconds: 20.0,
+        "drifting_small": lambda seconds: 20.0,
+        "rectified_flow_small": lambda seconds: 6.0,
+    }
+    made = mapped(write_map(tmp_path, laws, seeds=range(12), noise=0.005))
+    assert made.cells(10.0)[0, 0, 3].state == "equal"
+    found = headline(made)
+    assert found is not None
+    (said,) = (words for words in found.said if words.startswith("At up to 10 ms per sample"))
+    assert "are equal within ±10 %: FID" in said
+    assert "leads" not in said
+
+
+def test_a_lone_family_that_memorised_is_said_to_have(tmp_path):
+    memory = {
+        f"nearest_trained{name}_domain": value
+        for name, value in (("", 0.9), ("_expected", 0.5), ("_error", 0.01))
+    }
+    laws = {"gan_r1_ema_small": power(10, 0.2)}
+    said = last(mapped(write_map(tmp_path, laws, more={"gan_r1_ema_small": memory})))
+    assert "stands alone" in said
+    assert "90.0% of the samples of the GAN are nearest to an image that it was trained on" in said
+
+
+def test_crossovers_after_ten_minutes_are_given_in_whole_seconds(tmp_path):
+    (panel,) = mapped(write_map(tmp_path, TWO, seeds=[0])).panels
+    one, other = (Contender(name, "", "", {}, math.nan, 0) for name in ("GAN", "flow"))
+    found = Crossover(one, other, 781.99928, 768.3023, 791.5785, False, 3, 15.0, 1920.0)
+    said = crossover_words(found, panel)
+    assert said == "the flow overtakes the GAN after 13 min 2 s [12 min 48 s, 13 min 12 s]"
+
+
+def test_rows_by_the_clock_and_nominal_ones_are_told_apart_in_sentences(tmp_path):
+    write_map(tmp_path, TWO, budgets=BUDGETS)
+    for model in TWO:
+        for seed in range(3):
+            row = scores(9.0 + seed) | costs(1, 0.3) | {"train_seconds": 120.1}
+            protocol = PROTOCOL | {
+                "budget": "seconds=120, clock=nominal",
+                "train_images": "all",
+                "image_shape": "1x16x16",
+            }
+            write_run(
+                tmp_path,
+                model,
+                seed,
+                {"generator": row},
+                dataset="fashion_mnist_16",
+                variant="nominal",
+                protocol=protocol,
+                status=Status("finished", step=1),
+            )
+    made = mapped(tmp_path / "runs")
+    (panel,) = made.panels
+    said = {
+        sentence(panel, row, 1, ANY, made.cells(ANY)[0, j, 1]).partition(", the")[0]
+        for j, row in enumerate(panel.rows)
+    }
+    assert len(said) == 2
+    assert all(words.startswith("With 2 min of training and all images (runs of") for words in said)
+
+
+def test_panels_by_different_axes_have_different_titles(tmp_path):
+    write_map(tmp_path, TWO, budgets=BUDGETS)
+    by_images = PROTOCOL | {"budget": "images=9000", "image_shape": "1x16x16"}
+    for model in TWO:
+        row = scores(9.0) | costs(1, 0.3) | {"images": 9000}
+        write_run(
+            tmp_path,
+            model,
+            0,
+            {"generator": row},
+            dataset="fashion_mnist_16",
+            variant="images",
+            protocol=by_images,
+            status=Status("finished", step=1),
+        )
+    made = mapped(tmp_path / "runs")
+    assert sorted(panel.title for panel in made.panels) == [
+        "fashion_mnist, 16×16, by images seen in training",
+        "fashion_mnist, 16×16, by time of training",
+    ]
+
+
+def test_only_failed_runs_are_not_said_to_lack_a_budget(tmp_path):
+    write_map(tmp_path, TWO, budgets=BUDGETS)
+    failed = Status("failed", step=5, reason="a loss was not finite")
+    write_run(tmp_path, "dcgan_small", 0, {}, dataset="other", status=failed)
+    made = mapped(tmp_path / "runs")
+    assert made.skipped == ("other: not on the map, no model of a family has a result.",)
+
+
+def test_a_fid_of_zero_is_not_said_to_be_missing(tmp_path):
+    laws = TWO | {"rectified_flow_small": lambda seconds: 0.0}
+    said = last(mapped(write_map(tmp_path, laws, budgets=BUDGETS)))
+    assert "Without a result here: flow (its FID is not above 0)." in said
+
+
+@pytest.mark.parametrize("has_it", [False, True])
+def test_one_more_seed_is_one_that_no_run_has(tmp_path, has_it):
+    write_map(tmp_path, TWO, budgets=BUDGETS, seeds=(0, 1, 100) if has_it else (0, 1, 2))
+    commands = [again.command for again in runs_again(mapped(tmp_path / "runs"))]
+    assert len(commands) == 2
+    assert all(f"seed={100 + has_it}" in command for command in commands)
+
+
+def test_a_family_without_the_largest_budget_is_made_again_at_its_own(tmp_path):
+    write_map(tmp_path, TWO, budgets=BUDGETS)
+    made = mapped(tmp_path / "runs")
+    cells = dict(made.cells(ANY))
+    cells[0, 0, 1] = replace(cells[0, 0, 1], scores=cells[0, 0, 1].scores[:1])
+    made._cells[ANY] = cells
+    places = {again.score.contender.family: again.place for again in runs_again(made)}
+    assert places["GAN"].endswith("2 min")
+    assert places["diffusion model"].endswith("1 min")
