@@ -81,7 +81,7 @@ class Run:
     def waiting(self) -> float:
         """Seconds in which training waited for a core, per second of training; NaN if unknown."""
         waited, seconds = (self.last.numbers(f"train_{what}seconds") for what in ("waiting_", ""))
-        if self._nominal:  # by the clock instead
+        if self.nominal:  # by the clock instead
             names = ("images", "train_images_per_second")
             images, speed = (self.last.numbers(name) for name in names)
             seconds = images / np.where(speed > 0, speed, np.nan)
@@ -96,10 +96,10 @@ class Run:
     @property
     def timed(self) -> bool:
         """Whether its training ended by the clock, and not only after images or FLOPs."""
-        return not self._nominal and any("seconds=" in b for b in self.last.texts("budget"))
+        return not self.nominal and any("seconds=" in b for b in self.last.texts("budget"))
 
     @property
-    def _nominal(self) -> bool:
+    def nominal(self) -> bool:
         """Whether its seconds are counted in images at a nominal speed."""
         return any(NOMINAL in budget for budget in self.last.texts("budget"))
 

@@ -103,19 +103,24 @@ def device_name(device: torch.device) -> str:
     return f"{device.type}: {names[0] if names else platform.processor() or platform.machine()}"
 
 
+CODE = ("bench", "models", "conf", "pyproject.toml")
+"""What a run consists of; documents and results may change without making it another one."""
+
+
 def commit() -> str:
-    """The commit of this checkout, with -dirty if files were changed; empty without git."""
+    """The commit of this checkout, with -dirty if its code is another one; empty without git."""
     root = Path(bench.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return ""
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        described = _git(root, "rev-parse", "--short=12", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", *CODE)
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return described.stdout.strip()
+    return f"{described}-dirty" if changed else described
+
+
+def _git(root: Path, *words: str) -> str:
+    """What git says of a checkout."""
+    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

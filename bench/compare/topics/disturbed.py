@@ -1,6 +1,6 @@
 """Runs that did not get their cores: which they are, and what does not rest on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bench.compare.cells import exact
 from bench.compare.comparison import DISTURBED, Comparison, left_out
@@ -25,6 +25,11 @@ UNTIMED_NOTE = (
     "compared; scores at equal samples or operations can."
 )
 
+NOMINAL_NOTE = (
+    f"{DISTURBED} {{model}}: training waited for a core in {{runs}}. Its nominal seconds and its "
+    "scores do not depend on that; its speed of training does, and latencies measured then may."
+)
+
 UNEVEN = 1.25
 """Ratio of training speeds of the seeds of one model from which a note names them."""
 
@@ -45,12 +50,19 @@ def disturbed_notes(comparison: Comparison) -> list[str]:
     """A note for every model with runs that did not get their cores."""
     labels = {entry.key: comparison.label(entry) for entry in comparison.entries if entry.finished}
     return [
-        (TIMED_NOTE if any(run.timed for run in runs) else UNTIMED_NOTE).format(
+        _note(runs).format(
             model=labels.get(key, key[0]),
             runs=", ".join(f"seed {run.seed} for {run.waiting:.0%} of its seconds" for run in runs),
         )
         for key, runs in comparison.disturbed.items()
     ]
+
+
+def _note(runs: Sequence[Run]) -> str:
+    """What is said of runs of one model, which waited."""
+    if any(run.timed for run in runs):
+        return TIMED_NOTE
+    return NOMINAL_NOTE if all(run.nominal for run in runs) else UNTIMED_NOTE
 
 
 def uneven_notes(comparison: Comparison) -> list[str]:
