@@ -185,6 +185,30 @@ def _and(names: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def crossover_sentences(crossovers: Sequence[Crossover], panel: Panel) -> list[str]:
+    """Which families of a row overtake others, and which stay ahead.
+
+    Pairs of which one is shown to be ahead at the largest budget, and was so at all, share a
+    sentence.
+
+    Args:
+        crossovers: of one row.
+        panel: its panel.
+    """
+    throughout: dict[str, list[str]] = {}
+    said = []
+    for crossover in crossovers:
+        if math.isinf(crossover.low) and not crossover.between:
+            behind = throughout.setdefault(crossover.first.family, [])
+            behind.append(f"the {crossover.second.family}")
+        else:
+            said.append(crossover_words(crossover, panel))
+    if throughout:
+        words = [f"the {first} of {_and(behind)}" for first, behind in throughout.items()]
+        said.append(f"ahead at every budget compared: {'; '.join(words)}")
+    return said
+
+
 def crossover_words(crossover: Crossover, panel: Panel) -> str:
     """When one family overtakes another, in words."""
     first, second = crossover.first.family, crossover.second.family

@@ -151,7 +151,7 @@ def _crossovers(made: Map) -> Iterator[str]:
     for panel in made.panels:
         for row in panel.rows:
             title = f"{panel.title}, {row.title}"
-            if said := [sentences.crossover_words(c, panel) for c in crossovers(made, panel, row)]:
+            if said := sentences.crossover_sentences(crossovers(made, panel, row), panel):
                 yield f"**{escaped(title)}**"
                 yield bullets(said)
             else:

@@ -11,9 +11,14 @@ from synthetic_runs import PROTOCOL, costs, scores, write_run
 from bench.compare.cli import gather
 from bench.compare.map.again import runs_again
 from bench.compare.map.contenders import Contender
-from bench.compare.map.crossings import Crossover
+from bench.compare.map.crossings import Crossover, crossovers
 from bench.compare.map.grid import ANY, Map, make_map
-from bench.compare.map.sentences import crossover_words, headline, sentence
+from bench.compare.map.sentences import (
+    crossover_sentences,
+    crossover_words,
+    headline,
+    sentence,
+)
 from bench.compare.protocols import AXES
 from bench.runs.directory import Status
 
@@ -164,3 +169,24 @@ def test_a_family_without_the_largest_budget_is_made_again_at_its_own(tmp_path):
     places = {again.score.contender.family: again.place for again in runs_again(made)}
     assert places["GAN"].endswith("2 min")
     assert places["diffusion model"].endswith("1 min")
+
+
+def test_families_that_stay_ahead_share_a_sentence(tmp_path):
+    laws = TWO | {"rectified_flow_small": power(80, 0.2), "drifting_small": power(20, 2.0)}
+    made = mapped(write_map(tmp_path, laws, noise=0.01))
+    (panel,) = made.panels
+    (row,) = panel.rows
+    overtakes, throughout = (
+        [words for words in said if words.startswith("ahead") == whole]
+        for said in [crossover_sentences(crossovers(made, panel, row), panel)]
+        for whole in (False, True)
+    )
+    assert [words.partition(" after")[0] for words in overtakes] == [
+        "the drifting model overtakes the GAN",
+        "the drifting model overtakes the diffusion model",
+        "the drifting model overtakes the flow",
+    ]
+    assert throughout == [
+        "ahead at every budget compared: the GAN of the diffusion model and the flow; the "
+        "diffusion model of the flow"
+    ]
