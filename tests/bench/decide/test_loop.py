@@ -76,6 +76,17 @@ def test_a_model_that_always_fails_is_left_out(tmp_path: Path) -> None:
     assert end.project.tallies[2].always_fails
 
 
+def test_a_killed_run_of_a_model_that_always_fails_keeps_no_question_open(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 50.0, "c": 5.0}, failing=["c"])
+    for seed in range(3):
+        simulation.write("c", seed)
+    write_run(tmp_path, "c", 3, {}, status=Status("running", step=5))
+    end = settle(simulation)
+    assert end.reason == "settled"
+    assert not end.project.waiting
+    assert simulation.seeds("c") == []
+
+
 def test_models_that_all_fail_end_it(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0}, failing=["a", "b"])
     end = settle(simulation)
