@@ -279,6 +279,11 @@ def _why(end: End, limits: Limits, again: str) -> str:
                 f"Every open question has all its {limits.seeds} seeds after {took}: a larger "
                 "seeds= goes on."
             )
+        case "failing":
+            return (
+                f"No further run would settle an open question after {took}: each of them needs a "
+                f"model whose runs always fail, or has all its {limits.seeds} seeds."
+            )
         case "stuck":
             return (
                 f"Further runs could not be made, see above, after {took}: the same command tries "

@@ -7,9 +7,10 @@ from typing import Literal
 from bench.compare.racing import next_question
 from bench.decide.project import Asked, Project
 
-Reason = Literal["settled", "time", "seeds", "stuck", "interrupted"]
-"""Why the loop ended: nothing is open; no further run fits into the limit; every model has its
-largest number of seeds; runs could not be made; the clock ran out in the middle of a block."""
+Reason = Literal["settled", "time", "seeds", "failing", "stuck", "interrupted"]
+"""Why the loop ended: nothing is open; no further run fits into the limit; every open question has
+its largest number of seeds, or some of them need a model that always fails; runs could not be made;
+the clock ran out in the middle of a block."""
 
 FIRST = 2
 """Number of seeds up to which all models run together."""
@@ -104,12 +105,9 @@ def choose(
     able = [k not in stuck and not t.always_fails for k, t in enumerate(project.tallies)]
     first = _unmeasured(project, limits, able)
     waiting = [asked for asked in project.waiting if all(able[k] for k in asked.units)]
-    jobs = [(asked, _jobs(project, asked, limits)) for asked in waiting]
-    possible = [(asked, own) for asked, own in jobs if own]
+    possible = [(asked, own) for asked in waiting if (own := _jobs(project, asked, limits))]
     if not first and not possible:
-        if not project.waiting:
-            return "stuck" if stuck and not project.asked else "settled"
-        return "seeds" if jobs or not stuck else "stuck"
+        return _nothing_to_run(project, limits, stuck)
     early = [own for asked, own in possible if asked.question.seeds < FIRST]
     together = list(dict.fromkeys([*first, *(job for own in early for job in own)]))
     left = limits.seconds - project.spent
@@ -125,6 +123,22 @@ def choose(
         if len(block) >= max(project.at_once, 1):
             break
     return tuple(block) if block else "time"
+
+
+def _nothing_to_run(project: Project, limits: Limits, stuck: Collection[int]) -> Reason:
+    """Why there is no run to make, whatever the time that is left."""
+    if not project.waiting:
+        unknown = any(
+            project.units[k].seeded and not (tally.finished or tally.always_fails)
+            for k, tally in enumerate(project.tallies)
+            if k in stuck
+        )
+        return "stuck" if unknown or (stuck and not project.asked) else "settled"
+    lacking = [asked for asked in project.waiting if _jobs(project, asked, limits)]
+    if any(k in stuck for asked in lacking for k in asked.units):
+        return "stuck"
+    needed = {k for asked in project.waiting for k in asked.units}
+    return "failing" if any(project.tallies[k].always_fails for k in needed) else "seeds"
 
 
 def estimate(project: Project, jobs: Sequence[Job]) -> float:

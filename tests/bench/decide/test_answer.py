@@ -94,6 +94,18 @@ def test_without_any_result_the_answer_says_so(tmp_path: Path) -> None:
     assert len(said) == 4
 
 
+def test_questions_that_a_failing_model_keeps_open_are_not_said_to_have_all_seeds(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2}, spread=0.5)
+    project = settle(simulation, Limits(100 * 3600.0, 4)).project
+    why = answer.answer(End("failing", project), Limits(100 * 3600.0, 4), 1.1, "again")[-1]
+    assert why == (
+        "No further run would settle an open question after 8 min of runs: each of them needs "
+        "a model whose runs always fail, or has all its 4 seeds."
+    )
+
+
 def test_the_line_after_a_look(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0})
     first = answer.progress_line(simulation.look(), [Job(0, 0), Job(1, 0)], Limits(600.0, 30), 1.1)

@@ -1,5 +1,6 @@
 """The loop of blocks on simulated runs: racing, limits, failures, and going on after a kill."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from simulated_project import SECONDS, Simulation
 from synthetic_runs import write_run
 
 from bench.decide.loop import End, Job, Limits, choose, decide, estimate
+from bench.decide.units import Tally
 from bench.runs.directory import Status
 
 HOURS = 3600.0
@@ -100,8 +102,25 @@ def test_runs_that_cannot_be_made_end_it(tmp_path: Path) -> None:
     assert end.stuck == {2}
     assert simulation.seeds("c") == []
     assert end.project.asked[0].question.state == "settled"
+    assert end.reason == "stuck"  # nothing is known of c, so that not all is settled
     nothing = Simulation(tmp_path / "other", {"a": 5.0, "b": 9.0}, absent=["a", "b"])
     assert settle(nothing).reason == "stuck"
+
+
+def test_the_seeds_are_used_up_only_if_every_open_question_has_all_of_them(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2, "c": 5.4}, spread=0.5)
+    for model, seeds in {"a": 4, "b": 4, "c": 1}.items():
+        for seed in range(seeds):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    limits, project = Limits(100 * HOURS, 4), simulation.look()
+    assert len(project.waiting) == 3
+    assert choose(project, limits) == (Job(2, 1),)
+    assert choose(project, limits, {2}) == "stuck"
+    fails = Tally(failed=frozenset(range(3)))  # a claim may need it, and stays open
+    project = replace(project, tallies=(*project.tallies[:2], fails))
+    assert choose(project, limits) == "failing"
+    of_two = tuple(asked for asked in project.asked if 2 not in asked.units)
+    assert choose(replace(project, asked=of_two), limits) == "seeds"
 
 
 @pytest.mark.parametrize("kill_at", [2, 5])
