@@ -267,7 +267,8 @@ def _why(end: End, limits: Limits, again: str) -> str:
         case "time":
             return (
                 f"The time is up: of {duration(limits.seconds)}, {duration(project.spent)} are "
-                f"spent, and no further run fits; the open questions would take {more}: {again}"
+                f"spent, and none of the next runs fits; the open questions would take {more}: "
+                f"{again}"
             )
         case "interrupted":
             return (
