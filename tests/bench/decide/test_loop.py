@@ -81,7 +81,7 @@ def test_models_without_a_result_run_as_far_as_they_fit_the_lowest_seeds_first(
     write_run(tmp_path, "d", 0, {}, status=half)
     project = simulation.look()
 
-    def chosen(runs: float) -> object:
+    def chosen(runs: float) -> tuple[Job, ...] | str:
         return choose(project, Limits(project.spent + runs * SECONDS, 30))
 
     b, c, d, e = Job(1, 1), Job(2, 0), Job(3, 0), Job(4, 0)
