@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from statistics import mean
 
 from bench.compare.cells import exact
-from bench.compare.comparison import Comparison, Entry, separated
+from bench.compare.comparison import Comparison, Entry, comparable, separated
 from bench.compare.topics.conditional import apart_sentences
 from bench.compare.topics.few_samples import few_samples
+from bench.compare.topics.pairs import contestants, eligible
 from bench.compare.topics.ranked import has_collapsed, is_fit
 from bench.compare.topics.settled import contests
 from bench.decide.loop import End, Job, Limits, estimate
-from bench.decide.project import Asked, Project
+from bench.decide.project import Asked, Project, families
+from bench.decide.units import Unit
 from bench.runtime.printing import duration
 
 ORDER = ("settled", "equal", "open", "dropped")
@@ -26,9 +28,11 @@ TITLES = {
 
 
 NOT_NEAR = "no sample near real data"
-WORSE = "every other one is shown to be worse"
-OTHERS_UNFIT = "no other one may be recommended"
-WORSE_OF_FIT = "every other one that may be recommended is shown to be worse"
+WORSE = "every other one{of} is shown to be worse"
+OTHERS_UNFIT = "no other one{of} may be recommended"
+WORSE_OF_FIT = "every other one{of} that may be recommended is shown to be worse"
+OF_THOSE = " with a result"
+UNKNOWN = "nothing is known yet of {names}, which {have} no result"
 
 
 def leaders(comparison: Comparison, margin: float) -> list[Entry]:
@@ -153,7 +157,7 @@ def answer(end: End, limits: Limits, margin: float, again: str) -> list[str]:
         again: the command that goes on with more hours.
     """
     project = end.project
-    found = [line for part in _comparisons(project) for line in _best(part, margin)]
+    found = [line for part in _comparisons(project) for line in _best(project, part, margin)]
     return [
         *found,
         _count(project),
@@ -162,24 +166,52 @@ def answer(end: End, limits: Limits, margin: float, again: str) -> list[str]:
     ]
 
 
-def _best(comparison: Comparison, margin: float) -> list[str]:
+def _best(project: Project, comparison: Comparison, margin: float) -> list[str]:
     """Which model is best, and what its FID rests on; empty for a comparison without a question.
 
-    Models that may not be recommended are named instead of called the best.
+    Models that may not be recommended are named instead of called the best. While nothing is known
+    of some models, these are named, and none is called the best.
     """
     entries = _contestants(comparison, margin)
     if not entries:
         return []
     found = leaders(comparison, margin)
+    unknown = _unknown(project, comparison, margin)
+    said = _ahead(comparison, margin, entries, found, complete=not unknown) if found else []
     apart = [e for e in entries if not is_fit(comparison, e)]
-    if found:
-        lower = [e for e in apart if _fid(comparison, e) < _fid(comparison, found[0])]
-        more = f"; {_unfit(comparison, lower)}" if lower else ""
-        alone = OTHERS_UNFIT if len(apart) == len(entries) - 1 else WORSE_OF_FIT
-        first = _ahead(comparison, margin, found, f"{alone if apart else WORSE}{more}", more)
-    else:
-        first = f"On {comparison.title}, no model is recommended: {_unfit(comparison, apart)}."
+    lower = [e for e in apart if not found or _fid(comparison, e) < _fid(comparison, found[0])]
+    if lower:
+        said.append(_unfit(comparison, lower))
+    if unknown:
+        have = "has" if len(unknown) == 1 else "have"
+        said.append(UNKNOWN.format(names=_joined(unknown), have=have))
+    start = "" if found else "no model is recommended: "
+    first = f"On {comparison.title}, {start}{'; '.join(said)}."
     return [first, *few_samples(comparison), *apart_sentences(comparison)]
+
+
+def _unknown(project: Project, comparison: Comparison, margin: float) -> list[str]:
+    """Names of the models without a result that do not always fail, begun or not."""
+    found = contests(comparison, margin)
+    pairs = [(contest.a, contest.b) for contest in found if contest.is_open]
+    begun = {entry.key: entry for pair in pairs for entry in pair if not entry.finished}
+    finished = {entry.key for entry in _contestants(comparison, margin)}
+    fair = comparable(comparison)
+    configured = len(contestants(fair)) == len(eligible(fair))  # else only defaults are compared
+    names = [comparison.label(entry) for entry in begun.values()]
+    for family in families(project.units).values():
+        here = [unit for unit in family if unit.dataset == comparison.dataset]
+        if any(unit.key in finished for unit in here):
+            new = [unit for unit in here if unit.folder not in project.folders]
+            names += [_name(project, u) for u in new if configured or u.key[1] == "default"]
+    return names
+
+
+def _name(project: Project, unit: Unit) -> str:
+    """Name of a unit without a run: its model, with the variant if the model has several."""
+    model, variant = unit.key
+    units = [u for u in project.units if u.planned.model == model and u.dataset == unit.dataset]
+    return model if len(units) == 1 else f"{model} ({variant})"
 
 
 def _unfit(comparison: Comparison, entries: Sequence[Entry]) -> str:
@@ -193,24 +225,41 @@ def _unfit(comparison: Comparison, entries: Sequence[Entry]) -> str:
 
 
 def _ahead(
-    comparison: Comparison, margin: float, found: Sequence[Entry], alone: str, more: str
-) -> str:
-    """Which of the leaders is ahead, and what is shown of the others.
+    comparison: Comparison,
+    margin: float,
+    entries: Sequence[Entry],
+    found: Sequence[Entry],
+    *,
+    complete: bool,
+) -> list[str]:
+    """Which of the leaders is ahead, and what is shown of the others: parts of a sentence.
 
     Args:
         comparison: the comparison.
         margin: of practical equality.
-        found: the leaders, at least one.
-        alone: end of the sentence if there is one leader.
-        more: end of the sentence if there are several; may be empty.
+        entries: the models with a result.
+        found: the leaders among them, at least one.
+        complete: whether every other model has a result or always fails.
     """
-    first, others = found[0], found[1:]
+    first = found[0]
     seeds = len(first.values(comparison.fid))
     extractor = comparison.extractors[0]
     size = f"FID ({extractor}) {exact(_fid(comparison, first))}, mean of {counted(seeds, 'seed')}"
-    start = f"On {comparison.title}, {comparison.label(first)}"
-    if not others:
-        return f"{start} is the best model: {size}; {alone}."
+    label = comparison.label(first)
+    if len(found) > 1:
+        return [f"{label} is ahead: {size}", _not_worse(comparison, margin, found)]
+    if len(entries) == 1 and not complete:
+        return [f"{label} is the only model with a result: {size}"]
+    unfit = sum(not is_fit(comparison, entry) for entry in entries)
+    others = (OTHERS_UNFIT if unfit == len(entries) - 1 else WORSE_OF_FIT) if unfit else WORSE
+    if complete:
+        return [f"{label} is the best model: {size}", others.format(of="")]
+    return [f"{label} is ahead: {size}", others.format(of=OF_THOSE)]
+
+
+def _not_worse(comparison: Comparison, margin: float, found: Sequence[Entry]) -> str:
+    """What is shown of the other leaders, at least one, against the first."""
+    first, others = found[0], found[1:]
     equal = {
         frozenset((contest.a.key, contest.b.key))
         for contest in contests(comparison, margin)
@@ -223,7 +272,7 @@ def _ahead(
         said.append(f"{_names(comparison, same)} practically equal to it")
     if unknown:
         said.append(f"{_names(comparison, unknown)} not shown to be worse")
-    return f"{start} is ahead: {size}; {', and '.join(said)}{more}."
+    return ", and ".join(said)
 
 
 def _names(comparison: Comparison, entries: Sequence[Entry]) -> str:
@@ -267,7 +316,8 @@ def _why(end: End, limits: Limits, again: str) -> str:
         case "time":
             return (
                 f"The time is up: of {duration(limits.seconds)}, {duration(project.spent)} are "
-                f"spent, and no further run fits; the open questions would take {more}: {again}"
+                f"spent, and none of the next runs fits; the open questions would take {more}: "
+                f"{again}"
             )
         case "interrupted":
             return (
@@ -278,6 +328,11 @@ def _why(end: End, limits: Limits, again: str) -> str:
             return (
                 f"Every open question has all its {limits.seeds} seeds after {took}: a larger "
                 "seeds= goes on."
+            )
+        case "failing":
+            return (
+                f"No further run would settle an open question after {took}: each of them needs a "
+                f"model whose runs always fail, or has all its {limits.seeds} seeds."
             )
         case "stuck":
             return (

@@ -1,5 +1,6 @@
 """The loop of blocks: look at all runs, choose what runs next, until nothing is left to settle."""
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,9 +8,10 @@ from typing import Literal
 from bench.compare.racing import next_question
 from bench.decide.project import Asked, Project
 
-Reason = Literal["settled", "time", "seeds", "stuck", "interrupted"]
-"""Why the loop ended: nothing is open; no further run fits into the limit; every model has its
-largest number of seeds; runs could not be made; the clock ran out in the middle of a block."""
+Reason = Literal["settled", "time", "seeds", "failing", "stuck", "interrupted"]
+"""Why the loop ended: nothing is open; none of the next runs fits into the limit; every open
+question has its largest number of seeds, or some of them need a model that always fails; runs could
+not be made; the clock ran out in the middle of a block."""
 
 FIRST = 2
 """Number of seeds up to which all models run together."""
@@ -92,9 +94,15 @@ def choose(
 ) -> tuple[Job, ...] | Reason:
     """The jobs of the next block, or why there is none.
 
-    Models run together, seed by seed, until each question has `FIRST` seeds. Then come the units of
-    the question whose verdict costs least, of the next one, and so on, as long as they fit into
-    the time that is left, until there is a job for every place.
+    Models run together, seed by seed, until each question has `FIRST` seeds: none of them gets
+    ahead of the others before anything is known of all. If these jobs do not fit into the time that
+    is left together, models without a result come alone, because every other model waits for theirs
+    to be compared with; or as many of them as fit, lower seeds first and then cheaper runs.
+
+    Otherwise come the units of the question whose verdict costs least, of the next one, and so on,
+    as long as they fit, until there is a job for every place. If no question fits as a whole, as
+    many single runs as fit are made: they count once there is time for the other model's runs of
+    these seeds. Hence the reason is "time" only if none of the runs that come next fits.
 
     Args:
         project: all runs so far.
@@ -104,27 +112,63 @@ def choose(
     able = [k not in stuck and not t.always_fails for k, t in enumerate(project.tallies)]
     first = _unmeasured(project, limits, able)
     waiting = [asked for asked in project.waiting if all(able[k] for k in asked.units)]
-    jobs = [(asked, _jobs(project, asked, limits)) for asked in waiting]
-    possible = [(asked, own) for asked, own in jobs if own]
+    possible = [(asked, own) for asked in waiting if (own := _jobs(project, asked, limits))]
     if not first and not possible:
-        if not project.waiting:
-            return "stuck" if stuck and not project.asked else "settled"
-        return "seeds" if jobs or not stuck else "stuck"
+        return _nothing_to_run(project, limits, stuck)
     early = [own for asked, own in possible if asked.question.seeds < FIRST]
     together = list(dict.fromkeys([*first, *(job for own in early for job in own)]))
     left = limits.seconds - project.spent
-    if together and estimate(project, together) <= left:
-        return tuple(together)
-    if first:
-        return "time"
-    block: list[Job] = []
-    for own in _by_cost(project, possible):
-        more = [job for job in own if job not in block]
-        if estimate(project, [*block, *more]) <= left:
-            block += more
-        if len(block) >= max(project.at_once, 1):
-            break
+    for whole in (together, first):
+        if whole and estimate(project, whole) <= left:
+            return tuple(whole)
+    every = [job for _, own in possible for job in own]
+    block = (
+        _fitting(project, _one_by_one(project, first), left)
+        or _fitting(project, _by_cost(project, possible), left, max(project.at_once, 1))
+        or _fitting(project, _one_by_one(project, every), left)
+    )
     return tuple(block) if block else "time"
+
+
+def _fitting(
+    project: Project, groups: Sequence[Sequence[Job]], left: float, most: float = math.inf
+) -> list[Job]:
+    """The jobs of the groups that fit into the time that is left together with earlier ones.
+
+    Args:
+        project: all runs so far.
+        groups: jobs that run together or not at all.
+        left: seconds that are left.
+        most: number of jobs from which on no group is added.
+    """
+    block: list[Job] = []
+    for group in groups:
+        more = [job for job in group if job not in block]
+        if len(block) < most and estimate(project, [*block, *more]) <= left:
+            block += more
+    return block
+
+
+def _one_by_one(project: Project, jobs: Sequence[Job]) -> list[list[Job]]:
+    """Groups of one job each: lower seeds first, and then cheaper runs."""
+    ordered = sorted(jobs, key=lambda job: (job.seed, project.cost(job.unit, job.seed)))
+    return [[job] for job in ordered]
+
+
+def _nothing_to_run(project: Project, limits: Limits, stuck: Collection[int]) -> Reason:
+    """Why there is no run to make, whatever the time that is left."""
+    if not project.waiting:
+        unknown = any(
+            project.units[k].seeded and not (tally.finished or tally.always_fails)
+            for k, tally in enumerate(project.tallies)
+            if k in stuck
+        )
+        return "stuck" if unknown or (stuck and not project.asked) else "settled"
+    lacking = [asked for asked in project.waiting if _jobs(project, asked, limits)]
+    if any(k in stuck for asked in lacking for k in asked.units):
+        return "stuck"
+    needed = {k for asked in project.waiting for k in asked.units}
+    return "failing" if any(project.tallies[k].always_fails for k in needed) else "seeds"
 
 
 def estimate(project: Project, jobs: Sequence[Job]) -> float:

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import groupby
 from math import comb, inf
 
 import numpy as np
 
-from bench.compare.comparison import CLASS_CONDITIONAL
 from bench.compare.sequential import LEVEL, evidence
 from bench.decide.answer import counted
 from bench.decide.loop import Limits
-from bench.decide.project import DESIGNED, Project, given, varied_fields
+from bench.decide.project import Project, families
 from bench.decide.units import Unit
 from bench.runtime.outlook import Outlook
 from bench.runtime.printing import duration
@@ -43,24 +41,6 @@ def smallest_difference(seeds: int, questions: int) -> float:
         if reached.mean() >= POWER:
             return effect
     return inf
-
-
-def families(units: Sequence[Unit]) -> dict[str, list[Unit]]:
-    """The trained models that are compared with each other, by data set and varied protocol.
-
-    Class-conditional models are compared among themselves, as far as it is known which they are.
-    """
-    varied = [DESIGNED[field] for field in varied_fields(units)]
-    trained = [unit for unit in units if unit.seeded]
-    mixed = len({unit.planned.class_conditional for unit in trained}) > 1
-
-    def shared(unit: Unit) -> str:
-        words = [word for prefix in varied for word in given(unit, prefix)]
-        kind = [CLASS_CONDITIONAL] if mixed and unit.planned.class_conditional else []
-        return ", ".join([unit.dataset, *words, *kind])
-
-    trained.sort(key=shared)
-    return {name: list(found) for name, found in groupby(trained, shared)}
 
 
 def count_pairs(units: Sequence[Unit]) -> dict[str, int]:

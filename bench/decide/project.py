@@ -3,11 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 from bench.columns import NOMINAL
 from bench.command_line import key
-from bench.compare.comparison import Comparison, compare_runs
+from bench.compare.comparison import CLASS_CONDITIONAL, Comparison, compare_runs
 from bench.compare.protocols import ProtocolError, differing, split_runs
 from bench.compare.questions import Question
 from bench.compare.read import Run, read_runs
@@ -202,6 +203,24 @@ def given(unit: Unit, prefix: str) -> tuple[str, ...]:
     words = unit.planned.overrides
     found = (word for word in words if f"{key(word)}.".startswith(f"{prefix}."))
     return tuple(NOMINAL if key(word) == SPEED else word for word in found)
+
+
+def families(units: Sequence[Unit]) -> dict[str, list[Unit]]:
+    """The trained models that are compared with each other, by data set and varied protocol.
+
+    Class-conditional models are compared among themselves, as far as it is known which they are.
+    """
+    varied = [DESIGNED[field] for field in varied_fields(units)]
+    trained = [unit for unit in units if unit.seeded]
+    mixed = len({unit.planned.class_conditional for unit in trained}) > 1
+
+    def shared(unit: Unit) -> str:
+        words = [word for prefix in varied for word in given(unit, prefix)]
+        kind = [CLASS_CONDITIONAL] if mixed and unit.planned.class_conditional else []
+        return ", ".join([unit.dataset, *words, *kind])
+
+    trained.sort(key=shared)
+    return {name: list(found) for name, found in groupby(trained, shared)}
 
 
 def _refusal(dataset: str, runs: Sequence[Run], varied: Sequence[str]) -> str:

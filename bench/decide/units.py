@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean
 
 from bench.command_line import key
+from bench.compare.topics.settled import always_fails
 from bench.decide.request import Grid
 from bench.runs.directory import Status, read_status
 from bench.runs.looks import Look, read_look
@@ -13,9 +14,6 @@ from bench.runtime.outlook import Planned
 
 SEED = "seed="
 """Prefix of the names of run directories, and the override of the seed."""
-
-ALWAYS = 3
-"""Number of seeds after which a model all of whose runs failed is taken to fail always."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,8 @@ class Tally:
 
     @property
     def always_fails(self) -> bool:
-        """Whether all of several runs failed."""
-        return not self.finished and len(self.failed) >= ALWAYS
+        """Whether its model is taken to fail always, as in the questions."""
+        return always_fails(len(self.finished), len(self.failed))
 
 
 def tally(unit: Unit) -> Tally:

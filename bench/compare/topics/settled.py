@@ -28,6 +28,7 @@ from bench.schema import MEASURED
 
 ASKS = "Which has the lower FID on {place}, {a} or {b}?"
 FAILS = "{a} is lower: {b} has no result, all of its {n} runs failed"
+FAILS_SO_FAR = "{a} is lower: {b} has no result, all of its {n} ended runs failed"
 NO_SEED = "no common seed yet with a result"
 
 NO_MARGIN = np.finfo(np.float64).tiny
@@ -77,14 +78,26 @@ class Contest:
         return self.left * self.seconds if self.left else 0.0
 
 
+def always_fails(finished: int, failed: int) -> bool:
+    """Whether a model is taken to fail always: several of its runs failed, and none finished.
+
+    Runs that have begun and not ended do not count, whether they go on or were killed.
+
+    Args:
+        finished: number of its finished runs.
+        failed: number of its failed runs.
+    """
+    return not finished and failed >= MIN_SEEDS
+
+
 def questions_of_pairs(comparison: Comparison, margin: float | None = None) -> tuple[Question, ...]:
     """Which model of each pair has the lower FID, and how far that is settled.
 
     Class-conditional models are asked about among themselves.
 
     Every trained model and variant is represented by the first sampler that it lists. Runs that
-    did not get their cores are left out. A model of which all of at least three runs failed has
-    lost against every model with a result.
+    did not get their cores are left out. A model that `always_fails` has lost against every model
+    with a result.
 
     Args:
         comparison: if it has fewer than two models, there is no question.
@@ -154,8 +167,7 @@ def contests(comparison: Comparison, margin: float | None = None) -> tuple[Conte
 def _without_result(comparison: Comparison, fair: Comparison) -> tuple[list[Entry], list[Entry]]:
     """The models and variants that always fail, and the others that have no result.
 
-    A model always fails if at least three of its runs ended, all of them in a failure. One whose
-    finished runs all did not get their cores has no result yet.
+    See `always_fails`. A model whose finished runs all did not get their cores has no result yet.
 
     Args:
         comparison: with all runs.
@@ -167,10 +179,10 @@ def _without_result(comparison: Comparison, fair: Comparison) -> tuple[list[Entr
     for entry in comparison.entries:
         if entry.key in finished or (entry.finished and not entry.trained):
             continue
-        states = [run.state for run in _runs(comparison, entry)]
-        always = len(states) >= MIN_SEEDS and set(states) == {"failed"}
+        states = [run.status.status for run in _runs(comparison, entry)]
+        fails = always_fails(states.count("finished"), states.count("failed"))
         without = replace(entry, status="unfinished", tables={}) if entry.finished else entry
-        (failing if always else waiting).setdefault(entry.key, without)
+        (failing if fails else waiting).setdefault(entry.key, without)
     return list(failing.values()), list(waiting.values())
 
 
@@ -211,13 +223,14 @@ def _contest(
 
 def _lost(comparison: Comparison, a: Entry, b: Entry, margin: float) -> Contest:
     """A model with a result, and one that always fails: that is settled without evidence."""
-    n = len(_runs(comparison, b))
+    failed = [run.status.status == "failed" for run in _runs(comparison, b)]
+    words = FAILS if all(failed) else FAILS_SO_FAR
     question = Question(
         name=_name(comparison, a, b),
         asks=_asks(comparison, a, b),
         place=comparison.title,
         state="settled",
-        answer=FAILS.format(a=comparison.label(a), b=comparison.label(b), n=n),
+        answer=words.format(a=comparison.label(a), b=comparison.label(b), n=sum(failed)),
         path=(),
         equal_path=(),
         threshold=math.inf,

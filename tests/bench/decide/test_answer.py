@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated_project import SECONDS, Simulation, make_unit
-from synthetic_runs import costs, scores, write_run
+from simulated_project import SECONDS, Simulation, make_unit, questions
+from synthetic_runs import PROTOCOL, costs, scores, write_run
 
 from bench.decide import answer
 from bench.decide.loop import End, Job, Limits, decide
 from bench.decide.plan import block_seconds, count_pairs, plan_text, smallest_difference
+from bench.decide.project import look_at
 from bench.runs.directory import Status
 from bench.runs.looks import Look
 
@@ -94,6 +95,18 @@ def test_without_any_result_the_answer_says_so(tmp_path: Path) -> None:
     assert len(said) == 4
 
 
+def test_questions_that_a_failing_model_keeps_open_are_not_said_to_have_all_seeds(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2}, spread=0.5)
+    project = settle(simulation, Limits(100 * 3600.0, 4)).project
+    why = answer.answer(End("failing", project), Limits(100 * 3600.0, 4), 1.1, "again")[-1]
+    assert why == (
+        "No further run would settle an open question after 8 min of runs: each of them needs "
+        "a model whose runs always fail, or has all its 4 seeds."
+    )
+
+
 def test_the_line_after_a_look(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0})
     first = answer.progress_line(simulation.look(), [Job(0, 0), Job(1, 0)], Limits(600.0, 30), 1.1)
@@ -175,6 +188,100 @@ def test_class_conditional_models_have_questions_and_an_answer_of_their_own(
     assert second.startswith("On digits, class-conditional models, cond_a is ahead: ")
     line = answer.progress_line(project, [Job(0, 3)], LIMITS, 1.1)
     assert "best so far on digits: a (FID 8) · best so far on digits, class-cond" in line
+
+
+def failed(simulation: Simulation, model: str, *seeds: int) -> None:
+    """Add failed runs of a model."""
+    status = Status("failed", "loss is nan", 5, sequential=Look().text, seconds=SECONDS)
+    for seed in seeds:
+        write_run(simulation.folder, model, seed, {}, status=status)
+
+
+def test_no_model_is_the_best_while_nothing_is_known_of_another_one(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 50.0, "c": 5.0, "d": 5.0}, spread=0.02)
+    for seed in range(12):
+        simulation.write("a", seed, Look().text)
+        simulation.write("b", seed, Look().text)
+    failed(simulation, "c", 0, 1)
+    assert re.fullmatch(
+        r"On digits, a is ahead: FID \(domain\) [\d.]+, mean of 12 seeds; every other one with a "
+        r"result is shown to be worse; nothing is known yet of c and d, which have no result\.",
+        answered(simulation)[0],
+    )
+    failed(simulation, "c", 2)  # now it is left out, and d has not begun
+    assert answered(simulation)[0].endswith(
+        "is shown to be worse; nothing is known yet of d, which has no result."
+    )
+    failed(simulation, "d", 0, 1, 2)
+    best = answered(simulation)[0]
+    assert best.startswith("On digits, a is the best model: ")
+    assert best.endswith("; every other one is shown to be worse.")
+
+
+def test_the_only_model_with_a_result_is_said_to_be_that(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    written(simulation, "a", 5.0)
+    failed(simulation, "b", 0)
+    assert answered(simulation)[0] == (
+        "On digits, a is the only model with a result: FID (domain) 5, mean of 3 seeds; nothing is "
+        "known yet of b, which has no result."
+    )
+
+
+def test_models_of_which_nothing_is_known_are_named_beside_leaders_and_unfit_ones(
+    tmp_path: Path,
+) -> None:
+    known = " nothing is known yet of c, which has no result."
+    simulation = Simulation(tmp_path / "two", {"a": 5.0, "b": 6.0, "c": 5.0})
+    written(simulation, "a", 5.0)
+    written(simulation, "b", 5.2)
+    assert answered(simulation)[0] == (
+        "On digits, a is ahead: FID (domain) 5, mean of 3 seeds; b is not shown to be worse;"
+        f"{known}"
+    )
+    simulation = Simulation(tmp_path / "unfit", {"a": 5.0, "b": 6.0, "c": 5.0})
+    written(simulation, "a", 5.0, warning="2 modes")
+    failed(simulation, "b", 0, 1, 2)
+    failed(simulation, "c", 0)
+    assert answered(simulation)[0] == (
+        f"On digits, no model is recommended: a has FID 5, but signs of collapse;{known}"
+    )
+    simulation = Simulation(tmp_path / "fit", {"a": 5.0, "b": 6.0, "c": 5.0})
+    written(simulation, "a", 5.0)
+    written(simulation, "b", 6.0, warning="2 modes")
+    failed(simulation, "c", 0)
+    assert answered(simulation)[0] == (
+        "On digits, a is ahead: FID (domain) 5, mean of 3 seeds; no other one with a result may be "
+        f"recommended;{known}"
+    )
+
+
+def test_a_model_whose_runs_did_not_get_their_cores_is_not_said_to_be_worse(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 50.0})
+    timed = PROTOCOL | {"budget": "seconds=120"}
+    for model, waited in (("a", 0.0), ("b", 60.0)):
+        rows = {"g": scores(simulation.fids[model]) | costs(1, 0.1)}
+        rows["g"]["train_waiting_seconds"] = waited
+        status = Status("finished", sequential=Look().text, seconds=SECONDS)
+        write_run(tmp_path, model, 0, rows, status=status, protocol=timed)
+    assert answered(simulation)[0].startswith("On digits, a is the only model with a result: ")
+
+
+def test_a_model_that_has_not_begun_is_named_where_it_belongs(tmp_path: Path) -> None:
+    few = "dataset.train_images=100"
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    written(simulation, "a", 5.0)
+    written(simulation, "b", 6.0)
+    units = list(simulation.units)
+    for name, *words in (("c", few), ("d", few), ("e",)):
+        unit = make_unit(tmp_path, name)
+        overrides = (*unit.planned.overrides, *words)
+        units.append(replace(unit, planned=replace(unit.planned, overrides=overrides)))
+    project = look_at(units, questions, at_once=1)
+    best = answer.answer(End("time", project), LIMITS, 1.1, "again")[0]
+    assert best.endswith("; nothing is known yet of e, which has no result.")
 
 
 def test_one_class_conditional_model_is_named_in_the_answer(tmp_path: Path) -> None:

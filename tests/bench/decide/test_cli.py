@@ -89,7 +89,7 @@ def test_after_the_limit_the_same_command_says_that_the_time_is_up(
     assert decide(hours) == 0
     shown = capsys.readouterr()
     assert simulation.made == made
-    assert "The time is up: of 7 min, 6 min are spent" in shown.out
+    assert "The time is up: of 7 min, 7 min are spent" in shown.out
     assert "python -m bench.decide model=mlp_gan,dcgan_small,ddpm_small" in shown.out
     assert decide("hours=0.3") == 0
     assert len(simulation.made) > len(made)

@@ -1,13 +1,17 @@
 """The loop of blocks on simulated runs: racing, limits, failures, and going on after a kill."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated_project import SECONDS, Simulation
+from simulated_project import SECONDS, Simulation, questions
 from synthetic_runs import write_run
 
 from bench.decide.loop import End, Job, Limits, choose, decide, estimate
+from bench.decide.project import look_at
+from bench.decide.units import Tally
 from bench.runs.directory import Status
+from bench.runtime.progress import Forecast
 
 HOURS = 3600.0
 
@@ -45,13 +49,61 @@ def test_the_limit_ends_it_and_the_same_command_says_so_again(tmp_path: Path) ->
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2}, spread=0.3)
     end = settle(simulation, seconds=9 * SECONDS)
     assert end.reason == "time"
-    assert len(simulation.made) == 8  # a ninth run alone would be no block
-    assert end.project.spent == 8 * SECONDS
+    assert simulation.made[8:] == [("a", 4)]  # half a block is all that fits
+    assert end.project.spent == 9 * SECONDS
     again = settle(simulation, seconds=9 * SECONDS)
     assert again.reason == "time"
-    assert len(simulation.made) == 8
+    assert len(simulation.made) == 9
     assert settle(simulation, seconds=12 * SECONDS).reason == "time"
-    assert len(simulation.made) == 12
+    assert simulation.made[9:] == [("b", 4), ("a", 5), ("b", 5)]  # the other half comes first
+
+
+def test_what_does_not_fit_together_runs_in_parts_until_nothing_fits(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abcdefg", 5.0), failing=["g"])
+    for model in "abcdefg":
+        simulation.write(model, 0, "e-process margin=1.1 look=0")
+    limits = Limits(12.5 * SECONDS, 30)  # 5.5 runs for the second seeds of seven models
+    assert choose(simulation.look(), limits) == (Job(6, 1),)  # nothing is known of g
+    end = settle(simulation, limits.seconds)
+    assert end.reason == "time"
+    assert end.project.spent == 12 * SECONDS
+    assert simulation.made[:2] == [("g", 1), ("g", 2)]
+    assert {seed for model, seed in simulation.made[2:]} == {1}
+
+
+def test_models_without_a_result_run_as_far_as_they_fit_the_lowest_seeds_first(
+    tmp_path: Path,
+) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abcde", 5.0), failing=["b"])
+    simulation.write("a", 0, "e-process margin=1.1 look=0")
+    simulation.write("b", 0, "e-process margin=1.1 look=0")
+    half = Status("running", sequential="e-process margin=1.1 look=0", seconds=SECONDS / 2)
+    write_run(tmp_path, "d", 0, {}, status=half)
+    project = simulation.look()
+
+    def chosen(runs: float) -> tuple[Job, ...] | str:
+        return choose(project, Limits(project.spent + runs * SECONDS, 30))
+
+    b, c, d, e = Job(1, 1), Job(2, 0), Job(3, 0), Job(4, 0)
+    assert set(chosen(3.5)) == {b, c, d, e}
+    assert chosen(3.4) == (d, c, e)
+    assert chosen(2.4) == (d, c)
+    assert chosen(0.5) == (d,)
+    assert chosen(0.4) == "time"
+
+
+def test_a_model_that_does_not_fit_leaves_the_time_to_the_others(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2, "c": 5.4}, spread=0.5)
+    for model in "ab":
+        for seed in range(3):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    dear = replace(simulation.units[2].planned, forecast=Forecast(9 * SECONDS, None, 10.0, 1))
+    project = look_at(
+        (*simulation.units[:2], replace(simulation.units[2], planned=dear)), questions, at_once=1
+    )
+    assert choose(project, Limits(project.spent + 10 * SECONDS, 30)) == (Job(2, 0),)
+    assert choose(project, Limits(project.spent + 3 * SECONDS, 30)) == (Job(0, 3), Job(1, 3))
+    assert choose(project, Limits(project.spent + SECONDS, 30)) == (Job(0, 3),)
 
 
 def test_equal_models_are_called_equal(tmp_path: Path) -> None:
@@ -76,6 +128,17 @@ def test_a_model_that_always_fails_is_left_out(tmp_path: Path) -> None:
     assert end.project.tallies[2].always_fails
 
 
+def test_a_killed_run_of_a_model_that_always_fails_keeps_no_question_open(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 50.0, "c": 5.0}, failing=["c"])
+    for seed in range(3):
+        simulation.write("c", seed)
+    write_run(tmp_path, "c", 3, {}, status=Status("running", step=5))
+    end = settle(simulation)
+    assert end.reason == "settled"
+    assert not end.project.waiting
+    assert simulation.seeds("c") == []
+
+
 def test_models_that_all_fail_end_it(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 9.0}, failing=["a", "b"])
     end = settle(simulation)
@@ -89,8 +152,25 @@ def test_runs_that_cannot_be_made_end_it(tmp_path: Path) -> None:
     assert end.stuck == {2}
     assert simulation.seeds("c") == []
     assert end.project.asked[0].question.state == "settled"
+    assert end.reason == "stuck"  # nothing is known of c, so that not all is settled
     nothing = Simulation(tmp_path / "other", {"a": 5.0, "b": 9.0}, absent=["a", "b"])
     assert settle(nothing).reason == "stuck"
+
+
+def test_the_seeds_are_used_up_only_if_every_open_question_has_all_of_them(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 5.2, "c": 5.4}, spread=0.5)
+    for model, seeds in {"a": 4, "b": 4, "c": 1}.items():
+        for seed in range(seeds):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    limits, project = Limits(100 * HOURS, 4), simulation.look()
+    assert len(project.waiting) == 3
+    assert choose(project, limits) == (Job(2, 1),)
+    assert choose(project, limits, {2}) == "stuck"
+    fails = Tally(failed=frozenset(range(3)))  # a claim may need it, and stays open
+    project = replace(project, tallies=(*project.tallies[:2], fails))
+    assert choose(project, limits) == "failing"
+    of_two = tuple(asked for asked in project.asked if 2 not in asked.units)
+    assert choose(replace(project, asked=of_two), limits) == "seeds"
 
 
 @pytest.mark.parametrize("kill_at", [2, 5])
@@ -136,7 +216,8 @@ def test_a_half_done_run_costs_what_is_left_of_it(tmp_path: Path) -> None:
     assert estimate(project, [Job(0, 0), Job(1, 0)]) == SECONDS + 15
     assert project.spent == 45
     assert choose(project, Limits(45 + 75, 30)) == (Job(0, 0), Job(1, 0))
-    assert choose(project, Limits(45 + 74, 30)) == "time"
+    assert choose(project, Limits(45 + 74, 30)) == (Job(0, 0),)
+    assert choose(project, Limits(45 + 14, 30)) == "time"
 
 
 def test_jobs_fill_every_place(tmp_path: Path) -> None:

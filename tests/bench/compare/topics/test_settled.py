@@ -123,6 +123,18 @@ def test_a_model_that_always_fails_loses_after_three_runs(compared, make_run, tm
     assert left.threshold == 20  # the failing model does not count in Holm's correction
 
 
+def test_a_run_that_has_not_ended_does_not_keep_a_model_that_always_fails_in(
+    compared, make_run, tmp_path
+):
+    compared(ddpm=(9.0, 9.1, 9.2))
+    for seed in range(3):
+        make_run("dcgan", seed, {}, status=FAILED)
+    make_run("dcgan", 3, {}, status=Status("running", step=7))
+    (question,) = questions_of_pairs(compare_runs(read_runs([tmp_path])))
+    assert question.state == "settled"
+    assert question.answer == "ddpm is lower: dcgan has no result, all of its 3 ended runs failed"
+
+
 def test_a_model_whose_runs_fail_sometimes_is_compared_by_the_others(compared, make_run, tmp_path):
     compared(ddpm=noisy(10, 8, 0.05), edm=noisy(20, 8, 0.05, start=1))
     for seed in (8, 9, 10):
