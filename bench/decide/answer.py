@@ -32,6 +32,7 @@ WORSE = "every other one{of} is shown to be worse"
 OTHERS_UNFIT = "no other one{of} may be recommended"
 WORSE_OF_FIT = "every other one{of} that may be recommended is shown to be worse"
 OF_THOSE = " with a result"
+CIRCLE = "each one is shown to be worse than another one, over different seeds"
 UNKNOWN = "nothing is known yet of {names}, which {have} no result"
 
 
@@ -182,6 +183,8 @@ def _best(project: Project, comparison: Comparison, margin: float) -> list[str]:
     lower = [e for e in apart if not found or _fid(comparison, e) < _fid(comparison, found[0])]
     if lower:
         said.append(_unfit(comparison, lower))
+    if not said:
+        said.append(CIRCLE)
     if unknown:
         have = "has" if len(unknown) == 1 else "have"
         said.append(UNKNOWN.format(names=_joined(unknown), have=have))

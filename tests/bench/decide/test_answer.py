@@ -88,6 +88,16 @@ def test_failures_are_part_of_the_answer(tmp_path: Path) -> None:
     assert said[-1] == "c (default) on digits failed in all of 3 seeds and was left out."
 
 
+def test_verdicts_that_form_a_circle_have_no_best_model(tmp_path: Path, monkeypatch) -> None:
+    """Pairs may have different seeds, so that each of three models may lose once."""
+    end = settle(Simulation(tmp_path, {"a": 5.0, "b": 20.0}))
+    monkeypatch.setattr(answer, "leaders", lambda *_: [])
+    assert answer.answer(end, LIMITS, 1.1, "again")[0] == (
+        "On digits, no model is recommended: each one is shown to be worse than another one, over "
+        "different seeds."
+    )
+
+
 def test_without_any_result_the_answer_says_so(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 20.0}, failing=["a", "b"])
     said = answer.answer(settle(simulation), LIMITS, 1.1, "again")
