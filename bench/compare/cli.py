@@ -205,6 +205,7 @@ def watch_runs(options: argparse.Namespace, out: Path, command: str) -> None:
         command,
         every,
         lambda: gather(options.runs, mixed=options.allow_mixed, name=options.page),
+        mapped=options.map,
     )
     watch(watched, opened=open_report if options.open else None)
 

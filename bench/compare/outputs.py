@@ -82,8 +82,8 @@ def write_all(
         out: folder of the pages.
         command: the command line, for the pages.
         report: whether to write the report as well.
-        asked: whether the map was asked for: then one of a single row has files as well, and it is
-            said why there is none.
+        asked: whether the map was asked for: then one of a single row has files as well, one of a
+            single cell is in the report, and it is said why there is none.
 
     Returns:
         Paths of the files written, pictures included.
@@ -125,7 +125,7 @@ def build(
     html = None
     if report:
         shown = judgements if measured else ()
-        html = report_text(pages, shown, command, mapped, watched=watched)
+        html = report_text(pages, shown, command, mapped, asked=asked, watched=watched)
     grids = {
         title: [grid for section in sections for grid in section.grids]
         for title, sections in pages.items()
@@ -201,6 +201,11 @@ def rows_of(made: Map) -> int:
     return sum(len(panel.rows) for panel in made.panels)
 
 
+def cells_of(made: Map) -> int:
+    """The number of cells of a map: a single one says no more than the answer of its runs."""
+    return sum(len(panel.rows) * len(panel.columns) for panel in made.panels)
+
+
 def _no_map(mapped: Maps) -> str:
     """Why there is no map; empty if there is one."""
     if mapped[0].compared:
@@ -227,11 +232,13 @@ def report_text(
     command: str,
     mapped: Maps,
     *,
+    asked: bool = False,
     watched: bool = False,
 ) -> str:
     """The report as HTML; arguments are those of `write_all`, `map_texts` and `document`."""
     parts = [_part(section) for of_page in pages.values() for section in of_page]
-    made = [each for each in mapped if each is not None and each.compared]
+    compared = [each for each in mapped if each is not None and each.compared]
+    made = [each for each in compared if asked or cells_of(each) > 1]
     again = [each.command for each in runs_again(made[0])] if made else []
     if made and rows_of(made[0]) > 1 and (found := map_headline(made[0])):
         parts = [

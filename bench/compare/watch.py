@@ -41,6 +41,7 @@ class Watch:
         command: the command line, for the pages.
         every: seconds between two versions.
         gather: reads and compares the runs; raises ValueError or OSError if that cannot be done.
+        mapped: whether the map was asked for.
     """
 
     paths: Sequence[Path]
@@ -48,6 +49,7 @@ class Watch:
     command: str
     every: float
     gather: Callable[[], tuple[Pages, Sequence[Judgement]]]
+    mapped: bool = False
 
 
 def watch(
@@ -187,7 +189,7 @@ class Watcher:
             return build({}, (), command, watched=True)
         try:
             pages, judgements = self._watched.gather()
-            outputs = build(pages, judgements, command, watched=True)
+            outputs = build(pages, judgements, command, watched=True, asked=self._watched.mapped)
         except (OSError, ValueError) as error:  # files that are being replaced, or a real fault
             self._note = f"The tables below could not be brought up to date: {error}"
             return None

@@ -14,6 +14,7 @@ FAMILIES = {
     "v_diffusion_small": "diffusion model",
     "rectified_flow_small": "flow",
 }
+IMAGES = 1000  # seen in a second of training
 BUDGETS = (15.0, 30.0, 60.0, 120.0)
 SAMPLERS = {
     "gan_r1_ema_small": {"generator": (1, 0.3, 1.0)},
@@ -44,6 +45,7 @@ def write_map(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     noise: float = 0.02,
     budgets: Sequence[float] = BUDGETS,
+    limit: str = "seconds={}",
     sequential: str = "e-process margin=1.1 look=3",
     more: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Path:
@@ -58,20 +60,22 @@ def write_map(
         seeds: of every model.
         noise: standard deviation of log FID over seeds, equal at all points of a run.
         budgets: seconds at the evaluation points.
+        limit: the budget of the runs as the protocol names it, with a place for its amount.
         sequential: how status.json says the runs were made; empty for fixed seeds.
         more: further values of all rows of a model.
     """
     protocol = PROTOCOL | {
-        "budget": f"seconds={budgets[-1]:g}",
+        "budget": limit.format(f"{budgets[-1] * (IMAGES if 'images' in limit else 1):g}"),
         "train_images": images,
         "image_shape": shape,
     }
-    made = partial(write_run, folder, dataset=dataset, variant=f"{images}")
+    variant = images if limit == "seconds={}" else f"{images} {limit.replace('{}', '')}"
+    made = partial(write_run, folder, dataset=dataset, variant=variant)
     for number, (model, law) in enumerate(laws.items()):
         for seed in seeds:
             shift = np.exp(noise * np.random.default_rng((number, seed)).normal())
             for k, seconds in enumerate(budgets, start=1):
-                spent = {"train_seconds": 1.004 * seconds, "images": 1000 * seconds}
+                spent = {"train_seconds": 1.004 * seconds, "images": IMAGES * seconds}
                 rows = {
                     name: scores(law(seconds) * shift * factor)
                     | costs(nfe, latency)

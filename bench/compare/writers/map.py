@@ -1,6 +1,7 @@
 """The map as a Markdown page, a picture (SVG) and CSV."""
 
 import math
+import textwrap
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
@@ -11,7 +12,7 @@ from bench.compare.map import sentences
 from bench.compare.map.again import runs_again
 from bench.compare.map.contenders import representatives
 from bench.compare.map.crossings import crossovers
-from bench.compare.map.grid import ANY, PRICES, Map, Panel
+from bench.compare.map.grid import ANY, PRICES, Map, Panel, Row
 from bench.compare.map.sentences import row_notes
 from bench.compare.map.verdicts import Cell as MapCell
 from bench.compare.writers.markdown import bullets, code, escaped, paragraph, table_text
@@ -229,24 +230,34 @@ WIDTH, LEFT, HEAD, LINE, GAP = 900, 130, 46, 38, 26
 """Sizes of the picture in pixels: its width, the row titles, the head of a panel, a row, and the
 distance of panels."""
 
+FIT, WIDER, LETTERS = 16, 100, 30
+"""Letters of a row title that fit beside the cells; by how many pixels pictures with longer ones
+are wider, and how many letters a line of a title has there."""
+
+TITLE_LINE = 15
+"""Height of a line of a row title, in pixels."""
+
 
 def map_svg(made: Map) -> str:
     """The map at any price of a sample as a picture, which needs no style sheet and no script."""
     families = tuple(representatives(made.group))
-    heights = [HEAD + LINE * len(panel.rows) for panel in made.panels]
+    heights = [HEAD + sum(map(_high, panel.rows)) for panel in made.panels]
+    longest = max((len(row.title) for panel in made.panels for row in panel.rows), default=0)
+    wider = WIDER if longest > FIT else 0
+    width = WIDTH + wider
     height = 84 + sum(heights) + GAP * len(heights)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" font-family="system-ui, Segoe UI, Helvetica, Arial, '
         f'sans-serif">',
         f"<title>{escape(answer(made)[0])}</title>",
-        f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>',
         *_legend(made, families),
     ]
     y = 84
-    for i, panel in enumerate(made.panels):
-        parts += _panel(made, i, panel, y, families)
-        y += heights[i] + GAP
+    for i, high in enumerate(heights):
+        parts += _panel(made, i, y, families, LEFT + wider)
+        y += high + GAP
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -266,27 +277,54 @@ def _legend(made: Map, families: tuple[str, ...]) -> Iterator[str]:
     )
 
 
-def _panel(made: Map, i: int, panel: Panel, y: float, families: tuple[str, ...]) -> Iterator[str]:
-    """One panel: its title, the budgets, and a row for each number of images."""
-    cells = made.cells(ANY)
+def _lines(row: Row) -> list[str]:
+    """The title of a row as lines."""
+    return textwrap.wrap(row.title, LETTERS)
+
+
+def _high(row: Row) -> int:
+    """The height of a row, in pixels."""
+    return max(LINE, TITLE_LINE * len(_lines(row)) + 8)
+
+
+def _panel(made: Map, i: int, y: float, families: tuple[str, ...], left: float) -> Iterator[str]:
+    """One panel: its title, the budgets, and a row for each number of images.
+
+    Args:
+        made: the map.
+        i: place of the panel.
+        y: its upper edge, in pixels.
+        families: the families in the order of their colours.
+        left: left edge of the cells, in pixels.
+    """
+    cells, panel = made.cells(ANY), made.panels[i]
     wide = (WIDTH - LEFT - 16) / len(panel.columns)
     yield _text(16, y + 14, panel.title, 14, bold=True)
     for k, column in enumerate(panel.columns):
-        middle = LEFT + wide * (k + 0.5)
+        middle = left + wide * (k + 0.5)
         yield _text(middle, y + 36, panel.budget(column), 12, fill="#555555", anchor="middle")
+    top = y + HEAD
     for j, row in enumerate(panel.rows):
-        top = y + HEAD + LINE * j
-        yield _text(LEFT - 10, top + 23, row.title, 12, anchor="end")
+        high, lines = _high(row), _lines(row)
+        for n, words in enumerate(lines):
+            down = high / 2 + 4 + TITLE_LINE * (n - (len(lines) - 1) / 2)
+            yield _text(left - 10, top + down, words, 12, anchor="end")
         for k in range(len(panel.columns)):
-            yield from _square(cells[i, j, k], LEFT + wide * k, top, wide, families)
+            yield from _square(cells[i, j, k], (left + wide * k, top), (wide, high), families)
+        top += high
 
 
 def _square(
-    cell: MapCell, x: float, y: float, wide: float, families: tuple[str, ...]
+    cell: MapCell,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    families: tuple[str, ...],
 ) -> Iterator[str]:
     """One cell: the colour of the leading family, pale where it is not settled."""
-    box = f'x="{x + 1:.1f}" y="{y + 1:g}" width="{wide - 2:.1f}" height="{LINE - 2}" rx="3"'
+    (x, y), (wide, high) = corner, size
+    box = f'x="{x + 1:.1f}" y="{y + 1:g}" width="{wide - 2:.1f}" height="{high - 2:g}" rx="3"'
     middle, leader = x + wide / 2, cell.leader
+    y += (high - LINE) / 2  # words stand in the middle
     if leader is None:
         yield f'<rect {box} fill="#f0f0f0"/>'
         words = {"empty": NOTHING}.get(cell.state, "nobody yet")

@@ -8,6 +8,7 @@
   const STALE = Math.max(3 * every, 30_000); // ms after which a page is called old
   const QUIET = 2_000; // ms without scrolling or typing before a reload
   const KEY = `place in ${location.pathname}`;
+  const [SIZE, RUNS] = ["#map .size select", "#map .runs select"];
   const main = document.querySelector("main");
 
   function ago(ms) {
@@ -37,6 +38,7 @@
   const choices = () => keyed("#map .switch button", (button) => button.textContent.trim());
   const sliders = () => keyed("#map input", (slider) => slider.id);
   const wordsOf = (slider) => slider.getAttribute("aria-valuetext");
+  const amountOf = (slider) => slider.dataset.amount; // empty for "any" and "all"
   const headings = () =>
     keyed(".table thead th", (heading) => {
       const box = heading.closest(".scroll");
@@ -70,33 +72,49 @@
       views: chosen(views(), pressed),
       kinds: chosen(kinds(), pressed),
       choices: chosen(choices(), pressed),
-      size: document.querySelector("#map select")?.value,
-      sliders: [...sliders()].map(([name, slider]) => [name, wordsOf(slider)]),
+      size: document.querySelector(SIZE)?.value,
+      sliders: [...sliders()].map(([name, slider]) => [name, [wordsOf(slider), amountOf(slider)]]),
+      runs: document.querySelector(RUNS)?.value,
     };
     try {
       sessionStorage.setItem(KEY, JSON.stringify(place));
     } catch {} // storage is full or forbidden: the page begins at its top
   }
 
-  /** Choose the size and set the sliders to what they said, where the page still has it. */
-  function restoreBudget({ size, sliders: said }) {
-    const sizes = document.querySelector("#map select");
-    if (sizes && [...sizes.options].some(({ value }) => value === size)) {
-      sizes.value = size;
-      sizes.dispatchEvent(new Event("change"));
+  /** Choose an option by its value; whether there is such an option. */
+  function pick(select, value) {
+    if (!select || ![...select.options].some((option) => option.value === value)) return false;
+    select.value = value;
+    select.dispatchEvent(new Event("change"));
+    return true;
+  }
+
+  /** Set a slider to the stop nearest to what it was at, of those with the same words if any. */
+  function restoreSlider(slider, [words, amount]) {
+    const before = slider.value;
+    const move = (value) => {
+      slider.value = value;
+      slider.dispatchEvent(new Event("input"));
+    };
+    let [best, least] = [before, Infinity];
+    for (let value = 0; value <= Number(slider.max); value++) {
+      move(value);
+      const told = wordsOf(slider) === words;
+      const numbers = Boolean(amount && amountOf(slider));
+      const apart = numbers ? Math.abs(Math.log(amountOf(slider) / amount)) : told ? 0 : Infinity;
+      const distance = told ? apart : apart + 1e6; // other words only where none are the same
+      if (distance < least) [best, least] = [value, distance];
     }
+    move(best);
+  }
+
+  /** Choose the size, the budget and the runs again, where the page still has that size. */
+  function restoreBudget({ size, sliders: said, runs }) {
+    const sizes = document.querySelector(SIZE);
+    if (!sizes || !pick(sizes, size)) return;
     const all = sliders();
-    said.forEach(([name, words]) => {
-      const slider = all.get(name);
-      const before = slider?.value;
-      const moved = (value) => {
-        slider.value = value;
-        slider.dispatchEvent(new Event("input"));
-        return wordsOf(slider) === words;
-      };
-      const places = slider ? [...Array(Number(slider.max) + 1).keys()] : [];
-      if (slider && !places.some(moved)) moved(before);
-    });
+    said.forEach(([name, was]) => all.has(name) && restoreSlider(all.get(name), was));
+    pick(document.querySelector(RUNS), runs);
   }
 
   function restore(place) {

@@ -71,7 +71,8 @@
   });
 
   const box = section.querySelector(".at-budget");
-  const sizes = box.querySelector("select");
+  const sizes = box.querySelector(".size select");
+  const runs = box.querySelector(".runs select");
   const sliders = [...box.querySelectorAll("input")];
   const outputs = [...box.querySelectorAll("output")];
   const [nearest, outside] = box.querySelectorAll(".found p");
@@ -85,30 +86,44 @@
     return Math.abs(Math.log(a / b));
   }
 
-  /** The measured cell nearest in the number of images and, of these, in the budget. */
-  function nearestCell(budget, images) {
-    let best = null;
-    for (const row of panel().rows) {
-      for (const column of row.columns) {
-        const distance = [apart(images, row.images), apart(budget, column.budget)];
-        const [far, near] = best?.distance ?? [Infinity, Infinity];
-        if (!best || distance[0] < far || (distance[0] === far && distance[1] < near)) {
-          best = { row, column, distance };
-        }
-      }
-    }
-    return best;
+  /** The item at the smallest distance, the first of several. */
+  function nearestOf(items, distance) {
+    return items.reduce((best, item) => (distance(item) < distance(best) ? item : best));
+  }
+
+  /** The rows of one number of images, the nearest one that was measured. */
+  function nearestRows(images) {
+    const { rows } = panel();
+    const best = nearestOf(rows, (row) => apart(images, row.images));
+    return rows.filter((row) => row.images === best.images);
+  }
+
+  /** Options of a choice, of titles and of values that are theirs in other versions of the page. */
+  function offer(select, items, keyOf) {
+    select.replaceChildren(...items.map((item) => new Option(item.title, keyOf(item))));
+  }
+
+  let offered = null;
+
+  /** Offer the choice of rows of as many images; the headline's, or else the last one, is set. */
+  function offerRuns(rows) {
+    if (offered === rows[0]) return;
+    offered = rows[0];
+    offer(runs, rows, ({ title }) => title);
+    const start = rows.findIndex(({ place }) => place === panel().start[0]);
+    runs.selectedIndex = start < 0 ? rows.length - 1 : start;
+    runs.disabled = rows.length < 2;
   }
 
   /** What a choice leaves the measured range in; nothing inside of it. */
   function beyond(row, budget, images) {
-    const { smallest, largest, rows, asks } = panel();
+    const { smallest, largest, rows } = panel();
     const found = [];
     if (budget < row.columns[0].budget || budget > row.columns.at(-1).budget) {
-      found.push(`${asks.toLowerCase()} was ${row.span} with ${row.title}`);
+      found.push(row.measured);
     }
     if (images !== null && ((smallest && images < smallest) || (largest && images > largest))) {
-      const ends = [...new Set([rows[0].title, rows.at(-1).title])];
+      const ends = [...new Set([rows[0].trained_on, rows.at(-1).trained_on])];
       found.push(`models were trained on ${ends.join(" to ")}`);
     }
     return found;
@@ -120,19 +135,23 @@
     chosen.forEach(([, words], k) => {
       outputs[k].textContent = words;
       sliders[k].setAttribute("aria-valuetext", words);
+      sliders[k].dataset.amount = chosen[k][0] ?? "";
     });
     const [[budget], [images], [price, priceWords]] = chosen;
-    const { row, column } = nearestCell(budget, images);
+    const rows = nearestRows(images);
+    offerRuns(rows);
+    const row = rows[runs.selectedIndex];
+    const column = nearestOf(row.columns, (each) => apart(budget, each.budget));
     const at = price === null ? row.prices.length : row.prices.findLastIndex((p) => p <= price);
     const found = beyond(row, budget, images);
     nearest.textContent = `Nearest measured: ${column.title}, ${row.title}, ${panel().title}.`;
     verdict.textContent =
       at < 0
-        ? `No model that was measured samples for ${priceWords}.`
+        ? `With ${row.title}, no model that stands for a family takes ${priceWords} for a sample.`
         : sentence(column.said[at]);
     chip.hidden = at < 0;
     if (at >= 0) [chip.className, chip.textContent] = column.looks[at].map((k) => said[k]);
-    if (at < 0) found.push("no sampler is as cheap");
+    if (at < 0) found.push(`no sampler is as cheap with ${row.title}`);
     outside.textContent = found.length ? `Outside of what was measured: ${found.join("; ")}.` : "";
     views[group].querySelectorAll(".here").forEach((old) => old.classList.remove("here"));
     const place = `${panel().place} ${row.place} ${column.place}`;
@@ -141,11 +160,15 @@
       .forEach((square) => square.classList.add("here"));
   }
 
-  /** Set the sliders to the largest budget and all images that were measured, at any price. */
+  /** Set the sliders to the cell of the headline, or to the last one, at any price. */
   function reset() {
     const of = panel();
-    const row = of.rows.at(-1);
-    const start = [row.columns.at(-1).budget, row.images, null];
+    const row = of.rows.find(({ place }) => place === of.start[0]);
+    const column = row.columns.find(({ place }) => place === of.start[1]);
+    const start = [column.budget, row.images, null];
+    const counts = of.rows.map(({ images }) => images);
+    runs.parentElement.hidden = new Set(counts).size === counts.length;
+    offered = null;
     box.querySelector("label[for]").textContent = of.asks;
     stops().forEach((all, k) => {
       sliders[k].max = all.length - 1;
@@ -158,21 +181,18 @@
   /** Offer the sizes of the chosen group. */
   function fillSizes() {
     const before = sizes.value;
-    sizes.replaceChildren(
-      ...groups[group].map(({ title }) => {
-        const option = document.createElement("option");
-        option.textContent = title;
-        return option;
-      }),
-    );
-    const again = groups[group].findIndex(({ title }) => title === before);
-    sizes.selectedIndex = again < 0 ? groups[group].length - 1 : again;
-    sizes.parentElement.hidden = groups[group].length < 2;
+    const panels = groups[group];
+    offer(sizes, panels, ({ key }) => key);
+    const again = panels.findIndex(({ key }) => key === before);
+    const leads = panels.findIndex((each) => each.leads);
+    sizes.selectedIndex = [again, leads, panels.length - 1].find((k) => k >= 0);
+    sizes.parentElement.hidden = panels.length < 2;
     reset();
   }
 
   sliders.forEach((slider) => slider.addEventListener("input", update));
   sizes.addEventListener("change", reset);
+  runs.addEventListener("change", update);
   fillSizes();
   box.hidden = false;
 })();

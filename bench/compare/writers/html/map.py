@@ -142,7 +142,8 @@ def _square(made: Map, place: tuple[int, int, int], price: float, said: Sentence
 def _why_empty(panel: Panel, row: Row, budget: float) -> str:
     """Why a cell has no result."""
     if budget > row.limit * (1 + TOLERANCE):
-        return f"runs with {row.title.partition(' (')[0]} end at {panel.budget(row.limit)}"
+        runs = "these runs" if row.more else f"runs with {row.title}"
+        return f"{runs} end at {panel.budget(row.limit)}"
     return "no model within this price was scored at this budget"
 
 

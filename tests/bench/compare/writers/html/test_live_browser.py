@@ -138,6 +138,38 @@ def test_a_reload_keeps_what_was_chosen_on_the_map(browser, tmp_path):
     page.close()
 
 
+def test_a_reload_finds_the_panel_the_runs_and_the_stop_that_were_chosen(browser, tmp_path):
+    """Another kind of budget gives the panels new titles; another row has further prices."""
+    laws = {"gan_r1_ema_small": power(3, 0.2), "v_diffusion_small": power(9, 0.5)}
+    shape = {"dataset": "shapes_8", "shape": "1x8x8", "seeds": range(3)}
+    for limit in ("seconds={}", "seconds={},clock=nominal"):
+        write_map(tmp_path, laws, limit=limit, **shape)
+    write_map(tmp_path, laws, dataset="shapes_16", seeds=range(3))
+    paths = [tmp_path / "runs"]
+    axes = ("train_images", "image_shape", "budget")
+    watched = Watch(paths, tmp_path / "out", "x", 60, lambda: gather(paths, mixed=axes, name=None))
+    watcher = Watcher(watched)
+    watcher.update()
+    page = browser.new_page()
+    page.goto(watcher.file.as_uri())
+    page.get_by_label("Image size").select_option(label="shapes, 8×8")
+    page.locator("#map .runs select").select_option(label="all images (runs of 2 min)")
+    price = page.get_by_role("slider", name="Price per sample")
+    for key in ("Home", *8 * ["ArrowRight"]):
+        price.press(key)
+    assert price.get_attribute("aria-valuetext") == "0.3 ms or less"
+    write_map(tmp_path, laws, limit="images={}", **shape)
+    faster = {"gan_r1_ema_small": {"latency_ms": 0.298}}
+    write_map(tmp_path, laws, images="250", more=faster, **shape)
+    assert watcher.update()
+    page.reload()
+    said = page.locator("#map .found").inner_text()
+    assert "all images (runs of 2 min), shapes, 8×8, by time of training." in said
+    assert price.get_attribute("aria-valuetext") == "0.3 ms or less"
+    assert float(price.get_attribute("data-amount")) == 0.3
+    page.close()
+
+
 def test_a_page_that_is_opened_anew_begins_at_its_top(page, watcher):
     page.evaluate("scrollTo({ top: 900, behavior: 'instant' })")
     page.goto("about:blank")

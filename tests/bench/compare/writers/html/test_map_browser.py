@@ -124,10 +124,14 @@ def test_a_price_is_looked_up_at_the_largest_one_that_it_admits(page):
         "at up to 0.300 ms per sample, the GAN (gan_r1_ema_small, generator) stands alone" in alone
     )
     cheapest = found(page)
-    assert "No model that was measured samples for 0.15 ms or less." in cheapest
+    assert (
+        "With all images, no model that stands for a family takes 0.15 ms or less for a sample."
+        in cheapest
+    )
+    assert "no sampler is as cheap with all images" in cheapest
     assert "Outside of what was measured" in cheapest
     assert "settled" not in cheapest
-    assert len({text for text in shown.values() if "No model" not in text}) == 4  # thresholds
+    assert len({text for text in shown.values() if "no model" not in text}) == 4  # thresholds
 
 
 def test_the_cell_at_the_chosen_budget_is_marked_in_its_table(page):
@@ -272,3 +276,41 @@ def test_what_assistive_technology_is_told(page):
     cell = squares(page, "0 1 0")
     assert cell.get_attribute("aria-label").startswith("GAN ×")
     assert cell.get_attribute("aria-label").endswith(", settled")
+
+
+@pytest.fixture(scope="module")
+def two_clocks(tmp_path_factory) -> Path:
+    """A report of two rows of all images, of seconds by the clock and of nominal ones."""
+    folder = tmp_path_factory.mktemp("clocks")
+    write_map(folder, LAWS, images="250", seeds=range(3))
+    write_map(folder, LAWS, seeds=range(3))
+    turned = {"gan_r1_ema_small": power(9, 0.2), "v_diffusion_small": power(3, 0.5)}
+    runs = write_map(folder, turned, seeds=range(3), limit="seconds={},clock=nominal")
+    assert main([str(runs), "--out", str(folder / "out"), "--map"]) == 0
+    return folder / "out" / "report" / "index.html"
+
+
+@on_both
+def test_one_of_several_rows_of_as_many_images_can_be_chosen(page, two_clocks):
+    assert not page.locator("#map .runs select").is_visible()  # this page has no such rows
+    page.goto(two_clocks.as_uri())
+    clock, nominal = "all images (runs of 2 min)", "all images (runs of 2 min, nominal)"
+    runs = page.locator("#map .runs select")
+    assert runs.locator("option").all_inner_texts() == [clock, nominal]
+    first = "With 2 min of training and all images (runs of 2 min, nominal), the diffusion model"
+    assert first.lower() in page.locator("#answer").inner_text().lower()
+    assert first in found(page)
+    runs.focus()
+    page.keyboard.press("ArrowUp")
+    assert f"Nearest measured: 2 min, {clock}, " in found(page)
+    assert f"With 2 min of training and {clock}, the GAN" in found(page)
+    assert page.locator(".here:visible").get_attribute("data-place") == "0 1 3"
+    slider(page, "Training time").press("Home")
+    assert f"With 15 s of training and {clock}, the GAN" in found(page)
+    slider(page, "Training images").press("End")
+    assert f"Nearest measured: 15 s, {clock}, " in found(page)
+    assert "models were trained on 250 images to all images" in found(page)
+    slider(page, "Training images").press("Home")
+    assert "Nearest measured: 15 s, 250 images, " in found(page)
+    assert runs.is_disabled()
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
