@@ -10,7 +10,7 @@ from bench.compare.cells import Table, exact
 from bench.compare.map.contenders import TOLERANCE
 from bench.compare.map.crossings import crossovers
 from bench.compare.map.grid import PRICES, Map, Panel, Row
-from bench.compare.map.sentences import crossover_words, sentence
+from bench.compare.map.sentences import crossover_sentences, sentence
 from bench.compare.writers.html.map_cells import Look, family_class, look
 from bench.compare.writers.html.map_lookup import Sentences, lookup
 
@@ -148,12 +148,12 @@ def _why_empty(panel: Panel, row: Row, budget: float) -> str:
 
 
 def _crossings(made: Map) -> Table:
-    """Where learning curves cross, a line for each row and pair of families."""
+    """Where learning curves cross, by row of the map."""
     rows = [
         (Text(panel.title), Text(row.title), Text(f"{words[0].upper()}{words[1:]}"))
         for panel in made.panels
         for row in panel.rows
-        for words in (crossover_words(c, panel) for c in crossovers(made, panel, row))
+        for words in crossover_sentences(crossovers(made, panel, row), panel)
     ]
     return Table(
         ("size", "trained on", "who overtakes whom [95 % interval]"), tuple(rows), labels=3
