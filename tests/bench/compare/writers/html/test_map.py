@@ -278,7 +278,7 @@ def test_the_section_explains_itself(shown):
     assert text.count('class="squares"') == 3
     assert "false discovery rate 5 %" in text
     assert "The diffusion model overtakes" not in text
-    assert "The GAN is ahead at every budget compared" in text
+    assert "Ahead at every budget compared: the GAN of the diffusion model" in text
     assert "python -m bench <cell>" in text
     assert json.loads(re.findall(r'id="map-data">(.*?)</script>', section(shown))[0])
     assert "<pre" not in section(replace(shown, commands=()))
