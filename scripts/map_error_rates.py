@@ -128,7 +128,7 @@ def one_crossover(rng: np.random.Generator, seeds: int, factor: float) -> tuple[
             for seed, row in enumerate(fids)
         }
         entered.append(Contender(family, "", "", points, math.nan, 0))
-    found = compare(*entered, budgets)
+    found = compare(entered[0], entered[1], budgets)
     if found is None or found.first.family != "first":
         return False, math.inf
     ratio = found.high / found.low if found.low else math.inf
