@@ -1,6 +1,8 @@
 """Options of the tests, and the files that take longest."""
 
+import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests of whole commands, the longest, so that no process ends with them."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Iterator[None]:
+    """Undo that Hydra silences all loggers, where a test has it run jobs in this process."""
+    level = logging.root.level
+    yield
+    if logging.root.level != level:
+        logging.root.setLevel(level)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "bench" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 SHOWN = 25
