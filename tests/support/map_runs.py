@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 from synthetic_runs import FLOOR, PROTOCOL, costs, scores, write_run
 
+from bench.compare.cli import gather
+from bench.compare.map.contenders import Group
+from bench.compare.map.grid import Map, make_map
+from bench.compare.protocols import AXES
 from bench.runs.directory import Status
 
 FAMILIES = {
@@ -103,3 +107,9 @@ def write_map(
     untrained = {name: "" for name, value in FLOOR.items() if value == ""}
     made("real", 0, {"held-out": floor}, protocol=protocol | untrained)
     return folder / "runs"
+
+
+def mapped(runs: Path, group: Group = "flagships") -> Map:
+    """The map of a folder of runs, as `bench.compare --map` makes it."""
+    pages, _ = gather([runs], mixed=AXES, name=None)
+    return make_map([s.comparison for sections in pages.values() for s in sections], group)

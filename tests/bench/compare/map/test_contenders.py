@@ -1,18 +1,15 @@
 """What stands for a family: its flagship whatever became of it, or the best on earlier seeds."""
 
 import math
-from pathlib import Path
 
 import map_runs
 import pytest
-from map_runs import power, write_map
+from map_runs import mapped, power, write_map
 from synthetic_runs import write_run
 
-from bench.compare.cli import gather
 from bench.compare.map.contenders import Point, best_on_earlier_seeds, prices
-from bench.compare.map.grid import ANY, Map, make_map
+from bench.compare.map.grid import ANY, Map
 from bench.compare.map.sentences import sentence
-from bench.compare.protocols import AXES
 from bench.runs.directory import Status
 
 GAN = {"dcgan_small": power(10, 0.2)}
@@ -25,11 +22,6 @@ def samplers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(map_runs.SAMPLERS, "meanflow_small", {"meanflow-4": (4, 9.0, 1.0)})
     monkeypatch.setitem(map_runs.SAMPLERS, "wgan_gp_small", {"generator": (1, 0.3, 1.0)})
     monkeypatch.setitem(map_runs.SAMPLERS, "edm_small", {"heun-2": (3, 5.0, 1.0)})
-
-
-def mapped(runs: Path) -> Map:
-    pages, _ = gather([runs], mixed=AXES, name=None)
-    return make_map([s.comparison for sections in pages.values() for s in sections])
 
 
 def last(made: Map, price: float = ANY) -> str:

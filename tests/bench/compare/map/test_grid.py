@@ -4,14 +4,14 @@ import math
 
 import pandas as pd
 import pytest
-from map_runs import BUDGETS, power, write_map
+from map_runs import BUDGETS, mapped, power, write_map
 from synthetic_runs import PROTOCOL, costs, scores
 
 from bench.compare.cli import gather
 from bench.compare.comparison import compare_runs
 from bench.compare.map.contenders import contenders, representatives
 from bench.compare.map.crossings import crossovers
-from bench.compare.map.grid import ANY, make_map
+from bench.compare.map.grid import ANY
 from bench.compare.map.sentences import crossover_words, headline, row_notes, sentence
 from bench.compare.read import read_runs
 from bench.compare.topics.headline import families
@@ -24,11 +24,6 @@ CROSSING = {
     "rectified_flow_small": power(40, 0.7),
 }
 AXES = ("train_images", "image_shape", "budget")
-
-
-def mapped(runs, group="flagships"):
-    pages, _ = gather([runs], mixed=AXES, name=None)
-    return make_map([s.comparison for sections in pages.values() for s in sections], group)
 
 
 def test_every_flagship_belongs_to_its_family():

@@ -5,21 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from map_runs import power, write_map
+from map_runs import mapped, power, write_map
 from synthetic_runs import PROTOCOL, costs, scores, write_run
 
-from bench.compare.cli import gather
 from bench.compare.map.again import runs_again
 from bench.compare.map.contenders import Contender
 from bench.compare.map.crossings import Crossover, crossovers
-from bench.compare.map.grid import ANY, Map, make_map
+from bench.compare.map.grid import ANY, Map
 from bench.compare.map.sentences import (
     crossover_sentences,
     crossover_words,
     headline,
     sentence,
 )
-from bench.compare.protocols import AXES
 from bench.runs.directory import Status
 
 TWO = {"gan_r1_ema_small": power(10, 0.2), "v_diffusion_small": power(40, 0.2)}
@@ -27,16 +25,26 @@ FLOW = {"rectified_flow_small": power(400, 0.2)}
 BUDGETS = (60.0, 120.0)
 
 
-def mapped(runs: Path) -> Map:
-    pages, _ = gather([runs], mixed=AXES, name=None)
-    return make_map([s.comparison for sections in pages.values() for s in sections])
-
-
 def last(made: Map) -> str:
     """What the last cell of the first row says."""
     (panel,) = made.panels
     column = len(panel.columns) - 1
     return sentence(panel, panel.rows[0], column, ANY, made.cells(ANY)[0, 0, column])
+
+
+def write_more(folder: Path, protocol: dict[str, str], spent: dict[str, float]) -> None:
+    """A run of both models of that size under another protocol."""
+    for model in TWO:
+        write_run(
+            folder,
+            model,
+            0,
+            {"generator": scores(9.0) | costs(1, 0.3) | spent},
+            dataset="fashion_mnist_16",
+            variant="more",
+            protocol=PROTOCOL | {"image_shape": "1x16x16"} | protocol,
+            status=Status("finished", step=1),
+        )
 
 
 def test_a_third_family_with_too_few_seeds_is_the_one_that_is_named(tmp_path):
@@ -88,24 +96,8 @@ def test_crossovers_after_ten_minutes_are_given_in_whole_seconds(tmp_path):
 
 def test_rows_by_the_clock_and_nominal_ones_are_told_apart_in_sentences(tmp_path):
     write_map(tmp_path, TWO, budgets=BUDGETS)
-    for model in TWO:
-        for seed in range(3):
-            row = scores(9.0 + seed) | costs(1, 0.3) | {"train_seconds": 120.1}
-            protocol = PROTOCOL | {
-                "budget": "seconds=120, clock=nominal",
-                "train_images": "all",
-                "image_shape": "1x16x16",
-            }
-            write_run(
-                tmp_path,
-                model,
-                seed,
-                {"generator": row},
-                dataset="fashion_mnist_16",
-                variant="nominal",
-                protocol=protocol,
-                status=Status("finished", step=1),
-            )
+    nominal = {"budget": "seconds=120, clock=nominal", "train_images": "all"}
+    write_more(tmp_path, nominal, {"train_seconds": 120.1})
     made = mapped(tmp_path / "runs")
     (panel,) = made.panels
     said = {
@@ -118,19 +110,7 @@ def test_rows_by_the_clock_and_nominal_ones_are_told_apart_in_sentences(tmp_path
 
 def test_panels_by_different_axes_have_different_titles(tmp_path):
     write_map(tmp_path, TWO, budgets=BUDGETS)
-    by_images = PROTOCOL | {"budget": "images=9000", "image_shape": "1x16x16"}
-    for model in TWO:
-        row = scores(9.0) | costs(1, 0.3) | {"images": 9000}
-        write_run(
-            tmp_path,
-            model,
-            0,
-            {"generator": row},
-            dataset="fashion_mnist_16",
-            variant="images",
-            protocol=by_images,
-            status=Status("finished", step=1),
-        )
+    write_more(tmp_path, {"budget": "images=9000"}, {"images": 9000})
     made = mapped(tmp_path / "runs")
     assert sorted(panel.title for panel in made.panels) == [
         "fashion_mnist, 16×16, by images seen in training",
