@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from bench.runtime.outlook import INTERPOLATION
+
 MODEL_PREFIX = re.compile(r"[+~]*model[.]")
 """Prefix of overrides of the model."""
 
@@ -12,9 +14,6 @@ SAMPLERS_KEY = re.compile(r"[+~]*model[.]([a-z_]+[.])*(samplers?|steps)=")
 
 OTHER_RUNS = ("draft_run=", "refine_run=", "teacher_run=")
 """Overrides that name another run, which differs between seeds."""
-
-INTERPOLATION = re.compile(r"\$\\?\{")
-"""An interpolation: the override takes the value of another one."""
 
 MAX_LABEL = 60
 """Maximum length of a short description, in characters."""

@@ -1,6 +1,7 @@
 """What is to come: the runs of a sweep, what each takes, and how much is left of all."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from bench.runtime.jobs import Outcome
 from bench.runtime.printing import duration
 from bench.runtime.progress import Forecast
+
+INTERPOLATION = re.compile(r"\$\\?\{")
+"""A setting that takes the value of another one: as it is typed, or as Hydra escapes it."""
 
 NEW, HALF_DONE, CONTINUED = "new", "half done", "continued"
 ENDED, REPEATED, WRONG = "ended", "repeated", "wrong"
@@ -199,7 +203,7 @@ def labels(runs: Sequence[Planned], *, seeds: bool = True) -> list[str]:
 def _settings(run: Planned, seeds: bool) -> dict[str, str]:
     """Settings by key: data set and model first, the seed last."""
     words = (word.lstrip("+~").partition("=") for word in run.overrides)
-    given = {key: value for key, _, value in words if "${" not in value}
+    given = {key: value for key, _, value in words if not INTERPOLATION.search(value)}
     own = {"dataset": run.dataset, "model": run.model, "seed": run.seed}
     known = {key: value or given.get(key, "") for key, value in own.items()}
     others = {key: value for key, value in given.items() if key not in (*own, "dataset.name")}

@@ -21,9 +21,10 @@ def test_a_label_is_the_settings_that_differ() -> None:
     assert labels(SWEEP.runs, seeds=False) == ["gan", "gan", "ddpm", "ddpm"]
     assert labels(SWEEP.runs[:1]) == ["gan"]
     rate = "model.training.optimizers.generator.lr"
-    follows = f"model.training.optimizers.discriminator.lr=${{{rate}}}"
-    runs = [Planned((f"{rate}={v}", follows), model="gan", seed="0") for v in ("5e-5", "8e-4")]
-    assert labels(runs) == ["gan generator.lr=5e-5", "gan generator.lr=8e-4"]
+    for dollar in ("$", "$\\"):  # a sweep of Hydra escapes it
+        follows = f"model.training.optimizers.discriminator.lr={dollar}{{{rate}}}"
+        runs = [Planned((f"{rate}={v}", follows), model="gan", seed="0") for v in ("5e-5", "8e-4")]
+        assert labels(runs) == ["gan generator.lr=5e-5", "gan generator.lr=8e-4"]
     schedule = "+model.training.lr_schedule._target_=bench.training.recipe.cosine"
     runs = [Planned((schedule,), model="gan"), Planned((), model="gan")]
     assert labels(runs) == ["gan training.lr_schedule=cosine", "gan"]
