@@ -35,8 +35,9 @@ from bench.compare.claims.verdicts import (
     over_all_claims,
 )
 from bench.compare.comparison import Comparison, compare_runs
+from bench.compare.discoveries import false_discovery
 from bench.compare.read import Run, read_runs
-from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery
+from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE
 from bench.runtime.atomic_files import csv_text
 from bench.schema import eval_columns
 
@@ -304,14 +305,17 @@ def looks_to_take(judgements: Sequence[Judgement]) -> list[int]:
 
     Adjusted by Holm's method, the smallest p value of a claim is that of its largest e-value times
     the number of its findings; if these do not pass the correction over claims, nothing does.
+    Seeds that a test leaves out have no place on its path: the largest e-value so far is taken.
     """
     found = []
     for n in range(MIN_SEEDS, SEEDS + 1):
         p = []
         for judgement in judgements:
             paths = [(f.estimate.path, f.test.kind.per) for f in judgement.findings]
-            at = [path[(n // MIN_SEEDS if per == "data set" else n) - 1] for path, per in paths]
-            p.append(len(at) / max(at) if at else math.nan)
+            counts = (n // MIN_SEEDS if per == "data set" else n for _, per in paths)
+            upto = [path[:k] for (path, _), k in zip(paths, counts, strict=True)]
+            most = max((max(path) for path in upto if path), default=0.0)
+            p.append(min(1.0, len(upto) / most) if most > 0 else math.nan)
         adjusted = false_discovery(p, [True] * len(p))
         if any(q <= SIGNIFICANCE for q in adjusted):
             found.append(n)

@@ -82,7 +82,7 @@ class Standing:
 
     @property
     def e_now(self) -> float:
-        """e-value for a difference after the last seed: this, not the largest, enters e-BH."""
+        """e-value for a difference after the last seed: over a page this one counts."""
         return self.path[-1] if self.path else 1.0
 
     @property

@@ -229,35 +229,6 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def false_discovery(p: Sequence[float], anytime: Sequence[bool]) -> list[float]:
-    """Adjust p values of a page: of those up to 0.05, at most 5 % are expected to be false.
-
-    Valid under any dependence (e-BH, Wang & Ramdas 2022). The p value of a sequential test is
-    1 / e and enters as it is. That of a test at a fixed number of seeds is multiplied by the
-    harmonic number of the count (Benjamini & Yekutieli 2001), which is e-BH with the e-value that
-    their calibrator makes of it, so that both kinds may stand on one page. Then Benjamini &
-    Hochberg's step-up procedure adjusts them together.
-
-    Args:
-        p: p values; NaN, a test that was not possible, stays NaN and is not counted.
-        anytime: which of them are 1 / e. e must be the e-value at the last look, or at another
-            stopping time: the largest of all looks is no e-value.
-
-    Returns:
-        The adjusted p values, in the order given.
-    """
-    known = [k for k in range(len(p)) if not math.isnan(p[k])]
-    harmonic = sum(1 / k for k in range(1, len(known) + 1))
-    scaled = {k: p[k] if anytime[k] else harmonic * p[k] for k in known}
-    adjusted, smallest = [math.nan] * len(p), 1.0
-    order = sorted(known, key=lambda k: scaled[k])
-    for rank in range(len(order), 0, -1):
-        k = order[rank - 1]
-        smallest = min(smallest, len(order) / rank * scaled[k])
-        adjusted[k] = smallest
-    return adjusted
-
-
 def verdict(adjusted_p: float, n: int) -> Verdict:
     """The verdict of a comparison over n seeds with a p value adjusted over its family."""
     if n < MIN_SEEDS or math.isnan(adjusted_p):

@@ -122,10 +122,11 @@ def _state(effort: Effort) -> State:
 
 
 def claims_factor(judgement: Judgement, judgements: Sequence[Judgement]) -> float:
-    """By how much more evidence a claim needs because of the page's other claims (e-BH).
+    """By how much more evidence a claim needs at most because of the page's other claims.
 
     The number of claims that are tested, or will be once there are enough seeds, over the number of
-    those that are decided if this one is.
+    those that are decided if this one is: the factor of e-BH. Closed testing, which decides
+    (`bench.compare.discoveries`), needs no more.
     """
     tested = sum(any(f.test.decides and f.estimate.path for f in j.findings) for j in judgements)
     decided = sum(j.verdict in SETTLED for j in judgements)

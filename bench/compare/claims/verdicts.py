@@ -15,7 +15,8 @@ from bench.compare.claims.estimates import Estimate, estimate
 from bench.compare.claims.measurements import Counts, Seeds, Sides
 from bench.compare.claims.selection import Group, find, training_seconds
 from bench.compare.comparison import Comparison, left_out, undisturbed
-from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, false_discovery, holm
+from bench.compare.discoveries import false_discovery
+from bench.compare.stats import MIN_SEEDS, SIGNIFICANCE, holm
 from bench.compare.topics.disturbed import named
 from bench.compare.topics.outcomes import is_trained
 from bench.runs.looks import read_look

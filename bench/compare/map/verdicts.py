@@ -7,14 +7,10 @@ from typing import Literal
 
 import numpy as np
 
+from bench.compare.discoveries import false_discovery
 from bench.compare.map.contenders import Contender, has_fault
 from bench.compare.sequential import LEVEL, equality_evidence, evidence
-from bench.compare.stats import (
-    MIN_SEEDS,
-    false_discovery,
-    paired_difference,
-    unpaired_difference,
-)
+from bench.compare.stats import MIN_SEEDS, paired_difference, unpaired_difference
 from bench.compare.topics.recommendation import STEEP
 
 State = Literal["settled", "equal", "open", "alone", "nobody", "empty"]
@@ -183,7 +179,7 @@ def settle(cells: Sequence[Cell]) -> list[Cell]:
     """The cells with what is known of them, corrected over all of them.
 
     Of the cells that are called settled at most 5 % are expected to be wrong, and of those called
-    equal too (`bench.compare.stats.false_discovery`).
+    equal too (`bench.compare.discoveries.false_discovery`).
     """
     adjusted = false_discovery([c.p for c in cells], [c.anytime for c in cells])
     equal = false_discovery([c.equal_p for c in cells], [True] * len(cells))

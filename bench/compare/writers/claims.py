@@ -53,11 +53,11 @@ DECIDED = (
     "Any other claim is supported if some test supports it and none contradicts it, and "
     "contradicted if some test contradicts it and none supports it. It is **equal within the "
     "margin** if that is what its tests show. q is the p value of the verdict, adjusted over all "
-    "claims of this page (false discovery rate: e-BH for 1 / e, Benjamini-Yekutieli for others); a "
-    "verdict whose q is above 0.05 is **open**, as is all else. Tests marked aside do not count: "
-    "they hold by construction, or few seeds cannot decide them; their p is not adjusted. Fewer "
-    "than three seeds decide nothing. FID, precision, recall and coverage use the first extractor "
-    "of a data set, named on its page. In brackets: 95 % intervals, unadjusted."
+    "claims of this page (false discovery rate, by closed testing with e-values); a verdict whose "
+    "q is above 0.05 is **open**, as is all else. Tests marked aside do not count: they hold by "
+    "construction, or few seeds cannot decide them; their p is not adjusted. Fewer than three "
+    "seeds decide nothing. FID, precision, recall and coverage use the first extractor of a data "
+    "set, named on its page. In brackets: 95 % intervals, unadjusted."
 )
 
 

@@ -12,7 +12,6 @@ from scipy import stats
 
 from bench.compare.stats import (
     bootstrap_interval,
-    false_discovery,
     hedges,
     holm,
     paired_difference,
@@ -198,59 +197,6 @@ def test_comparisons_that_could_not_be_made_do_not_count():
     adjusted = holm([0.01, math.nan, 0.04])
     assert adjusted[::2] == pytest.approx([0.02, 0.04])
     assert math.isnan(adjusted[1])
-
-
-def test_false_discovery_by_hand():
-    e = [0.001, 0.02, 0.04, 0.5]
-    assert false_discovery(e, [True] * 4) == pytest.approx([0.004, 0.04, 4 / 3 * 0.04, 0.5])
-    harmonic = 1 + 1 / 2 + 1 / 3 + 1 / 4
-    assert false_discovery(e, [False] * 4) == pytest.approx(
-        [0.004 * harmonic, 0.04 * harmonic, 4 / 3 * 0.04 * harmonic, 1.0]
-    )
-    assert false_discovery([], []) == []
-    gaps = false_discovery([math.nan, 0.02], [True, True])
-    assert math.isnan(gaps[0])
-    assert gaps[1] == 0.02
-
-
-@given(
-    st.lists(st.tuples(st.floats(1e-6, 1), st.booleans()), min_size=1, max_size=8),
-    st.sampled_from([0.05, 0.2]),
-)
-def test_false_discovery_is_e_bh_by_definition(tests, level):
-    """Wang & Ramdas 2022: of K e-values the k largest, for the largest k with e_(k) >= K / (k a).
-
-    p values of a fixed number of seeds become e-values by the calibrator of Benjamini & Yekutieli.
-    """
-    count = len(tests)
-    harmonic = sum(1 / k for k in range(1, count + 1))
-
-    def e_value(p: float, anytime: bool) -> float:
-        if anytime:
-            return 1 / p
-        step = math.ceil(harmonic * p * count / level - 1e-9)
-        return count / level / max(step, 1) if harmonic * p <= level else 0.0
-
-    e = [e_value(*test) for test in tests]
-    order = sorted(range(count), key=lambda k: -e[k])
-    most = max(
-        (k for k in range(1, count + 1) if e[order[k - 1]] * k * level >= count * (1 - 1e-9)),
-        default=0,
-    )
-    adjusted = false_discovery([p for p, _ in tests], [anytime for _, anytime in tests])
-    assert {k for k in range(count) if adjusted[k] <= level * (1 + 1e-9)} == set(order[:most])
-
-
-def test_false_discoveries_are_at_most_5_percent_of_the_discoveries():
-    rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(300):
-        d = rng.normal(size=(20, 8)) + 0.8 * rng.normal(size=8)  # tests that depend on each other
-        d[:8] += 4.0
-        p = [x.p for x in paired_differences(d, np.zeros((1, 8)))]
-        found = np.array(false_discovery(p, [False] * 20)) <= 0.05
-        shares.append(found[8:].sum() / max(found.sum(), 1))
-    assert np.mean(shares) <= 0.05
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from bench.compare.claims.measurements import Counts, Seeds
 from bench.compare.claims.questions import by_cost, questions_of_claims
 from bench.compare.claims.verdicts import judge, p_of
 from bench.compare.comparison import compare_runs
+from bench.compare.discoveries import false_discovery
 from bench.compare.read import read_runs
 from bench.compare.sequential import evidence, share_evidence
-from bench.compare.stats import false_discovery
 from bench.compare.writers.claims import claims_page
 from bench.runs.directory import Status
 from bench.runs.looks import Look
