@@ -311,7 +311,11 @@ def looks_to_take(judgements: Sequence[Judgement]) -> list[int]:
     for n in range(MIN_SEEDS, SEEDS + 1):
         p = []
         for judgement in judgements:
-            paths = [(f.estimate.path, f.test.kind.per) for f in judgement.findings]
+            paths = [
+                (path, f.test.kind.per)
+                for f in judgement.findings
+                for path in (f.estimate.path, f.estimate.equal_path)
+            ]
             counts = (n // MIN_SEEDS if per == "data set" else n for _, per in paths)
             upto = [path[:k] for (path, _), k in zip(paths, counts, strict=True)]
             most = max((max(path) for path in upto if path), default=0.0)

@@ -1,10 +1,13 @@
 """Control of the false discovery rate over all verdicts of a page, by closed testing with e-values.
 
-A set of k verdicts may stand at a level if every set S of the page's hypotheses has evidence, the
-mean e-value of its members, of at least the share of the k verdicts that would be false if S held
-the true hypotheses, divided by the level (Xu et al. 2025, arXiv:2509.02517). The e-value of the set
-of the true hypotheses has an expectation of at most 1, whatever depends on what, so that the
-expected share of false verdicts is at most the level.
+Each verdict points in one of two directions, which the data choose: for or against, one family or
+another. Of the two hypotheses that it may refute wrongly at least one is true, so that the K
+verdicts of a page have K or more true hypotheses, each with half of the error. A set of k verdicts
+may stand at a level if, for every set S of s verdicts, the sum of the e-values of S, divided by
+(K + s) / 2, is at least the share of the k verdicts that would be false if those of S were, divided
+by the level: the closed testing of Xu et al. (2025, arXiv:2509.02517) with hypotheses in pairs. For
+the verdicts that are false that quotient has an expectation of at most 1, whatever depends on what,
+so that the expected share of false verdicts is at most the level.
 """
 
 import math
@@ -24,13 +27,15 @@ def false_discovery(p: Sequence[float], anytime: Sequence[bool]) -> list[float]:
     """Adjust p values of a page: of those up to 0.05, at most 5 % are expected to be false.
 
     The p value of a sequential test is 1 / e. That of a test at a fixed number of seeds becomes an
-    e-value by the calibrator of Benjamini & Yekutieli (2001) for the number of members of each set,
-    so that both kinds may stand on one page. No adjusted p value is larger than by their method, or
-    by e-BH (Wang & Ramdas 2022), and none is smaller than its p value: a verdict needs evidence of
-    its own, although closed testing would let a few stand without any beside many that are sure.
+    e-value by the calibrator of Benjamini & Yekutieli (2001), for (K + s) / 2 hypotheses, rounded
+    up, so that both kinds may stand on one page. No adjusted p value is larger than by their
+    method, or by e-BH (Wang & Ramdas 2022), and none is smaller than its p value: a verdict needs
+    evidence of its own, although closed testing would let a few stand without any beside many that
+    are sure.
 
     Args:
-        p: p values, from 0 to 1; NaN, a test that was not possible, stays NaN and is not counted.
+        p: two-sided p values, from 0 to 1; NaN, a test that was not possible, stays NaN and is not
+            counted.
         anytime: which of them are 1 / e. e must be the e-value at the last look, or at another
             stopping time: the largest of all looks is no e-value.
 
@@ -57,6 +62,7 @@ class _Page:
     def __init__(self, p: Sequence[float], anytime: Sequence[bool]) -> None:
         self._p, self._anytime = np.array(p, dtype=np.float64), np.array(anytime, dtype=bool)
         self._sizes = np.arange(1, len(p) + 1)
+        self._half = (len(p) + self._sizes) / 2
         self._harmonic = np.cumsum(1 / self._sizes) if len(p) else np.zeros(0)
 
     def level(self, count: int, most: float, *, sure: bool) -> float:
@@ -87,23 +93,24 @@ class _Page:
         Of the sets with equally many members among these verdicts and beside them, that with the
         smallest e-values decides.
         """
-        e = self._e_values(level)
+        e = self._quotients(level)
         inside, beside = (_smallest_sums(part) for part in (e[:, :count], e[:, count:]))
         size, false = np.meshgrid(self._sizes, np.arange(1, count + 1), indexing="ij")
         others = size - false
         possible = (others >= 0) & (others < beside.shape[1])
         size, false, others = size[possible], false[possible], others[possible]
-        mean = (inside[size - 1, false] + beside[size - 1, others]) / size
-        return bool((mean * level * count >= false * EXACT).all())
+        sums = inside[size - 1, false] + beside[size - 1, others]
+        return bool((sums * level * count >= false * EXACT).all())
 
-    def _e_values(self, level: float) -> np.ndarray:
-        """e-values, (number of members of a set, p value), float64."""
-        harmonic, size = self._harmonic[:, None], self._sizes[:, None]
-        with np.errstate(divide="ignore"):
-            step = np.maximum(np.ceil(size * harmonic * self._p / level - 1e-9), 1.0)
-            fixed = np.where(harmonic * self._p <= level, size / (level * step), 0.0)
+    def _quotients(self, level: float) -> np.ndarray:
+        """e-values over (K + s) / 2, (number of members of a set, p value), float64."""
+        half, count = self._half[:, None], np.ceil(self._half)[:, None]
+        harmonic = self._harmonic[np.ceil(self._half).astype(int) - 1][:, None]
+        with np.errstate(divide="ignore", over="ignore"):
+            step = np.maximum(np.ceil(count * harmonic * self._p / level - 1e-9), 1.0)
+            fixed = np.where(harmonic * self._p <= level, 1 / (level * step), 0.0)
             grown = np.where(self._p < 1, 1 / self._p, 0.0)  # 1 stands for any smaller e-value
-            return np.where(self._anytime, grown, fixed)
+            return np.where(self._anytime, grown / half, fixed)
 
 
 def _smallest_sums(e: np.ndarray) -> np.ndarray:

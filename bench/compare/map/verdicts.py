@@ -178,8 +178,9 @@ def make_cell(
 def settle(cells: Sequence[Cell]) -> list[Cell]:
     """The cells with what is known of them, corrected over all of them.
 
-    Of the cells that are called settled at most 5 % are expected to be wrong, and of those called
-    equal too (`bench.compare.discoveries.false_discovery`).
+    Of the cells that are called settled at most 5 % are expected to be wrong, and of those that are
+    shown to be equal too (`bench.compare.discoveries.false_discovery`). A cell that is both, with a
+    small difference that is sure, is called settled.
     """
     adjusted = false_discovery([c.p for c in cells], [c.anytime for c in cells])
     equal = false_discovery([c.equal_p for c in cells], [True] * len(cells))
@@ -210,7 +211,7 @@ def _p(leader: Score, rival: Score, *, sequential: bool) -> float:
         d = _differences(a, b, common)
         if not len(d) or d.mean() >= 0:
             return 1.0
-        return float(1 / evidence(d, size=_size(a, b, common))[-1])
+        return min(1.0, float(1 / evidence(d, size=_size(a, b, common))[-1]))
     if len(common) >= MIN_SEEDS:
         found = paired_difference(a, b, ratio=True)
     else:
