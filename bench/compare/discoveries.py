@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 STEPS = 30
-"""Halvings of the range of an adjusted p value, whose ends differ by a factor of the number of
-verdicts squared at most: relative error below 1e-7."""
+"""Halvings of the range of an adjusted p value, in logarithms; its ends differ by a factor of K
+(1 + 1/2 + … + 1/K) at most: relative error below 1e-7."""
 
 EXACT = 1 - 1e-9
 """Relative error of sums of e-values that is let pass, so that e-values at their limit count."""
@@ -51,8 +51,7 @@ def false_discovery(p: Sequence[float], anytime: Sequence[bool]) -> list[float]:
     for count in range(len(order), 0, -1):
         k = order[count - 1]
         by_e_bh = len(order) / count * scaled[k]
-        smallest = page.level(count, min(smallest, by_e_bh), sure=by_e_bh <= smallest)
-        adjusted[k] = smallest
+        adjusted[k] = smallest = page.level(count, min(smallest, by_e_bh))
     return adjusted
 
 
@@ -63,22 +62,12 @@ class _Page:
         self._p, self._anytime = np.array(p, dtype=np.float64), np.array(anytime, dtype=bool)
         self._sizes = np.arange(1, len(p) + 1)
         self._half = (len(p) + self._sizes) / 2
-        self._harmonic = np.cumsum(1 / self._sizes) if len(p) else np.zeros(0)
+        self._harmonic = np.cumsum(1 / self._sizes)
 
-    def level(self, count: int, most: float, *, sure: bool) -> float:
-        """The smallest level, up to `most`, at which the first verdicts may stand together.
-
-        Args:
-            count: how many they are.
-            most: the largest level that matters.
-            sure: whether they may stand at that level.
-
-        Returns:
-            The level; `most` if there is no smaller one.
-        """
-        own = float(self._p[:count].max())
-        least = max(own, most / len(self._p) ** 2)
-        if least >= most or not (sure or self._stands(count, most)):
+    def level(self, count: int, most: float) -> float:
+        """The smallest level below `most` at which the first verdicts may stand together, or it."""
+        least = float(self._p[:count].max())
+        if least >= most or not self._stands(count, most):
             return most
         if self._stands(count, least):
             return least

@@ -125,9 +125,10 @@ def test_a_verdict_without_evidence_of_its_own_does_not_stand_beside_many_that_a
 
 
 def test_a_wrong_direction_that_the_data_chose_is_not_let_pass_by_the_others():
-    """Of 11 claims one is at a time on the wrong side: its e-value of 30 has a chance of 1 / 60."""
-    adjusted = false_discovery([1 / 30] + [1 / 19] * 10, [True] * 11)
-    assert min(adjusted) > 0.05
+    """Of 21 claims one is at a time on the wrong side: its e-value of 40 has a chance of 1 / 80."""
+    e = [40.0] + [19.0] * 20
+    assert np.mean(e) == 20  # sets without pairs would let it pass: 21 / 80 of the pages are wrong
+    assert min(false_discovery([1 / x for x in e], [True] * 21)) > 0.05
 
 
 def least_favourable(rng: np.random.Generator, count: int, level: float) -> np.ndarray:
