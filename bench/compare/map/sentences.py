@@ -279,7 +279,8 @@ class Headline:
         row: the row that it is about.
         said: the sentences.
         stands: labels and samplers of what stands for the families.
-        settled: what the largest settled cell says, where the first is not settled; often empty.
+        settled: what the settled cell furthest along its panel says, where the first is not
+            settled; often empty.
     """
 
     row: Row
@@ -334,12 +335,15 @@ def _cheaper(made: Map, place: tuple[int, int, int]) -> list[str]:
 
 
 def _settled(made: Map) -> tuple[str, ...]:
-    """What the largest cell says in which the two leading families are told apart, or are equal."""
+    """What the cell says that is furthest along its panel of those that are settled or equal.
+
+    Of equally far ones it is that of the last panel, then of the most images.
+    """
     cells = made.cells(ANY)
     known = [key for key, cell in cells.items() if cell.state in ("settled", "equal")]
     if not known:
         return ()
-    i, j, k = max(known)
+    i, j, k = max(known, key=lambda at: ((at[2] + 1) / len(made.panels[at[0]].columns), *at))
     panel, cell = made.panels[i], cells[i, j, k]
     first, *_ = sentences(panel, panel.rows[j], k, ANY, cell)
     more = _by_memory(cell, panel.columns[k])

@@ -381,7 +381,7 @@ def test_where_a_family_collapsed_it_is_ahead_of_nobody(tmp_path):
     }
 
 
-def test_below_an_open_answer_stands_the_largest_cell_that_is_settled(tmp_path):
+def test_below_an_open_answer_stands_a_cell_that_is_settled(tmp_path):
     runs = write_map(tmp_path, CROSSING, seeds=range(8))
     small = headline(mapped(runs))
     assert "is ahead of" in small.said[0]
@@ -393,6 +393,27 @@ def test_below_an_open_answer_stands_the_largest_cell_that_is_settled(tmp_path):
     first, sure = large.settled
     assert first == small.said[0].replace("On ", "Settled, on ").replace("16, with", "16: with")
     assert sure.startswith("Settled over 8 seeds (p ")
+
+
+def test_of_settled_cells_that_furthest_along_its_panel_is_told_below_an_open_answer(tmp_path):
+    runs = write_map(tmp_path, CROSSING, seeds=range(8))
+    small = headline(mapped(runs))
+    meeting = {
+        "gan_r1_ema_small": power(6, 0.2),
+        "v_diffusion_small": lambda seconds: 6 * (seconds / 60) ** -0.2 * (120 / seconds) ** 0.8,
+    }
+    write_map(
+        tmp_path, meeting, dataset="fashion_mnist", shape="1x28x28", seeds=range(8), noise=0.3
+    )
+    found = mapped(runs)
+    states = [found.cells(ANY)[1, 0, k].state for k in range(4)]
+    assert states[0] == "settled"
+    assert states[-1] == "open"
+    large = headline(found)
+    assert large.said[0].startswith("On fashion_mnist, 28×28, with 2 min of training and all ")
+    assert large.settled[0].startswith(
+        small.said[0].replace("On ", "Settled, on ").replace("16, with", "16: with")
+    )
 
 
 def test_equal_families_are_not_said_to_be_ahead(tmp_path):
