@@ -4,14 +4,14 @@
 
 Prints how many cells of each panel are settled, for a sample at any price or at most so many ms: as
 the map has them; by evidence that may be looked at after every seed; and by the correction of
-Benjamini & Yekutieli (2001) instead of closed testing, with the cells that differ. The first two
-also without a seed of a data set.
+Benjamini & Yekutieli (2001) instead of closed testing. The first two also without a seed of a data
+set. Below each stand the cells that are settled on the map, and not then.
 """
 
 import argparse
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +65,15 @@ def said(made: Map, cells: dict[Place, Cell]) -> str:
     return "; ".join(f"{title}: {settled[i]} of {total[i]}" for i, title in enumerate(titles))
 
 
+def lost(made: Map, cells: dict[Place, Cell], other: dict[Place, Cell]) -> Iterator[str]:
+    """The cells that are settled among the first ones, and not among the others."""
+    for (i, j, k), cell in cells.items():
+        if cell.state == "settled" and other[i, j, k].state != "settled":
+            panel = made.panels[i]
+            where = f"{panel.title}, {panel.rows[j].title}, {panel.budget(panel.columns[k])}"
+            yield f"  {where}: p {cell.adjusted:.3f}, then {other[i, j, k].adjusted:.3f}"
+
+
 def main() -> None:
     """Print what is settled."""
     parser = argparse.ArgumentParser(description="What the settled cells of a map depend on.")
@@ -76,21 +85,22 @@ def main() -> None:
     made = the_map([options.runs])
     cells = dict(made.cells(price))
     print("as on the map:", said(made, cells))
-    print("by evidence:", said(made, by_evidence(made, price)))
-    former = benjamini_yekutieli(cells)
-    print("by Benjamini & Yekutieli's method:", said(made, former))
-    for (i, j, k), cell in cells.items():
-        if cell.state != former[i, j, k].state:
-            panel = made.panels[i]
-            where = f"{panel.title}, {panel.rows[j].title}, {panel.budget(panel.columns[k])}"
-            print(f"  {where}: p {cell.adjusted:.3f}, {former[i, j, k].adjusted:.3f} by it")
+    others = {
+        "by evidence": by_evidence(made, price),
+        "by Benjamini & Yekutieli's method": benjamini_yekutieli(cells),
+    }
     if options.without:
         dataset, seed = options.without
         every = {file.parent for file in options.runs.rglob("status.json")}
         of_seed = (options.runs / dataset).glob(f"*/*/seed={seed}")
         fewer = the_map(sorted(every - {run for run in of_seed if run.parts[-3] != "real"}))
-        print(f"without seed {seed} of {dataset}:", said(fewer, dict(fewer.cells(price))))
-        print("  and by evidence:", said(fewer, by_evidence(fewer, price)))
+        less = f"without seed {seed} of {dataset}"
+        others[less] = dict(fewer.cells(price))
+        others[f"{less}, by evidence"] = by_evidence(fewer, price)
+    for name, other in others.items():
+        print(f"{name}:", said(made, other))
+        for line in lost(made, cells, other):
+            print(line)
 
 
 if __name__ == "__main__":

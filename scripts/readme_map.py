@@ -17,7 +17,7 @@ from bench.runtime.printing import exact_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 MAP = Path("docs/evidence/map")
-SHOWN = {"fashion_mnist": "Fashion-MNIST, 28×28", "cifar10": "CIFAR-10, 32×32"}
+SHOWN = {"fashion_mnist": "Fashion-MNIST, 28×28", "cifar10": "CIFAR-10 (a copy in JPEG), 32×32"}
 """Data sets whose samples are shown, with what they are called."""
 
 WIDTH = 140
@@ -91,12 +91,7 @@ def block(runs: Sequence[Run], page: str) -> str:
         by_name.setdefault(run.dataset, []).append(run)
     for dataset, name in SHOWN.items():
         lines += samples(by_name.get(dataset, []), name)
-    lines += [
-        f"[All prices, crossovers, and commands that make a cell again]({MAP}/map.md). What is",
-        "pale is not settled: how far the evidence has come, and how it is made, is in",
-        "[docs/evidence.md](docs/evidence.md).",
-    ]
-    return "\n".join(lines)
+    return "\n".join(lines).strip()
 
 
 def main() -> None:

@@ -68,11 +68,10 @@ def _comparisons(project: Project) -> list[Comparison]:
 
 
 def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin: float) -> str:
-    """Where the questions stand: settled of all, best so far, what runs next, time left."""
+    """Where the questions stand: open ones of all, best so far, what runs next, time left."""
     words = []
     if project.asked:
-        done = sum(not asked.waiting for asked in project.asked)
-        words.append(f"{done} of {counted(len(project.asked), 'question')} settled")
+        words.append(f"{len(project.waiting)} of {counted(len(project.asked), 'question')} open")
     comparisons = _comparisons(project)
     for comparison in comparisons:
         if first := leaders(comparison, margin)[:1]:

@@ -9,6 +9,7 @@ from bench.compare.map.contenders import Contender
 from bench.compare.map.crossings import Crossover
 from bench.compare.map.grid import ANY, PRICES, Map, Panel, Row
 from bench.compare.map.verdicts import Cell, Score
+from bench.compare.topics.blindness import OWN_CLASSIFIER
 from bench.compare.topics.sampling_cost import price_of_both
 from bench.compare.topics.settled import margin_of, within
 
@@ -22,7 +23,8 @@ FAULTS = {
 MINUTES = 600
 """Seconds from which moments are given in minutes."""
 
-FID_IS = "FID is a distance from real images: lower is better."
+FID_IS = "FID is a distance from real images{features}: lower is better."
+OWN_FEATURES = ", in features of a classifier of this data set and not of Inception as in papers"
 
 NOBODY = "no family can be recommended"
 EMPTY = "no model has a result"
@@ -113,7 +115,7 @@ def _sure(cell: Cell) -> str:
     """How sure the leader is."""
     seeds = f"{cell.seeds} seed{'s' * (cell.seeds != 1)}"
     if cell.state == "settled":
-        return f"Settled over {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
+        return f"Settled over {seeds} ({_p(cell)})."
     if cell.state == "equal":
         return f"Shown over {seeds}."
     both = f"the {cell.able[0].contender.family} and the {cell.nearest.contender.family}"
@@ -122,11 +124,13 @@ def _sure(cell: Cell) -> str:
     if math.isnan(cell.p):
         of = f" of {both}" if len(set(cell.seeds_of)) > 1 else ""
         return f"With {seeds}{of} nothing can be said of chance: that takes at least three."
-    return f"Not settled by {seeds} (p {_p(cell.adjusted)}, corrected over the map)."
+    return f"Not settled by {seeds} ({_p(cell)})."
 
 
-def _p(p: float) -> str:
-    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+def _p(cell: Cell) -> str:
+    """The p of a cell, by itself and corrected."""
+    alone, adjusted = ("below 0.001" if p < 0.001 else f"{p:.2g}" for p in (cell.p, cell.adjusted))
+    return f"p {alone}; {adjusted} after correction over all cells at this price"
 
 
 def _falling(cell: Cell) -> list[str]:
@@ -217,10 +221,11 @@ def crossover_words(crossover: Crossover, panel: Panel) -> str:
     if not crossover.known:
         return f"the {first} or the {second}: not known which is ahead, up to {limit} {ends}"
     if crossover.between:
-        return (
-            f"the {first} is ahead at {panel.budget(crossover.start)} and at {limit}, the {second} "
-            f"in between {ends}"
-        )
+        between = f"the {second} in between"
+        start = panel.budget(crossover.start)
+        if math.isinf(crossover.low):
+            return f"the {first} is ahead at {start} and, as is shown, at {limit}, {between}"
+        return f"the {first} is ahead at {start} and at {limit}, {between} {ends}"
     if math.isinf(crossover.budget):
         return (
             f"the {first} is ahead at every budget compared, from {panel.budget(crossover.start)} "
@@ -306,7 +311,9 @@ def headline(made: Map) -> Headline | None:
     settled = _settled(made) if cells[i, j, k].state == "open" else ()
     entered = made.contenders(panel, panel.rows[j], ANY)
     stands = tuple((each.label, each.sampler) for each in entered)
-    said = (first, FID_IS, *others, *_cheaper(made, (i, j, k)))
+    own = panel.rows[j].comparison.extractors[:1] == (OWN_CLASSIFIER,)
+    fid_is = FID_IS.format(features=OWN_FEATURES if own else "")
+    said = (first, fid_is, *others, *_cheaper(made, (i, j, k)))
     return Headline(panel.rows[j], said, stands, settled)
 
 
@@ -327,9 +334,10 @@ def _cheaper(made: Map, place: tuple[int, int, int]) -> list[str]:
             start = f"{start} and the {rival.contender.family} are {same}"
         else:
             start = f"{start} {'is ahead' if cell.state == 'settled' else 'leads'}"
+        unsure = ", which is not settled" if cell.state == "open" else ""
         return [
             f"{start}: FID {exact(leader.fid)} against {exact(rival.fid)} of the "
-            f"{rival.contender.family}."
+            f"{rival.contender.family}{unsure}."
         ]
     return []
 

@@ -49,7 +49,8 @@ def price_of_both(first: tuple[str, float], second: tuple[str, float]) -> list[s
     if math.isnan(low) or math.isnan(high):
         return []
     if high < ALIKE * low:
-        return [f"One sample takes {exact(low)} ms with both."]
+        both = " to ".join(dict.fromkeys((exact(low), exact(high))))
+        return [f"One sample takes {both} ms with both."]
     return [
         f"One sample takes {exact(low)} ms with {cheap} and {exact(high)} ms with {dear}, "
         f"{exact(high / low)} times as long."

@@ -124,7 +124,7 @@ def test_the_line_after_a_look(tmp_path: Path) -> None:
     simulation.run_block(simulation.look(), [Job(0, 0), Job(1, 0)], 600.0)
     then = answer.progress_line(simulation.look(), [Job(1, 1)], Limits(600.0, 30), 1.1)
     assert re.fullmatch(
-        r"0 of 1 question settled · best so far: a \(FID [\d.]+\) · next: b, seed 1, about 60 s · "
+        r"1 of 1 question open · best so far: a \(FID [\d.]+\) · next: b, seed 1, about 60 s · "
         r"8 min left",
         then,
     )

@@ -368,7 +368,8 @@ def test_a_family_that_is_ahead_in_the_middle_only_is_said_to_be(tmp_path):
         crossover_words(c, found.panels[0])
         for c in crossovers(found, found.panels[0], found.panels[0].rows[0])
     ]
-    assert said.startswith("the diffusion model is ahead at 15 s and at 2 min, the GAN in between")
+    ahead = "the diffusion model is ahead at 15 s and, as is shown, at 2 min, the GAN in between"
+    assert said == ahead
 
 
 def test_where_a_family_collapsed_it_is_ahead_of_nobody(tmp_path):
