@@ -45,6 +45,6 @@ def test_a_seed_is_left_out(tmp_path, monkeypatch, capsys):
     first, *others = capsys.readouterr().out.splitlines()
     settled = int(first.removesuffix(" of 4").rsplit(" ")[-1])
     assert settled > 0
-    without = others.index("without seed 0 of fashion_mnist_16: fashion_mnist_16, 16×16: 0 of 4")
+    without = others.index("without seed 0 of fashion_mnist_16: fashion_mnist, 16×16: 0 of 4")
     opened = others[without + 1 : without + 1 + settled]  # two seeds settle nothing
     assert all(line.endswith(", then nan") for line in opened)
