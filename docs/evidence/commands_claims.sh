@@ -6,4 +6,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source .venv/bin/activate
 python -m bench.decide experiment=claims_small hydra/launcher=joblib results_root=docs/evidence/claims hours="${HOURS:-20}"
-python -m bench.compare docs/evidence/claims/runs --out docs/evidence/claims
+python -m bench.compare docs/evidence/claims/runs --out docs/evidence/claims --no-report
+rm -f docs/evidence/claims/*.tex docs/evidence/claims/map.*
