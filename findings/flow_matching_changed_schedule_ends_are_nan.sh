@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # flow_matching: a model moved to another schedule has no velocity at the ends of time.
 #
-# Version:  flow_matching 1.0.10 (numpy 2.4.6, torch 2.14.1, torchdiffeq 0.2.5, tqdm 4.70.1, which it needs and does not
-#           declare).
+# Version:  flow_matching 1.0.10 (numpy 2.4.6, torch 2.14.1, torchdiffeq 0.2.5, tqdm 4.70.1, which it needs
+#           and does not declare).
 # Expected: ScheduleTransformedModel changes the schedule of a trained model, for example that of a
 #           diffusion model to straight paths. The path has the same ends, so every solver samples as it
 #           does with the model itself: standard deviations near the data's 0.5.
