@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -26,6 +27,12 @@ T = TypeVar("T")
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """What linear algebra asks for its number of threads."""
+
+FEEDER = "QueueFeederThread"
+"""Name of the threads by which pools give work to their processes."""
+
+FEEDER_SECONDS = 2.0
+"""Seconds in which such a thread ends after its pool."""
 
 
 def use_separate_processes() -> None:
@@ -81,8 +88,7 @@ def _run(calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[tuple[int, Job
                     pool.shutdown(wait=False)
                     free.append(_pool(jobs))
     finally:
-        for pool in [*free, *(pool for pool, _ in running.values())]:
-            pool.shutdown(kill_workers=True)
+        _end([*free, *(pool for pool, _ in running.values())])
 
 
 def in_a_process(function: Callable[..., T], *arguments: Any, jobs: int, **named: Any) -> T:
@@ -99,7 +105,20 @@ def in_a_process(function: Callable[..., T], *arguments: Any, jobs: int, **named
     except TerminatedWorkerError as error:
         raise RuntimeError(str(error)) from error
     finally:
+        _end([pool])
+
+
+def _end(pools: Sequence[ProcessPoolExecutor]) -> None:
+    """Kill the processes of pools, and wait for the threads that gave them work.
+
+    loky does not wait for these, which delete semaphores as they end. If the program is over before
+    one of them has told the resource tracker, that prints warnings of a leak.
+    """
+    for pool in pools:
         pool.shutdown(kill_workers=True)
+    for thread in threading.enumerate():
+        if thread.name == FEEDER:
+            thread.join(FEEDER_SECONDS)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
