@@ -27,6 +27,7 @@ from bench.compare.claims.declaration import MARGIN, Claim, Criterion, read_clai
 from bench.compare.claims.measurements import Counts, Seeds
 from bench.compare.claims.selection import Group, Selection
 from bench.compare.claims.verdicts import (
+    EQUAL,
     SETTLED,
     Finding,
     Judgement,
@@ -274,7 +275,8 @@ def judged(values: Measured, project: Project, *, sequential: bool) -> list[Judg
 
 def false(judgements: Sequence[Judgement]) -> bool:
     """Whether some claim has a verdict, other than by equality, which is true of what is alike."""
-    return any(j.verdict in SETTLED[:2] and any(map(_differs, j.findings)) for j in judgements)
+    wrong = [j for j in judgements if j.verdict in SETTLED and j.verdict != EQUAL]
+    return any(_differs(finding) for judgement in wrong for finding in judgement.findings)
 
 
 def _differs(finding: Finding) -> bool:

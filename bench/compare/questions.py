@@ -27,8 +27,10 @@ class Question:
             infinite if out of reach.
         needs: what has to run once more for one more seed: keys (model, variant) of entries for
             differences between models, names of grids for claims.
-        dropped: whether it is not asked any more, because one of its models is shown to be worse
-            than another one.
+        dropped: whether it is not asked any more: one of its models is shown to be worse than
+            another one, or what it is asked for is known without it.
+        verdict: name of the verdict that it is part of with others; empty if it is one by itself.
+        either: name of the part of that verdict for which one of several questions is enough.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Question:
     needed: float
     needs: tuple[str, ...] | tuple[tuple[str, str], ...]
     dropped: bool = False
+    verdict: str = ""
+    either: str = ""
 
     @property
     def seeds(self) -> int:

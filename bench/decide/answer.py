@@ -11,7 +11,15 @@ from bench.compare.topics.few_samples import few_samples
 from bench.compare.topics.pairs import contestants, eligible
 from bench.compare.topics.ranked import has_collapsed, is_fit
 from bench.compare.topics.settled import contests
-from bench.decide.loop import End, Job, Limits, estimate
+from bench.decide.loop import (
+    End,
+    Job,
+    Limits,
+    estimate,
+    further_seeds,
+    seconds_of_a_seed,
+    verdicts,
+)
 from bench.decide.project import Asked, Project, families
 from bench.decide.units import Unit
 from bench.runtime.printing import duration
@@ -71,7 +79,7 @@ def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin
     """Where the questions stand: open ones of all, best so far, what runs next, time left."""
     words = []
     if project.asked:
-        words.append(f"{len(project.waiting)} of {counted(len(project.asked), 'question')} open")
+        words.append(_open(project))
     comparisons = _comparisons(project)
     for comparison in comparisons:
         if first := leaders(comparison, margin)[:1]:
@@ -87,25 +95,32 @@ def progress_line(project: Project, block: Sequence[Job], limits: Limits, margin
     return " · ".join(words)
 
 
+def _open(project: Project) -> str:
+    """How many questions are open; of claims, which rest on several questions, how many claims."""
+    claims, open_ones = (
+        {asked.question.verdict for asked in found} for found in (project.asked, project.waiting)
+    )
+    if claims == {""}:
+        return f"{len(project.waiting)} of {counted(len(project.asked), 'question')} open"
+    return f"{len(open_ones)} of {counted(len(claims), 'claim')} open"
+
+
 def further_seconds(project: Project, asked: Asked) -> float:
     """Estimated seconds until an open question is settled; NaN or infinite like `needed`."""
-    more = max(asked.question.needed - asked.question.seeds, 1.0)
     if math.isnan(asked.question.needed):
         return math.nan
-    units = [k for k in asked.units if project.units[k].seeded]
-    each = [project.seconds(k) for k in units]
-    return more * max(sum(each) / project.at_once, max(each, default=0.0))
+    return further_seeds(asked) * seconds_of_a_seed(project, asked)
 
 
 def seconds_for_all(project: Project) -> float:
-    """Estimated seconds until all open questions are settled, whose runs are shared."""
+    """Estimated seconds until all open verdicts are known, whose runs are shared."""
     seeds: dict[int, float] = {}
-    for asked in project.waiting:
-        more = max(asked.question.needed - asked.question.seeds, 1.0)
+    waiting = [asked for parts in verdicts(project, project.waiting) for asked in parts]
+    for asked in waiting:
         for k in asked.units:
             if project.units[k].seeded:
-                seeds[k] = max(seeds.get(k, 0.0), more)
-    if any(math.isnan(asked.question.needed) for asked in project.waiting):
+                seeds[k] = max(seeds.get(k, 0.0), further_seeds(asked))
+    if any(math.isnan(asked.question.needed) for asked in waiting):
         return math.nan
     return sum(n * project.seconds(k) for k, n in seeds.items()) / project.at_once
 

@@ -99,10 +99,11 @@ def choose(
     is left together, models without a result come alone, because every other model waits for theirs
     to be compared with; or as many of them as fit, lower seeds first and then cheaper runs.
 
-    Otherwise come the units of the question whose verdict costs least, of the next one, and so on,
-    as long as they fit, until there is a job for every place. If no question fits as a whole, as
-    many single runs as fit are made: they count once there is time for the other model's runs of
-    these seeds. Hence the reason is "time" only if none of the runs that come next fits.
+    Otherwise come the units of the verdict that costs least, of the next one, and so on, as long as
+    they fit, until there is a job for every place. A verdict is that of one question, or of a claim
+    that rests on several, see `verdicts`. If none fits as a whole, as many single runs as fit are
+    made: they count once there is time for the other model's runs of these seeds. Hence the reason
+    is "time" only if none of the runs that come next fits.
 
     Args:
         project: all runs so far.
@@ -202,13 +203,51 @@ def _jobs(project: Project, asked: Asked, limits: Limits) -> list[Job]:
 
 
 def _by_cost(project: Project, possible: Sequence[tuple[Asked, list[Job]]]) -> list[list[Job]]:
-    """The jobs of questions, in the order of what a verdict costs."""
-    left, ordered = list(possible), []
+    """The jobs of verdicts, in the order of what these cost."""
+    jobs = {id(asked): own for asked, own in possible}
+    left, ordered = verdicts(project, [asked for asked, _ in possible]), []
     while left:
+        together = [
+            list(dict.fromkeys(job for asked in parts for job in jobs[id(asked)])) for parts in left
+        ]
         k = next_question(
-            [asked.question.needed for asked, _ in left],
-            [asked.question.seeds for asked, _ in left],
-            [estimate(project, own) for _, own in left],
+            [max(map(further_seeds, parts)) for parts in left],
+            [0] * len(left),
+            [estimate(project, own) for own in together],
         )
-        ordered.append(left.pop(k)[1])
+        ordered.append(together[k])
+        left.pop(k)
     return ordered
+
+
+def verdicts(project: Project, questions: Sequence[Asked]) -> list[list[Asked]]:
+    """Open questions by the verdict that they are part of, without those that it can do without.
+
+    Of questions of which one is enough, the one that is estimated to cost least is kept.
+    """
+    parts: dict[tuple[str, str], list[Asked]] = {}
+    for asked in questions:
+        question = asked.question
+        part = (question.verdict, question.either) if question.verdict else (question.name, "")
+        parts.setdefault(part, []).append(asked)
+    found: dict[str, list[Asked]] = {}
+    for (verdict, _), of_part in parts.items():
+        k = next_question(
+            [asked.question.needed for asked in of_part],
+            [asked.question.seeds for asked in of_part],
+            [seconds_of_a_seed(project, asked) for asked in of_part],
+        )
+        found.setdefault(verdict, []).append(of_part[k])
+    return list(found.values())
+
+
+def further_seeds(asked: Asked) -> float:
+    """Estimated number of further seeds of an open question, 1 if unknown; may be infinite."""
+    question = asked.question
+    return 1.0 if math.isnan(question.needed) else max(1.0, question.needed - question.seeds)
+
+
+def seconds_of_a_seed(project: Project, asked: Asked) -> float:
+    """Estimated seconds of one more seed of a question."""
+    each = [project.seconds(k) for k in asked.units if project.units[k].seeded]
+    return max(sum(each) / project.at_once, max(each, default=0.0))

@@ -15,8 +15,8 @@ def read(folder):
     return [compare_runs(runs) for runs in by_dataset.values()]
 
 
-def judged(folder, *tests):
-    body = {"source": "C", "statement": "A is so.", "runs": ["gan"], "tests": list(tests)}
+def judged(folder, *tests, **more):
+    body = {"source": "C", "statement": "A is so.", "runs": ["gan"], "tests": list(tests), **more}
     (judgement,) = judge([read_claim("a-claim", body, ROLES, "claims.yaml")], read(folder))
     return judgement
 

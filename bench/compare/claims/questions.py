@@ -62,8 +62,11 @@ def duration(minutes: float) -> str:
 def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]:
     """One question per deciding test and place.
 
-    A question that is open although its claim is decided is not asked any more. A claim of which
-    nothing is measured, because runs did not get their cores, is one open question.
+    The questions of a claim are parts of one verdict. With `needs: any` one of them is enough; with
+    `needs: all` one for each test, on any data set. Of a test that must hold everywhere all are
+    needed. What is open although its claim is decided, or its test on another data set, is not
+    asked any more. A claim of which nothing is measured, because runs did not get their cores, is
+    one open question.
 
     Args:
         judgements: the verdicts on all claims of a page; better with `judge(…, sequential=True)`.
@@ -71,8 +74,10 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
     questions = []
     for judgement in judgements:
         claim, factor = judgement.claim, claims_factor(judgement, judgements)
-        for effort in efforts(judgement, factor):
-            finding = effort.finding
+        found = efforts(judgement, factor)
+        known = {_part(judgement, e.finding) for e in found if _state(e) != "open"}
+        for effort in found:
+            finding, part = effort.finding, _part(judgement, effort.finding)
             e = finding.estimate
             where, number = finding.where, claim.tests.index(finding.test) + 1
             state = _state(effort)
@@ -87,12 +92,22 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
                 threshold=effort.threshold,
                 needed=effort.needed if state == "open" else float(effort.have),
                 needs=claim.runs,
-                dropped=state == "open" and judgement.verdict in SETTLED,
+                dropped=state == "open" and (judgement.verdict in SETTLED or part in known - {""}),
+                verdict=claim.name,
+                either=part,
             )
             questions.append(question)
         if judgement.left_out and judgement.verdict == "not measured":
             questions.append(_unmeasured(claim))
     return tuple(questions)
+
+
+def _part(judgement: Judgement, finding: Finding) -> str:
+    """The part of a claim's verdict that a finding may settle alone; empty if it is the whole."""
+    number = f"test {judgement.claim.tests.index(finding.test) + 1}"
+    if finding.test.everywhere:
+        return f"{number}, {finding.where}"
+    return number if judgement.claim.needs == "all" else ""
 
 
 def _unmeasured(claim: Claim) -> Question:
@@ -108,6 +123,7 @@ def _unmeasured(claim: Claim) -> Question:
         threshold=1 / LEVEL,
         needed=math.nan,
         needs=claim.runs,
+        verdict=claim.name,
     )
 
 

@@ -25,6 +25,7 @@ Verdict = Literal[
     "supported",
     "contradicted",
     "equal within the margin",
+    "mixed",
     "open",
     "not decided by measurement",
     "not measured",
@@ -32,7 +33,9 @@ Verdict = Literal[
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-SETTLED: tuple[Verdict, ...] = VERDICTS[:3]
+EQUAL: Verdict = "equal within the margin"
+
+SETTLED: tuple[Verdict, ...] = VERDICTS[:4]
 """Verdicts that an error rate holds for."""
 
 Words = Literal["supports", "contradicts", "equal", "undecided", "too few"]
@@ -258,7 +261,8 @@ def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
 
     A claim with `needs: all` is supported if every deciding test supports it, and contradicted if
     one contradicts it. With `needs: any` one test suffices, if none says the opposite. Where
-    differences within the margin are what is left, they are the verdict.
+    differences within the margin are what is left, they are the verdict. A claim is mixed if its
+    tests show both, or if data sets do of which a test needs one: more seeds would not change that.
     """
     if claim.undecidable:
         return "not decided by measurement"
@@ -272,13 +276,17 @@ def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
             return "contradicted"
         if all(word == "supports" for word in words):
             return "supported"
+        if "disagrees" in words:
+            return "mixed"
         settled = all(word in ("supports", "equal") for word in words)
         return "equal within the margin" if settled else "open"
     if all(word == "equal" for word in words):
         return "equal within the margin"
-    if "disagrees" in words or supported == contradicted:
-        return "open"
-    return "supported" if supported else "contradicted"
+    if "disagrees" in words or (supported and contradicted):
+        return "mixed"
+    if supported:
+        return "supported"
+    return "contradicted" if contradicted else "open"
 
 
 def _together(findings: Sequence[Finding]) -> str:
@@ -304,6 +312,8 @@ def p_of(claim: Claim, findings: Sequence[Finding], verdict: Verdict) -> float:
       places of a test the smallest, or the largest if it must hold everywhere.
     - contradicted: the smallest, since one contradiction suffices.
     - equal: the largest.
+    - mixed: the larger one of the smallest for and the smallest against; with `needs: all` these
+      are of one test, of which one must show both.
 
     NaN if no deciding test has a p value, or the claim is not decided by measurement.
     """
@@ -313,12 +323,19 @@ def p_of(claim: Claim, findings: Sequence[Finding], verdict: Verdict) -> float:
         return math.nan
     of_tests = [_p_supports(found) for found in by_test]
     supported = max(of_tests) if claim.needs == "all" else min(of_tests)
-    contradicted = min(_p_if(f, "contradicts") for f in measured)
+    contradicted = _smallest_if(measured, "contradicts")
     equal = max(_p_if(f, "equal", "supports") for f in measured)
     if verdict == "open":
         return 1.0 if max(supported, contradicted) < 1 else min(supported, contradicted)
-    found = {"supported": supported, "contradicted": contradicted}
+    scopes = by_test if claim.needs == "all" else [measured]
+    mixed = min(max(_smallest_if(of, "supports"), _smallest_if(of, "contradicts")) for of in scopes)
+    found = {"supported": supported, "contradicted": contradicted, "mixed": mixed}
     return found.get(verdict, equal)
+
+
+def _smallest_if(findings: Sequence[Finding], word: Words) -> float:
+    """The smallest p value with which findings say something; 1 if none does."""
+    return min((_p_if(finding, word) for finding in findings), default=1.0)
 
 
 def _p_supports(findings: Sequence[Finding]) -> float:

@@ -12,6 +12,7 @@ BADGES: dict[Verdict, str] = {
     "supported": "✓",
     "contradicted": "✗",
     "equal within the margin": "=",
+    "mixed": "±",
     "open": "~",
     "not decided by measurement": "○",
 }
@@ -52,7 +53,8 @@ DECIDED = (
     "of its tests is **supported** if all support it and **contradicted** if one contradicts it. "
     "Any other claim is supported if some test supports it and none contradicts it, and "
     "contradicted if some test contradicts it and none supports it. It is **equal within the "
-    "margin** if that is what its tests show. q is the p value of the verdict, adjusted over all "
+    "margin** if that is what its tests show, and **mixed** if they show both sides, or if data "
+    "sets do of which a test needs one. q is the p value of the verdict, adjusted over all "
     "claims of this page (false discovery rate, by closed testing with e-values); a verdict whose "
     "q is above 0.05 is **open**, as is all else. Tests marked aside do not count: they hold by "
     "construction, or few seeds cannot decide them; their p is not adjusted. Fewer than three "

@@ -1,5 +1,6 @@
 """The loop of blocks on simulated runs: racing, limits, failures, and going on after a kill."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from simulated_project import SECONDS, Simulation, questions
 from synthetic_runs import write_run
 
-from bench.decide.loop import End, Job, Limits, choose, decide, estimate
-from bench.decide.project import look_at
+from bench.compare.questions import Question
+from bench.decide.answer import seconds_for_all
+from bench.decide.loop import End, Job, Limits, choose, decide, estimate, verdicts
+from bench.decide.project import Asked, look_at
 from bench.decide.units import Tally
 from bench.runs.directory import Status
 from bench.runtime.progress import Forecast
@@ -171,6 +174,51 @@ def test_the_seeds_are_used_up_only_if_every_open_question_has_all_of_them(tmp_p
     assert choose(project, limits) == "failing"
     of_two = tuple(asked for asked in project.asked if 2 not in asked.units)
     assert choose(replace(project, asked=of_two), limits) == "seeds"
+
+
+def ask(
+    verdict: str, either: str, units: tuple[int, ...], seeds: int = 4, needed: float = 9.0
+) -> Asked:
+    """An open question of a claim."""
+    path, name = (1.0,) * seeds, f"{verdict} {either} {units}"
+    known = ("open", "", path, (), 20.0, needed, ())
+    return Asked(Question(name, "", "", *known, verdict=verdict, either=either), units)
+
+
+def test_of_questions_of_which_one_is_enough_the_cheapest_runs(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abcdef", 5.0))
+    for model in "abcdef":
+        for seed in range(4):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    looked_at = simulation.look()
+    dear, cheap = ask("x", "", (0, 1), needed=20.0), ask("x", "", (2,), needed=8.0)
+    unknown = ask("x", "", (3,), needed=math.nan)
+    hopeless = ask("x", "", (4,), needed=math.inf)
+    project = replace(looked_at, asked=(dear, hopeless, cheap))
+    limits = Limits(100 * HOURS, 30)
+    assert verdicts(project, project.waiting) == [[cheap]]
+    assert choose(project, limits) == (Job(2, 4),)
+    assert choose(replace(project, asked=(*project.asked, unknown)), limits) == (Job(3, 4),)
+    assert choose(project, limits, {2}) == (Job(0, 4), Job(1, 4))
+    assert choose(project, limits, {0, 2}) == (Job(4, 4),)
+    needed = seconds_for_all(replace(project, asked=(dear, cheap)))
+    assert needed == 4 * SECONDS
+
+
+def test_a_verdict_costs_what_its_dearest_part_needs(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abcd", 5.0))
+    for model in "abcd":
+        for seed in range(4):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    near = ask("both", "test 1", (0,), needed=5.0)
+    hopeless = ask("both", "test 2", (1,), needed=math.inf)
+    other = ask("other", "", (2, 3), needed=25.0)
+    project = replace(simulation.look(), asked=(near, hopeless, other))
+    assert verdicts(project, project.waiting) == [[near, hopeless], [other]]
+    limits = Limits(100 * HOURS, 30)
+    assert choose(project, limits) == (Job(2, 4), Job(3, 4))
+    project = replace(project, asked=(near, hopeless))
+    assert choose(project, limits) == (Job(0, 4), Job(1, 4))
 
 
 @pytest.mark.parametrize("kill_at", [2, 5])

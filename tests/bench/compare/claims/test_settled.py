@@ -279,5 +279,35 @@ def test_a_question_of_a_claim_that_is_decided_is_not_asked_any_more(pair):
     assert states == [("settled", False), ("open", True)]
 
 
+def test_the_questions_of_a_claim_say_which_of_them_are_enough(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(3, 6))
+    for k, dataset in enumerate("ab"):
+        for seed in range(6):
+            ours, theirs = 10.0 + 5 * k * noise[0, seed], 12.0 + noise[1 + k, seed]
+            made = {"dataset": dataset, "status": SEQUENTIAL}
+            write_run(tmp_path, "dcgan_small", seed, {"g": scores(ours)}, **made)
+            write_run(tmp_path, "ddpm_small", seed, {"d": scores(theirs)}, **made)
+    runs = read_runs([tmp_path / "runs"])
+    comparisons = [compare_runs([r for r in runs if r.dataset == name]) for name in "ab"]
+
+    def asked(*tests, needs):
+        found = questions_of_claims(judge([claim(*tests, needs=needs)], comparisons))
+        assert {q.verdict for q in found} == {"c"}
+        return [(q.either, q.state, q.dropped) for q in found]
+
+    near = RATIO | {"threshold": 1.15}
+    everywhere = near | {"everywhere": True}
+    still_open = [("", "open", False)] * 2
+    assert asked(near, needs="any") == still_open
+    further = RATIO | {"threshold": 1.16}
+    parts = [f"test {number}" for number in (1, 1, 2, 2)]
+    assert [either for either, *_ in asked(near, further, needs="all")] == parts
+    of_places = [("test 1, a", "open", False), ("test 1, b", "open", False)]
+    assert asked(everywhere, needs="any") == asked(everywhere, needs="all") == of_places
+    settled, not_needed = asked(RATIO | {"threshold": 0.5}, near, needs="all")[:2]
+    assert settled == ("test 1", "settled", False)
+    assert not_needed == ("test 1", "open", True)
+
+
 def test_sequential_and_fixed_claims_may_stand_on_one_page():
     assert false_discovery([0.01, 0.5], [True, False])[0] == pytest.approx(0.02)

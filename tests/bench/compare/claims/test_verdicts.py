@@ -9,7 +9,7 @@ from judged_claims import GAN_OVER_DIFFUSION, RATIO, ROLES, judged, measured, re
 from synthetic_runs import FLOOR, POINTS, mode_scores, scores, write_run
 
 from bench.compare.claims.declaration import DOCUMENTS, read_claim, read_claims
-from bench.compare.claims.verdicts import judge
+from bench.compare.claims.verdicts import judge, over_all_claims
 from bench.compare.writers.claims import claims_page, claims_table, counted
 from bench.runs.directory import Status
 
@@ -139,7 +139,7 @@ def test_a_claim_that_says_several_things_needs_all_of_them(two_models):
     assert verdict(RATIO, open_) == verdict(RATIO, unmeasured) == "open"
     assert verdict(RATIO, against) == "contradicted"
     assert verdict(RATIO, open_, needs="any") == "supported"
-    assert verdict(RATIO, against, needs="any") == "open"
+    assert verdict(RATIO, against, needs="any") == "mixed"
     assert verdict(open_, against | {"decides": False}) == "open"
     assert verdict(RATIO, against | {"decides": False}) == "supported"
     assert verdict(against | {"decides": False}) == "not measured"
@@ -157,10 +157,29 @@ def test_what_must_hold_everywhere_does_not_where_one_data_set_leaves_it_open(tm
     assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "open"
 
 
-def test_tests_that_disagree_leave_a_claim_open_and_one_that_lacks_runs_is_named(two_models):
+@pytest.mark.parametrize("needs", ["any", "all"])
+def test_data_sets_that_disagree_are_a_verdict_of_their_own(tmp_path, needs):
+    for dataset, fid in (("a", 10.0), ("b", 40.0)):
+        for seed in range(4):
+            noise = 1 + 0.02 * seed
+            ours = {"g": scores(fid * noise)}
+            write_run(tmp_path, "dcgan_small", seed, ours, dataset=dataset)
+            write_run(tmp_path, "ddpm_small", seed, {"g": scores(20.0)}, dataset=dataset)
+    test = GAN_OVER_DIFFUSION | {"expect": "below"}
+    judgement = judged(tmp_path / "runs", test, needs=needs)
+    assert [finding.says for finding in judgement.findings] == ["supports", "contradicts"]
+    assert judgement.verdict == "mixed"
+    assert judgement.p == max(finding.p for finding in judgement.findings)
+    assert "± mixed" in claims_page([judgement], "python -m bench.compare")
+    assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "contradicted"
+    (weak, *_) = over_all_claims([judgement, *[replace(judgement, p=1.0)] * 1000])
+    assert weak.verdict == "open"
+
+
+def test_tests_that_disagree_are_mixed_and_one_that_lacks_runs_is_named(two_models):
     missing = {"says": "of another size", "numerator": {"role": "gan", "dataset": "cifar10"}}
     judgement = judged(two_models, RATIO, RATIO | {"expect": "below"}, missing)
-    assert judgement.verdict == "open"
+    assert judgement.verdict == "mixed"
     assert judgement.sentence == "1 for, 1 against, 1 not measured"
     text = claims_page([judgement], "python -m bench.compare")
     assert "Not measured: of another size." in text
