@@ -43,6 +43,7 @@ NOMINAL_SECONDS = (
     "times of training are nominal, images over the speed that a model has on the machine of "
     "reference (budget.images_per_second), so that no FID depends on how busy a machine was."
 )
+MADE_ON = "Trained and timed on {machine}."
 OTHER_FEATURES = (
     "{place}: where FID ({extractor}) was measured, it names the same leader in {same} of {all} "
     "{cells}{other}."
@@ -194,8 +195,8 @@ class Map:
 
     @cached_property
     def caveats(self) -> tuple[str, ...]:
-        """Sentences on panels with nominal seconds, a FID by a poor classifier, or a second FID."""
-        found: dict[str, None] = {}
+        """Sentences on machines, nominal seconds, a FID by a poor classifier, and a second FID."""
+        found = dict.fromkeys(self._machines())
         for i, panel in enumerate(self.panels):
             for row in panel.rows:
                 if _is_nominal(row.comparison):
@@ -208,6 +209,20 @@ class Map:
                     found[f"{panel.title}: {said}"] = None
             found |= dict.fromkeys(self._by_other_features(i, panel))
         return tuple(found)
+
+    def _machines(self) -> Iterator[str]:
+        """Which panels were made on which machine."""
+        places: dict[str, dict[str, None]] = {}
+        for panel in self.panels:
+            rows = [(row, _machine(row.comparison)) for row in panel.rows]
+            several = len({machine for _, machine in rows}) > 1
+            for row, machine in rows:
+                place = f"{panel.title}, {row.title}" if several else panel.title
+                places.setdefault(machine, {})[place] = None
+        for machine, found in places.items():
+            if machine:
+                named = f"{'; '.join(found)}: " if len(places) > 1 else ""
+                yield f"{named}{MADE_ON.format(machine=machine)}"
 
     def _by_other_features(self, i: int, panel: Panel) -> Iterator[str]:
         """Where other extractors than the first name the same leader, and who leads elsewhere."""
@@ -298,6 +313,17 @@ def make_map(comparisons: Sequence[Comparison], group: Group = "flagships") -> M
 def _protocol(comparison: Comparison) -> Mapping[str, str]:
     """The protocol of the trained entries; empty without one."""
     return next((e.protocol for e in comparison.entries if e.finished and e.trained), {})
+
+
+def _machine(comparison: Comparison) -> str:
+    """Processor, numbers of threads and processes, and precision; empty if not recorded."""
+    protocol = _protocol(comparison)
+    device, threads, processes, precision = (
+        protocol.get(name, "") for name in ("device", "threads", "processes", "precision")
+    )
+    counts = [f"{threads} thread{'s' * (threads != '1')}"] if threads else []
+    counts += [f"{processes} processes"] if processes not in ("", "1") else []
+    return ", ".join(filter(None, (device, *counts, precision)))
 
 
 def _is_nominal(comparison: Comparison) -> bool:

@@ -268,9 +268,10 @@ def test_runs_without_a_budget_or_families_are_named(make_run, tmp_path):
 def test_a_blind_fid_ranks_nobody_and_a_poor_classifier_is_named(tmp_path):
     poor = {model: {"classifier_error": 0.129} for model in CROSSING}
     found = mapped(write_map(tmp_path / "poor", CROSSING, more=poor))
-    assert found.caveats[0].startswith("fashion_mnist, 16×16: ⚠ FID (domain) rests on")
-    assert "12.9 %" in found.caveats[0]
-    assert not mapped(write_map(tmp_path / "good", CROSSING)).caveats
+    assert found.caveats[1].startswith("fashion_mnist, 16×16: ⚠ FID (domain) rests on")
+    assert "12.9 %" in found.caveats[1]
+    good = mapped(write_map(tmp_path / "good", CROSSING))
+    assert good.caveats == ("Trained and timed on cpu: Example CPU, 2 threads, fp32.",)
 
     blind = {"blind_domain": to_text([BlindSpot("fid", KINDS[0], 0.05, 0.1)])}
     write_map(tmp_path / "blind", CROSSING)
@@ -280,6 +281,18 @@ def test_a_blind_fid_ranks_nobody_and_a_poor_classifier_is_named(tmp_path):
     found = mapped(runs)
     assert [row.images for row in found.panels[0].rows] == ["all"]
     assert "its FID does not tell known bad samples from real ones" in found.skipped[0]
+
+
+def test_the_map_names_the_machine_of_each_panel_where_they_differ(tmp_path):
+    small = write_map(tmp_path, CROSSING, dataset="fashion_mnist_8", shape="1x8x8")
+    for file in small.rglob("eval.csv"):
+        text = file.read_text().replace("Example CPU", "Other CPU").replace("fp32", "bf16")
+        file.write_text(text)
+    found = mapped(write_map(tmp_path, CROSSING))
+    assert found.caveats == (
+        "fashion_mnist, 8×8: Trained and timed on cpu: Other CPU, 2 threads, bf16.",
+        "fashion_mnist, 16×16: Trained and timed on cpu: Example CPU, 2 threads, fp32.",
+    )
 
 
 def test_pages_of_data_sets_stand_by_their_numbers(make_run, tmp_path):
@@ -302,7 +315,7 @@ def test_the_map_says_where_other_features_name_another_leader(tmp_path):
     found = mapped(folder)
     leaders = [cell.leader.contender.family for cell in found.cells(ANY).values()]
     assert leaders == ["GAN", "GAN", "GAN", "diffusion model"]
-    assert found.caveats == (
+    assert found.caveats[1:] == (
         "fashion_mnist, 16×16: where FID (patches) was measured, it names the same leader in 3 of "
         "4 cells; elsewhere the GAN at 2 min, all images.",
     )
