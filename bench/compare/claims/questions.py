@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.claims.declaration import MARGIN, Claim
-from bench.compare.claims.verdicts import SETTLED, Finding, Judgement
+from bench.compare.claims.verdicts import SETTLED, Finding, Judgement, leaning
 from bench.compare.questions import Question, State
 from bench.compare.sequential import LEVEL, settled_after
 from bench.compare.stats import MIN_SEEDS, holm
@@ -134,7 +134,13 @@ def _state(effort: Effort) -> State:
         return "open"
     if e.equal_path and e.equal_path[-1] >= effort.threshold:
         return "equal"
-    return "settled" if e.path and e.path[-1] >= effort.threshold else "open"
+    shown = bool(e.path) and e.path[-1] >= effort.threshold
+    return "settled" if shown and not _says_nothing(effort.finding) else "open"
+
+
+def _says_nothing(finding: Finding) -> bool:
+    """Whether a finding points in a direction that says nothing of its claim."""
+    return leaning(finding) == "undecided"
 
 
 def claims_factor(judgement: Judgement, judgements: Sequence[Judgement]) -> float:
@@ -178,10 +184,13 @@ def _needed(finding: Finding, threshold: float) -> float:
     """Estimated number of all seeds that settle a finding.
 
     From simulated continuations if it rests on one number per seed; otherwise from the rate at
-    which the logarithm of its evidence has grown.
+    which the logarithm of its evidence has grown. More seeds of a finding that points in a
+    direction that says nothing are taken to be in vain.
     """
     e = finding.estimate
     n = len(e.path)
+    if not e.equal_path and _says_nothing(finding):
+        return math.inf
     if max(e.path[-1], *e.equal_path[-1:], 0.0) >= threshold:
         return float(n)
     if len(e.differences) == n:
@@ -198,17 +207,19 @@ def cheapest(judgement: Judgement, judgements: Sequence[Judgement]) -> Effort | 
     """The effort that would decide an open claim; None if no finding of it is open.
 
     With `needs: any` its cheapest open finding, with `needs: all` the dearest among the cheapest
-    ones of its tests that are open.
+    ones of its tests that are open; of a test that must hold everywhere each place counts.
     """
-    found = efforts(judgement, claims_factor(judgement, judgements))
-    by_test: dict[int, list[Effort]] = {}
-    for effort in found:
-        by_test.setdefault(judgement.claim.tests.index(effort.finding.test), []).append(effort)
-    left = [of for of in by_test.values() if not any(_state(effort) != "open" for effort in of)]
-    each = [min(of, key=_cost) for of in left]
-    if not each:
-        return None
-    return (max if judgement.claim.needs == "all" else min)(each, key=_cost)
+    by_part: dict[str, list[Effort]] = {}
+    for effort in efforts(judgement, claims_factor(judgement, judgements)):
+        by_part.setdefault(_part(judgement, effort.finding), []).append(effort)
+    whole = by_part.get("", [])
+    left = [of for of in by_part.values() if of is whole or all(map(_is_open, of))]
+    each = [min(still, key=_cost) for of in left if (still := [*filter(_is_open, of)])]
+    return max(each, key=_cost, default=None)
+
+
+def _is_open(effort: Effort) -> bool:
+    return _state(effort) == "open"
 
 
 def _cost(effort: Effort) -> float:

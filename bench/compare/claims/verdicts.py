@@ -348,12 +348,12 @@ def _p_supports(findings: Sequence[Finding]) -> float:
 def _p_if(finding: Finding, *words: Words) -> float:
     """The p value of a finding if it says one of these, or leans to it; else 1."""
     known = not math.isnan(finding.p)
-    return finding.p if known and _leaning(finding) in words else 1.0
+    return finding.p if known and leaning(finding) in words else 1.0
 
 
-def _leaning(finding: Finding) -> Words:
+def leaning(finding: Finding) -> Words:
     """What a finding says, or would say if its p value were small."""
-    if finding.says != "undecided":
+    if finding.says not in ("undecided", "too few"):
         return finding.says
     e = replace(finding.estimate, p=0.0, equal_p=math.nan)
     return _says(finding.test, e, 1.0)[0]

@@ -309,5 +309,36 @@ def test_the_questions_of_a_claim_say_which_of_them_are_enough(tmp_path):
     assert not_needed == ("test 1", "open", True)
 
 
+def test_seeds_that_can_say_nothing_are_not_asked_for(pair):
+    """A GAN that is clearly better, where only a worse one would say something."""
+    folder = pair((1.2, 1.5, 1.25, 1.3, 1.4, 1.3, 1.25, 1.35), SEQUENTIAL)
+    memory = RATIO | {"expect": "below", "refutes": False, "equality": "neither"}
+    difference = memory | {"kind": "difference", "column": "fid"}
+    (judgement,) = judged(folder, claim(difference))
+    assert judgement.findings[0].estimate.path[-1] > 20
+    (question,) = questions_of_claims([judgement])
+    assert (question.state, question.needed) == ("open", math.inf)
+    (against,) = judged(folder, claim(difference | {"refutes": True}))
+    assert questions_of_claims([against])[0].state == "settled"
+
+
+def test_what_must_hold_everywhere_costs_what_the_dearest_place_does(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(2, 6))
+    for dataset, spread in (("a", 0.1), ("b", 0.8), ("c", 1.4)):
+        for seed in range(6):
+            made = {"dataset": dataset, "status": SEQUENTIAL}
+            for k, model in enumerate(("dcgan_small", "ddpm_small")):
+                fid = 10.0 + 2 * k + spread * noise[k, seed]
+                write_run(tmp_path, model, seed, {"g": scores(fid) | costs(1, 1.0)}, **made)
+    runs = read_runs([tmp_path / "runs"])
+    comparisons = [compare_runs([r for r in runs if r.dataset == name]) for name in "abc"]
+    judgements = judge([claim(RATIO | {"everywhere": True})], comparisons)
+    states = {q.place: (q.state, q.needed) for q in questions_of_claims(judgements)}
+    assert states["a"][0] == "settled"
+    ((_, effort),) = by_cost(judgements)
+    assert effort.finding.where == "c"
+    assert effort.needed == states["c"][1] > states["b"][1]
+
+
 def test_sequential_and_fixed_claims_may_stand_on_one_page():
     assert false_discovery([0.01, 0.5], [True, False])[0] == pytest.approx(0.02)
