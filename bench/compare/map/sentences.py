@@ -91,9 +91,16 @@ def _ahead(cell: Cell, leader: Score, rival: Score, margin: float) -> str:
         if nearest != second:
             words += f"; next comes the {second}"
     return (
-        f"{words}: FID {exact(leader.fid)} ({named(leader)}) against {exact(rival.fid)} "
-        f"({named(rival)}), a factor of {exact(cell.lead)}"
+        f"{words}: FID {exact(leader.fid)} ({_spread(leader)}) against {exact(rival.fid)} "
+        f"({_spread(rival)}), a factor of {exact(cell.lead)}"
     )
+
+
+def _spread(score: Score) -> str:
+    """A family's model and sampler, with the FIDs of its luckiest and its unluckiest seed."""
+    low, high = (exact(pick(score.fids.values())) for pick in (min, max))
+    seeds = f"seeds {low} to {high}" if low != high else ""
+    return "; ".join(filter(None, (named(score), seeds)))
 
 
 def _real(row: Row) -> str:

@@ -54,6 +54,20 @@ def test_a_third_family_with_too_few_seeds_is_the_one_that_is_named(tmp_path):
     assert "With 1 seed of the GAN and the flow nothing can be said of chance" in said
 
 
+def test_a_lead_is_told_with_the_range_of_its_seeds(tmp_path):
+    made = mapped(write_map(tmp_path, TWO, budgets=BUDGETS, noise=0.2))
+    lowest, highest = (
+        [pick(score.fids.values()) for score in made.cells(ANY)[0, 0, 1].able]
+        for pick in (min, max)
+    )
+    said = last(made)
+    assert f"(gan_r1_ema_small, generator; seeds {lowest[0]:.3g} to {highest[0]:.3g})" in said
+    assert f"; seeds {lowest[1]:.3g} to {highest[1]:.3g})" in said
+    assert (
+        "seeds" not in last(mapped(write_map(tmp_path / "one", TWO, seeds=[0]))).split("factor")[0]
+    )
+
+
 def test_a_third_family_without_common_seeds_is_the_one_that_is_named(tmp_path):
     write_map(tmp_path, TWO, budgets=BUDGETS)
     said = last(mapped(write_map(tmp_path, FLOW, seeds=(7, 8, 9), budgets=BUDGETS)))
