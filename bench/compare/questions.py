@@ -30,7 +30,8 @@ class Question:
         dropped: whether it is not asked any more: one of its models is shown to be worse than
             another one, or what it is asked for is known without it.
         verdict: name of the verdict that it is part of with others; empty if it is one by itself.
-        either: name of the part of that verdict for which one of several questions is enough.
+        part: name of the part of that verdict for which one of several questions is enough.
+        alone: whether that verdict follows from what it leans to, whatever the other parts say.
     """
 
     name: str
@@ -45,7 +46,8 @@ class Question:
     needs: tuple[str, ...] | tuple[tuple[str, str], ...]
     dropped: bool = False
     verdict: str = ""
-    either: str = ""
+    part: str = ""
+    alone: bool = True
 
     @property
     def seeds(self) -> int:

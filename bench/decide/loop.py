@@ -221,24 +221,26 @@ def _by_cost(project: Project, possible: Sequence[tuple[Asked, list[Job]]]) -> l
 
 
 def verdicts(project: Project, questions: Sequence[Asked]) -> list[list[Asked]]:
-    """Open questions by the verdict that they are part of, without those that it can do without.
+    """What decides each verdict at the least cost: a question that does so alone, or its parts.
 
-    Of questions of which one is enough, the one that is estimated to cost least is kept.
+    Of a part with several questions the one that is estimated to cost least is taken.
     """
-    parts: dict[tuple[str, str], list[Asked]] = {}
+
+    def cost(parts: Sequence[Asked]) -> tuple[float, float]:
+        seconds = [seconds_of_a_seed(project, asked) for asked in parts]
+        return max(map(further_seeds, parts)) * sum(seconds), sum(seconds)
+
+    by_verdict: dict[str, dict[str, list[Asked]]] = {}
     for asked in questions:
         question = asked.question
-        part = (question.verdict, question.either) if question.verdict else (question.name, "")
-        parts.setdefault(part, []).append(asked)
-    found: dict[str, list[Asked]] = {}
-    for (verdict, _), of_part in parts.items():
-        k = next_question(
-            [asked.question.needed for asked in of_part],
-            [asked.question.seeds for asked in of_part],
-            [seconds_of_a_seed(project, asked) for asked in of_part],
-        )
-        found.setdefault(verdict, []).append(of_part[k])
-    return list(found.values())
+        parts = by_verdict.setdefault(question.verdict or question.name, {})
+        parts.setdefault(question.part, []).append(asked)
+    found = []
+    for parts in by_verdict.values():
+        whole = [min(of_part, key=lambda asked: cost([asked])) for of_part in parts.values()]
+        alone = [[asked] for of in parts.values() for asked in of if asked.question.alone]
+        found.append(min([*alone, whole], key=cost))
+    return found
 
 
 def further_seeds(asked: Asked) -> float:

@@ -64,9 +64,9 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
 
     The questions of a claim are parts of one verdict. With `needs: any` one of them is enough; with
     `needs: all` one for each test, on any data set. Of a test that must hold everywhere all are
-    needed. What is open although its claim is decided, or its test on another data set, is not
-    asked any more. A claim of which nothing is measured, because runs did not get their cores, is
-    one open question.
+    needed. One that contradicts is always enough. What is open although its claim is decided, or
+    its test on another data set, is not asked any more. A claim of which nothing is measured,
+    because runs did not get their cores, is one open question.
 
     Args:
         judgements: the verdicts on all claims of a page; better with `judge(…, sequential=True)`.
@@ -75,9 +75,9 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
     for judgement in judgements:
         claim, factor = judgement.claim, claims_factor(judgement, judgements)
         found = efforts(judgement, factor)
-        known = {_part(judgement, e.finding) for e in found if _state(e) != "open"}
+        known = _known(claim, found)
         for effort in found:
-            finding, part = effort.finding, _part(judgement, effort.finding)
+            finding, part = effort.finding, _part(claim, effort.finding)
             e = finding.estimate
             where, number = finding.where, claim.tests.index(finding.test) + 1
             state = _state(effort)
@@ -92,9 +92,10 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
                 threshold=effort.threshold,
                 needed=effort.needed if state == "open" else float(effort.have),
                 needs=claim.runs,
-                dropped=state == "open" and (judgement.verdict in SETTLED or part in known - {""}),
+                dropped=state == "open" and (judgement.verdict in SETTLED or part in known),
                 verdict=claim.name,
-                either=part,
+                part=part,
+                alone=_decides_alone(claim, finding),
             )
             questions.append(question)
         if judgement.left_out and judgement.verdict == "not measured":
@@ -102,12 +103,25 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
     return tuple(questions)
 
 
-def _part(judgement: Judgement, finding: Finding) -> str:
-    """The part of a claim's verdict that a finding may settle alone; empty if it is the whole."""
-    number = f"test {judgement.claim.tests.index(finding.test) + 1}"
-    if finding.test.everywhere:
-        return f"{number}, {finding.where}"
-    return number if judgement.claim.needs == "all" else ""
+def _part(claim: Claim, finding: Finding) -> str:
+    """The part of a claim's verdict that a finding may settle: its test, or one place of it."""
+    number = f"test {claim.tests.index(finding.test) + 1}"
+    return f"{number}, {finding.where}" if finding.test.everywhere else number
+
+
+def _known(claim: Claim, found: Sequence[Effort]) -> set[str]:
+    """The parts of a claim's verdict that are settled for or against it."""
+    return {
+        _part(claim, effort.finding)
+        for effort in found
+        if effort.finding.says in ("supports", "contradicts") and not _is_open(effort)
+    }
+
+
+def _decides_alone(claim: Claim, finding: Finding) -> bool:
+    """Whether a verdict on the claim follows if a finding is settled as it leans."""
+    enough = claim.needs == "any" and not finding.test.everywhere
+    return enough or leaning(finding) == "contradicts"
 
 
 def _unmeasured(claim: Claim) -> Question:
@@ -206,16 +220,17 @@ def _needed(finding: Finding, threshold: float) -> float:
 def cheapest(judgement: Judgement, judgements: Sequence[Judgement]) -> Effort | None:
     """The effort that would decide an open claim; None if no finding of it is open.
 
-    With `needs: any` its cheapest open finding, with `needs: all` the dearest among the cheapest
-    ones of its tests that are open; of a test that must hold everywhere each place counts.
+    The cheapest open finding of those that decide it alone, or the dearest among the cheapest ones
+    of all parts that are open.
     """
-    by_part: dict[str, list[Effort]] = {}
-    for effort in efforts(judgement, claims_factor(judgement, judgements)):
-        by_part.setdefault(_part(judgement, effort.finding), []).append(effort)
-    whole = by_part.get("", [])
-    left = [of for of in by_part.values() if of is whole or all(map(_is_open, of))]
-    each = [min(still, key=_cost) for of in left if (still := [*filter(_is_open, of)])]
-    return max(each, key=_cost, default=None)
+    claim, found = judgement.claim, efforts(judgement, claims_factor(judgement, judgements))
+    known, by_part = _known(claim, found), dict[str, list[Effort]]()
+    for effort in filter(_is_open, found):
+        by_part.setdefault(_part(claim, effort.finding), []).append(effort)
+    parts = [min(of, key=_cost) for part, of in by_part.items() if part not in known]
+    alone = [e for of in by_part.values() for e in of if _decides_alone(claim, e.finding)]
+    whole = [max(parts, key=_cost)] if parts else []
+    return min([*alone, *whole], key=_cost, default=None)
 
 
 def _is_open(effort: Effort) -> bool:

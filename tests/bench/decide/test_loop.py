@@ -176,13 +176,11 @@ def test_the_seeds_are_used_up_only_if_every_open_question_has_all_of_them(tmp_p
     assert choose(replace(project, asked=of_two), limits) == "seeds"
 
 
-def ask(
-    verdict: str, either: str, units: tuple[int, ...], seeds: int = 4, needed: float = 9.0
-) -> Asked:
-    """An open question of a claim."""
-    path, name = (1.0,) * seeds, f"{verdict} {either} {units}"
+def ask(verdict: str, part: str, units: tuple[int, ...], needed: float = 9.0) -> Asked:
+    """An open question of a claim after four seeds; without a part it decides the claim alone."""
+    path, name = (1.0,) * 4, f"{verdict} {part} {units}"
     known = ("open", "", path, (), 20.0, needed, ())
-    return Asked(Question(name, "", "", *known, verdict=verdict, either=either), units)
+    return Asked(Question(name, "", "", *known, verdict=verdict, part=part, alone=not part), units)
 
 
 def test_of_questions_of_which_one_is_enough_the_cheapest_runs(tmp_path: Path) -> None:
@@ -219,6 +217,10 @@ def test_a_verdict_costs_what_its_dearest_part_needs(tmp_path: Path) -> None:
     assert choose(project, limits) == (Job(2, 4), Job(3, 4))
     project = replace(project, asked=(near, hopeless))
     assert choose(project, limits) == (Job(0, 4), Job(1, 4))
+    against = ask("both", "", (3,), needed=30.0)
+    project = replace(project, asked=(near, hopeless, against))
+    assert verdicts(project, project.waiting) == [[against]]
+    assert choose(project, limits) == (Job(3, 4),)
 
 
 @pytest.mark.parametrize("kill_at", [2, 5])

@@ -293,20 +293,21 @@ def test_the_questions_of_a_claim_say_which_of_them_are_enough(tmp_path):
     def asked(*tests, needs):
         found = questions_of_claims(judge([claim(*tests, needs=needs)], comparisons))
         assert {q.verdict for q in found} == {"c"}
-        return [(q.either, q.state, q.dropped) for q in found]
+        return [(q.part, q.state, q.dropped, q.alone) for q in found]
 
     near = RATIO | {"threshold": 1.15}
     everywhere = near | {"everywhere": True}
-    still_open = [("", "open", False)] * 2
-    assert asked(near, needs="any") == still_open
+    assert asked(near, needs="any") == [("test 1", "open", False, True)] * 2
     further = RATIO | {"threshold": 1.16}
     parts = [f"test {number}" for number in (1, 1, 2, 2)]
-    assert [either for either, *_ in asked(near, further, needs="all")] == parts
-    of_places = [("test 1, a", "open", False), ("test 1, b", "open", False)]
+    assert [part for part, *_ in asked(near, further, needs="all")] == parts
+    on_b = [alone for *_, alone in asked(near, further, needs="all")]
+    assert on_b == [False, True] * 2  # on b it leans against the claim, on a for it
+    of_places = [("test 1, a", "open", False, False), ("test 1, b", "open", False, True)]
     assert asked(everywhere, needs="any") == asked(everywhere, needs="all") == of_places
     settled, not_needed = asked(RATIO | {"threshold": 0.5}, near, needs="all")[:2]
-    assert settled == ("test 1", "settled", False)
-    assert not_needed == ("test 1", "open", True)
+    assert settled == ("test 1", "settled", False, False)
+    assert not_needed == ("test 1", "open", True, False)
 
 
 def test_seeds_that_can_say_nothing_are_not_asked_for(pair):
