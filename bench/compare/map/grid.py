@@ -143,11 +143,22 @@ class Map:
             found: dict[tuple[int, int, int], Cell] = {}
             for i, panel in enumerate(self.panels):
                 for j, row in enumerate(panel.rows):
-                    for k, cell in enumerate(self._row(panel, row, price)):
+                    for k, cell in enumerate(self._row_by_all(panel, row, price)):
                         found[i, j, k] = cell
             settled = settle(list(found.values()))
             self._cells[price] = dict(zip(found, settled, strict=True))
         return self._cells[price]
+
+    def _row_by_all(self, panel: Panel, row: Row, price: float) -> Iterable[Cell]:
+        """The cells of a row, before the correction, with who leads by further extractors."""
+        further = {}
+        for name in row.comparison.extractors[1:]:
+            judged = replace(row, comparison=ranked_by(row.comparison, name))
+            further[name] = [cell.leader for cell in self._row(panel, judged, price)]
+        for k, cell in enumerate(self._row(panel, row, price)):
+            found = [(name, leaders[k]) for name, leaders in further.items()]
+            known = tuple((name, leader.contender.family) for name, leader in found if leader)
+            yield replace(cell, by_others=known) if cell.leader else cell
 
     def _row(self, panel: Panel, row: Row, price: float) -> Iterable[Cell]:
         """The cells of a row, before the correction."""
@@ -227,30 +238,22 @@ class Map:
     def _by_other_features(self, i: int, panel: Panel) -> Iterator[str]:
         """Where other extractors than the first name the same leader, and who leads elsewhere."""
         names = {name: None for row in panel.rows for name in row.comparison.extractors[1:]}
+        here = {key: cell for key, cell in self.cells(ANY).items() if key[0] == i}
         for extractor in names:
-            same, others = 0, []
-            for j, row in enumerate(panel.rows):
-                if extractor not in row.comparison.extractors[1:]:
-                    continue
-                judged = replace(row, comparison=ranked_by(row.comparison, extractor))
-                for k, other in enumerate(self._row(panel, judged, ANY)):
-                    cell, column = self.cells(ANY)[i, j, k], panel.columns[k]
-                    if cell.leader is None or other.leader is None:
-                        continue
-                    family = other.leader.contender.family
-                    if family == cell.leader.contender.family:
-                        same += 1
-                    else:
-                        others.append(f"the {family} at {panel.budget(column)}, {row.title}")
-            if total := same + len(others):
-                other = f"; elsewhere {'; '.join(others)}" if others else ""
+            all_cells, others = 0, []
+            for (_, j, k), cell in here.items():
+                all_cells += extractor in dict(cell.by_others)
+                if family := dict(cell.dissent).get(extractor):
+                    where = f"{panel.budget(panel.columns[k])}, {panel.rows[j].title}"
+                    others.append(f"the {family} at {where}")
+            if all_cells:
                 yield OTHER_FEATURES.format(
                     place=panel.title,
                     extractor=extractor,
-                    same=same,
-                    all=total,
-                    cells=f"cell{'s' * (total != 1)}",
-                    other=other,
+                    same=all_cells - len(others),
+                    all=all_cells,
+                    cells=f"cell{'s' * (all_cells != 1)}",
+                    other=f"; elsewhere {'; '.join(others)}" if others else "",
                 )
 
     @cached_property

@@ -64,7 +64,7 @@ def sentences(panel: Panel, row: Row, column: int, price: float, cell: Cell) -> 
     rival = cell.able[1]
     said = [f"{start}, {_ahead(cell, leader, rival, margin_of(row.comparison))}{_real(row)}."]
     said += _prices(leader, rival)
-    said += [_sure(cell), *_by_memory(cell, panel.columns[column])]
+    said += [_sure(cell), *_dissent(cell), *_by_memory(cell, panel.columns[column])]
     said += _falling(cell)
     return [*said, *_faults(cell), *_missing(cell)]
 
@@ -138,6 +138,11 @@ def _p(cell: Cell) -> str:
     """The p of a cell, by itself and corrected."""
     alone, adjusted = ("below 0.001" if p < 0.001 else f"{p:.2g}" for p in (cell.p, cell.adjusted))
     return f"p {alone}; {adjusted} after correction over all cells at this price"
+
+
+def _dissent(cell: Cell) -> list[str]:
+    """Who leads by the features of further extractors, if it is another family."""
+    return [f"By FID ({name}) the {family} leads instead." for name, family in cell.dissent]
 
 
 def _falling(cell: Cell) -> list[str]:
@@ -352,10 +357,11 @@ def _cheaper(made: Map, place: tuple[int, int, int]) -> list[str]:
 def _settled(made: Map) -> tuple[str, ...]:
     """What the cell says that is furthest along its panel of those that are settled or equal.
 
-    Of equally far ones it is that of the last panel, then of the most images.
+    Cells in which other features name another family are left out. Of equally far ones it is that of the last panel, then of the most images.
     """
     cells = made.cells(ANY)
-    known = [key for key, cell in cells.items() if cell.state in ("settled", "equal")]
+    sure = ("settled", "equal")
+    known = [key for key, cell in cells.items() if cell.state in sure and not cell.dissent]
     if not known:
         return ()
     i, j, k = max(known, key=lambda at: ((at[2] + 1) / len(made.panels[at[0]].columns), *at))

@@ -75,6 +75,7 @@ class Cell:
         anytime: whether p holds after any number of seeds (1 / e).
         equal_p: that the two leading families are not equal within the margin.
         adjusted: p over all cells of the map.
+        by_others: further extractors that were measured here, with the family that leads by each.
     """
 
     scores: tuple[Score, ...] = ()
@@ -86,6 +87,7 @@ class Cell:
     anytime: bool = False
     equal_p: float = math.nan
     adjusted: float = math.nan
+    by_others: tuple[tuple[str, str], ...] = ()
 
     @property
     def able(self) -> tuple[Score, ...]:
@@ -96,6 +98,12 @@ class Cell:
     def leader(self) -> Score | None:
         """The family with the lowest FID of those that can be ahead."""
         return self.able[0] if self.able else None
+
+    @property
+    def dissent(self) -> tuple[tuple[str, str], ...]:
+        """The further extractors by which another family leads, with that family."""
+        own = self.leader.contender.family if self.leader else ""
+        return tuple((name, family) for name, family in self.by_others if family != own)
 
     @property
     def lead(self) -> float:

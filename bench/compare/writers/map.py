@@ -27,13 +27,17 @@ READING = (
     "Each cell names the family with the lowest FID at that budget, and by what factor the next "
     "family is behind. **Bold**: settled, of such cells at most 5 % are expected to be wrong, over "
     "all cells at one price (false discovery rate). ~: not settled, more seeds may turn it. =: the "
-    "two leading families are practically equal. Families that collapsed, or have no sample near "
+    "two leading families are practically equal. ‡: FID by other features names another family, "
+    "see below. Families that collapsed, or have no sample near "
     "real images yet, cannot be ahead; *alone*: no other family can be ahead at that price. –: the "
     "runs of that row end before that budget, or nothing was measured. Budgets are points along "
     "each run: a model that is trained in parts, one after the other, as the drifting model is, "
     "would be there sooner in a run of less time."
 )
 """How to read the tables."""
+
+DISSENT = "‡"
+"""What stands in cells in which FID by other features names another family."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c5629b", "#b07800")
 """Colours of the families, in the order of conf/families.yaml (Okabe & Ito, made darker)."""
@@ -155,8 +159,8 @@ def cell_words(cell: MapCell) -> str:
     family = short(leader.contender.family)
     if cell.state == "alone":
         return f"{family} alone"
-    mark = MARKS[cell.state]
-    return " ".join(filter(None, (family, f"×{cell.lead:.2f}", mark)))
+    words = (family, f"×{cell.lead:.2f}", MARKS[cell.state], DISSENT if cell.dissent else "")
+    return " ".join(filter(None, words))
 
 
 def short(family: str) -> str:
@@ -290,9 +294,10 @@ def _legend(made: Map, families: tuple[str, ...]) -> Iterator[str]:
         yield f'<rect x="{x:g}" y="42" width="14" height="14" rx="3" fill="{colour}"/>'
         yield _text(x + 20, 54, short(family), 13)
         x += 44 + 7.5 * len(short(family))
-    yield _text(
-        x + 8, 54, "×1.40: lead over the next family · pale: not settled", 13, fill="#555555"
-    )
+    marks = "×1.40: lead over the next family · pale: not settled"
+    if any(cell.dissent for cell in made.cells(ANY).values()):
+        marks += f" · {DISSENT} not by other features"
+    yield _text(x + 8, 54, marks, 13, fill="#555555")
 
 
 def _lines(row: Row) -> list[str]:
@@ -354,6 +359,7 @@ def _square(
     fill = "#ffffff" if sure else "#333333"
     lead = "alone" if cell.state == "alone" else f"×{cell.lead:.2f}"
     lead += " =" if cell.state == "equal" else ""
+    lead += f" {DISSENT}" if cell.dissent else ""
     yield _text(
         middle, y + 16, short(leader.contender.family), 11, fill=fill, anchor="middle", bold=sure
     )

@@ -46,7 +46,11 @@ def look(cell: Cell) -> Look:
         name, lead = f"{family} = {cell.able[1].contender.family}", ""
     else:
         name, lead = family, f"×{cell.lead:.2f}" if cell.lead < 10 else f"×{exact(cell.lead)}"
-    return Look(kind, name, lead, f"{name} {lead}".strip() + f", {KNOWN[cell.state]}")
+    label = f"{name} {lead}".strip() + f", {KNOWN[cell.state]}"
+    if cell.dissent:
+        lead = f"{lead} ‡".strip()
+        label += "".join(f"; by FID ({by}) the {other} leads" for by, other in cell.dissent)
+    return Look(kind, name, lead, label)
 
 
 def family_class(family: str) -> str:

@@ -15,6 +15,8 @@ from bench.compare.map.grid import ANY
 from bench.compare.map.sentences import crossover_words, headline, row_notes, sentence
 from bench.compare.read import read_runs
 from bench.compare.topics.headline import families
+from bench.compare.writers.html.map_cells import look
+from bench.compare.writers.map import cell_words, map_svg
 from bench.evaluation.blind_spots import KINDS, BlindSpot, to_text
 from bench.runs.directory import Status
 
@@ -313,8 +315,19 @@ def test_the_map_says_where_other_features_name_another_leader(tmp_path):
         table["fid_patches"] = "1.5" if "gan_r1_ema_small" in str(file) else "3.5"
         table.to_csv(file, index=False)
     found = mapped(folder)
-    leaders = [cell.leader.contender.family for cell in found.cells(ANY).values()]
+    cells = list(found.cells(ANY).values())
+    leaders = [cell.leader.contender.family for cell in cells]
     assert leaders == ["GAN", "GAN", "GAN", "diffusion model"]
+    assert [cell.dissent for cell in cells] == [(), (), (), (("patches", "GAN"),)]
+    (panel,) = found.panels
+    assert "By FID (patches) the GAN leads instead." in sentence(
+        panel, panel.rows[0], 3, ANY, cells[3]
+    )
+    words = [cell_words(cell) for cell in cells]
+    assert [word.endswith(" ‡") for word in words] == [False, False, False, True]
+    assert "‡ not by other features" in map_svg(found)
+    assert look(cells[3]).lead.endswith(" ‡")
+    assert look(cells[3]).label.endswith("; by FID (patches) the GAN leads")
     assert found.caveats[1:] == (
         "fashion_mnist, 16×16: where FID (patches) was measured, it names the same leader in 3 of "
         "4 cells; elsewhere the GAN at 2 min, all images.",
