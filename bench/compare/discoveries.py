@@ -1,13 +1,14 @@
 """Control of the false discovery rate over all verdicts of a page, by closed testing with e-values.
 
 Each verdict points in one of two directions, which the data choose: for or against, one family or
-another. Of the two hypotheses that it may refute wrongly at least one is true, so that the K
-verdicts of a page have K or more true hypotheses, each with half of the error. A set of k verdicts
-may stand at a level if, for every set S of s verdicts, the sum of the e-values of S, divided by
-(K + s) / 2, is at least the share of the k verdicts that would be false if those of S were, divided
-by the level: the closed testing of Xu et al. (2025, arXiv:2509.02517) with hypotheses in pairs. For
-the verdicts that are false that quotient has an expectation of at most 1, whatever depends on what,
-so that the expected share of false verdicts is at most the level.
+another. (One that says both is false only if one of them is, and has the weaker evidence of the
+two.) Of the two hypotheses that it may refute wrongly at least one is true, so that the K verdicts
+of a page have K or more true hypotheses, each with half of the error. A set of k verdicts may stand
+at a level if, for every set S of s verdicts, the sum of the e-values of S, divided by (K + s) / 2,
+is at least the share of the k verdicts that would be false if those of S were, divided by the
+level: the closed testing of Xu et al. (2025, arXiv:2509.02517) with hypotheses in pairs. For the
+verdicts that are false that quotient has an expectation of at most 1, whatever depends on what, so
+that the expected share of false verdicts is at most the level.
 """
 
 import math

@@ -32,6 +32,7 @@ class Question:
         verdict: name of the verdict that it is part of with others; empty if it is one by itself.
         part: name of the part of that verdict for which one of several questions is enough.
         alone: whether that verdict follows from what it leans to, whatever the other parts say.
+        seeds_each: number of seeds behind each item of `path`.
     """
 
     name: str
@@ -48,8 +49,9 @@ class Question:
     verdict: str = ""
     part: str = ""
     alone: bool = True
+    seeds_each: int = 1
 
     @property
     def seeds(self) -> int:
         """Number of seeds behind it."""
-        return len(self.path)
+        return self.seeds_each * len(self.path)

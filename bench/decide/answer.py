@@ -34,6 +34,9 @@ TITLES = {
     "dropped": "not asked any more, because one of the models is shown to be worse than another",
 }
 
+ANSWERED = "not asked any more, because what they were asked for is known without them"
+"""Title of such questions if they are those of claims."""
+
 
 NOT_NEAR = "no sample near real data"
 WORSE = "every other one{of} is shown to be worse"
@@ -115,7 +118,7 @@ def further_seconds(project: Project, asked: Asked) -> float:
 def seconds_for_all(project: Project) -> float:
     """Estimated seconds until all open verdicts are known, whose runs are shared."""
     seeds: dict[int, float] = {}
-    waiting = [asked for parts in verdicts(project, project.waiting) for asked in parts]
+    waiting = [asked for way in verdicts(project, project.waiting) for asked in way.parts]
     for asked in waiting:
         for k in asked.units:
             if project.units[k].seeded:
@@ -135,7 +138,9 @@ def states(project: Project) -> list[str]:
     lines = []
     for name, found in groups.items():
         if found:
-            lines.append(f"{TITLES[name]}:")
+            claims = any(asked.question.verdict for asked in found)
+            title = ANSWERED if claims and name == "dropped" else TITLES[name]
+            lines.append(f"{title}:")
             lines += [f"  {_line(project, asked, name)}" for asked in found]
     return lines
 
@@ -308,7 +313,9 @@ def _count(project: Project) -> str:
     dropped = len(project.asked) - equal - settled - len(waiting)
     parts = [f"{settled} settled", f"{equal} practically equal", f"{len(waiting)} open"]
     if dropped:
-        parts.append(f"{dropped} not asked any more because a model was dropped")
+        claims = any(asked.question.verdict for asked in project.asked)
+        why = "" if claims else " because a model was dropped"
+        parts.append(f"{dropped} not asked any more{why}")
     return f"Of {counted(len(project.asked), 'question')}, {_joined(parts)}."
 
 

@@ -204,14 +204,15 @@ def _jobs(project: Project, asked: Asked, limits: Limits) -> list[Job]:
 
 def _by_cost(project: Project, possible: Sequence[tuple[Asked, list[Job]]]) -> list[list[Job]]:
     """The jobs of verdicts, in the order of what these cost."""
-    jobs = {id(asked): own for asked, own in possible}
+    jobs = {asked.question.name: own for asked, own in possible}
     left, ordered = verdicts(project, [asked for asked, _ in possible]), []
     while left:
         together = [
-            list(dict.fromkeys(job for asked in parts for job in jobs[id(asked)])) for parts in left
+            list(dict.fromkeys(job for asked in way.parts for job in jobs[asked.question.name]))
+            for way in left
         ]
         k = next_question(
-            [max(map(further_seeds, parts)) for parts in left],
+            [way.seeds for way in left],
             [0] * len(left),
             [estimate(project, own) for own in together],
         )
@@ -220,26 +221,54 @@ def _by_cost(project: Project, possible: Sequence[tuple[Asked, list[Job]]]) -> l
     return ordered
 
 
-def verdicts(project: Project, questions: Sequence[Asked]) -> list[list[Asked]]:
-    """What decides each verdict at the least cost: a question that does so alone, or its parts.
+@dataclass(frozen=True)
+class Way:
+    """What decides a verdict: a question that does so alone, or one of each of its parts.
 
-    Of a part with several questions the one that is estimated to cost least is taken.
+    Attributes:
+        parts: the questions.
+        seeds: estimated number of further seeds; infinite if out of reach.
+        seconds: of one more seed of each of them.
     """
 
-    def cost(parts: Sequence[Asked]) -> tuple[float, float]:
-        seconds = [seconds_of_a_seed(project, asked) for asked in parts]
-        return max(map(further_seeds, parts)) * sum(seconds), sum(seconds)
+    parts: tuple[Asked, ...]
+    seeds: float
+    seconds: float
 
+    @property
+    def cost(self) -> tuple[float, float]:
+        """Its order among others."""
+        return self.seeds * self.seconds if self.seconds else self.seeds, self.seconds
+
+
+def verdicts(project: Project, able: Sequence[Asked]) -> list[Way]:
+    """How each open verdict is decided at the least cost.
+
+    Of a part with several questions the one that is estimated to cost least is taken. Parts of
+    which no question can have another seed leave the others out of reach.
+
+    Args:
+        project: all runs so far.
+        able: open questions that can have another seed.
+    """
+
+    def way(parts: Sequence[Asked], *, complete: bool = True) -> Way:
+        seconds = sum(seconds_of_a_seed(project, asked) for asked in parts)
+        return Way(tuple(parts), max(map(further_seeds, parts)) if complete else math.inf, seconds)
+
+    names = {asked.question.name for asked in able}
     by_verdict: dict[str, dict[str, list[Asked]]] = {}
-    for asked in questions:
+    for asked in project.waiting:
         question = asked.question
         parts = by_verdict.setdefault(question.verdict or question.name, {})
-        parts.setdefault(question.part, []).append(asked)
+        of_part = parts.setdefault(question.part, [])
+        of_part += [asked] if question.name in names else []
     found = []
     for parts in by_verdict.values():
-        whole = [min(of_part, key=lambda asked: cost([asked])) for of_part in parts.values()]
-        alone = [[asked] for of in parts.values() for asked in of if asked.question.alone]
-        found.append(min([*alone, whole], key=cost))
+        each = [min(of, key=lambda asked: way([asked]).cost) for of in parts.values() if of]
+        alone = [way([asked]) for of in parts.values() for asked in of if asked.question.alone]
+        whole = [way(each, complete=all(parts.values()))] if each else []
+        found += [min([*alone, *whole], key=lambda way: way.cost)] if each else []
     return found
 
 

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -116,9 +117,10 @@ def _end(pools: Sequence[ProcessPoolExecutor]) -> None:
     """
     for pool in pools:
         pool.shutdown(kill_workers=True)
+    until = time.monotonic() + FEEDER_SECONDS
     for thread in threading.enumerate():
         if thread.name == FEEDER:
-            thread.join(FEEDER_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:

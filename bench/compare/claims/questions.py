@@ -24,12 +24,14 @@ class Effort:
             page's other claims.
         needed: estimated number of all seeds; infinite if out of reach, NaN if unknown.
         have: number of seeds behind it.
+        alone: whether the claim is decided if the finding is settled as it leans.
     """
 
     finding: Finding
     threshold: float
     needed: float
     have: int
+    alone: bool
 
     @property
     def more(self) -> float:
@@ -92,10 +94,12 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
                 threshold=effort.threshold,
                 needed=effort.needed if state == "open" else float(effort.have),
                 needs=claim.runs,
-                dropped=state == "open" and (judgement.verdict in SETTLED or part in known),
+                dropped=state == "open"
+                and (judgement.verdict in SETTLED or (part in known and not effort.alone)),
                 verdict=claim.name,
                 part=part,
-                alone=_decides_alone(claim, finding),
+                alone=effort.alone,
+                seeds_each=_seeds_each(finding),
             )
             questions.append(question)
         if judgement.left_out and judgement.verdict == "not measured":
@@ -120,8 +124,26 @@ def _known(claim: Claim, found: Sequence[Effort]) -> set[str]:
 
 def _decides_alone(claim: Claim, finding: Finding) -> bool:
     """Whether a verdict on the claim follows if a finding is settled as it leans."""
-    enough = claim.needs == "any" and not finding.test.everywhere
-    return enough or leaning(finding) == "contradicts"
+    e, test = finding.estimate, finding.test
+    leans = leaning(finding)
+    if e.equal_path and e.equal_path[-1] > e.path[-1]:
+        leans = "equal" if test.equality == "neither" else test.equality
+    enough = claim.needs == "any" and not test.everywhere and leans == "supports"
+    return enough or leans == "contradicts"
+
+
+def _seeds_each(finding: Finding) -> int:
+    """The number of seeds behind each number of a finding."""
+    return MIN_SEEDS if finding.test.kind.per == "data set" else 1
+
+
+def _in_vain(judgement: Judgement) -> bool:
+    """Whether no further seed can have all parts of a claim support it.
+
+    A test that it needs was not measured, or one that must hold everywhere is equal somewhere.
+    """
+    needed = judgement.claim.needs == "all" and any(t.decides for t in judgement.missing)
+    return needed or any(f.test.everywhere and f.says == "equal" for f in judgement.findings)
 
 
 def _unmeasured(claim: Claim) -> Question:
@@ -183,9 +205,11 @@ def efforts(judgement: Judgement, factor: float) -> list[Effort]:
     for finding, raw, of_family in zip(findings, p, adjusted, strict=True):
         holm_factor = max(1.0, of_family / raw) if raw > 0 and of_family < 1 else len(findings)
         threshold = holm_factor * factor / LEVEL
-        seeds = MIN_SEEDS if finding.test.kind.per == "data set" else 1  # for one more number
+        seeds, alone = _seeds_each(finding), _decides_alone(judgement.claim, finding)
+        vain = _in_vain(judgement) and not alone
+        needed = math.inf if vain else seeds * _needed(finding, threshold)
         have = seeds * len(finding.estimate.path)
-        found.append(Effort(finding, threshold, seeds * _needed(finding, threshold), have))
+        found.append(Effort(finding, threshold, needed, have, alone))
     return found
 
 
@@ -198,13 +222,13 @@ def _needed(finding: Finding, threshold: float) -> float:
     """Estimated number of all seeds that settle a finding.
 
     From simulated continuations if it rests on one number per seed; otherwise from the rate at
-    which the logarithm of its evidence has grown. More seeds of a finding that points in a
-    direction that says nothing are taken to be in vain.
+    which the logarithm of its evidence has grown. Of a finding that points in a direction that says
+    nothing only the evidence of equality counts.
     """
     e = finding.estimate
     n = len(e.path)
-    if not e.equal_path and _says_nothing(finding):
-        return math.inf
+    if _says_nothing(finding):
+        return _by_growth(e.equal_path, threshold)
     if max(e.path[-1], *e.equal_path[-1:], 0.0) >= threshold:
         return float(n)
     if len(e.differences) == n:
@@ -212,7 +236,12 @@ def _needed(finding: Finding, threshold: float) -> float:
         found = settled_after(e.differences, threshold, margin, most=MOST_SEEDS)
         if not math.isnan(found):
             return found
-    growth = math.log(max(e.path[-1], 1e-300)) / n
+    return _by_growth(e.path, threshold)
+
+
+def _by_growth(path: Sequence[float], threshold: float) -> float:
+    """The number of items of a path of e-values that reach a threshold, by its rate so far."""
+    growth = math.log(max(path[-1], 1e-300)) / len(path) if path else 0.0
     needed = math.ceil(math.log(threshold) / growth) if growth > 0 else math.inf
     return needed if needed <= MOST_SEEDS else math.inf
 
@@ -228,7 +257,7 @@ def cheapest(judgement: Judgement, judgements: Sequence[Judgement]) -> Effort | 
     for effort in filter(_is_open, found):
         by_part.setdefault(_part(claim, effort.finding), []).append(effort)
     parts = [min(of, key=_cost) for part, of in by_part.items() if part not in known]
-    alone = [e for of in by_part.values() for e in of if _decides_alone(claim, e.finding)]
+    alone = [effort for of in by_part.values() for effort in of if effort.alone]
     whole = [max(parts, key=_cost)] if parts else []
     return min([*alone, *whole], key=_cost, default=None)
 

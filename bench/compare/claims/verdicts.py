@@ -261,8 +261,9 @@ def verdict_of(claim: Claim, findings: Sequence[Finding]) -> Verdict:
 
     A claim with `needs: all` is supported if every deciding test supports it, and contradicted if
     one contradicts it. With `needs: any` one test suffices, if none says the opposite. Where
-    differences within the margin are what is left, they are the verdict. A claim is mixed if its
-    tests show both, or if data sets do of which a test needs one: more seeds would not change that.
+    differences within the margin are what is left, they are the verdict. A claim is mixed if tests
+    of which one is enough, or data sets of a test that need not hold everywhere, show both sides;
+    with `needs: all` only if no test contradicts it.
     """
     if claim.undecidable:
         return "not decided by measurement"
@@ -310,10 +311,11 @@ def p_of(claim: Claim, findings: Sequence[Finding], verdict: Verdict) -> float:
 
     - supported: over tests the smallest with `needs: any`, the largest with `needs: all`; over the
       places of a test the smallest, or the largest if it must hold everywhere.
-    - contradicted: the smallest, since one contradiction suffices.
-    - equal: the largest.
-    - mixed: the larger one of the smallest for and the smallest against; with `needs: all` these
-      are of one test, of which one must show both.
+    - contradicted: the smallest, since one contradiction suffices; with `needs: all` of the tests
+      that do not show both sides.
+    - equal: over tests the largest, over places the largest or that with which the test supports.
+    - mixed: the larger one of that of supported and the smallest against; with `needs: all` of the
+      smallest for and against of one test, which must show both.
 
     NaN if no deciding test has a p value, or the claim is not decided by measurement.
     """
@@ -323,14 +325,23 @@ def p_of(claim: Claim, findings: Sequence[Finding], verdict: Verdict) -> float:
         return math.nan
     of_tests = [_p_supports(found) for found in by_test]
     supported = max(of_tests) if claim.needs == "all" else min(of_tests)
-    contradicted = _smallest_if(measured, "contradicts")
-    equal = max(_p_if(f, "equal", "supports") for f in measured)
+    agree = [of for of in by_test if claim.needs == "any" or _together(of) != "disagrees"]
+    contradicted = _smallest_if([f for of in agree for f in of], "contradicts")
     if verdict == "open":
         return 1.0 if max(supported, contradicted) < 1 else min(supported, contradicted)
-    scopes = by_test if claim.needs == "all" else [measured]
-    mixed = min(max(_smallest_if(of, "supports"), _smallest_if(of, "contradicts")) for of in scopes)
+    mixed = max(supported, contradicted)
+    if claim.needs == "all":
+        mixed = min(
+            max(_smallest_if(of, "supports"), _smallest_if(of, "contradicts")) for of in by_test
+        )
     found = {"supported": supported, "contradicted": contradicted, "mixed": mixed}
-    return found.get(verdict, equal)
+    return found[verdict] if verdict in found else max(map(_p_equal, by_test))
+
+
+def _p_equal(findings: Sequence[Finding]) -> float:
+    """The p value with which a test is equal everywhere, or supports its claim."""
+    equal = max((_p_if(finding, "equal", "supports") for finding in findings), default=1.0)
+    return min(equal, _p_supports(findings))
 
 
 def _smallest_if(findings: Sequence[Finding], word: Words) -> float:

@@ -40,10 +40,10 @@ WITHOUT = "{place}: not on the map, no model of a family has a result."
 BLIND = "{place}: not on the map, its FID does not tell known bad samples from real ones."
 CONDITIONAL = "{place}: not on the map, which compares unconditional models."
 NOMINAL_SECONDS = (
-    "times of training are nominal, images over the speed that a model has on the machine of "
-    "reference (budget.images_per_second), so that no FID depends on how busy a machine was."
+    "times of training are nominal, images over the speed that a model has on a quiet machine "
+    "(budget.images_per_second), so that no FID depends on how busy a machine was."
 )
-MADE_ON = "Trained and timed on {machine}."
+MADE_ON = "{places}: trained and timed on {machine}."
 OTHER_FEATURES = (
     "{place}: where FID ({extractor}) was measured, it names the same leader in {same} of {all} "
     "{cells}{other}."
@@ -232,8 +232,8 @@ class Map:
                 places.setdefault(machine, {})[place] = None
         for machine, found in places.items():
             if machine:
-                named = f"{'; '.join(found)}: " if len(places) > 1 else ""
-                yield f"{named}{MADE_ON.format(machine=machine)}"
+                named = "; ".join(found) if len(places) > 1 else "all runs"
+                yield MADE_ON.format(places=named, machine=machine)
 
     def _by_other_features(self, i: int, panel: Panel) -> Iterator[str]:
         """Where other extractors than the first name the same leader, and who leads elsewhere."""

@@ -99,7 +99,7 @@ def _ahead(cell: Cell, leader: Score, rival: Score, margin: float) -> str:
 def _spread(score: Score) -> str:
     """A family's model and sampler, with the FIDs of its luckiest and its unluckiest seed."""
     low, high = (exact(pick(score.fids.values())) for pick in (min, max))
-    seeds = f"seeds {low} to {high}" if low != high else ""
+    seeds = f"{low} to {high} over seeds" if low != high else ""
     return "; ".join(filter(None, (named(score), seeds)))
 
 
@@ -357,7 +357,8 @@ def _cheaper(made: Map, place: tuple[int, int, int]) -> list[str]:
 def _settled(made: Map) -> tuple[str, ...]:
     """What the cell says that is furthest along its panel of those that are settled or equal.
 
-    Cells in which other features name another family are left out. Of equally far ones it is that of the last panel, then of the most images.
+    Cells in which other features name another family are left out. Of equally far ones it is that
+    of the last panel, then of the most images.
     """
     cells = made.cells(ANY)
     sure = ("settled", "equal")

@@ -194,7 +194,7 @@ def test_of_questions_of_which_one_is_enough_the_cheapest_runs(tmp_path: Path) -
     hopeless = ask("x", "", (4,), needed=math.inf)
     project = replace(looked_at, asked=(dear, hopeless, cheap))
     limits = Limits(100 * HOURS, 30)
-    assert verdicts(project, project.waiting) == [[cheap]]
+    assert [way.parts for way in verdicts(project, project.waiting)] == [(cheap,)]
     assert choose(project, limits) == (Job(2, 4),)
     assert choose(replace(project, asked=(*project.asked, unknown)), limits) == (Job(3, 4),)
     assert choose(project, limits, {2}) == (Job(0, 4), Job(1, 4))
@@ -212,15 +212,42 @@ def test_a_verdict_costs_what_its_dearest_part_needs(tmp_path: Path) -> None:
     hopeless = ask("both", "test 2", (1,), needed=math.inf)
     other = ask("other", "", (2, 3), needed=25.0)
     project = replace(simulation.look(), asked=(near, hopeless, other))
-    assert verdicts(project, project.waiting) == [[near, hopeless], [other]]
+    ways = [way.parts for way in verdicts(project, project.waiting)]
+    assert ways == [(near, hopeless), (other,)]
     limits = Limits(100 * HOURS, 30)
     assert choose(project, limits) == (Job(2, 4), Job(3, 4))
     project = replace(project, asked=(near, hopeless))
     assert choose(project, limits) == (Job(0, 4), Job(1, 4))
     against = ask("both", "", (3,), needed=30.0)
     project = replace(project, asked=(near, hopeless, against))
-    assert verdicts(project, project.waiting) == [[against]]
+    assert [way.parts for way in verdicts(project, project.waiting)] == [(against,)]
     assert choose(project, limits) == (Job(3, 4),)
+
+
+def test_a_part_that_cannot_run_leaves_its_verdict_out_of_reach(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abc", 5.0))
+    for model in "abc":
+        for seed in range(4):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    near, far = (ask("both", f"test {k}", (k,), needed=5.0) for k in (0, 1))
+    project = replace(simulation.look(), asked=(near, far, ask("other", "", (2,), needed=25.0)))
+    limits = Limits(100 * HOURS, 30)
+    assert choose(project, limits) == (Job(0, 4), Job(1, 4))
+    assert choose(project, limits, {1}) == (Job(2, 4),)
+    assert choose(project, limits, {1, 2}) == (Job(0, 4),)
+
+
+def test_items_of_several_seeds_count_as_these(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("ab", 5.0))
+    for model in "ab":
+        for seed in range(3):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    by_set = ask("spread", "", (0,), needed=math.inf)
+    one_item = replace(by_set.question, path=(1.0,), seeds_each=3)
+    project = replace(simulation.look(), asked=(replace(by_set, question=one_item),))
+    near = ask("near", "", (1,), needed=5.0)
+    project = replace(project, asked=(*project.asked, near))
+    assert choose(project, Limits(100 * HOURS, 30)) == (Job(1, 3),)
 
 
 @pytest.mark.parametrize("kill_at", [2, 5])

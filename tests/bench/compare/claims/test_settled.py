@@ -323,6 +323,34 @@ def test_seeds_that_can_say_nothing_are_not_asked_for(pair):
     assert questions_of_claims([against])[0].state == "settled"
 
 
+def test_a_difference_within_the_margin_waits_for_the_evidence_of_equality(pair):
+    """It differs for sure, by less than the margin: of "differs" only equality would say more."""
+    ratios = [1.085 + 0.02 * (-1) ** k for k in range(12)]
+    (judgement,) = judged(pair(ratios, SEQUENTIAL), claim(RATIO | {"expect": "differs"}))
+    finding = judgement.findings[0]
+    assert finding.estimate.path[-1] > 1000 > 20 > finding.estimate.equal_path[-1]
+    (question,) = questions_of_claims([judgement])
+    assert question.state == "open"
+    assert question.needed > question.seeds + 1
+
+
+def test_a_place_that_contradicts_is_asked_although_its_test_is_settled_elsewhere(tmp_path):
+    for dataset, ratios in (("a", (2.0, 2.1, 1.9, 2.05, 1.95, 2.0)), ("b", (0.6, 0.9, 0.5, 1.05))):
+        for seed, ratio in enumerate(ratios):
+            made = {"dataset": dataset, "status": SEQUENTIAL}
+            write_run(tmp_path, "dcgan_small", seed, {"g": scores(10.0)}, **made)
+            write_run(tmp_path, "ddpm_small", seed, {"d": scores(10.0 * ratio)}, **made)
+    runs = read_runs([tmp_path / "runs"])
+    comparisons = [compare_runs([r for r in runs if r.dataset == name]) for name in "ab"]
+    other = RATIO | {"numerator": {"role": "diffusion", "dataset": "c"}}
+    (judgement,) = judge([claim(RATIO, other, needs="all")], comparisons)
+    on_a, on_b = questions_of_claims([judgement])
+    assert (on_a.state, on_b.state, on_b.dropped, on_b.alone) == ("settled", "open", False, True)
+    assert math.isfinite(on_b.needed)
+    ((_, effort),) = by_cost([judgement])
+    assert effort.finding.where == "b"
+
+
 def test_what_must_hold_everywhere_costs_what_the_dearest_place_does(tmp_path):
     noise = np.random.default_rng(0).normal(size=(2, 6))
     for dataset, spread in (("a", 0.1), ("b", 0.8), ("c", 1.4)):

@@ -159,12 +159,7 @@ def test_what_must_hold_everywhere_does_not_where_one_data_set_leaves_it_open(tm
 
 @pytest.mark.parametrize("needs", ["any", "all"])
 def test_data_sets_that_disagree_are_a_verdict_of_their_own(tmp_path, needs):
-    for dataset, fid in (("a", 10.0), ("b", 40.0)):
-        for seed in range(4):
-            noise = 1 + 0.02 * seed
-            ours = {"g": scores(fid * noise)}
-            write_run(tmp_path, "dcgan_small", seed, ours, dataset=dataset)
-            write_run(tmp_path, "ddpm_small", seed, {"g": scores(20.0)}, dataset=dataset)
+    disagreeing(tmp_path)
     test = GAN_OVER_DIFFUSION | {"expect": "below"}
     judgement = judged(tmp_path / "runs", test, needs=needs)
     assert [finding.says for finding in judgement.findings] == ["supports", "contradicts"]
@@ -174,6 +169,34 @@ def test_data_sets_that_disagree_are_a_verdict_of_their_own(tmp_path, needs):
     assert judged(tmp_path / "runs", test | {"everywhere": True}).verdict == "contradicted"
     (weak, *_) = over_all_claims([judgement, *[replace(judgement, p=1.0)] * 1000])
     assert weak.verdict == "open"
+
+
+def disagreeing(folder):
+    """Two data sets: on one the GAN is clearly better, on the other clearly worse."""
+    for dataset, fid in (("a", 10.0), ("b", 40.0)):
+        for seed in range(4):
+            noise = 1 + 0.02 * seed
+            ours = {"g": scores(fid * noise, precision=0.5 - 0.1 * seed**2 / 9)}
+            write_run(folder, "dcgan_small", seed, ours, dataset=dataset)
+            theirs = {"g": scores(20.0, precision=0.55)}
+            write_run(folder, "ddpm_small", seed, theirs, dataset=dataset)
+    return folder / "runs"
+
+
+def test_the_p_of_a_verdict_is_of_the_tests_that_it_rests_on(tmp_path):
+    folder = disagreeing(tmp_path)
+    clear = GAN_OVER_DIFFUSION | {"expect": "below"}
+    sides = {"numerator": {"role": "gan", "dataset": "a"}}
+    sides |= {"baseline": {"role": "diffusion", "dataset": "a"}}
+    weak = {"says": "weak", "kind": "difference", "column": "precision"} | sides
+    judgement = judged(folder, clear | {"everywhere": True}, weak | {"expect": "below"})
+    assert judgement.verdict == "mixed"
+    of_weak = [f.p for f in judgement.findings if f.test.says == "weak"]
+    assert judgement.p == min(of_weak) > 10 * min(f.p for f in judgement.findings)
+    judgement = judged(folder, clear, weak | {"expect": "above"}, needs="all")
+    assert judgement.verdict == "contradicted"
+    of_weak = [f.p for f in judgement.findings if f.test.says == "weak"]
+    assert judgement.p == min(of_weak) > 10 * min(f.p for f in judgement.findings)
 
 
 def test_tests_that_disagree_are_mixed_and_one_that_lacks_runs_is_named(two_models):

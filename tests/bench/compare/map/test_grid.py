@@ -273,7 +273,7 @@ def test_a_blind_fid_ranks_nobody_and_a_poor_classifier_is_named(tmp_path):
     assert found.caveats[1].startswith("fashion_mnist, 16×16: ⚠ FID (domain) rests on")
     assert "12.9 %" in found.caveats[1]
     good = mapped(write_map(tmp_path / "good", CROSSING))
-    assert good.caveats == ("Trained and timed on cpu: Example CPU, 2 threads, fp32.",)
+    assert good.caveats == ("all runs: trained and timed on cpu: Example CPU, 2 threads, fp32.",)
 
     blind = {"blind_domain": to_text([BlindSpot("fid", KINDS[0], 0.05, 0.1)])}
     write_map(tmp_path / "blind", CROSSING)
@@ -292,8 +292,8 @@ def test_the_map_names_the_machine_of_each_panel_where_they_differ(tmp_path):
         file.write_text(text)
     found = mapped(write_map(tmp_path, CROSSING))
     assert found.caveats == (
-        "fashion_mnist, 8×8: Trained and timed on cpu: Other CPU, 2 threads, bf16.",
-        "fashion_mnist, 16×16: Trained and timed on cpu: Example CPU, 2 threads, fp32.",
+        "fashion_mnist, 8×8: trained and timed on cpu: Other CPU, 2 threads, bf16.",
+        "fashion_mnist, 16×16: trained and timed on cpu: Example CPU, 2 threads, fp32.",
     )
 
 

@@ -61,8 +61,8 @@ def test_a_lead_is_told_with_the_range_of_its_seeds(tmp_path):
         for pick in (min, max)
     )
     said = last(made)
-    assert f"(gan_r1_ema_small, generator; seeds {lowest[0]:.3g} to {highest[0]:.3g})" in said
-    assert f"; seeds {lowest[1]:.3g} to {highest[1]:.3g})" in said
+    assert f"(gan_r1_ema_small, generator; {lowest[0]:.3g} to {highest[0]:.3g} over seeds)" in said
+    assert f"; {lowest[1]:.3g} to {highest[1]:.3g} over seeds)" in said
     assert (
         "seeds" not in last(mapped(write_map(tmp_path / "one", TWO, seeds=[0]))).split("factor")[0]
     )
