@@ -207,12 +207,9 @@ class Map:
     @cached_property
     def caveats(self) -> tuple[str, ...]:
         """Sentences on machines, nominal seconds, a FID by a poor classifier, and a second FID."""
-        found = dict.fromkeys(self._machines())
+        found = dict.fromkeys([*self._machines(), *self._nominal()])
         for i, panel in enumerate(self.panels):
             for row in panel.rows:
-                if _is_nominal(row.comparison):
-                    which = f", {row.title}" if row.more else ""
-                    found[f"{panel.title}{which}: {NOMINAL_SECONDS}"] = None
                 extractors = row.comparison.extractors
                 error = classifier_error(row.comparison, extractors[0])
                 if error is not None and error > WARN_ABOVE:
@@ -220,6 +217,17 @@ class Map:
                     found[f"{panel.title}: {said}"] = None
             found |= dict.fromkeys(self._by_other_features(i, panel))
         return tuple(found)
+
+    def _nominal(self) -> Iterator[str]:
+        """Which panels, or rows of them, count nominal seconds."""
+        rows = [(panel, row) for panel in self.panels for row in panel.rows]
+        nominal = [(panel, row) for panel, row in rows if _is_nominal(row.comparison)]
+        places = dict.fromkeys(
+            f"{panel.title}, {row.title}" if row.more else panel.title for panel, row in nominal
+        )
+        if nominal:
+            named = "all runs" if len(nominal) == len(rows) else "; ".join(places)
+            yield f"{named}: {NOMINAL_SECONDS}"
 
     def _machines(self) -> Iterator[str]:
         """Which panels were made on which machine."""

@@ -297,6 +297,16 @@ def test_the_map_names_the_machine_of_each_panel_where_they_differ(tmp_path):
     )
 
 
+def test_the_map_says_once_which_seconds_are_nominal(tmp_path):
+    nominal = {"limit": "seconds={},clock=nominal"}
+    write_map(tmp_path, CROSSING, dataset="fashion_mnist_8", shape="1x8x8", **nominal)
+    found = mapped(write_map(tmp_path, CROSSING, **nominal))
+    assert found.caveats[1].startswith("all runs: times of training are nominal")
+    by_clock = write_map(tmp_path, CROSSING, dataset="fashion_mnist_28", shape="1x28x28")
+    said = "fashion_mnist, 8×8; fashion_mnist, 16×16: times of training are nominal"
+    assert mapped(by_clock).caveats[1].startswith(said)
+
+
 def test_pages_of_data_sets_stand_by_their_numbers(make_run, tmp_path):
     for name in ("x_16", "x_8"):
         make_run("dcgan_small", 0, {"g": scores(9.0) | costs(1, 0.3)}, dataset=name)
