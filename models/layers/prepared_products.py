@@ -30,14 +30,18 @@ MOST_PLANS = 64
 
 
 @cache
-def orders_weights() -> bool:
-    """Whether torch has operators whose weights are in oneDNN's own order."""
+def orders_weights(dtype: torch.dtype) -> bool:
+    """Whether torch has operators whose weights are in oneDNN's own order, for this processor.
+
+    Those of bf16 refuse processors without AVX-512 or the like.
+    """
     names = "_convolution_pointwise", "_convolution_transpose_pointwise"
     names += ("_reorder_convolution_transpose_weight",)
     return (
         torch.backends.mkldnn.is_available()
         and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")  # pyright: ignore[reportAttributeAccessIssue]
         and all(hasattr(torch.ops.mkldnn, name) for name in names)
+        and (dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
 
 
@@ -222,7 +226,7 @@ class Convolution(Linearity):
     def large(self, x: Tensor, weights: Product) -> Tensor:  # noqa: D102
         layer = self.layer
         left, right, top, bottom = layer._reversed_padding_repeated_twice
-        if not orders_weights() or (left, top) != (right, bottom):
+        if not orders_weights(weights.weight.dtype) or (left, top) != (right, bottom):
             return layer._conv_forward(x, weights.weight, weights.bias)
         options = (top, left), layer.stride, layer.dilation, layer.groups
         if weights.ordered is None:
@@ -276,7 +280,7 @@ def _turned(weight: Tensor, groups: int) -> Tensor:
 def _transposed(x: Tensor, weights: Product, *options: tuple[int, ...]) -> Tensor:
     """A transposed convolution by torch's operator; options are padding, output padding, stride."""
     padding, output_padding, stride = options
-    if not orders_weights():
+    if not orders_weights(weights.weight.dtype):
         weight = _turned(weights.weight, weights.groups)
         out = F.conv_transpose2d(x, weight, None, stride, padding, output_padding, weights.groups)
         return with_bias(out, weights.bias)
