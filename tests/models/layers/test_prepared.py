@@ -256,3 +256,9 @@ def test_kernels_can_be_compiled_before_the_first_call(precision, monkeypatch):
     with prepared(layer):
         compute(layer, x, TYPES[precision == "bf16"])
         assert forms(layer)[0].made
+
+
+def test_weights_of_bf16_are_ordered_only_on_processors_whose_operators_take_them():
+    ordered = prepared_products.orders_weights
+    able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert ordered(torch.bfloat16) == (ordered(torch.float32) and able)

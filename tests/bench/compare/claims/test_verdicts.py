@@ -199,6 +199,22 @@ def test_the_p_of_a_verdict_is_of_the_tests_that_it_rests_on(tmp_path):
     assert judgement.p == min(of_weak) > 10 * min(f.p for f in judgement.findings)
 
 
+def test_what_supports_on_one_data_set_may_be_open_on_another_beside_an_equal_test(tmp_path):
+    for dataset, fid, spread in (("a", 20.0, 1.02), ("b", 28.0, 2.0)):
+        for seed in range(6):
+            sign = (-1) ** seed
+            ours = {"g": scores(fid * spread**sign, precision=0.5 + 0.001 * sign)}
+            write_run(tmp_path, "dcgan_small", seed, ours, dataset=dataset)
+            theirs = {"g": scores(30.0, precision=0.5)}
+            write_run(tmp_path, "ddpm_small", seed, theirs, dataset=dataset)
+    better = GAN_OVER_DIFFUSION | {"expect": "below"}
+    alike = GAN_OVER_DIFFUSION | {"kind": "difference", "column": "precision", "margin": 0.05}
+    judgement = judged(tmp_path / "runs", better, alike, needs="all")
+    assert [f.says for f in judgement.findings] == ["supports", "undecided", "equal", "equal"]
+    assert judgement.verdict == "equal within the margin"
+    assert judgement.p < 0.001
+
+
 def test_tests_that_disagree_are_mixed_and_one_that_lacks_runs_is_named(two_models):
     missing = {"says": "of another size", "numerator": {"role": "gan", "dataset": "cifar10"}}
     judgement = judged(two_models, RATIO, RATIO | {"expect": "below"}, missing)
