@@ -12,6 +12,7 @@ import numpy as np
 from bench.compare.cells import natural
 from bench.compare.eval_rows import EvalTable, Layout
 from bench.compare.protocols import (
+    MACHINE,
     ProtocolError,
     by_conditioning,
     check_protocol,
@@ -180,6 +181,18 @@ class Comparison:
     def title(self) -> str:
         """The data set, the protocol fields by which its runs were split, and its kind."""
         return ", ".join(filter(None, (self.dataset, split_title(self.values), self.kind)))
+
+    @property
+    def machine(self) -> str:
+        """The machine, if the runs of the data set were split by it."""
+        of_machine = {k: value for k, value in self.values.items() if k in MACHINE}
+        return ", ".join(of_machine.values())
+
+    @property
+    def place(self) -> str:
+        """The title without the machine."""
+        others = {k: value for k, value in self.values.items() if k not in MACHINE}
+        return ", ".join(filter(None, (self.dataset, split_title(others), self.kind)))
 
     @cached_property
     def conditionings(self) -> frozenset[bool]:

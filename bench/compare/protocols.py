@@ -13,6 +13,10 @@ from bench.schema import FIELDS, PROTOCOL
 AXES = ("image_shape", "train_images", "budget")
 """The axes of the map: fields that --map allows to differ."""
 
+MACHINE = ("device", "precision")
+"""Fields that follow from the machine. Tests of claims compare runs of one machine with each other,
+and may count the seeds of several."""
+
 ALL_AXES = ", or map sizes, numbers of images and budgets with --map"
 
 

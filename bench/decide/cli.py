@@ -23,7 +23,7 @@ from bench.decide import answer
 from bench.decide.loop import Job, Limits, Ran, decide
 from bench.decide.plan import block_seconds, count_pairs, plan_text
 from bench.decide.processes import Processes
-from bench.decide.project import Project, check_protocols, look_at, varied_fields
+from bench.decide.project import Project, check_protocols, fields_of, look_at
 from bench.decide.request import Grid, Request, read_command_grids, read_request
 from bench.decide.units import Unit, make_units, tally
 from bench.runs.looks import Look
@@ -33,7 +33,7 @@ from bench.runtime.printing import duration, printable, replace_what_cannot_be_s
 
 HELP = """\
 usage: python -m bench.decide experiment=families dataset=digits hours=2
-                              [margin=1.1] [seeds=30] [--dry-run]
+                              [margin=1.1] [seeds=30] [machines=one] [--dry-run]
 
 Run seed after seed of every model of an experiment until it is settled which one is better, or
 until the time is up. Takes what a sweep (python -m bench -m) takes, and
@@ -41,6 +41,8 @@ until the time is up. Takes what a sweep (python -m bench -m) takes, and
   hours=2      limit of the time of all runs together (required)
   margin=1.1   FIDs that differ by less than this factor count as practically equal
   seeds=30     largest number of seeds of a model
+  machines=one several: claims may be decided by runs of several machines; each test compares
+               runs of one machine with each other, and counts the seeds of all
   --dry-run    print the plan and stop
 
 The same command goes on after it was interrupted. Details: docs/decide.md
@@ -84,12 +86,14 @@ def _main(request: Request) -> int:
     pairs = {} if claims else count_pairs(units)
     if not claims:
         _check_pairs(units, pairs)
-    varied = varied_fields(units)
+    _check_machines(request, claims)
+    several = {"several_machines": request.several_machines}
+    varied = fields_of(units, **several)
     check_protocols(units, varied)
     limits = Limits(3600 * request.hours, request.seeds)
     margin = _margin(request, units)
     questions = partial(_of_claims, claims) if claims else partial(_of_pairs, margin)
-    look = partial(look_at, units, questions, at_once=processes.at_once)
+    look = partial(look_at, units, questions, at_once=processes.at_once, **several)
     project = look()
     if not request.dry:
         _check_limit(project, request)
@@ -111,7 +115,7 @@ def _main(request: Request) -> int:
     end = decide(look, run_block, limits, say)
     again = request.again(answer.wanted_hours(end.project, limits))
     said = answer.answer(end, limits, margin, again)
-    files = _pages(end.project) if end.project.folders else []
+    files = _pages(end.project, varied) if end.project.folders else []
     with words():
         for line in ["", *answer.states(end.project), "", *said, "", *files]:
             print(printable(line))
@@ -170,6 +174,19 @@ def _check_several(grids: Sequence[Grid]) -> None:
         raise ValueError(_no_question([*values(grids[0].words, "model"), "the default"][0]))
 
 
+def _check_machines(request: Request, claims: Sequence[Claim]) -> None:
+    """Refuse runs of several machines where models are ranked.
+
+    Raises:
+        ValueError: no claims are asked.
+    """
+    if request.several_machines and not claims:
+        raise ValueError(
+            "machines=several is for claims, whose tests compare runs of one machine with each "
+            "other: leave it out, or give every machine a results_root of its own"
+        )
+
+
 def _check_pairs(units: Sequence[Unit], pairs: dict[str, int]) -> None:
     """Refuse a command without a question.
 
@@ -226,10 +243,9 @@ def _check_limit(project: Project, request: Request) -> None:
         )
 
 
-def _pages(project: Project) -> list[str]:
-    """Write the pages of bench.compare; what to say of them."""
+def _pages(project: Project, mixed: Sequence[str]) -> list[str]:
+    """Write the pages of bench.compare, split by these fields; what to say of them."""
     folders = list(project.folders)
-    mixed = varied_fields(project.units)
     options = [word for field in mixed for word in ("--allow-mixed", field)]
     command = shlex.join(["python", "-m", "bench.compare", *map(str, folders), *options])
     out = output_folder(folders)

@@ -184,22 +184,28 @@ def _unmeasured(project: Project, limits: Limits, able: Sequence[bool]) -> list[
     for k, (unit, tally) in enumerate(zip(project.units, project.tallies, strict=True)):
         if not able[k] or (tally.finished and not (unit.seeded and project.look == 0)):
             continue
-        seeds = range(limits.seeds) if unit.seeded else range(1)
+        seeds = _seeds(project, limits) if unit.seeded else range(1)
         found += [Job(k, seed) for seed in seeds if seed not in tally.ended][:1]
     return found
 
 
 def _jobs(project: Project, asked: Asked, limits: Limits) -> list[Job]:
-    """The jobs that give a question its next seed; empty if all seeds have run."""
-    for seed in range(limits.seeds):
+    """The jobs that give a question its next seed; empty if a model has all its seeds."""
+    for seed in _seeds(project, limits):
         jobs = [
             Job(k, seed)
             for k in asked.units
             if project.units[k].seeded and seed not in project.tallies[k].ended
         ]
         if jobs:
-            return jobs
+            full = (len(project.tallies[job.unit].ended) >= limits.seeds for job in jobs)
+            return [] if any(full) else jobs
     return []
+
+
+def _seeds(project: Project, limits: Limits) -> range:
+    """The seeds that may run here."""
+    return range(project.first_seed, project.first_seed + limits.seeds)
 
 
 def _by_cost(project: Project, possible: Sequence[tuple[Asked, list[Job]]]) -> list[list[Job]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from bench.columns import NOMINAL
 from bench.command_line import key
 from bench.compare.comparison import CLASS_CONDITIONAL, Comparison, compare_runs
-from bench.compare.protocols import ProtocolError, differing, split_runs
+from bench.compare.protocols import MACHINE, ProtocolError, differing, split_runs
 from bench.compare.questions import Question
 from bench.compare.read import Run, read_runs
+from bench.compare.topics.outcomes import is_trained
 from bench.decide.units import Tally, Unit, tally
 from bench.schema import FIELDS, PROTOCOL
 
@@ -27,6 +28,9 @@ DESIGNED = {
 
 SPEED = "budget.images_per_second"
 """The nominal speed of a model."""
+
+HINT = "; for claims also machines=several, which compares runs of one machine with each other only"
+"""What a refusal of runs of another machine adds."""
 
 Questions = Callable[[Sequence[Comparison]], Sequence[tuple[Question, str]]]
 """Finds the questions of comparisons, each with the name of the data set if it belongs to one."""
@@ -60,6 +64,8 @@ class Project:
         comparisons: those with runs, one for each data set and protocol.
         asked: the questions.
         at_once: number of jobs that run at a time.
+        first_seed: the lowest seed that may run here: all seeds of other machines are below it, so
+            that a seed is of one machine, and seeds are in the order in which they were made.
     """
 
     units: tuple[Unit, ...]
@@ -67,6 +73,7 @@ class Project:
     comparisons: tuple[Comparison, ...] = ()
     asked: tuple[Asked, ...] = ()
     at_once: int = 1
+    first_seed: int = 0
 
     @property
     def spent(self) -> float:
@@ -99,24 +106,53 @@ class Project:
         return tuple(unit.folder for unit, t in found if t.ended or t.half_done)
 
 
-def look_at(units: Sequence[Unit], questions: Questions, *, at_once: int) -> Project:
+def look_at(
+    units: Sequence[Unit], questions: Questions, *, at_once: int, several_machines: bool = False
+) -> Project:
     """Read all runs and ask the questions.
+
+    Args:
+        units: what runs once per seed.
+        questions: finds the questions.
+        at_once: number of jobs that run at a time.
+        several_machines: whether runs may be of several machines.
 
     Raises:
         ValueError: runs are damaged, or those of one data set were made under several protocols.
     """
     project = Project(tuple(units), tuple(map(tally, units)), at_once=at_once)
     runs = read_runs(project.folders) if project.folders else []
-    comparisons = compare(units, runs)
+    varied = fields_of(units, several_machines=several_machines)
+    comparisons = compare(units, runs, varied)
     asked = tuple(
         Asked(question, _needed(units, question, dataset))
         for question, dataset in questions(comparisons)
     )
-    return Project(project.units, project.tallies, comparisons, asked, at_once)
+    first = _first_seed(units, runs) if several_machines else 0
+    return Project(project.units, project.tallies, comparisons, asked, at_once, first)
 
 
-def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...]:
+def _first_seed(units: Sequence[Unit], runs: Sequence[Run]) -> int:
+    """The seed after the largest one of runs of other machines."""
+    here = {field: {unit.planned.protocol.get(field, "") for unit in units} for field in MACHINE}
+    found = [
+        int(run.seed)
+        for run in runs
+        if len(run.last) and is_trained(run) and run.seed.isdecimal()
+        if any(run.last.texts(f)[0] not in known for f, known in here.items() if "" not in known)
+    ]
+    return max(found, default=-1) + 1
+
+
+def compare(
+    units: Sequence[Unit], runs: Sequence[Run], varied: Sequence[str]
+) -> tuple[Comparison, ...]:
     """The comparisons of all runs, one for each data set and each protocol of the experiment.
+
+    Args:
+        units: what runs once per seed.
+        runs: the runs.
+        varied: fields by which they may differ.
 
     Raises:
         ValueError: runs differ in their protocol and the experiment does not vary that.
@@ -125,10 +161,10 @@ def compare(units: Sequence[Unit], runs: Sequence[Run]) -> tuple[Comparison, ...
     for dataset in sorted({run.dataset for run in runs}):
         here = [run for run in runs if run.dataset == dataset]
         try:
-            groups = split_runs(here, varied_fields(units))
+            groups = split_runs(here, varied)
             found += [compare_runs(group, values) for values, group in groups]
         except ProtocolError as error:
-            raise ValueError(_refusal(dataset, here, varied_fields(units)) or str(error)) from error
+            raise ValueError(_refusal(dataset, here, varied) or str(error)) from error
     return tuple(found)
 
 
@@ -163,6 +199,7 @@ def check_protocols(
                     f"runs on {dataset} would differ in {title} ({a!r} in {first}, {b!r} in "
                     f"{second}) and cannot answer one question: give all of them the same "
                     "settings, or one command for each, with a results_root of its own"
+                    f"{HINT if field in MACHINE else ''}"
                 )
 
 
@@ -178,6 +215,12 @@ def _check_clocks(units: Sequence[Unit]) -> None:
                     f"{unit.planned.model} would count {budget} by the clock and "
                     f"{other.planned.model} by a nominal speed: give {SPEED} to all models or none"
                 )
+
+
+def fields_of(units: Sequence[Unit], *, several_machines: bool) -> list[str]:
+    """The protocol fields by which runs may differ."""
+    more = MACHINE if several_machines else ()
+    return list(dict.fromkeys((*varied_fields(units), *more)))
 
 
 def varied_fields(units: Sequence[Unit]) -> list[str]:
@@ -236,7 +279,7 @@ def _refusal(dataset: str, runs: Sequence[Run], varied: Sequence[str]) -> str:
             return (
                 f"runs on {dataset} differ in {field} ({a!r} in {first}, {b!r} in {second}) and "
                 "cannot answer one question: give the settings and the machine of the earlier "
-                "ones, or another results_root"
+                f"ones, or another results_root{HINT if field in MACHINE else ''}"
             )
     return ""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.command_line import DRY_RUN, SWEEP, expand, key, overrides_in, read_grids, values
 from bench.compare.sequential import MAX_SEEDS
 
-OWN = ("hours", "margin", "seeds")
+OWN = ("hours", "margin", "seeds", "machines")
 """Words of this command that are no settings of runs."""
 
 MULTIRUN = ("-m", "--multirun")
@@ -31,6 +31,7 @@ class Request:
         hours: limit of the time of all runs that are made for these questions.
         margin: ratios within [1 / margin, margin] count as equal; None if it is not given.
         seeds: largest number of seeds of a model.
+        several_machines: whether runs may be of several machines.
         dry: whether only the plan is asked for.
         command: the command line, for readers.
     """
@@ -39,6 +40,7 @@ class Request:
     hours: float
     margin: float | None
     seeds: int
+    several_machines: bool
     dry: bool
     command: str
 
@@ -73,7 +75,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     """Read a command line.
 
     Raises:
-        ValueError: hours is missing, or one of `OWN` is no number or out of range.
+        ValueError: hours is missing, or one of `OWN` is out of range.
     """
     given: dict[str, str] = {}
     rest = []
@@ -88,12 +90,15 @@ def read_request(arguments: Sequence[str]) -> Request:
     seeds = _number("seeds", given.get("seeds", str(MAX_SEEDS)), 2, MOST_SEEDS)
     if seeds != int(seeds):
         raise ValueError(f"seeds must be a whole number, got {given['seeds']}")
+    if (machines := given.get("machines", "one")) not in ("one", "several"):
+        raise ValueError(f"machines must be one or several, got {machines!r}")
     margin = given.get("margin")
     return Request(
         arguments=tuple(rest),
         hours=_number("hours", given["hours"], 0.0, MOST_HOURS, open_below=True),
         margin=None if margin is None else _margin(margin),
         seeds=int(seeds),
+        several_machines=machines == "several",
         dry=DRY_RUN in arguments,
         command=shlex.join(["python", "-m", "bench.decide", *arguments]),
     )

@@ -176,7 +176,8 @@ def _spread(setting: str, numerator: Group, baseline: Group) -> Seeds | None:
     parts = [seeds[k : k + MIN_SEEDS] for k in range(0, len(seeds) - MIN_SEEDS + 1, MIN_SEEDS)]
     found = [(int(part[-1]), _spread_ratio(ours, theirs, part)) for part in parts]
     blocks = tuple((seed, value) for seed, value in found if math.isfinite(value))
-    key = f"{numerator.place}: {numerator.name} ({setting})"
+    where = ", ".join(filter(None, (numerator.place, numerator.machine)))
+    key = f"{where}: {numerator.name} ({setting})"
     return Seeds({key: whole}, blocks=blocks)
 
 

@@ -84,11 +84,19 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """The members of a selection in one comparison: one for each seed of one entry."""
+    """The members of a selection in one comparison: one for each seed of one entry.
+
+    Attributes:
+        selection: the selection.
+        members: the members.
+        place: the comparison's title without the machine.
+        machine: the machine, where the runs of the data set were split by it.
+    """
 
     selection: Selection
     members: tuple[Member, ...]
     place: str
+    machine: str = ""
 
     @property
     def trained(self) -> bool:
@@ -147,7 +155,7 @@ def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group 
                     by_variant.setdefault(run.variant, []).append(member)
         if by_variant:
             best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
-            return Group(selection, tuple(by_variant[best]), comparison.title)
+            return Group(selection, tuple(by_variant[best]), comparison.place, comparison.machine)
     return None
 
 
