@@ -5,9 +5,11 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from bench.cost.measure import Stopwatch
@@ -32,7 +34,8 @@ from bench.evaluation.extractors.fused import fold_batch_norms, fuse_sequences
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "weights"
-"""Weights of the standard datasets, <name>.safetensors, written by scripts/train_classifiers.py."""
+"""Weights of the standard datasets, <name>.safetensors, written by scripts/train_classifiers.py.
+They are those of every data set with the same data, such as one of fewer training images."""
 
 STACKED_CHANNELS = 3
 _FORMAT = 3  # of classifiers trained here: 1 had no checksums, 2 did not name its recipe
@@ -126,8 +129,9 @@ def build_domain(
                 "that scripts/train_classifiers.py wrote for it, or null"
             )
         return DomainExtractor(*_with_accuracy(weights))
-    if not learned:
-        return DomainExtractor(*_with_accuracy(_shipped(dataset)))
+    shipped = _shipped(dataset)
+    if not learned and shipped is not None:
+        return DomainExtractor(*_with_accuracy(shipped))
     return DomainExtractor(*_trained_here(dataset, device, cache_dir))
 
 
@@ -139,15 +143,27 @@ def is_learned(dataset: Dataset, weights: Path | None) -> bool:
     """
     if weights is not None or dataset.stacked_from is not None:
         return False
-    shipped = _shipped(dataset)
-    if shipped.exists() and _fits(shipped, dataset):
+    if _shipped(dataset) is not None:
         return False
     check_labelled(dataset.name, dataset.num_classes)
     return True
 
 
-def _shipped(dataset: Dataset) -> Path:
-    return SHIPPED / f"{dataset.name}.safetensors"
+def _shipped(dataset: Dataset) -> Path | None:
+    """The shipped classifier of a dataset, also where the same data have another name; or None."""
+    named = SHIPPED / f"{dataset.name}.safetensors"
+    same = (path for path, data_hash in _shipped_data() if data_hash == dataset.hash)
+    return next((p for p in (named, *same) if p.exists() and _fits(p, dataset)), None)
+
+
+@cache
+def _shipped_data() -> tuple[tuple[Path, str], ...]:
+    """Each shipped classifier with the hash of the data that it was trained on."""
+    found = []
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            found.append((path, file.metadata().get("data_hash", "")))
+    return tuple(found)
 
 
 def check_labelled(name: str, num_classes: int) -> None:

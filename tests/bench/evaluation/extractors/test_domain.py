@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_datasets import tiny_dataset, tiny_stack
 
+from bench.data.dataset import few_images
 from bench.data.sources import load_digits
 from bench.evaluation.extractors import classifier_training, domain
 from bench.evaluation.extractors.base import extract
@@ -33,6 +34,13 @@ def test_domain_uses_the_shipped_weights(digits, tmp_path):
     built = build(digits, tmp_path)
     assert built.name == "domain"
     assert built.test_accuracy == 0.9929
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_data_under_another_name_have_the_same_classifier(digits, tmp_path):
+    """250 images of a data set are named otherwise, and scored against all the same."""
+    few = few_images(replace(digits, name="digits_80"), 80)
+    assert build(few, tmp_path).hash == build(digits, tmp_path).hash
     assert not list(tmp_path.iterdir())
 
 
