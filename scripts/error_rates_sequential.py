@@ -23,7 +23,8 @@ from bench.compare.sequential import (
     evidence,
 )
 from bench.compare.stats import CONFIDENCE, MIN_SEEDS, SIGNIFICANCE, power
-from scripts.error_rates import MODELS, NOISES, Noise, percent, row
+from scripts.error_rates import MODELS, Noise, normal, percent, row
+from scripts.error_rates import NOISES as NOISES_OF_ONE_MACHINE
 
 EVIDENCE = Path(__file__).resolve().parents[1] / "docs" / "evidence"
 PAIRS = MODELS * (MODELS - 1) // 2
@@ -33,6 +34,26 @@ LONGEST = 60
 
 SPREADS = (0.02, 0.05, 0.1)
 """Standard deviations of the logarithm of FID of a model over seeds."""
+
+
+def on_a_noisier_machine(rng: np.random.Generator, models: int, seeds: int) -> np.ndarray:
+    """Normal noise that is three times as large from the fourth seed on."""
+    return _scaled_from_the_fourth(normal(rng, models, seeds), 3.0)
+
+
+def on_a_quieter_machine(rng: np.random.Generator, models: int, seeds: int) -> np.ndarray:
+    """Normal noise that is a third as large from the fourth seed on."""
+    return _scaled_from_the_fourth(normal(rng, models, seeds), 1 / 3)
+
+
+def _scaled_from_the_fourth(log_fids: np.ndarray, factor: float) -> np.ndarray:
+    return 2 + (log_fids - 2) * np.where(np.arange(log_fids.shape[1]) < 3, 1.0, factor)
+
+
+NOISES: dict[str, Noise] = NOISES_OF_ONE_MACHINE | {
+    "from the fourth seed on a machine with three times the noise": on_a_noisier_machine,
+    "from the fourth seed on a machine with a third of the noise": on_a_quieter_machine,
+}
 
 
 def simulate(noise: Noise, models: int, simulations: int, seeds: int = MAX_SEEDS) -> np.ndarray:

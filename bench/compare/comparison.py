@@ -185,8 +185,7 @@ class Comparison:
     @property
     def machine(self) -> str:
         """The machine, if the runs of the data set were split by it."""
-        of_machine = {k: value for k, value in self.values.items() if k in MACHINE}
-        return ", ".join(of_machine.values())
+        return ", ".join(self.values[field] for field in MACHINE if field in self.values)
 
     @property
     def place(self) -> str:

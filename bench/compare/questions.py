@@ -26,7 +26,8 @@ class Question:
         needed: estimated number of all seeds that settle it; NaN with fewer than two seeds,
             infinite if out of reach.
         needs: what has to run once more for one more seed: keys (model, variant) of entries for
-            differences between models, names of grids for claims.
+            differences between models; for claims (data set, model, variant), or the names of
+            grids where a test uses all of their runs.
         dropped: whether it is not asked any more: one of its models is shown to be worse than
             another one, or what it is asked for is known without it.
         verdict: name of the verdict that it is part of with others; empty if it is one by itself.
@@ -44,7 +45,7 @@ class Question:
     equal_path: tuple[float, ...]
     threshold: float
     needed: float
-    needs: tuple[str, ...] | tuple[tuple[str, str], ...]
+    needs: tuple[str, ...] | tuple[tuple[str, ...], ...]
     dropped: bool = False
     verdict: str = ""
     part: str = ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from statistics import mean
 
 from bench.columns import NOMINAL
 from bench.command_line import key
@@ -91,9 +92,12 @@ class Project:
         return tuple(asked for asked in self.asked if asked.waiting)
 
     def seconds(self, unit: int) -> float:
-        """Seconds of one run: the mean of those so far, else the forecast, else 0."""
-        measured = self.tallies[unit].seconds
-        return measured if measured is not None else self.units[unit].forecast or 0.0
+        """Seconds of one run: the mean of those on this machine, else the forecast, else 0."""
+        took = self.tallies[unit].took
+        here = [seconds for seed, seconds in took.items() if seed >= self.first_seed]
+        if here:
+            return mean(here)
+        return self.units[unit].forecast or (mean(took.values()) if took else 0.0)
 
     def cost(self, unit: int, seed: int) -> float:
         """Seconds that are left of the run of a seed."""
@@ -134,12 +138,12 @@ def look_at(
 
 def _first_seed(units: Sequence[Unit], runs: Sequence[Run]) -> int:
     """The seed after the largest one of runs of other machines."""
-    here = {field: {unit.planned.protocol.get(field, "") for unit in units} for field in MACHINE}
+    here = {field: {u.planned.protocol.get(field, "") for u in units} - {""} for field in MACHINE}
     found = [
         int(run.seed)
         for run in runs
         if len(run.last) and is_trained(run) and run.seed.isdecimal()
-        if any(run.last.texts(f)[0] not in known for f, known in here.items() if "" not in known)
+        if any(run.last.texts(f)[0] not in known for f, known in here.items() if known)
     ]
     return max(found, default=-1) + 1
 
@@ -290,5 +294,6 @@ def _needed(units: Sequence[Unit], question: Question, dataset: str) -> tuple[in
     return tuple(
         k
         for k, unit in enumerate(units)
-        if unit.dataset == (dataset or unit.dataset) and needs & {unit.grid, unit.key}
+        if unit.dataset == (dataset or unit.dataset)
+        and needs & {unit.grid, unit.key, (unit.dataset, *unit.key)}
     )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import mean
 
 from bench.command_line import key
 from bench.compare.topics.settled import always_fails
@@ -88,7 +87,7 @@ class Tally:
         spent: seconds that its sequential runs took.
         look: largest number of a look in them; -1 without one.
         margins: margins of their looks.
-        seconds: mean seconds of its finished runs; None if unknown.
+        took: seconds of its finished runs, by seed, as far as they are known.
     """
 
     finished: frozenset[int] = frozenset()
@@ -97,7 +96,7 @@ class Tally:
     spent: float = 0.0
     look: int = -1
     margins: frozenset[float] = frozenset()
-    seconds: float | None = None
+    took: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def ended(self) -> frozenset[int]:
@@ -123,7 +122,6 @@ def tally(unit: Unit) -> Tally:
             found[int(number)] = status
     looks = {seed: read_look(status.sequential) for seed, status in found.items()}
     made = {seed: look for seed, look in looks.items() if isinstance(look, Look)}
-    took = [s.seconds for s in found.values() if s.status == "finished" and s.seconds]
 
     def seeds(state: str) -> frozenset[int]:
         return frozenset(seed for seed, status in found.items() if status.status == state)
@@ -135,5 +133,5 @@ def tally(unit: Unit) -> Tally:
         spent=sum(found[seed].seconds for seed in made),
         look=max((look.look for look in made.values()), default=-1),
         margins=frozenset(look.margin for look in made.values()),
-        seconds=mean(took) if took else None,
+        took={k: s.seconds for k, s in found.items() if s.status == "finished" and s.seconds},
     )

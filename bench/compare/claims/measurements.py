@@ -216,6 +216,7 @@ class Kind:
             anything but seeds is pooled over data sets.
         selections: 1 for a numerator, 2 for a numerator and a baseline, 0 for any number.
         only_default: whether only the default threshold is allowed.
+        whole: whether it uses other runs of the claim's grids than those that it selects.
     """
 
     measure: Callable[..., Seeds | Counts | None]
@@ -223,6 +224,7 @@ class Kind:
     per: Literal["seed", "run", "data set"] = "seed"
     selections: int = 0
     only_default: bool = False
+    whole: bool = False
 
     @property
     def threshold(self) -> float:
@@ -238,12 +240,12 @@ KINDS = {
     "largest_rise": Kind(largest_rise_ratio, "ratio", selections=2),
     "cost_to_reach": Kind(cost_to_reach, "ratio", selections=2, only_default=True),
     "share_slower": Kind(share_slower, "share", "run", selections=2),
-    "sensitivity": Kind(sensitivity, "ratio", selections=2),
-    "good_settings": Kind(good_settings, "difference", selections=2),
-    "spread_over_seeds": Kind(spread_over_seeds, "ratio", "data set", selections=2),
-    "unstable_runs": Kind(unstable_runs, "difference", "run", 2, only_default=True),
+    "sensitivity": Kind(sensitivity, "ratio", selections=2, whole=True),
+    "good_settings": Kind(good_settings, "difference", selections=2, whole=True),
+    "spread_over_seeds": Kind(spread_over_seeds, "ratio", "data set", selections=2, whole=True),
+    "unstable_runs": Kind(unstable_runs, "difference", "run", 2, only_default=True, whole=True),
     "failure_rate": Kind(failure_rate, "share", "run", selections=1),
     "failure_rate_difference": Kind(failure_rate, "difference", "run", 2, only_default=True),
-    "share_on_front": Kind(share_on_front, "share", "run", selections=1),
+    "share_on_front": Kind(share_on_front, "share", "run", selections=1, whole=True),
 }
 """Kinds of tests by their names in conf/claims; docs/claims.md explains them."""

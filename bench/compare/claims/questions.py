@@ -93,7 +93,7 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
                 equal_path=e.equal_path,
                 threshold=effort.threshold,
                 needed=effort.needed if state == "open" else float(effort.have),
-                needs=claim.runs,
+                needs=claim.runs if finding.test.kind.whole else finding.runs,
                 dropped=state == "open"
                 and (judgement.verdict in SETTLED or (part in known and not effort.alone)),
                 verdict=claim.name,

@@ -56,6 +56,7 @@ class Finding:
         says: whether it supports or contradicts the claim.
         seconds: training of one more seed of its runs.
         machines: of its runs, where seeds of several are counted.
+        runs: what was trained for it: (data set, model, variant).
     """
 
     test: Criterion
@@ -66,6 +67,7 @@ class Finding:
     says: Words
     seconds: float = math.nan
     machines: tuple[str, ...] = ()
+    runs: tuple[tuple[str, ...], ...] = ()
 
     @property
     def where(self) -> str:
@@ -204,12 +206,19 @@ def judge_claim(
         says, p = _says(test, e, factor)
         seconds = training_seconds(groups)
         machines = tuple(dict.fromkeys(g.machine for g in groups if g.trained and g.machine))
-        found_here = Finding(test, tuple(places), tuple(rows), e, p, says, seconds, machines)
-        findings.append(found_here)
+        finding = Finding(test, tuple(places), tuple(rows), e, p, says, seconds)
+        several = machines if len(machines) > 1 else ()
+        findings.append(replace(finding, machines=several, runs=_runs(groups)))
     missing = tuple(test for test in claim.tests if all(test is not f.test for f in findings))
     verdict = verdict_of(claim, findings)
     p = p_of(claim, findings, verdict)
     return Judgement(claim, verdict, tuple(findings), missing, p=p)
+
+
+def _runs(groups: Sequence[Group]) -> tuple[tuple[str, ...], ...]:
+    """What was trained for groups: (data set, model, variant)."""
+    runs = (group.members[0].run for group in groups if group.trained)
+    return tuple(dict.fromkeys((run.dataset, run.model, run.variant) for run in runs))
 
 
 def _smallest(e: Estimate) -> float:

@@ -47,6 +47,13 @@ SEQUENTIAL = (
 )
 """The tests of runs that bench.decide made."""
 
+MACHINES = (
+    "Seeds are of several machines ({}): a test compares runs of one machine with each other, and "
+    "counts the seeds of all, so that an effect is the mean over these machines as often as they "
+    "were used."
+)
+"""How the seeds of several machines are used."""
+
 DECIDED = (
     "p is adjusted over the tests of a claim (Holm); at 0.05 a test supports or contradicts, or "
     "the difference is **equal**: within ±10 %, or the margin of the runs. A claim that needs all "
@@ -69,7 +76,9 @@ def rule(judgements: Sequence[Judgement]) -> str:
     tests = " ".join(text for text, there in ((FIXED, False), (SEQUENTIAL, True)) if there in kinds)
     if len(kinds) > 1:
         tests += " Data sets whose runs have a fixed number of seeds are tested as such."
-    return f"Each claim is decided by tests on runs of one protocol. {tests} {DECIDED}"
+    machines = sorted({m for j in judgements for f in j.findings for m in f.machines})
+    several = f"{MACHINES.format('; '.join(machines))} " if len(machines) > 1 else ""
+    return f"Each claim is decided by tests on runs of one protocol. {several}{tests} {DECIDED}"
 
 
 def claims_page(judgements: Sequence[Judgement], command: str) -> str:

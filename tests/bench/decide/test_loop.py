@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated_project import SECONDS, Simulation, questions
-from synthetic_runs import write_run
+from simulated_project import SECONDS, Simulation, make_unit, questions
+from synthetic_runs import PROTOCOL, write_run
 
 from bench.compare.questions import Question
 from bench.decide.answer import seconds_for_all
@@ -317,3 +317,35 @@ def test_runs_of_a_fixed_sweep_count_but_one_block_makes_it_sequential(tmp_path:
     assert end.reason == "settled"
     assert sorted(simulation.made) == [("a", 8), ("b", 8)]
     assert end.project.spent == 2 * SECONDS  # the others are not of this limit
+
+
+def test_seeds_are_above_those_of_other_machines(tmp_path: Path) -> None:
+    """A seed is of one machine; at most `limits.seeds` runs of a model are made on all of them."""
+    simulation = Simulation(tmp_path, {"a": 5.0, "b": 6.0})
+    elsewhere = PROTOCOL | {"device": "cpu: another one"}
+    for model, count in (("a", 4), ("b", 3)):
+        for seed in range(count):
+            simulation.write(model, seed, "e-process margin=1.1 look=0", protocol=elsewhere)
+    here = [
+        replace(unit, planned=replace(unit.planned, protocol=dict(PROTOCOL)))
+        for unit in simulation.units
+    ]
+    real = make_unit(tmp_path, "real", seeded=False)  # it is not trained: no device
+    project = look_at([*here, real], questions, at_once=1, several_machines=True)
+    assert project.first_seed == 4
+    project = look_at(here, questions, at_once=1, several_machines=True)
+    assert choose(project, Limits(100 * HOURS, 30)) == (Job(0, 4), Job(1, 4))
+    assert choose(project, Limits(100 * HOURS, 4)) == "seeds"
+    assert project.seconds(0) == SECONDS  # forecast: other machines may be slower or quicker
+    quicker = replace(project.tallies[0], took={0: 5.0, 4: 7.0})
+    assert replace(project, tallies=(quicker, project.tallies[1])).seconds(0) == 7.0
+    assert look_at(here, questions, at_once=1).first_seed == 0
+    simulation.write("a", 4, "e-process margin=1.1 look=1")
+    project = look_at(here, questions, at_once=1, several_machines=True)
+    assert len(project.comparisons) == 2
+    assert project.first_seed == 4
+    there = [
+        replace(unit, planned=replace(unit.planned, protocol=dict(elsewhere)))
+        for unit in simulation.units
+    ]
+    assert look_at(there, questions, at_once=1, several_machines=True).first_seed == 5

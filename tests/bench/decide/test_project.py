@@ -32,7 +32,7 @@ def test_a_tally_counts_runs_by_how_they_ended(tmp_path: Path) -> None:
         spent=SECONDS + 12,
         look=2,
         margins=frozenset({1.1}),
-        seconds=SECONDS,
+        took={0: SECONDS, 1: SECONDS},
     )
     assert found.ended == {0, 1, 2}
     assert not found.always_fails

@@ -1,0 +1,114 @@
+"""Claims over seeds of several machines: runs of one are compared, seeds of all are counted."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_runs import FLOOR, PROTOCOL, costs, scores, write_run
+
+from bench.compare.claims.declaration import read_claim
+from bench.compare.claims.verdicts import Judgement, judge
+from bench.compare.comparison import compare_runs
+from bench.compare.protocols import MACHINE, split_runs
+from bench.compare.read import read_runs
+from bench.compare.stats import paired_difference
+from bench.compare.writers.claims import claims_page
+from bench.runs.directory import Status
+
+ROLES = {"gan": ["dcgan_small"], "diffusion": ["ddpm_small"], "real": ["real"]}
+RATIO = {"says": "FID", "numerator": "diffusion", "baseline": "gan"}
+HERE = PROTOCOL | {"device": "cpu: quick", "precision": "bf16"}
+THERE = PROTOCOL | {"device": "cpu: slow", "precision": "fp32"}
+RATIOS = {HERE["device"]: (1.3, 1.5, 1.4), THERE["device"]: (1.2, 1.35, 1.25)}
+SLOWER = 10.0
+"""FIDs of the slow machine over those of the quick one."""
+
+
+def write(folder: Path, *, first_there: int = 10) -> Path:
+    """Three seeds of a GAN and a diffusion model on each of two machines, and held-out data."""
+    for protocol, first, level in ((HERE, 0, 10.0), (THERE, first_there, 10.0 * SLOWER)):
+        for k, ratio in enumerate(RATIOS[protocol["device"]]):
+            gan, ddpm = level * (1 + k / 10), level * (1 + k / 10) * ratio
+            for model, fid in (("dcgan_small", gan), ("ddpm_small", ddpm)):
+                row = {"sampler": scores(fid) | costs(1, 0.5)}
+                write_run(folder, model, first + k, row, protocol=protocol)
+    write_run(folder, "real", 0, {"held-out": scores(1.0) | {"nfe": 0}}, protocol=FLOOR)
+    return folder / "runs"
+
+
+def judged(folder: Path, *tests: dict[str, object], sequential: bool = False) -> Judgement:
+    """The verdict on a claim with these tests; tables are split by machine."""
+    body = {"source": "C", "statement": "It is so.", "runs": ["gan"], "tests": list(tests)}
+    claim = read_claim("c", body, ROLES, "claims.yaml")
+    groups = split_runs(read_runs([folder]), MACHINE)
+    comparisons = [compare_runs(runs, values) for values, runs in groups]
+    (judgement,) = judge([claim], comparisons, sequential=sequential)
+    return judgement
+
+
+def test_seeds_of_all_machines_are_counted(tmp_path: Path) -> None:
+    (finding,) = judged(write(tmp_path), RATIO).findings
+    logs = dict(enumerate(np.log([*RATIOS[HERE["device"]], *RATIOS[THERE["device"]]]).tolist()))
+    expected = paired_difference(logs, dict.fromkeys(logs, 0.0))
+    assert finding.estimate.size == "6 seeds"
+    assert finding.estimate.effect == pytest.approx(math.exp(expected.mean))
+    assert finding.estimate.p == pytest.approx(expected.p)
+    assert finding.where == "digits"
+    assert set(finding.machines) == {"cpu: quick, bf16", "cpu: slow, fp32"}
+
+
+def test_one_machine_is_what_it_was_and_is_not_named(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    for there in folder.rglob("seed=1[0-9]"):
+        (there / "status.json").unlink()
+        (there / "eval.csv").unlink()
+    judgement = judged(folder, RATIO)
+    assert judgement.findings[0].estimate.size == "3 seeds"
+    assert judgement.findings[0].machines == ()
+    assert "machine" not in claims_page([judgement], "python -m bench.compare")
+
+
+def test_a_seed_that_ran_on_both_machines_is_two_protocols(tmp_path: Path) -> None:
+    """As where two precisions are compared: their runs have the noise of one seed."""
+    write(tmp_path)
+    for model in ("dcgan_small", "ddpm_small"):
+        row = {"sampler": scores(1.0) | costs(1, 0.5)}
+        write_run(tmp_path, model, 10, row, protocol=HERE, variant="bf16")
+    found = judged(tmp_path / "runs", RATIO).findings
+    assert [f.estimate.size for f in found] == ["3 seeds", "3 seeds"]
+    assert {f.machines for f in found} == {()}
+
+
+def test_the_level_of_a_machine_is_no_spread_over_seeds(tmp_path: Path) -> None:
+    spread = {"says": "spread", "kind": "spread_over_seeds", "numerator": "diffusion"}
+    (finding,) = judged(write(tmp_path), spread | {"baseline": "gan"}).findings
+    gan = np.log([1.0, 1.1, 1.2])
+    ratios = [np.std(gan + np.log(r), ddof=1) / np.std(gan, ddof=1) for r in RATIOS.values()]
+    assert finding.estimate.size == "2 data sets"
+    assert finding.estimate.effect == pytest.approx(math.sqrt(math.prod(ratios)))
+
+
+def test_shares_are_of_the_runs_of_all_machines_and_a_run_without_rows_counts_once(
+    tmp_path: Path,
+) -> None:
+    folder = write(tmp_path)
+    lost = Status("failed", "not finite", 7)
+    write_run(tmp_path, "dcgan_small", 30, {}, status=lost)
+    share = {"says": "failed", "kind": "failure_rate", "numerator": "gan"}
+    (finding,) = judged(folder, share).findings
+    assert finding.estimate.text.startswith("1 of 7 ")
+    (against,) = judged(
+        folder, share | {"kind": "failure_rate_difference", "baseline": "diffusion"}
+    ).findings
+    assert against.estimate.text.startswith("1 of 7 runs against 0 of 6")
+
+
+def test_scores_of_real_data_stand_beside_the_seeds_of_every_machine(tmp_path: Path) -> None:
+    (finding,) = judged(write(tmp_path), RATIO | {"baseline": "real"}).findings
+    assert finding.estimate.size == "6 seeds"
+
+
+def test_the_page_says_how_machines_are_pooled(tmp_path: Path) -> None:
+    text = claims_page([judged(write(tmp_path), RATIO, sequential=True)], "python -m bench.compare")
+    assert "Seeds are of several machines (cpu: quick, bf16; cpu: slow, fp32)" in text
