@@ -182,10 +182,12 @@ class Comparison:
         """The data set, the protocol fields by which its runs were split, and its kind."""
         return ", ".join(filter(None, (self.dataset, split_title(self.values), self.kind)))
 
-    @property
+    @cached_property
     def machine(self) -> str:
-        """The machine, if the runs of the data set were split by it."""
-        return ", ".join(self.values[field] for field in MACHINE if field in self.values)
+        """The machine of its trained runs; empty if there are none, or several."""
+        trained = [run.last for run in self.runs if any(run.last.texts("budget"))]
+        found = {tuple(row.texts(field)[0] for field in MACHINE) for row in trained}
+        return ", ".join(filter(None, *found)) if len(found) == 1 else ""
 
     @property
     def place(self) -> str:

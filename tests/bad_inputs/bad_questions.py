@@ -83,6 +83,13 @@ AREAS = {
         ),
         word("seeds must be a number at least 2 and at most 200, got '1'", "hours=1", "seeds=1"),
         word("seeds must be a whole number, got 2.5", "hours=1", "seeds=2.5"),
+        word("machines must be one or several, got 'all'", "hours=1", "machines=all"),
+        word(
+            "machines=several is for claims, whose tests compare runs of one machine with each "
+            "other: leave it out, or give every machine a results_root of its own",
+            "hours=1",
+            "machines=several",
+        ),
         case("a single model", NO_QUESTION, *command("hours=1", models=MODELS[:1])),
         case(
             "a single model and real data",

@@ -1,7 +1,8 @@
 """Claims declared in tests, and what runs on disk say of them."""
 
 from bench.compare.claims.declaration import read_claim, read_test
-from bench.compare.claims.verdicts import judge, measure
+from bench.compare.claims.pooling import measure
+from bench.compare.claims.verdicts import judge
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 

@@ -90,7 +90,7 @@ class Group:
         selection: the selection.
         members: the members.
         place: the comparison's title without the machine.
-        machine: the machine, where the runs of the data set were split by it.
+        machine: the comparison's machine.
     """
 
     selection: Selection

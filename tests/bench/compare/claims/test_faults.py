@@ -9,7 +9,8 @@ from synthetic_runs import FLOOR, POINTS, mode_scores, scores, write_run
 from bench.compare.claims.declaration import read_claim, read_claims, read_test
 from bench.compare.claims.estimates import estimate
 from bench.compare.claims.measurements import Seeds
-from bench.compare.claims.verdicts import judge, measure
+from bench.compare.claims.pooling import measure
+from bench.compare.claims.verdicts import judge
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
 from bench.runs.directory import Status

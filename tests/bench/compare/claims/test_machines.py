@@ -11,7 +11,7 @@ from bench.compare.claims.declaration import read_claim
 from bench.compare.claims.verdicts import Judgement, judge
 from bench.compare.comparison import compare_runs
 from bench.compare.protocols import MACHINE, split_runs
-from bench.compare.read import read_runs
+from bench.compare.read import Run, read_runs
 from bench.compare.stats import paired_difference
 from bench.compare.writers.claims import claims_page
 from bench.runs.directory import Status
@@ -41,7 +41,10 @@ def judged(folder: Path, *tests: dict[str, object], sequential: bool = False) ->
     """The verdict on a claim with these tests; tables are split by machine."""
     body = {"source": "C", "statement": "It is so.", "runs": ["gan"], "tests": list(tests)}
     claim = read_claim("c", body, ROLES, "claims.yaml")
-    groups = split_runs(read_runs([folder]), MACHINE)
+    by_dataset: dict[str, list[Run]] = {}
+    for run in read_runs([folder]):
+        by_dataset.setdefault(run.dataset, []).append(run)
+    groups = [group for runs in by_dataset.values() for group in split_runs(runs, MACHINE)]
     comparisons = [compare_runs(runs, values) for values, runs in groups]
     (judgement,) = judge([claim], comparisons, sequential=sequential)
     return judgement
@@ -102,6 +105,29 @@ def test_shares_are_of_the_runs_of_all_machines_and_a_run_without_rows_counts_on
         folder, share | {"kind": "failure_rate_difference", "baseline": "diffusion"}
     ).findings
     assert against.estimate.text.startswith("1 of 7 runs against 0 of 6")
+
+
+def test_tests_across_data_sets_stay_on_one_machine(tmp_path: Path) -> None:
+    """One of the data sets is not split, because it ran on one machine only."""
+    folder = write(tmp_path)
+    for k in range(3):
+        row = {"sampler": scores(40.0 + k) | costs(1, 0.5)}
+        write_run(tmp_path, "dcgan_small", k, row, dataset="digits_80", protocol=HERE)
+    write_run(tmp_path, "real", 0, {"held-out": scores(1.0)}, dataset="other", protocol=FLOOR)
+    few, every = {"role": "gan", "dataset": "digits_80"}, {"role": "gan", "dataset": "digits"}
+    (finding,) = judged(folder, RATIO | {"numerator": few, "baseline": every}).findings
+    assert finding.estimate.size == "3 seeds"
+    assert finding.machines == ()
+    for k in range(3):
+        row = {"sampler": scores(400.0 + k) | costs(1, 0.5)}
+        write_run(tmp_path, "dcgan_small", 10 + k, row, dataset="digits_80", protocol=THERE)
+    (finding,) = judged(folder, RATIO | {"numerator": few, "baseline": every}).findings
+    assert finding.estimate.size == "6 seeds"
+    of_real = judged(folder, RATIO | {"numerator": "real", "baseline": "real"}).findings
+    assert [(f.where, f.estimate.size) for f in of_real] == [
+        ("other", "1 seed"),
+        ("digits", "1 seed"),
+    ]
 
 
 def test_scores_of_real_data_stand_beside_the_seeds_of_every_machine(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from synthetic_runs import costs, scores, write_run
 from bench.compare.claims.declaration import read_test
 from bench.compare.claims.estimates import estimate, stratified_difference, stratified_p
 from bench.compare.claims.measurements import Seeds, largest_rise, log_spread
-from bench.compare.claims.verdicts import measure
+from bench.compare.claims.pooling import measure
 from bench.compare.stats import holm
 from bench.runs.directory import Status
 from scripts.error_rates import NOISES
