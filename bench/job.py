@@ -37,7 +37,7 @@ from bench.runs.announcements import announce, warn_of_classifier, warn_of_few_s
 from bench.runs.data_record import write_data
 from bench.runs.directory import RunDirectory, Status
 from bench.runs.looks import Call
-from bench.runs.provenance import protocol_before, provenance
+from bench.runs.provenance import device_name, protocol_before, provenance
 from bench.runs.shorter import continue_shorter, expect_shorter
 from bench.runs.wandb_mirror import WandbLogger
 from bench.runs.which import (
@@ -138,7 +138,8 @@ class Job:
         if self.warning:
             log.warning("⚠ %s", self.warning)
         progress.label = progress.label or "{} {} seed={}".format(*self.names())
-        call = Call.after(records and records.status, self.origin.command, start)
+        device = device_name(self.device)
+        call = Call.after(records and records.status, self.origin.command, start, device)
         with progress:
             dataset = self.dataset(world)
             memory = PeakMemory(self.device)

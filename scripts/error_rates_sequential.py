@@ -106,6 +106,18 @@ def false_verdicts(noise: Noise, models: int, simulations: int) -> tuple[float, 
     return float(sequential.any(axis=-1).mean()), float(fixed.any(axis=-1).mean())
 
 
+def evidence_at_stop(noise: Noise, simulations: int) -> np.ndarray:
+    """The evidence of a difference of two models that are alike when one stops looking, (N,).
+
+    One stops as soon as it reaches 20, or at the last seed. On average it is at most 1, which is
+    what corrections over several verdicts rest on.
+    """
+    path = evidence(pair_differences(simulate(noise, 2, simulations))[:, 0])
+    reached = path >= 1 / LEVEL
+    stop = np.where(reached.any(axis=-1), reached.argmax(axis=-1), path.shape[-1] - 1)
+    return np.take_along_axis(path, stop[:, None], axis=-1)[:, 0]
+
+
 def seeds_to_settle(effect: float, pairs: int, simulations: int) -> np.ndarray:
     """Seeds after which a difference is shown at the strictest step of a family, (N,).
 
@@ -227,12 +239,14 @@ def recorded(skip: int, models: int = 12) -> tuple[np.ndarray, np.ndarray]:
 
 def error_table(simulations: int) -> Iterator[str]:
     """False verdicts at any look, as Markdown."""
-    yield row("noise", "one comparison", "Student's t", f"{PAIRS} pairs", "Student's t")
-    yield row("---", *["---:"] * 4)
+    columns = ("one comparison", "Student's t", f"{PAIRS} pairs", "Student's t", "mean evidence")
+    yield row("noise", *columns)
+    yield row("---", *["---:"] * len(columns))
     for name, noise in NOISES.items():
         alone = false_verdicts(noise, 2, simulations)
         family = false_verdicts(noise, MODELS, math.ceil(simulations / 4))
-        yield row(name, *map(percent, (*alone, *family)))
+        mean = f"{evidence_at_stop(noise, simulations).mean():.2f}"
+        yield row(name, *map(percent, (*alone, *family)), mean)
 
 
 def seeds_table(simulations: int) -> Iterator[str]:

@@ -183,11 +183,11 @@ class Comparison:
         return ", ".join(filter(None, (self.dataset, split_title(self.values), self.kind)))
 
     @cached_property
-    def machine(self) -> str:
-        """The machine of its trained runs; empty if there are none, or several."""
-        trained = [run.last for run in self.runs if any(run.last.texts("budget"))]
-        found = {tuple(row.texts(field)[0] for field in MACHINE) for row in trained}
-        return ", ".join(filter(None, *found)) if len(found) == 1 else ""
+    def machine(self) -> tuple[str, str]:
+        """Device and precision of its trained runs; empty if there are none, or several."""
+        trained = (run.last for run in self.runs if any(run.last.texts("budget")))
+        found = {(row.texts("device")[0], row.texts("precision")[0]) for row in trained}
+        return found.pop() if len(found) == 1 else ("", "")
 
     @property
     def place(self) -> str:

@@ -14,8 +14,8 @@ AXES = ("image_shape", "train_images", "budget")
 """The axes of the map: fields that --map allows to differ."""
 
 MACHINE = ("device", "precision")
-"""Fields that follow from the machine. Tests of claims compare runs of one machine with each other,
-and may count the seeds of several."""
+"""Fields that may follow from the machine. Tests of claims compare runs of one machine with each
+other, and may count the seeds of several (`bench.compare.claims.pooling`)."""
 
 ALL_AXES = ", or map sizes, numbers of images and budgets with --map"
 

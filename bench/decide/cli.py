@@ -73,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 def _main(request: Request) -> int:
     """Plan, run blocks, and say what came of it; the exit code."""
     check_arguments(request.arguments)
+    _check_machines(request)
     grids = read_command_grids(request.arguments)
     lines = checked_lines([grid.words for grid in grids])
     grids = [
@@ -86,7 +87,7 @@ def _main(request: Request) -> int:
     pairs = {} if claims else count_pairs(units)
     if not claims:
         _check_pairs(units, pairs)
-    _check_machines(request, claims)
+    _check_device(request, units)
     several = {"several_machines": request.several_machines}
     varied = fields_of(units, **several)
     check_protocols(units, varied)
@@ -128,11 +129,16 @@ def _say(line: str) -> None:
 
 def _claims(request: Request, units: Sequence[Unit]) -> list[Claim]:
     """The claims that the experiment's grids are made for; none unless it is one of claims."""
-    experiments = map(str, values(request.arguments, "experiment"))
-    if not any(name.startswith("claims_") for name in experiments):
+    if not _experiments_of_claims(request):
         return []
     grids = {unit.grid for unit in units}
     return [claim for claim in read_claims() if grids.intersection(claim.runs)]
+
+
+def _experiments_of_claims(request: Request) -> list[str]:
+    """The experiments of a command that are made for claims."""
+    named = map(str, values(request.arguments, "experiment"))
+    return [name for name in named if name.startswith("claims_")]
 
 
 def _of_claims(
@@ -174,13 +180,28 @@ def _check_several(grids: Sequence[Grid]) -> None:
         raise ValueError(_no_question([*values(grids[0].words, "model"), "the default"][0]))
 
 
-def _check_machines(request: Request, claims: Sequence[Claim]) -> None:
+def _check_device(request: Request, units: Sequence[Unit]) -> None:
+    """Refuse to go on with runs of several machines where it is not known which one this is.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if request.several_machines and not any(u.planned.protocol.get("device") for u in units):
+        launcher = "".join(map(str, values(request.arguments, LAUNCHER)))
+        raise ValueError(
+            "machines=several must know on which machine runs are made, and those of "
+            f"{LAUNCHER}={launcher} start elsewhere: leave it out, or start bench.decide on each "
+            "machine"
+        )
+
+
+def _check_machines(request: Request) -> None:
     """Refuse runs of several machines where models are ranked.
 
     Raises:
         ValueError: no claims are asked.
     """
-    if request.several_machines and not claims:
+    if request.several_machines and not _experiments_of_claims(request):
         raise ValueError(
             "machines=several is for claims, whose tests compare runs of one machine with each "
             "other: leave it out, or give every machine a results_root of its own"

@@ -92,7 +92,7 @@ class Project:
         return tuple(asked for asked in self.asked if asked.waiting)
 
     def seconds(self, unit: int) -> float:
-        """Seconds of one run: the mean of those on this machine, else the forecast, else 0."""
+        """Seconds of one run: the mean of those from `first_seed` on, else the forecast, else 0."""
         took = self.tallies[unit].took
         here = [seconds for seed, seconds in took.items() if seed >= self.first_seed]
         if here:
@@ -124,7 +124,8 @@ def look_at(
     Raises:
         ValueError: runs are damaged, or those of one data set were made under several protocols.
     """
-    project = Project(tuple(units), tuple(map(tally, units)), at_once=at_once)
+    tallies = tuple(tally(unit, several_machines=several_machines) for unit in units)
+    project = Project(tuple(units), tallies, at_once=at_once)
     runs = read_runs(project.folders) if project.folders else []
     varied = fields_of(units, several_machines=several_machines)
     comparisons = compare(units, runs, varied)
@@ -132,20 +133,25 @@ def look_at(
         Asked(question, _needed(units, question, dataset))
         for question, dataset in questions(comparisons)
     )
-    first = _first_seed(units, runs) if several_machines else 0
+    first = _first_seed(units) if several_machines else 0
     return Project(project.units, project.tallies, comparisons, asked, at_once, first)
 
 
-def _first_seed(units: Sequence[Unit], runs: Sequence[Run]) -> int:
-    """The seed after the largest one of runs of other machines."""
+def _first_seed(units: Sequence[Unit]) -> int:
+    """The seed after the largest one of runs of other machines on the data sets of the units."""
     here = {field: {u.planned.protocol.get(field, "") for u in units} - {""} for field in MACHINE}
-    found = [
-        int(run.seed)
-        for run in runs
-        if len(run.last) and is_trained(run) and run.seed.isdecimal()
-        if any(run.last.texts(f)[0] not in known for f, known in here.items() if known)
-    ]
-    return max(found, default=-1) + 1
+
+    def elsewhere(run: Run) -> bool:
+        if not len(run.last):
+            return bool(run.status.device) and run.status.device not in here["device"]
+        values = ((run.last.texts(field)[0], known) for field, known in here.items())
+        return any(value not in known for value, known in values)
+
+    folders = sorted({unit.folder.parents[1] for unit in units})  # of data sets
+    there = [folder for folder in folders if any(folder.glob("*/*/seed=*/status.json"))]
+    runs = read_runs(there) if there else []
+    trained = (run for run in runs if is_trained(run) and run.seed.isdecimal())
+    return max((int(run.seed) for run in trained if elsewhere(run)), default=-1) + 1
 
 
 def compare(

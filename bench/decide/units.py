@@ -109,8 +109,13 @@ class Tally:
         return always_fails(len(self.finished), len(self.failed))
 
 
-def tally(unit: Unit) -> Tally:
+def tally(unit: Unit, *, several_machines: bool = False) -> Tally:
     """Read the statuses of a unit's runs.
+
+    Args:
+        unit: the unit.
+        several_machines: whether time that is known to be another machine's does not count, and
+            its half-done runs are left to it.
 
     Raises:
         ValueError: a status.json is damaged.
@@ -123,14 +128,17 @@ def tally(unit: Unit) -> Tally:
     looks = {seed: read_look(status.sequential) for seed, status in found.items()}
     made = {seed: look for seed, look in looks.items() if isinstance(look, Look)}
 
+    here = unit.planned.protocol.get("device", "") if several_machines else ""
+    own = {seed: s for seed, s in found.items() if not here or s.device in ("", here)}
+
     def seeds(state: str) -> frozenset[int]:
         return frozenset(seed for seed, status in found.items() if status.status == state)
 
     return Tally(
         finished=seeds("finished"),
         failed=seeds("failed"),
-        half_done={seed: s.seconds for seed, s in found.items() if s.status == "running"},
-        spent=sum(found[seed].seconds for seed in made),
+        half_done={seed: s.seconds for seed, s in own.items() if s.status == "running"},
+        spent=sum(s.seconds for seed, s in own.items() if seed in made),
         look=max((look.look for look in made.values()), default=-1),
         margins=frozenset(look.margin for look in made.values()),
         took={k: s.seconds for k, s in found.items() if s.status == "finished" and s.seconds},

@@ -58,6 +58,7 @@ class Status:
             a run of a fixed number of seeds.
         seconds: what all calls took, evaluation included, up to the last time that the status was
             written; 0 for a run of an earlier version.
+        device: name of the CPU or GPU of the last call; empty for a run of an earlier version.
     """
 
     status: Literal["running", "finished", "failed"]
@@ -67,6 +68,7 @@ class Status:
     command: str = ""
     sequential: str = ""
     seconds: float = 0.0
+    device: str = ""
 
 
 def read_status(directory: Path) -> Status | None:

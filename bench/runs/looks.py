@@ -63,15 +63,17 @@ class Call:
         sequential: see `Status.sequential`.
         before: seconds that earlier calls took.
         start: `time.perf_counter` when this one began.
+        device: name of its CPU or GPU.
     """
 
     command: str = ""
     sequential: str = ""
     before: float = 0.0
     start: float = field(default_factory=time.perf_counter)
+    device: str = ""
 
     @classmethod
-    def after(cls, earlier: Status | None, command: str, start: float) -> "Call":
+    def after(cls, earlier: Status | None, command: str, start: float, device: str = "") -> "Call":
         """The call that goes on where earlier ones stopped.
 
         A run that is made sequentially stays so, whoever finishes it; one that a fixed sweep
@@ -81,12 +83,13 @@ class Call:
             earlier: the status that they left; None for a new run.
             command: the command line.
             start: `time.perf_counter` when this one began.
+            device: name of its CPU or GPU.
         """
         now = os.environ.get(ENVIRONMENT, "")
         if earlier is None:
-            return cls(command, now, start=start)
+            return cls(command, now, start=start, device=device)
         kept = earlier.sequential or ("" if earlier.status == "finished" else now)
-        return cls(command, kept, earlier.seconds, start)
+        return cls(command, kept, earlier.seconds, start, device)
 
     def status(
         self,
@@ -97,4 +100,5 @@ class Call:
     ) -> Status:
         """The status at this moment; arguments are those of `Status`."""
         seconds = round(self.before + time.perf_counter() - self.start, 2)
-        return Status(status, reason, step, phase, self.command, self.sequential, seconds)
+        spent = (self.sequential, seconds, self.device)
+        return Status(status, reason, step, phase, self.command, *spent)

@@ -36,6 +36,9 @@ SURE = 3.0
 BETS = 0.5
 """Weight of the bets on bounded values in a mixture with the evidence for symmetric noise."""
 
+UNITS = {"seed": "seeds", "run": "runs", "data set": "spreads"}
+"""What is counted, by `Kind.per`."""
+
 Path = tuple[float, ...]
 """e-values after each seed."""
 
@@ -103,7 +106,7 @@ def _of_seeds(test: Criterion, m: Seeds, sequential: bool, margin: float | None)
         sequential: whether p is 1 / e.
         margin: of equality, on the scale of the numbers; None if equality says nothing.
     """
-    unit = f"{test.kind.per}s"
+    unit = UNITS[test.kind.per]
     if m.lacking:
         return Estimate(math.nan, math.nan, math.nan, math.nan, MIN_SEEDS, m.lacking, unit)
     null = math.log(test.threshold) if test.kind.scale == "ratio" else test.threshold
@@ -122,7 +125,7 @@ def _of_seeds(test: Criterion, m: Seeds, sequential: bool, margin: float | None)
         found = replace(found, low=low, high=high, p=p, equal_p=equal)
     else:
         found = _of_fixed_seeds(found, m, d, null, margin)
-    return _described(test, found, d.mean, null)
+    return _described(test, found, d.mean, null, _on_each_machine(m))
 
 
 def _of_fixed_seeds(
@@ -135,10 +138,19 @@ def _of_fixed_seeds(
     elif d.n >= MIN_SEEDS and m.error > 0:
         half, p = _student(x, 0.0, m.error, m.freedom)
         found = replace(found, low=d.mean - half, high=d.mean + half, p=p)
+    if not _agree(np.array([value for _, value in m.ordered]) - null, m.machines)[-1]:
+        found = replace(found, p=1.0)
     if margin is None or d.n < MIN_SEEDS:
         return found
-    ends = [_student(x, end, m.error, m.freedom)[1] for end in (-margin, margin)]
-    return replace(found, equal_p=max(ends) if abs(d.mean) < margin else 1.0)
+    parts = _by_machine(m)
+    if min(map(len, parts)) < MIN_SEEDS or max(abs(part.mean() - null) for part in parts) >= margin:
+        return replace(found, equal_p=1.0)
+    ends = [
+        _student(part - null, end, m.error, m.freedom)[1]
+        for part in parts
+        for end in (-margin, margin)
+    ]
+    return replace(found, equal_p=max(ends))
 
 
 def _counted(found: Estimate, d: Difference, margin: float | None) -> Estimate:
@@ -159,16 +171,30 @@ def _counted(found: Estimate, d: Difference, margin: float | None) -> Estimate:
     )
 
 
-def _described(test: Criterion, found: Estimate, mean: float, null: float) -> Estimate:
-    """The estimate with effect and interval on the scale of readers, and its text."""
+def _described(
+    test: Criterion, found: Estimate, mean: float, null: float, machines: Sequence[float]
+) -> Estimate:
+    """The estimate with effect and interval on the scale of readers, and its text.
+
+    Args:
+        test: the test.
+        found: the estimate so far.
+        mean: of the differences.
+        null: what they are differences from, on the scale that is tested.
+        machines: means on each machine on that scale, which are told where they disagree.
+    """
     ratio = test.kind.scale == "ratio"
-    effect, low, high = (
-        float(np.exp(min(null + x, 700.0))) if ratio else null + x
-        for x in (mean, found.low, found.high)
-    )
+
+    def shown(x: float) -> float:
+        return float(np.exp(min(x, 700.0))) if ratio else x
+
+    effect, low, high = (shown(null + x) for x in (mean, found.low, found.high))
     text = f"{'×' * ratio}{effect:.3g}"
     if math.isfinite(found.low) and math.isfinite(found.high) and low != high:
         text += f" [{low:.3g}, {high:.3g}]"
+    if machines and min(machines) < null < max(machines):
+        each = " and ".join(f"{'×' * ratio}{shown(x):.3g}" for x in machines)
+        text += f"; {each} by machine"
     return replace(found, effect=effect, low=low, high=high, text=text)
 
 
@@ -202,7 +228,8 @@ def _paths(m: Seeds, null: float, margin: float | None) -> tuple[Path, Path]:
     """Evidence after each seed that the centre is not the null, and that it is near it.
 
     Numbers with limits are tested by bets on them as well, since symmetric noise cannot be taken
-    for granted where a value is often the same; while nothing varies, by these alone.
+    for granted where a value is often the same; while nothing varies, by these alone. Of several
+    machines all must lie on one side of the null, and each must be shown to be near it.
     """
     x = np.array([value for _, value in m.ordered])
     if not len(x):
@@ -220,12 +247,41 @@ def _paths(m: Seeds, null: float, margin: float | None) -> tuple[Path, Path]:
         spread = np.maximum.accumulate(x) - np.minimum.accumulate(x)
         flat = spread <= ROUNDING * np.maximum(1.0, np.abs(x))
         found = BETS * bets + (1 - BETS) * np.where(flat, 0.0, found)
+    machines = m.machines
+    found = np.where(_agree(x - null, machines), found, np.minimum(found, 1.0))
     near: Path = ()
     if margin is not None:
-        inner = margin - room
-        equal = equality_evidence(x - null, inner) if inner > 0 else np.zeros(len(x))
+        inner, equal = margin - room, np.full(len(x), np.inf if margin > room else 0.0)
+        for machine in np.unique(machines) if inner > 0 else ():
+            own = machines == machine
+            path = equality_evidence(x[own] - null, inner)
+            so_far = np.cumsum(own)
+            equal = np.where(so_far > 0, np.minimum(equal, path[so_far - 1]), equal)
         near = _by_seed(seeds, equal)
     return _by_seed(seeds, found), near
+
+
+def _agree(d: np.ndarray, machines: np.ndarray) -> np.ndarray:
+    """Whether the means on all machines lie on one side of 0, after each seed.
+
+    Args:
+        d: differences in the order of seeds, (S,).
+        machines: the machine of each, (S,).
+    """
+    sums = np.stack([np.cumsum(np.where(machines == k, d, 0.0)) for k in np.unique(machines)])
+    return (sums >= 0).all(axis=0) | (sums <= 0).all(axis=0)
+
+
+def _by_machine(m: Seeds) -> list[np.ndarray]:
+    """The numbers of the seeds of each machine."""
+    x = np.array([value for _, value in m.ordered])
+    return [x[m.machines == machine] for machine in np.unique(m.machines)]
+
+
+def _on_each_machine(m: Seeds) -> list[float]:
+    """The means on each of several machines; empty for one."""
+    parts = _by_machine(m) if m.machine_of else []
+    return [float(part.mean()) for part in parts]
 
 
 def _outside(bet, d: np.ndarray, room: float) -> np.ndarray:
@@ -258,7 +314,7 @@ def _at_look(path: Path, n: int) -> float:
 
 def _of_bounds(test: Criterion, m: Seeds, d: Difference, null: float, sequential: bool) -> Estimate:
     """The sign test of logarithms of ratios, some of which are bounds."""
-    effect, unit = math.exp(null + d.mean), f"{test.kind.per}s"
+    effect, unit = math.exp(null + d.mean), UNITS[test.kind.per]
     n, above = len(m.values), sum(value > 0 for value in m.values.values())
     text = f"{'at least' if effect > 1 else 'at most'} ×{effect:.3g}"
     if 0 < above < n:  # bounds on both sides do not bound the mean

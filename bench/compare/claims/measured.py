@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from bench.compare.claims.selection import Group, column
 from bench.compare.comparison import Comparison
@@ -44,6 +46,7 @@ class Seeds:
         freedom: degrees of freedom of that error.
         blocks: for one number per data set: (last seed of a block, number of the block's seeds),
             from which evidence grows with the seeds; empty for one number per seed.
+        machine_of: number of the machine of each seed, where seeds of several are counted.
     """
 
     values: Mapping[str, float]
@@ -53,6 +56,12 @@ class Seeds:
     error: float = 0.0
     freedom: float = math.inf
     blocks: tuple[tuple[int, float], ...] = ()
+    machine_of: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def machines(self) -> np.ndarray:
+        """The machine of every number of `ordered`, (S,) int."""
+        return np.array([self.machine_of.get(str(seed), 0) for seed, _ in self.ordered], dtype=int)
 
     @property
     def ordered(self) -> list[tuple[int, float]]:

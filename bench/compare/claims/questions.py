@@ -68,7 +68,8 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
     `needs: all` one for each test, on any data set. Of a test that must hold everywhere all are
     needed. One that contradicts is always enough. What is open although its claim is decided, or
     its test on another data set, is not asked any more. A claim of which nothing is measured,
-    because runs did not get their cores, is one open question.
+    because runs did not get their cores, is one open question. A question asks for its own runs,
+    or for all of the claim's while one of its tests is not measured.
 
     Args:
         judgements: the verdicts on all claims of a page; better with `judge(…, sequential=True)`.
@@ -77,6 +78,7 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
     for judgement in judgements:
         claim, factor = judgement.claim, claims_factor(judgement, judgements)
         found = efforts(judgement, factor)
+        unmeasured = any(test.decides for test in judgement.missing)
         known = _known(claim, found)
         for effort in found:
             finding, part = effort.finding, _part(claim, effort.finding)
@@ -93,7 +95,7 @@ def questions_of_claims(judgements: Sequence[Judgement]) -> tuple[Question, ...]
                 equal_path=e.equal_path,
                 threshold=effort.threshold,
                 needed=effort.needed if state == "open" else float(effort.have),
-                needs=claim.runs if finding.test.kind.whole else finding.runs,
+                needs=claim.runs if finding.test.kind.whole or unmeasured else finding.runs,
                 dropped=state == "open"
                 and (judgement.verdict in SETTLED or (part in known and not effort.alone)),
                 verdict=claim.name,

@@ -90,12 +90,14 @@ class Group:
         selection: the selection.
         members: the members.
         place: the comparison's title without the machine.
-        machine: the comparison's machine.
+        title: the comparison's title.
+        machine: the comparison's machine, for readers.
     """
 
     selection: Selection
     members: tuple[Member, ...]
     place: str
+    title: str = ""
     machine: str = ""
 
     @property
@@ -155,7 +157,9 @@ def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group 
                     by_variant.setdefault(run.variant, []).append(member)
         if by_variant:
             best = max(by_variant, key=lambda key: (len(by_variant[key]), key))
-            return Group(selection, tuple(by_variant[best]), comparison.place, comparison.machine)
+            machine = ", ".join(filter(None, comparison.machine))
+            members = tuple(by_variant[best])
+            return Group(selection, members, comparison.place, comparison.title, machine)
     return None
 
 

@@ -138,9 +138,11 @@ def judge(
     """
     fair = [undisturbed(comparison) for comparison in comparisons]
     unfair = [run for comparison in comparisons for run in left_out(comparison)]
-    looks: dict[str, float] = {c.place: MARGIN for c in fair} if sequential else {}
-    known = [(c.place, margin) for c in fair if (margin := _margin_of_looks(c)) is not None]
-    looks |= {place: max(m for p, m in known if p == place) for place, _ in known}
+    looks: dict[str, float] = {}
+    for c in fair:
+        margin = _margin_of_looks(c) or (MARGIN if sequential else None)
+        for name in (c.place, c.title) if margin is not None else ():
+            looks[name] = max(margin, looks.get(name, margin))
     found = []
     for claim in claims:
         values = [
@@ -184,7 +186,7 @@ def judge_claim(
     Args:
         claim: the claim.
         values: what its tests measured.
-        looks: margins by place of the comparisons that were made sequentially.
+        looks: margins by place and title of the comparisons that were made sequentially.
     """
     found: list[tuple[Criterion, Estimate, tuple[Group, ...]]] = []
     for test, value, groups in values:

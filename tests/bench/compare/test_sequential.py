@@ -24,11 +24,13 @@ from bench.compare.sequential import (
     share_evidence,
     share_sequence,
 )
-from scripts.error_rates import NOISES, normal
+from scripts.error_rates import normal
 from scripts.error_rates_sequential import (
     MARGIN,
+    NOISES,
     called_equal,
     coverage,
+    evidence_at_stop,
     false_verdicts,
     seeds_of_fixed_test,
     seeds_to_equality,
@@ -292,6 +294,8 @@ def test_looking_after_every_seed_calls_a_model_different_from_itself_in_at_most
     assert sequential_rate <= 0.05 + within(simulations, 0.05) / 2
     assert fixed > 0.12  # the foil: Student's t was not made for that
     assert false_verdicts(noise, 6, 300)[0] <= 0.05 + within(300, 0.05)
+    e = evidence_at_stop(noise, simulations)
+    assert e.mean() <= 1 + 4 * e.std() / math.sqrt(simulations)
 
 
 def test_differences_are_settled_with_little_more_than_the_seeds_of_a_fixed_test():

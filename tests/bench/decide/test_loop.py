@@ -1,6 +1,7 @@
 """The loop of blocks on simulated runs: racing, limits, failures, and going on after a kill."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -344,6 +345,19 @@ def test_seeds_are_above_those_of_other_machines(tmp_path: Path) -> None:
     project = look_at(here, questions, at_once=1, several_machines=True)
     assert len(project.comparisons) == 2
     assert project.first_seed == 4
+    for other in ("c", "a"):  # of a model that is not asked, and of a run without rows
+        there_too = Status("running", step=3, device=elsewhere["device"], seconds=45.0)
+        write_run(tmp_path, other, 7 if other == "c" else 6, {}, status=there_too)
+    project = look_at(here, questions, at_once=1, several_machines=True)
+    assert project.first_seed == 8
+    assert project.tallies[0].half_done == {}  # it is the other machine's
+    mine = Status("running", step=3, device=PROTOCOL["device"], seconds=45.0)
+    write_run(tmp_path, "a", 9, {}, status=mine)
+    project = look_at(here, questions, at_once=1, several_machines=True)
+    assert (project.first_seed, project.tallies[0].half_done) == (8, {9: 45.0})
+    shutil.rmtree(tmp_path / "runs" / "digits" / "c")
+    for seed in (6, 9):
+        shutil.rmtree(tmp_path / "runs" / "digits" / "a" / "default" / f"seed={seed}")
     there = [
         replace(unit, planned=replace(unit.planned, protocol=dict(elsewhere)))
         for unit in simulation.units

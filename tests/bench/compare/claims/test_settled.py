@@ -241,6 +241,9 @@ def test_questions_of_claims_are_their_deciding_tests(pair):
     assert (first.state, first.seeds, first.needed) == ("settled", 8, 8)
     models = ("dcgan_small", "ddpm_small")
     assert set(first.needs) == {("digits", model, "default") for model in models}
+    unmeasured = claim(RATIO, RATIO | {"numerator": "real"})
+    (asked,) = questions_of_claims(judge([unmeasured], [compare_runs(read_runs([folder]))]))
+    assert asked.needs == ("gan", "diffusion")  # one of its tests has no question
     assert second.state == "open"
     assert second.threshold == pytest.approx(20.0)  # two claims, both then decided
     assert second.needed > 8
