@@ -100,10 +100,11 @@ def choose(
     to be compared with; or as many of them as fit, lower seeds first and then cheaper runs.
 
     Otherwise come the units of the verdict that costs least, of the next one, and so on, as long as
-    they fit, until there is a job for every place. A verdict is that of one question, or of a claim
-    that rests on several, see `verdicts`. If none fits as a whole, as many single runs as fit are
-    made: they count once there is time for the other model's runs of these seeds. Hence the reason
-    is "time" only if none of the runs that come next fits.
+    they fit, until there is a job for every place; and more as long as the block gets no longer,
+    where a place would be empty beside a longer run. A verdict is that of one question, or of a
+    claim that rests on several, see `verdicts`. If none fits as a whole, as many single runs as fit
+    are made: they count once there is time for the other model's runs of these seeds. Hence the
+    reason is "time" only if none of the runs that come next fits.
 
     Args:
         project: all runs so far.
@@ -122,10 +123,10 @@ def choose(
     for whole in (together, first):
         if whole and estimate(project, whole) <= left:
             return tuple(whole)
-    every = [job for _, own in possible for job in own]
+    every, places = [job for _, own in possible for job in own], max(project.at_once, 1)
     block = (
         _fitting(project, _one_by_one(project, first), left)
-        or _fitting(project, _by_cost(project, possible), left, max(project.at_once, 1))
+        or _longest_first(project, _fitting(project, _by_cost(project, possible), left, places))
         or _fitting(project, _one_by_one(project, every), left)
     )
     return tuple(block) if block else "time"
@@ -140,14 +141,20 @@ def _fitting(
         project: all runs so far.
         groups: jobs that run together or not at all.
         left: seconds that are left.
-        most: number of jobs from which on no group is added.
+        most: number of jobs from which on a group is added only if the block gets no longer by it.
     """
     block: list[Job] = []
     for group in groups:
-        more = [job for job in group if job not in block]
-        if len(block) < most and estimate(project, [*block, *more]) <= left:
-            block += more
+        with_it = [*block, *(job for job in group if job not in block)]
+        longest = left if len(block) < most else min(left, estimate(project, block))
+        if estimate(project, with_it) <= longest:
+            block = with_it
     return block
+
+
+def _longest_first(project: Project, jobs: Sequence[Job]) -> list[Job]:
+    """Jobs in the order in which they keep all places busy until the end."""
+    return sorted(jobs, key=lambda job: -project.cost(job.unit, job.seed))
 
 
 def _one_by_one(project: Project, jobs: Sequence[Job]) -> list[list[Job]]:

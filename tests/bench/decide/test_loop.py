@@ -309,6 +309,23 @@ def test_jobs_fill_every_place(tmp_path: Path) -> None:
     assert len(four) == 4
 
 
+def test_short_runs_fill_the_place_beside_a_long_one(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, dict.fromkeys("abcd", 5.0), at_once=2)
+    for model in "abcd":
+        for seed in range(2):
+            simulation.write(model, seed, "e-process margin=1.1 look=0")
+    project = simulation.look()
+    long = replace(project.tallies[1], took={0: 4 * SECONDS})
+    tallies = (project.tallies[0], long, *project.tallies[2:])
+    needed = {"a": 3.0, "b": 3.0, "c": 9.0, "d": 12.0}
+    asked = tuple(ask(name, "", (k,), needed=n) for k, (name, n) in enumerate(needed.items()))
+    project = replace(project, tallies=tallies, asked=asked)
+    found = choose(project, Limits(100 * HOURS, 30))
+    assert found == (Job(1, 2), Job(0, 2), Job(2, 2), Job(3, 2))  # the long one first
+    none_long = replace(project, tallies=simulation.look().tallies)
+    assert choose(none_long, Limits(100 * HOURS, 30)) == (Job(0, 2), Job(1, 2))
+
+
 def test_runs_of_a_fixed_sweep_count_but_one_block_makes_it_sequential(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, {"a": 5.0, "b": 50.0})
     for seed in range(8):
