@@ -138,12 +138,13 @@ def _of_fixed_seeds(
     elif d.n >= MIN_SEEDS and m.error > 0:
         half, p = _student(x, 0.0, m.error, m.freedom)
         found = replace(found, low=d.mean - half, high=d.mean + half, p=p)
-    if not _agree(np.array([value for _, value in m.ordered]) - null, m.machines)[-1]:
+    parts = _by_machine(m)
+    means = [float(part.mean()) - null for part in parts]
+    if min(means) < 0 < max(means):
         found = replace(found, p=1.0)
     if margin is None or d.n < MIN_SEEDS:
         return found
-    parts = _by_machine(m)
-    if min(map(len, parts)) < MIN_SEEDS or max(abs(part.mean() - null) for part in parts) >= margin:
+    if min(map(len, parts)) < MIN_SEEDS or max(map(abs, means)) >= margin:
         return replace(found, equal_p=1.0)
     ends = [
         _student(part - null, end, m.error, m.freedom)[1]
@@ -273,9 +274,11 @@ def _agree(d: np.ndarray, machines: np.ndarray) -> np.ndarray:
 
 
 def _by_machine(m: Seeds) -> list[np.ndarray]:
-    """The numbers of the seeds of each machine."""
-    x = np.array([value for _, value in m.ordered])
-    return [x[m.machines == machine] for machine in np.unique(m.machines)]
+    """The numbers of each machine."""
+    parts: dict[int, list[float]] = {}
+    for key, value in m.values.items():
+        parts.setdefault(m.machine_of.get(key, 0), []).append(value)
+    return [np.array(part) for part in parts.values()]
 
 
 def _on_each_machine(m: Seeds) -> list[float]:
