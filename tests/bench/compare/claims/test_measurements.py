@@ -286,5 +286,5 @@ def test_spreads_are_compared_by_one_ratio_of_each_data_set(tmp_path):
     test = GAN_OVER_DIFFUSION | {"kind": "spread_over_seeds"}
     (finding,) = judged(tmp_path / "runs", test).findings
     assert finding.estimate.effect == pytest.approx((3.0 * 3.1 * 3.2) ** (1 / 3))
-    assert (finding.estimate.n, finding.estimate.unit) == (3, "data sets")
+    assert (finding.estimate.n, finding.estimate.unit) == (3, "spreads")
     assert finding.says == "supports"
