@@ -22,9 +22,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bench.command_line import expand
-from bench.compare.claims import estimates, grids, measurements, verdicts
+from bench.compare.claims import estimates, grids, measurements, pooling
 from bench.compare.claims.declaration import MARGIN, Claim, Criterion, read_claims
 from bench.compare.claims.measurements import Counts, Seeds
+from bench.compare.claims.pooling import measure
 from bench.compare.claims.selection import Group, Selection
 from bench.compare.claims.verdicts import (
     EQUAL,
@@ -32,7 +33,6 @@ from bench.compare.claims.verdicts import (
     Finding,
     Judgement,
     judge_claim,
-    measure,
     over_all_claims,
 )
 from bench.compare.comparison import Comparison, compare_runs
@@ -342,7 +342,7 @@ HEADINGS = (
 
 def speed_up() -> None:
     """Look runs up once, not once per project; leave out intervals, which decide nothing."""
-    look_up, kept = verdicts.find, {}
+    look_up, kept = pooling.find, {}
 
     def find(selection: Selection, size: int, scope: Sequence[Comparison]) -> Group | None:
         key = (selection, size, *map(id, scope))
@@ -350,7 +350,7 @@ def speed_up() -> None:
             kept[key] = look_up(selection, size, scope)
         return kept[key]
 
-    for module in (verdicts, grids, measurements):
+    for module in (pooling, grids, measurements):
         module.__dict__["find"] = find
     estimates.__dict__["confidence_sequence"] = lambda d: (-math.inf, math.inf)
 

@@ -270,7 +270,7 @@ def _agree(d: np.ndarray, machines: np.ndarray) -> np.ndarray:
         machines: the machine of each, (S,).
     """
     sums = np.stack([np.cumsum(np.where(machines == k, d, 0.0)) for k in np.unique(machines)])
-    return (sums >= 0).all(axis=0) | (sums <= 0).all(axis=0)
+    return np.asarray((sums >= 0).all(axis=0) | (sums <= 0).all(axis=0))
 
 
 def _by_machine(m: Seeds) -> list[np.ndarray]:

@@ -140,9 +140,9 @@ def judge(
     unfair = [run for comparison in comparisons for run in left_out(comparison)]
     looks: dict[str, float] = {}
     for c in fair:
-        margin = _margin_of_looks(c) or (MARGIN if sequential else None)
-        for name in (c.place, c.title) if margin is not None else ():
-            looks[name] = max(margin, looks.get(name, margin))
+        margin = _margin_of_looks(c) or (MARGIN if sequential else 0.0)
+        if margin:
+            looks |= {name: max(margin, looks.get(name, 0.0)) for name in (c.place, c.title)}
     found = []
     for claim in claims:
         values = [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.compare.claims import estimates, grids, measurements, verdicts
+from bench.compare.claims import estimates, grids, measurements, pooling
 from bench.compare.claims.declaration import read_claims
 from scripts.claims_error_rates import (
     KINDS,
@@ -19,7 +19,7 @@ from scripts.claims_error_rates import (
 
 @pytest.mark.slow
 def test_few_projects_without_true_claims_have_a_verdict(tmp_path, monkeypatch):
-    for module in (verdicts, grids, measurements):  # which speed_up replaces
+    for module in (pooling, grids, measurements):  # which speed_up replaces
         monkeypatch.setattr(module, "find", module.find)
     monkeypatch.setattr(estimates, "confidence_sequence", estimates.confidence_sequence)
     claims = [deciding(claim) for claim in read_claims() if not claim.undecidable]
