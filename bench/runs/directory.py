@@ -56,9 +56,8 @@ class Status:
         command: the command line that made the run.
         sequential: how bench.decide made it, as `bench.runs.looks.Look.text` writes it; empty for
             a run of a fixed number of seeds.
-        seconds: what all calls took, evaluation included, up to the last time that the status was
-            written; 0 for a run of an earlier version.
-        device: name of the CPU or GPU of the last call; empty for a run of an earlier version.
+        seconds: of all calls up to this status, evaluation included; 0 for one of earlier versions.
+        device: name of the CPU or GPU of the last call; empty for one of earlier versions.
     """
 
     status: Literal["running", "finished", "failed"]
@@ -292,10 +291,8 @@ class RunDirectory:
                 "set another results_root"
             )
         if all(value_at(recorded, key) is ABSENT for key in differing):
-            raise ValueError(
-                f"run {self.path} was made by a version without {', '.join(differing)}: keep it, "
-                "and set another results_root for this one"
-            )
+            without = f"run {self.path} was made by a version without {', '.join(differing)}"
+            raise ValueError(f"{without}: keep it, and set another results_root for this one")
         raise ValueError(
             f"run {self.path} was made with another configuration ({_changes(differing)}): "
             "delete the directory or change results_root"
