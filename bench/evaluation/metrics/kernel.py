@@ -44,22 +44,23 @@ class KernelDistance:
         self._at_centre = 1 + float(real.centre.double().square().sum()) / self._dimensions
         self._real, self._fake = _subsets(len(real), len(fake), self.size, seed, like)
         self._weights = weights
-        self._columns = self._fake  # (M, S) or (M, S + resamples)
-        if weights is not None:
-            self._columns = torch.cat([self._fake, weights.T.to(like)], 1)
-        totals = torch.zeros(self._columns.shape[1], dtype=torch.float64, device=like.device)
-        self._real_real = totals[:KID_SUBSETS].clone()
-        self._fake_fake = totals.clone()
-        self._real_fake = totals[:KID_SUBSETS].clone()
+        self._weighted = None if weights is None else weights.T.to(like)  # (M, resamples)
+        zeros = torch.zeros(KID_SUBSETS, dtype=torch.float64, device=like.device)
+        self._real_real, self._fake_fake, self._real_fake = (zeros.clone() for _ in range(3))
+        self._resampled = torch.zeros_like(zeros[0])  # (resamples,) as soon as tiles are added
         self._towards_real = torch.zeros_like(fake.norms, dtype=torch.float64)  # (M,)
 
     def add_real(self, tile: Tile) -> None:
         """Add a tile of real × real."""
-        self._real_real += self._within(tile, self._clouds[0], self._real)
+        kernel = self._kernel(tile, self._clouds[0], self._clouds[0])
+        self._real_real += _within(tile, kernel, self._real)
 
     def add_fake(self, tile: Tile) -> None:
         """Add a tile of fake × fake."""
-        self._fake_fake += self._within(tile, self._clouds[1], self._columns)
+        kernel = self._kernel(tile, self._clouds[1], self._clouds[1])
+        self._fake_fake += _within(tile, kernel, self._fake)
+        if self._weighted is not None:  # apart, so that it does not change how subsets are rounded
+            self._resampled = self._resampled + _within(tile, kernel, self._weighted)
 
     def add_cross(self, tile: Tile) -> None:
         """Add a tile of real (rows) × fake (columns)."""
@@ -71,7 +72,7 @@ class KernelDistance:
     def distances(self) -> Tensor:
         """The unbiased squared discrepancy of each subset, (S,) float64."""
         pairs = self.size * (self.size - 1)
-        within = (self._real_real + self._fake_fake[:KID_SUBSETS]) / pairs
+        within = (self._real_real + self._fake_fake) / pairs
         return (within - 2 * self._real_fake / self.size**2).cpu()
 
     def replicates(self, rng: np.random.Generator) -> Tensor:
@@ -92,15 +93,10 @@ class KernelDistance:
         alone = (self._at_centre + self._clouds[1].along / self._dimensions).pow(3)  # k(x, c)
         total = weights.sum(1, keepdim=True)
         left_out = (weights * (total - weights) / pairs[:, None] - weights / total) @ alone
-        replicates = (self._fake_fake[KID_SUBSETS:] / pairs - 2 * across + 2 * left_out).cpu()
+        replicates = (self._resampled / pairs - 2 * across + 2 * left_out).cpu()
         distances = self.distances()
         choice = torch.from_numpy(rng.integers(0, KID_SUBSETS, (len(replicates), KID_SUBSETS)))
         return replicates + distances[choice].mean(1)
-
-    def _within(self, tile: Tile, cloud: Cloud, columns: Tensor) -> Tensor:
-        kernel = self._kernel(tile, cloud, cloud)
-        forms = _forms(columns[tile.rows], kernel, columns[tile.columns])
-        return forms if tile.diagonal else 2 * forms
 
     def _kernel(self, tile: Tile, first: Cloud, second: Cloud) -> Tensor:
         """k(x, y) - k(x, c) - k(c, y) + k(c, c), (R, C); 0 for pairs of a sample with itself.
@@ -119,6 +115,12 @@ class KernelDistance:
         kernel = torch.add(w, q, alpha=3).mul_(w).addcmul_(q, q, value=3).mul_(w)
         kernel.addmm_(torch.stack([2 * p * s + s.square(), s], 1), 3 * torch.stack([t, t.square()]))
         return kernel.fill_diagonal_(0) if tile.diagonal else kernel
+
+
+def _within(tile: Tile, kernel: Tensor, columns: Tensor) -> Tensor:
+    """Quadratic forms of a tile of one set, which stands for its mirror image as well."""
+    forms = _forms(columns[tile.rows], kernel, columns[tile.columns])
+    return forms if tile.diagonal else 2 * forms
 
 
 def _forms(left: Tensor, kernel: Tensor, right: Tensor) -> Tensor:
