@@ -25,7 +25,7 @@ from bench.command_line import expand
 from bench.compare.claims import estimates, grids, measurements, pooling
 from bench.compare.claims.declaration import MARGIN, Claim, Criterion, read_claims
 from bench.compare.claims.measurements import Counts, Seeds
-from bench.compare.claims.pooling import measure
+from bench.compare.claims.pooling import by_protocol, measure
 from bench.compare.claims.selection import Group, Selection
 from bench.compare.claims.verdicts import (
     EQUAL,
@@ -235,8 +235,9 @@ Measured = Sequence[tuple[Claim, Sequence[tuple[Criterion, Seeds | Counts, tuple
 
 def measured(claims: Sequence[Claim], project: Project) -> Measured:
     """What all tests measure on all seeds of a project."""
+    protocols = by_protocol(project.comparisons)
     return [
-        (claim, [(t, v, g) for t in claim.tests for v, g in measure(t, project.comparisons)])
+        (claim, [(t, v, g) for t in claim.tests for v, g in measure(t, protocols)])
         for claim in claims
     ]
 
@@ -258,11 +259,12 @@ def _first(values: Mapping[str, T], seeds: int) -> dict[str, T]:
 
 def fixed(values: Measured, project: Project, seeds: int) -> Measured:
     """What is measured on a sweep over this many seeds."""
+    protocols = by_protocol(project.first(seeds))
     found = []
     for claim, of_claim in values:
         kept = [(t, after(v, seeds), g) for t, v, g in of_claim if t.kind.per != "data set"]
         sets = [t for t in claim.tests if t.kind.per == "data set"]
-        kept += [(t, v, g) for t in sets for v, g in measure(t, project.first(seeds))]
+        kept += [(t, v, g) for t in sets for v, g in measure(t, protocols)]
         found.append((claim, kept))
     return found
 

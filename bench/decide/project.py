@@ -14,7 +14,7 @@ from bench.compare.protocols import MACHINE, ProtocolError, differing, split_run
 from bench.compare.questions import Question
 from bench.compare.read import Run, read_runs
 from bench.compare.topics.outcomes import is_trained
-from bench.decide.units import Tally, Unit, tally
+from bench.decide.units import SEED, Tally, Unit, tally
 from bench.schema import FIELDS, PROTOCOL
 
 DESIGNED = {
@@ -126,19 +126,27 @@ def look_at(
     """
     tallies = tuple(tally(unit, several_machines=several_machines) for unit in units)
     project = Project(tuple(units), tallies, at_once=at_once)
-    runs = read_runs(project.folders) if project.folders else []
+    places = _places(units) if several_machines else project.folders
+    found = read_runs(places) if places else []
+    runs = [run for run in found if run.path.parent in project.folders]
     varied = fields_of(units, several_machines=several_machines)
     comparisons = compare(units, runs, varied)
     asked = tuple(
         Asked(question, _needed(units, question, dataset))
         for question, dataset in questions(comparisons)
     )
-    first = _first_seed(units) if several_machines else 0
+    first = _first_seed(units, found) if several_machines else 0
     return Project(project.units, project.tallies, comparisons, asked, at_once, first)
 
 
-def _first_seed(units: Sequence[Unit]) -> int:
-    """The seed after the largest one of runs of other machines on the data sets of the units."""
+def _places(units: Sequence[Unit]) -> list[Path]:
+    """The folders of the units' data sets that hold runs, also of models that are not asked."""
+    folders = sorted({unit.folder.parents[1] for unit in units})
+    return [folder for folder in folders if any(folder.glob(f"*/*/{SEED}*/status.json"))]
+
+
+def _first_seed(units: Sequence[Unit], runs: Sequence[Run]) -> int:
+    """The seed after the largest one of runs of other machines."""
     here = {field: {u.planned.protocol.get(field, "") for u in units} - {""} for field in MACHINE}
 
     def elsewhere(run: Run) -> bool:
@@ -147,9 +155,6 @@ def _first_seed(units: Sequence[Unit]) -> int:
         values = ((run.last.texts(field)[0], known) for field, known in here.items())
         return any(value not in known for value, known in values)
 
-    folders = sorted({unit.folder.parents[1] for unit in units})  # of data sets
-    there = [folder for folder in folders if any(folder.glob("*/*/seed=*/status.json"))]
-    runs = read_runs(there) if there else []
     trained = (run for run in runs if is_trained(run) and run.seed.isdecimal())
     return max((int(run.seed) for run in trained if elsewhere(run)), default=-1) + 1
 

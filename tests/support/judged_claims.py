@@ -1,7 +1,7 @@
 """Claims declared in tests, and what runs on disk say of them."""
 
 from bench.compare.claims.declaration import read_claim, read_test
-from bench.compare.claims.pooling import measure
+from bench.compare.claims.pooling import by_protocol, measure
 from bench.compare.claims.verdicts import judge
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
@@ -24,7 +24,8 @@ def judged(folder, *tests, **more):
 
 def measured(folder, **test):
     """What one test measures: the value on every data set, or on all of them together."""
-    return [value for value, _ in measure(read_test({"says": ""} | test, ROLES), read(folder))]
+    protocols = by_protocol(read(folder))
+    return [value for value, _ in measure(read_test({"says": ""} | test, ROLES), protocols)]
 
 
 RATIO = {"says": "FID", "numerator": "diffusion", "baseline": "gan"}

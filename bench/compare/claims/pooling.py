@@ -20,7 +20,11 @@ Key = tuple[str, int]
 """Place and size of model of a measurement; no place for all data sets together."""
 
 
-def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measured]:
+Protocols = Sequence[Sequence[Sequence[Comparison]]]
+"""Comparisons by protocol, and within one by machine, see `by_protocol`."""
+
+
+def measure(test: Criterion, protocols: Protocols) -> list[Measured]:
     """All measurements of a test, for each protocol.
 
     There is one per data set and size of model, or one for all of them together if the kind does
@@ -29,7 +33,7 @@ def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measured
     together, unless a seed ran on two of them: its runs are not independent.
     """
     found: list[tuple[Key, Measured]] = []
-    for machines in by_protocol(comparisons):
+    for machines in protocols:
         each = [_measure_each(test, of_one) for of_one in machines]
         for pool in [[of_one] for of_one in each] if _share_seeds(each) else [each]:
             values: dict[Key, list[Measured]] = {}
@@ -44,13 +48,13 @@ def measure(test: Criterion, comparisons: Sequence[Comparison]) -> list[Measured
     return [_titled(m) if several[key] > 1 else m for key, m in found]
 
 
-def by_protocol(comparisons: Sequence[Comparison]) -> list[list[list[Comparison]]]:
+def by_protocol(comparisons: Sequence[Comparison]) -> Protocols:
     """Comparisons by their protocol, and within one by machine.
 
     A comparison without a machine, such as that of real data, is among those of every machine.
     Where one device has runs of two precisions, precision was chosen and is a part of the protocol.
     """
-    found = []
+    found: list[list[list[Comparison]]] = []
     for _, group in groupby(sorted(comparisons, key=_protocol), key=_protocol):
         of_protocol = list(group)
         machines = list(dict.fromkeys(c.machine for c in of_protocol if any(c.machine)))
@@ -60,7 +64,7 @@ def by_protocol(comparisons: Sequence[Comparison]) -> list[list[list[Comparison]
         chosen = len({device for device, _ in machines}) < len(machines)
         for precision in dict.fromkeys(p for _, p in machines) if chosen else [None]:
             here = [machine for machine in machines if precision in (None, machine[1])]
-            found.append([_of_machine(of_protocol, machine, here) for machine in here])
+            found.append(_by_machine(of_protocol, here))
     return found
 
 
@@ -69,10 +73,10 @@ def _protocol(comparison: Comparison) -> str:
     return repr(sorted((k, v) for k, v in comparison.values.items() if k not in MACHINE))
 
 
-def _of_machine(
-    comparisons: Sequence[Comparison], machine: tuple[str, str], machines: Sequence[tuple[str, str]]
-) -> list[Comparison]:
-    """The comparisons of a machine and those without one.
+def _by_machine(
+    comparisons: Sequence[Comparison], machines: Sequence[tuple[str, str]]
+) -> list[list[Comparison]]:
+    """The comparisons of each machine and those without one.
 
     A run without rows, which is in the comparisons of all machines, is left in that of its own: the
     device that its status names, else the machine on which its seed ran, else the first.
@@ -93,10 +97,12 @@ def _of_machine(
         of_seed = [each for each in machines if (run.dataset, run.seed) in seeds[each]]
         return [*of_device, *of_seed, *machines][0]
 
-    kept = [c for c in comparisons if c.machine == machine or not any(c.machine)]
+    def of(machine: tuple[str, str], c: Comparison) -> Comparison:
+        return replace(c, runs=tuple(r for r in c.runs if len(r.last) or owner(r) == machine))
+
     return [
-        replace(c, runs=tuple(run for run in c.runs if len(run.last) or owner(run) == machine))
-        for c in kept
+        [of(machine, c) for c in comparisons if c.machine == machine or not any(c.machine)]
+        for machine in machines
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from bench.compare.claims.declaration import MARGIN, Claim, Criterion
 from bench.compare.claims.estimates import Estimate, estimate
 from bench.compare.claims.measured import Counts, Seeds
-from bench.compare.claims.pooling import measure
+from bench.compare.claims.pooling import by_protocol, measure
 from bench.compare.claims.selection import Group, training_seconds
 from bench.compare.comparison import Comparison, left_out, undisturbed
 from bench.compare.discoveries import false_discovery
@@ -143,10 +143,12 @@ def judge(
         margin = _margin_of_looks(c) or (MARGIN if sequential else 0.0)
         if margin:
             looks |= {name: max(margin, looks.get(name, 0.0)) for name in (c.place, c.title)}
-    found = []
+    found, protocols = [], by_protocol(fair)
     for claim in claims:
         values = [
-            (test, value, groups) for test in claim.tests for value, groups in measure(test, fair)
+            (test, value, groups)
+            for test in claim.tests
+            for value, groups in measure(test, protocols)
         ]
         models = {name for test in claim.tests for side in test.sides for name in side.models}
         lost = named(run for run in unfair if run.model in models)

@@ -258,7 +258,19 @@ def test_kernels_can_be_compiled_before_the_first_call(precision, monkeypatch):
         assert forms(layer)[0].made
 
 
-def test_weights_of_bf16_are_ordered_only_on_processors_whose_operators_take_them():
-    ordered = prepared_products.orders_weights
-    able = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    assert ordered(torch.bfloat16) == (ordered(torch.float32) and able)
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_bf16_works_where_the_processor_has_no_operators_for_ordered_weights(kind, monkeypatch):
+    """As on one without AVX-512, whose oneDNN refuses bf16."""
+    asked = []
+
+    def orders_weights(dtype):
+        asked.append(dtype)
+        return False
+
+    monkeypatch.setattr(prepared_products, "orders_weights", orders_weights)
+    layer, x = kind(16, 16, 4, stride=2, padding=1).eval(), torch.randn(64, 16, 16, 16)
+    plain = compute(layer, x, torch.bfloat16)
+    with prepared(layer):
+        found = compute(layer, x, torch.bfloat16)
+    assert set(asked) == {torch.bfloat16}
+    torch.testing.assert_close(found, plain, rtol=2e-2, atol=2e-2)

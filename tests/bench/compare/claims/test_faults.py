@@ -9,7 +9,7 @@ from synthetic_runs import FLOOR, POINTS, mode_scores, scores, write_run
 from bench.compare.claims.declaration import read_claim, read_claims, read_test
 from bench.compare.claims.estimates import estimate
 from bench.compare.claims.measurements import Seeds
-from bench.compare.claims.pooling import measure
+from bench.compare.claims.pooling import by_protocol, measure
 from bench.compare.claims.verdicts import judge
 from bench.compare.comparison import compare_runs
 from bench.compare.read import read_runs
@@ -34,9 +34,8 @@ def named(name):
 
 
 def measured(folder, test):
-    return [
-        value for value, _ in measure(read_test({"says": ""} | test, ROLES), comparisons(folder))
-    ]
+    protocols = by_protocol(comparisons(folder))
+    return [value for value, _ in measure(read_test({"says": ""} | test, ROLES), protocols)]
 
 
 def nearest(share, error=0.02):

@@ -12,7 +12,7 @@ from synthetic_runs import costs, scores, write_run
 from bench.compare.claims.declaration import read_test
 from bench.compare.claims.estimates import estimate, stratified_difference, stratified_p
 from bench.compare.claims.measurements import Seeds, largest_rise, log_spread
-from bench.compare.claims.pooling import measure
+from bench.compare.claims.pooling import by_protocol, measure
 from bench.compare.stats import holm
 from bench.runs.directory import Status
 from scripts.error_rates import NOISES
@@ -150,7 +150,7 @@ FRONT = {"says": "", "kind": "share_on_front", "cost": "latency_ms"}
 def test_protocols_are_not_pooled(two_models):
     (comparison,) = read(two_models)
     both = [replace(comparison, values={"budget": budget}) for budget in ("40 s", "80 s")]
-    found = measure(read_test(FRONT | {"numerator": "gan"}, ROLES), both)
+    found = measure(read_test(FRONT | {"numerator": "gan"}, ROLES), by_protocol(both))
     assert [value.numerator for value, _ in found] == [((5, 5),)] * 2
 
 
@@ -228,7 +228,8 @@ def test_selections_of_several_data_sets_are_looked_up_together(tmp_path):
         {name: {"role": role, "dataset": name} for name in "ab"} for role in ("gan", "diffusion")
     )
     sides = {"numerator": [gan["b"], diffusion["a"]], "baseline": [gan["a"], diffusion["b"]]}
-    ((m, groups),) = measure(read_test({"says": ""} | sides, ROLES), read(tmp_path / "runs"))
+    protocols = by_protocol(read(tmp_path / "runs"))
+    ((m, groups),) = measure(read_test({"says": ""} | sides, ROLES), protocols)
     assert m.values == pytest.approx(dict.fromkeys("012", math.log((8 / 2) / (6 / 3))))
     assert [group.place for group in groups] == ["b", "a", "a", "b"]
 
