@@ -41,7 +41,7 @@ until the time is up. Takes what a sweep (python -m bench -m) takes, and
   hours=2      limit of the time of all runs together (required)
   margin=1.1   FIDs that differ by less than this factor count as practically equal
   seeds=30     largest number of seeds of a model
-  machines=one several: claims may be decided by runs of several machines; each test compares
+  machines=one   or several: claims are decided by runs of several machines; each test compares
                runs of one machine with each other, and counts the seeds of all
   --dry-run    print the plan and stop
 
