@@ -41,8 +41,8 @@ until the time is up. Takes what a sweep (python -m bench -m) takes, and
   hours=2      limit of the time of all runs together (required)
   margin=1.1   FIDs that differ by less than this factor count as practically equal
   seeds=30     largest number of seeds of a model
-  machines=one   or several: claims are decided by runs of several machines; each test compares
-               runs of one machine with each other, and counts the seeds of all
+  machines=one or several (for claims only): each test compares runs of one machine with each
+               other, and counts the seeds of all machines
   --dry-run    print the plan and stop
 
 The same command goes on after it was interrupted. Details: docs/decide.md
